@@ -1,0 +1,228 @@
+"""The configuration of a run: every key with its default, overrides from the command line, loading and saving.
+
+A config file is a Python file with `get_config()`, which starts from `base()`
+and sets what differs. All keys are known: a misspelt one is an error that names
+the nearest. Three sections are open, because their keys are the fields of what
+their `name` chooses, and are checked when that is made: `system`, `task` and
+`data.dataset`.
+"""
+
+import ast
+from collections.abc import Sequence
+import importlib.util
+import json
+import os
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vidx import errors
+
+OPEN_SECTIONS = ("system", "task", "data.dataset")
+
+
+def base() -> ConfigDict:
+  """All sections with their defaults."""
+  c = ConfigDict(dict(
+      seed=0,
+      system=dict(name="tsm"),
+      task=dict(name="classification"),
+      data=dict(
+          root="",                    # where the videos and annotations are
+          dataset=dict(name="folder"),  # which reader, and its options
+          train_split="train", val_split="val",
+          train_folds="", val_folds="",  # for sets with folds: "0,1"
+          frames=8, consecutive=1, stride=1,
+          sampler="uniform",          # see vidx/data/sampling.py
+          short_side=128, crop=112,   # pixels
+          jitter=(),                  # (min, max) short side in training
+          crop_mode="multiscale", scales=(1.0, 0.875, 0.75, 0.66),
+          flip=True,                  # off for classes that know left from right
+          colour_jitter=0.0,
+          mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+          bgr=False,
+          workers=2,                  # decoding processes; 0: threads in this process
+          threads=1,                  # decoder threads per video
+          prefetch=2,                 # batches kept ready per worker
+          max_missing=0.1,            # share of annotated files that may be absent
+          max_failures=0.05,          # share of videos that may fail to decode
+      ),
+      optimizer=dict(
+          name="sgd",                 # sgd | adamw | lamb
+          momentum=0.9, nesterov=True,
+          b1=0.9, b2=0.999, eps=1e-8,
+          weight_decay=1e-4,
+          no_decay=r"(bias|scale)$",  # parameters without weight decay
+          groups=(),                  # (pattern, lr multiplier, decay multiplier), first match
+          frozen=(),                  # patterns of parameters that are not trained
+          clip_norm=0.0,              # 0: no clipping
+          accumulate=1,               # micro-batches per step
+          ema=0.0,                    # decay of the averaged parameters; 0: none
+      ),
+      schedule=dict(
+          name="cosine",              # cosine | step | linear | constant | plateau
+          peak=0.01,
+          reference_batch=0,          # n: peak is for a batch of n and scales linearly
+          epochs=10.0, warmup_epochs=0.0, warmup_from=0.0,
+          end=0.0,                    # cosine and linear: last value as a share of the peak
+          milestones=(),              # step: epochs at which the rate falls
+          factor=0.1,                 # step and plateau: by how much
+          patience=3,                 # plateau: evaluations without gain before it falls
+      ),
+      train=dict(
+          batch_size=16,              # clips per step, over all devices
+          max_steps=0,                # stop after so many steps; 0: the schedule's epochs
+          precision="auto",           # auto | float32 | bfloat16
+          mixup=0.0, cutmix=0.0,      # alpha of the Beta distribution; 0: off
+          log_every=10,               # steps between console lines
+          init_from=(),               # workdir, or ((parameter pattern, workdir), ...)
+          init_exclude=(),            # patterns that keep their fresh values
+      ),
+      eval=dict(
+          every_epochs=1.0,           # 0: only at the end
+          batch_size=16, clips=1, crops=1,
+      ),
+      mesh=dict(
+          data=-1, fsdp=1, tensor=1,  # -1: all remaining devices
+          rules=(),                   # (parameter pattern, axis name per dimension)
+          fsdp_min_size=65536,        # smaller parameters are replicated
+      ),
+      checkpoint=dict(every_epochs=1.0, every_steps=0, keep_last=2, keep_best=1),
+  ))
+  c.lock()
+  for section in OPEN_SECTIONS:
+    node = c
+    for key in section.split("."):
+      node = node[key]
+    node.unlock()
+  return c
+
+
+def load_file(path: str) -> ConfigDict:
+  """Runs `get_config` of a config file; `file.py:text` passes `text` to it."""
+  file, _, argument = path.partition(":")
+  if not os.path.isfile(file):
+    raise errors.ConfigError(f"config file {file} does not exist.")
+  spec = importlib.util.spec_from_file_location("vidx_config", file)
+  if spec is None or spec.loader is None:
+    raise errors.ConfigError(f"config file {file} is not a Python file.")
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    config = module.get_config(argument) if argument else module.get_config()
+  except errors.UserError:
+    raise
+  except (AttributeError, KeyError, TypeError) as e:
+    # ConfigDict's own message already names the nearest key.
+    raise errors.ConfigError(f"config file {file}: {_one_line(e)}") from e
+  except Exception as e:
+    raise errors.ConfigError(f"config file {file}: {type(e).__name__}: {_one_line(e)}") from e
+  return config
+
+
+def _one_line(e: BaseException) -> str:
+  text = e.args[0] if e.args else str(e)
+  return " ".join(str(text).split())
+
+
+def override(config: ConfigDict, flags: Sequence[str]) -> ConfigDict:
+  """Applies `a.b=value` texts (the part after `--config.`) to a config, in order.
+
+  Values are Python literals; what is none is text. A tuple may be written as
+  `1,2`. A value must be of the type that it replaces (an int may replace a
+  float).
+
+  Raises:
+    ConfigError: unknown key (the nearest is named) or a value of another type.
+  """
+  for flag in flags:
+    key, equals, text = flag.partition("=")
+    if not equals:
+      raise errors.ConfigError(f"--config.{flag} lacks a value: write --config.{key}=VALUE.")
+    *parents, last = key.split(".")
+    node: Any = config
+    for depth, name in enumerate(parents):
+      if not isinstance(node, ConfigDict) or name not in node:
+        raise errors.ConfigError(_unknown(key, node, parents[:depth], name))
+      node = node[name]
+    section = ".".join(parents)
+    if not isinstance(node, ConfigDict):
+      raise errors.ConfigError(f"--config.{key}: '{section}' has no keys of its own.")
+    if last not in node and section not in OPEN_SECTIONS:
+      raise errors.ConfigError(_unknown(key, node, parents, last))
+    value = _parse(text)
+    old = node.get(last)
+    if isinstance(old, ConfigDict):
+      raise errors.ConfigError(f"--config.{key} is a section; set one of its keys: {', '.join(old)}.")
+    node[last] = _cast(key, value, text, old) if last in node else value
+  return config
+
+
+def _unknown(key: str, node: Any, parents: Sequence[str], name: str) -> str:
+  keys = list(node) if isinstance(node, ConfigDict) else []
+  near = errors.nearest(name, keys)
+  nearest = f" (nearest: '{'.'.join([*parents, near])}')" if near else f" (known here: {', '.join(keys)})"
+  return f"--config.{key}: unknown key '{'.'.join([*parents, name])}'{nearest}."
+
+
+def _parse(text: str) -> Any:
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _cast(key: str, value: Any, text: str, old: Any) -> Any:
+  """`value` as the type of `old`."""
+  if old is None or type(value) is type(old):
+    return value
+  if isinstance(old, str):
+    return text
+  if isinstance(old, bool) and value in (0, 1):
+    return bool(value)
+  if isinstance(old, float) and isinstance(value, int):
+    return float(value)
+  if isinstance(old, (tuple, list)):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+  raise errors.ConfigError(
+      f"--config.{key}={text}: expected {type(old).__name__}, as in its default {old!r}.")
+
+
+def to_json(config: ConfigDict) -> str:
+  """The config as JSON text; tuples become lists."""
+  return json.dumps(config.to_dict(), indent=2, default=str, sort_keys=True)
+
+
+def from_json(text: str) -> ConfigDict:
+  """The inverse of `to_json`, with lists as tuples and keys that came later at their defaults."""
+
+  def tuples(x):
+    if isinstance(x, dict):
+      return {k: tuples(v) for k, v in x.items()}
+    return tuple(tuples(v) for v in x) if isinstance(x, list) else x
+
+  config = base()
+  with config.unlocked():
+    config.update(tuples(json.loads(text)))
+  return config
+
+
+def differences(a: ConfigDict, b: ConfigDict, prefix: str = "") -> list[str]:
+  """Dotted keys whose values differ, as 'key: old -> new'."""
+  found = []
+  for key in sorted(set(a) | set(b)):
+    x, y = a.get(key), b.get(key)
+    if isinstance(x, ConfigDict) and isinstance(y, ConfigDict):
+      found += differences(x, y, f"{prefix}{key}.")
+    elif x != y:
+      found.append(f"{prefix}{key}: {x!r} -> {y!r}")
+  return found
+
+
+def reader_options(data: ConfigDict) -> dict[str, Any]:
+  """The options of `data.dataset`, with the folds where they are set."""
+  options = {k: v for k, v in data.dataset.items() if k != "name"}
+  for key in ("train_folds", "val_folds"):
+    if data[key] not in ("", ()):
+      options[key] = data[key]
+  return options

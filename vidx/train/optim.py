@@ -1,0 +1,95 @@
+"""Optimisers: optax chains with parameter groups given by patterns over parameter paths."""
+
+from collections.abc import Sequence
+import re
+from typing import Any
+
+from flax import traverse_util
+import jax
+from ml_collections import ConfigDict
+import optax
+
+from vidx import errors
+
+NAMES = ("sgd", "adamw", "lamb")
+
+
+def by_path(params: Any, value) -> Any:
+  """Tree like `params` of value(path), path as in 'res2/0/conv1/kernel'."""
+  flat = traverse_util.flatten_dict(params, sep="/")
+  return traverse_util.unflatten_dict({k: value(k) for k in flat}, sep="/")
+
+
+def matches(params: Any, patterns: Sequence[str], what: str) -> Any:
+  """Tree of booleans: whether a parameter's path matches one of the patterns.
+
+  Raises:
+    ConfigError: a pattern that matches nothing.
+  """
+  paths = list(traverse_util.flatten_dict(params, sep="/"))
+  for pattern in patterns:
+    if not any(re.search(pattern, p) for p in paths):
+      raise errors.ConfigError(
+          f"{what} pattern '{pattern}' matches no parameter; they are called like {', '.join(paths[:3])}.")
+  return by_path(params, lambda path: any(re.search(p, path) for p in patterns))
+
+
+def multipliers(params: Any, config: ConfigDict) -> tuple[Any, Any]:
+  """Trees of (learning-rate, weight-decay) multipliers from `groups` and `no_decay`."""
+  matches(params, [g[0] for g in config.groups], "optimizer.groups")
+
+  def group(path):
+    return next(((lr, decay) for pattern, lr, decay in config.groups if re.search(pattern, path)), None)
+
+  def decay(path):
+    found = group(path)
+    if found is not None:
+      return float(found[1])
+    return 0.0 if config.no_decay and re.search(config.no_decay, path) else 1.0
+
+  rate = by_path(params, lambda path: float(group(path)[0]) if group(path) else 1.0)
+  return rate, by_path(params, decay)
+
+
+def _scaled_decay(weight_decay: float, decay: Any) -> optax.GradientTransformation:
+  return optax.stateless(
+      lambda updates, params: jax.tree.map(
+          lambda u, p, d: u + (weight_decay * d) * p if d else u, updates, params, decay))
+
+
+def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) -> optax.GradientTransformation:
+  """The chain clip -> decay and momentum in the optimiser's order -> rate x group.
+
+  SGD adds weight decay to the gradient (L2); AdamW and LAMB decouple it. Frozen
+  parameters have no optimiser state.
+
+  Args:
+    config: section `optimizer`.
+    schedule: step -> rate.
+    params: parameters or their shapes.
+  """
+  if config.name not in NAMES:
+    raise errors.ConfigError(
+        f"optimizer.name '{config.name}' is not one of {', '.join(NAMES)}{errors.hint(config.name, NAMES)}.")
+  rate, decay = multipliers(params, config)
+  frozen = matches(params, config.frozen, "optimizer.frozen")
+  labels = jax.tree.map(lambda f: "frozen" if f else "train", frozen)
+
+  def masked(tree):  # inside multi_transform frozen leaves are MaskedNodes
+    return jax.tree.map(lambda x, f: optax.MaskedNode() if f else x, tree, frozen)
+
+  rate, decay = masked(rate), masked(decay)
+  add_decay = _scaled_decay(config.weight_decay, decay)
+  adam = optax.scale_by_adam(config.b1, config.b2, config.eps)
+  if config.name == "sgd":
+    core = [add_decay]
+    if config.momentum:
+      core.append(optax.trace(config.momentum, config.nesterov))
+  elif config.name == "adamw":
+    core = [adam, add_decay]
+  else:
+    core = [adam, add_decay, optax.scale_by_trust_ratio()]
+  groups = optax.stateless(lambda updates, _: jax.tree.map(lambda u, m: u * m if m != 1.0 else u, updates, rate))
+  clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+  chain = optax.chain(*clip, *core, groups, optax.scale_by_learning_rate(schedule))
+  return optax.multi_transform({"train": chain, "frozen": optax.set_to_zero()}, labels)

@@ -1,0 +1,39 @@
+"""Learning-rate schedules: functions of the step, made by optax."""
+
+from ml_collections import ConfigDict
+import optax
+
+from vidx import errors
+
+NAMES = ("cosine", "step", "linear", "constant", "plateau")
+
+
+def make_schedule(config: ConfigDict, steps_per_epoch: float, total_steps: int,
+                  batch_size: int) -> optax.Schedule:
+  """step -> learning rate.
+
+  `reference_batch=n` states that `peak` belongs to a batch of n clips: the rate
+  is multiplied by batch_size / n. A `plateau` is constant here after the
+  warm-up; its falls are a factor of the train state, set at evaluations.
+  """
+  if config.name not in NAMES:
+    raise errors.ConfigError(
+        f"schedule.name '{config.name}' is not one of {', '.join(NAMES)}{errors.hint(config.name, NAMES)}.")
+  peak = float(config.peak)
+  if config.reference_batch:
+    peak *= batch_size / config.reference_batch
+  warmup = round(config.warmup_epochs * steps_per_epoch)
+  rest = max(1, total_steps - warmup)
+  if config.name == "cosine":
+    main = optax.cosine_decay_schedule(peak, rest, alpha=config.end)
+  elif config.name == "linear":
+    main = optax.linear_schedule(peak, peak * config.end, rest)
+  elif config.name == "step":
+    falls = {round(e * steps_per_epoch) - warmup: config.factor for e in config.milestones}
+    main = optax.piecewise_constant_schedule(peak, falls)
+  else:
+    main = optax.constant_schedule(peak)
+  if not warmup:
+    return main
+  rise = optax.linear_schedule(peak * config.warmup_from, peak, warmup)
+  return optax.join_schedules([rise, main], [warmup])

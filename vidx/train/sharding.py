@@ -1,0 +1,83 @@
+"""Mesh and placement: axes `data`, `fsdp`, `tensor`; parameters by rule, batches over data x fsdp."""
+
+from collections.abc import Mapping
+import re
+from typing import Any
+
+from flax import traverse_util
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+from ml_collections import ConfigDict
+import numpy as np
+
+from vidx import errors
+
+AXES = ("data", "fsdp", "tensor")
+BATCH = P(("data", "fsdp"))
+
+
+def make_mesh(mesh: ConfigDict, batch_size: int | None = None) -> Mesh:
+  """The mesh over all devices of all processes.
+
+  Args:
+    mesh: config section with `data`, `fsdp`, `tensor`; one of them may be -1.
+    batch_size: checked to divide over data x fsdp where given.
+
+  Raises:
+    ConfigError: the axes do not fit the number of devices or the batch.
+  """
+  count = jax.device_count()
+  sizes = [int(mesh[a]) for a in AXES]
+  known = int(np.prod([s for s in sizes if s != -1]))
+  if sizes.count(-1) > 1 or known < 1 or count % known or (-1 not in sizes and known != count):
+    raise errors.ConfigError(
+        f"mesh {dict(zip(AXES, sizes))} does not fit {count} devices: the axes must multiply to it"
+        " (one of them may be -1).")
+  sizes = [count // known if s == -1 else s for s in sizes]
+  shards = sizes[0] * sizes[1]
+  if batch_size is not None and batch_size % shards:
+    raise errors.ConfigError(
+        f"batch size {batch_size} does not divide over data x fsdp = {shards} devices;"
+        f" the nearest that does: {max(1, round(batch_size / shards)) * shards}.")
+  return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, config: ConfigDict) -> P:
+  """Partition of one parameter: the first rule that matches, else its largest divisible side over fsdp."""
+  for pattern, axes in config.rules:
+    if re.search(pattern, path):
+      return P(*[a or None for a in axes])
+  n = mesh.shape["fsdp"]
+  if n == 1 or np.prod(shape) < config.fsdp_min_size:
+    return P()
+  sides = [i for i, s in enumerate(shape) if s % n == 0]
+  if not sides:
+    return P()
+  side = max(sides, key=lambda i: shape[i])
+  return P(*["fsdp" if i == side else None for i in range(len(shape))])
+
+
+def tree_shardings(tree: Any, mesh: Mesh, config: ConfigDict) -> Any:
+  """A NamedSharding per leaf; optimiser slots follow their parameter by the end of their path and their shape."""
+
+  def one(path, leaf):
+    name = "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+    return NamedSharding(mesh, spec_of(name, tuple(leaf.shape), mesh, config))
+
+  return jax.tree_util.tree_map_with_path(one, tree)
+
+
+def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
+  """Global arrays from this process' share of a batch; host-only entries are left out."""
+  sharding = NamedSharding(mesh, BATCH)
+  return {k: jax.make_array_from_process_local_data(sharding, v)
+          for k, v in batch.items() if isinstance(v, np.ndarray) and v.dtype.kind in "uif"}
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, P())
+
+
+def flat_params(params: Any) -> dict[str, Any]:
+  """{'res2/0/conv1/kernel': leaf}."""
+  return traverse_util.flatten_dict(params, sep="/")

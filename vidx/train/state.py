@@ -1,0 +1,66 @@
+"""The train state: everything that a step changes and a checkpoint keeps."""
+
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@struct.dataclass
+class TrainState:
+  """A pytree; every leaf is an array.
+
+  Attributes:
+    step: int32 (), steps done.
+    params: fp32 parameters.
+    stats: the model's other collections, as {'batch_stats': ...}.
+    opt_state: of optax.
+    ema: averaged parameters, {} where not kept.
+    key: PRNG key; a step uses fold_in(key, step).
+    plateau: fp32 {'scale', 'best', 'wait'} of the plateau schedule.
+  """
+
+  step: jax.Array
+  params: Any
+  stats: Any
+  opt_state: optax.OptState
+  ema: Any
+  key: jax.Array
+  plateau: dict[str, jax.Array]
+
+  def variables(self) -> dict[str, Any]:
+    """What the model is evaluated with: averaged parameters where they are kept."""
+    return {"params": self.ema or self.params, **self.stats}
+
+
+def create(model, tx: optax.GradientTransformation | None, inputs, seed: int, ema: bool) -> TrainState:
+  """A fresh state; pure, so that it can be jitted with out-shardings or shaped with eval_shape."""
+  init_key, key = jax.random.split(jax.random.PRNGKey(seed))
+  params_key, dropout_key = jax.random.split(init_key)
+  variables = dict(model.init({"params": params_key, "dropout": dropout_key}, *inputs, train=False))
+  params = variables.pop("params")
+  for transient in ("losses", "maps", "intermediates"):
+    variables.pop(transient, None)
+  return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      stats=variables,
+      opt_state=tx.init(params) if tx is not None else (),
+      ema=jax.tree.map(jnp.copy, params) if ema else {},
+      key=key,
+      plateau={"scale": jnp.ones(()), "best": jnp.full((), -jnp.inf), "wait": jnp.zeros(())},
+  )
+
+
+def on_plateau(plateau: dict[str, Any], value: float, factor: float, patience: int) -> dict[str, Any]:
+  """The plateau after an evaluation (larger is better): after `patience` without gain the rate falls."""
+  scale, best, wait = (float(plateau[k]) for k in ("scale", "best", "wait"))
+  if value > best:
+    best, wait = value, 0.0
+  else:
+    wait += 1
+    if wait > patience:
+      scale, wait = scale * factor, 0.0
+  return {k: jnp.asarray(v, jnp.float32) for k, v in (("scale", scale), ("best", best), ("wait", wait))}
