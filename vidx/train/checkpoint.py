@@ -1,0 +1,200 @@
+"""Checkpoints in a workdir: the only place that knows Orbax.
+
+A checkpoint has three items: `model` (what evaluation needs: parameters, other
+collections, averaged parameters), `trainer` (optimiser, step, key, plateau) and
+`data` (the state of the input pipeline). Restoring always names the wanted
+shapes and placements, so a checkpoint of eight devices opens on one.
+"""
+
+from collections.abc import Mapping
+import json
+import os
+import shutil
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from vidx import errors
+from vidx.train.state import TrainState
+
+FOLDER = "checkpoints"
+_TEMPORARY = ".orbax-checkpoint-tmp"
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+  return {
+      "model": {"params": state.params, "stats": state.stats, "ema": state.ema},
+      "trainer": {"step": state.step, "opt_state": state.opt_state, "key": state.key,
+                  "plateau": state.plateau},
+  }
+
+
+def remove_unfinished(folder: str) -> list[str]:
+  """Deletes checkpoints that a killed run left half-written; their names."""
+  if not os.path.isdir(folder):
+    return []
+  found = sorted(n for n in os.listdir(folder) if _TEMPORARY in n)
+  for name in found:
+    shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+  return found
+
+
+class Checkpointer:
+  """Saves in the background, keeps the last and the best, restores to any topology."""
+
+  def __init__(self, workdir: str, keep_last: int = 2, keep_best: int = 1, metric: str = "",
+               read_only: bool = False):
+    self.folder = os.path.join(os.path.abspath(workdir), FOLDER)
+    if read_only and not os.path.isdir(self.folder):
+      raise errors.CheckpointError(f"{workdir} holds no checkpoints: train there first.")
+    self.unfinished = [] if read_only or jax.process_index() else remove_unfinished(self.folder)
+    policies = [checkpoint_managers.LatestN(n=max(1, keep_last))]
+    score = lambda metrics: metrics.get(metric, float("-inf")) if metrics else float("-inf")
+    if metric and keep_best:
+      policies.append(checkpoint_managers.BestN(
+          get_metric_fn=score, n=keep_best, keep_checkpoints_without_metrics=False))
+    self._manager = ocp.CheckpointManager(
+        self.folder,
+        options=ocp.CheckpointManagerOptions(
+            create=not read_only, read_only=read_only, best_fn=score if metric else None,
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            enable_async_checkpointing=not read_only),
+        item_names=("model", "trainer", "data"))
+
+  def latest(self) -> int | None:
+    return self._manager.latest_step()
+
+  def best(self) -> int | None:
+    """Step of the best evaluation that is kept, None where no checkpoint has one."""
+    scored = []
+    for step in self._manager.all_steps():
+      try:
+        metrics = self._manager.metrics(step)
+      except (FileNotFoundError, KeyError, ValueError):
+        metrics = None
+      value = (metrics or {}).get("_best")
+      if value is not None:
+        scored.append((value, step))
+    return max(scored)[1] if scored else None
+
+  def steps(self) -> list[int]:
+    return sorted(self._manager.all_steps())
+
+  def save(self, state: TrainState, data_state: Mapping[str, Any],
+           metrics: Mapping[str, float] | None = None, best_metric: str = "") -> None:
+    """Starts a save of `state` under its step; earlier checkpoints stay until it is complete."""
+    items = _items(state)
+    metrics = {k: float(v) for k, v in (metrics or {}).items()}
+    if best_metric in metrics:
+      metrics["_best"] = metrics[best_metric]
+    try:
+      self._manager.save(
+          int(state.step),
+          args=ocp.args.Composite(
+              model=ocp.args.StandardSave(items["model"]),
+              trainer=ocp.args.StandardSave(items["trainer"]),
+              data=ocp.args.JsonSave(dict(data_state))),
+          metrics=metrics or None, force=True)
+    except Exception as e:  # the disk's errors arrive wrapped in several types
+      raise _explained(e, self.folder) from e
+
+  def wait(self) -> None:
+    """Returns when the running save is complete.
+
+    Raises:
+      CheckpointError: the disk is full; earlier checkpoints are intact.
+    """
+    try:
+      self._manager.wait_until_finished()
+    except Exception as e:
+      raise _explained(e, self.folder) from e
+
+  def restore(self, step: int, state: TrainState, shardings: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """The full state and the pipeline's state.
+
+    Args:
+      step: which checkpoint.
+      state: abstract state (shapes and dtypes) of the run that resumes.
+      shardings: where each array goes.
+
+    Raises:
+      CheckpointError: the checkpoint is of another architecture or optimiser.
+    """
+    target = jax.tree.map(
+        lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), state, shardings)
+    items = _items(target)
+    problem = self._misfit(step, items["model"]["params"])
+    if problem:
+      raise errors.CheckpointError(problem)
+    try:
+      found = self._manager.restore(step, args=ocp.args.Composite(
+          model=ocp.args.StandardRestore(items["model"]),
+          trainer=ocp.args.StandardRestore(items["trainer"]),
+          data=ocp.args.JsonRestore()))
+    except (ValueError, KeyError, TypeError) as e:
+      raise errors.CheckpointError(
+          f"checkpoint {self.folder}/{step} does not fit this run"
+          f" ({' '.join(str(e).split())[:200]}); use another workdir.") from e
+    model, trainer = found["model"], found["trainer"]
+    return TrainState(step=trainer["step"], params=model["params"], stats=model["stats"],
+                      opt_state=trainer["opt_state"], ema=model["ema"], key=trainer["key"],
+                      plateau=trainer["plateau"]), found["data"]
+
+  def restore_variables(self, step: int) -> dict[str, Any]:
+    """{'params', 'batch_stats', ...} on the default device, with averaged parameters where kept."""
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    target = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device),
+                          self._shapes(step))
+    found = self._manager.restore(
+        step, args=ocp.args.Composite(model=ocp.args.StandardRestore(target)))["model"]
+    return {"params": found.get("ema") or found["params"], **(found.get("stats") or {})}
+
+  def _shapes(self, step: int) -> Any:
+    """Shapes and dtypes of the item `model` as stored."""
+    path = os.path.join(self.folder, str(step), "model")
+    if not os.path.isdir(path):
+      raise errors.CheckpointError(f"checkpoint {self.folder}/{step} does not exist.")
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+      tree = reader.metadata(path)
+    tree = getattr(tree, "item_metadata", tree)
+    return getattr(tree, "tree", tree)
+
+  def _misfit(self, step: int, params: Any) -> str:
+    """One line on the first parameter that differs in name or shape, or nothing."""
+    flat = lambda tree: {jax.tree_util.keystr(k, simple=True, separator="/"): tuple(v.shape)
+                         for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+    stored, wanted = flat(self._shapes(step)["params"]), flat(params)
+    for name in sorted(stored.keys() | wanted.keys()):
+      if stored.get(name) != wanted.get(name):
+        return (f"checkpoint {self.folder}/{step} is of another architecture: parameter {name} is"
+                f" {stored.get(name, 'absent')} there and {wanted.get(name, 'absent')} here;"
+                " use another workdir, or start from it with --config.train.init_from.")
+    return ""
+
+  def close(self) -> None:
+    self._manager.close()
+
+
+def _explained(e: Exception, folder: str) -> Exception:
+  text = " ".join(str(e).split())
+  if "No space left" in text or "ENOSPC" in text or getattr(e, "errno", None) == 28:
+    return errors.CheckpointError(
+        f"no space left on the disk of {folder}: the last save is incomplete and was dropped,"
+        " earlier checkpoints are intact; free space and run the same command to resume.")
+  return e
+
+
+def write_json(path: str, value: Any) -> None:
+  """Writes a JSON file in one piece: readers see the old or the new text, never half of it."""
+  write_text(path, json.dumps(value, indent=2, default=str))
+
+
+def write_text(path: str, text: str) -> None:
+  """Writes a text file in one piece."""
+  os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+  temporary = f"{path}.tmp"
+  with open(temporary, "w", encoding="utf-8") as f:
+    f.write(text)
+  os.replace(temporary, path)

@@ -1,0 +1,127 @@
+"""One training step: a pure function (state, batch) -> (state, metrics)."""
+
+from collections.abc import Callable, Mapping
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import optax
+
+from vidx.nn import augment
+from vidx.train import optim
+from vidx.train.state import TrainState
+
+Batch = Mapping[str, jax.Array]
+
+
+def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp.dtype,
+            key: jax.Array | None = None) -> dict[str, jax.Array]:
+  """What happens on the device before the model: normalisation, and in training mixup and cutmix.
+
+  Args:
+    batch: `video` uint8 (B, T, H, W, 3) and the other arrays of the batch.
+    config: whole config.
+    task: gives soft labels where clips are mixed.
+    num_classes: width of a soft label.
+    dtype: compute dtype.
+    key: randomness of mixing; None in evaluation.
+
+  Returns:
+    The batch with `video` of `dtype`, and soft `label` where clips are mixed.
+  """
+  out = dict(batch)
+  if "video" in out:
+    out["video"] = augment.normalize(out["video"], config.data.mean, config.data.std, dtype)
+  if key is not None and (config.train.mixup or config.train.cutmix):
+    which_key, mix_key = jax.random.split(key)
+    soft = task.target(out["label"], num_classes)
+
+    def mixed(mix, alpha):
+      return lambda k: mix(k, out["video"], soft, alpha)
+
+    mixes = [mixed(f, a) for f, a in ((augment.mixup, config.train.mixup),
+                                      (augment.cutmix, config.train.cutmix)) if a]
+    choice = jax.random.randint(which_key, (), 0, len(mixes))
+    out["video"], out["label"] = jax.lax.switch(choice, mixes, mix_key)
+  return out
+
+
+def make_train_step(model, task, tx: optax.GradientTransformation, schedule: optax.Schedule,
+                    config: ConfigDict, num_classes: int, dtype: jnp.dtype
+                    ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+  """The step for a model and a task.
+
+  Per objective of the task, its loss is the weighted mean of its per-example
+  losses plus what blocks put into the collection `losses`; its gradient is
+  taken for the parameters that its pattern names, and `task.combine` joins the
+  gradients where patterns overlap. With `optimizer.accumulate` = k the batch is
+  split into k micro-batches whose gradients add up to that of the whole batch
+  (batch statistics are those of the micro-batches).
+  """
+  objectives = task.objectives
+  micro = int(config.optimizer.accumulate)
+
+  def losses_of(params, stats, batch, total, key):
+    """(losses (objectives,), (new stats, terms)) of one micro-batch."""
+    mix_key, dropout_key = jax.random.split(key)
+    batch = prepare(batch, config, task, num_classes, dtype, mix_key)
+    inputs = [batch[k] for k in model.inputs]
+    outputs, new = model.apply({"params": params, **stats}, *inputs, train=True,
+                               rngs={"dropout": dropout_key}, mutable=[*stats, "losses"])
+    new = dict(new)
+    added = sum((jnp.sum(x) for x in jax.tree.leaves(new.pop("losses", {}))), jnp.zeros(()))
+    share = batch["weight"] / total
+    losses, terms = [], {}
+    for objective in objectives:
+      per_example, parts = objective.loss(outputs, batch)
+      losses.append(jnp.sum(per_example * share))
+      terms.update({k: jnp.sum(v * share) for k, v in parts.items()})
+    losses[0] += added / micro
+    return jnp.stack(losses), (new, terms)
+
+  def gradients(params, stats, batch, total, key):
+    losses, pull, (stats, terms) = jax.vjp(
+        lambda p: losses_of(p, stats, batch, total, key), params, has_aux=True)
+    grads = []
+    for i, objective in enumerate(objectives):
+      g, = pull(jnp.zeros_like(losses).at[i].set(1.0))
+      keep = optim.by_path(params, lambda path, o=objective: bool(re.search(o.pattern, path)))
+      grads.append(jax.tree.map(lambda x, k: x if k else jnp.zeros_like(x), g, keep))
+    return losses, grads, stats, terms
+
+  def step(state: TrainState, batch: Batch):
+    key = jax.random.fold_in(state.key, state.step)
+    frozen = optim.matches(state.params, config.optimizer.frozen, "optimizer.frozen")
+    params = jax.tree.map(lambda p, f: jax.lax.stop_gradient(p) if f else p, state.params, frozen)
+    total = jnp.maximum(jnp.sum(batch["weight"]), 1e-6)
+    if micro == 1:
+      losses, grads, stats, terms = gradients(params, state.stats, batch, total, key)
+    else:
+      parts = jax.tree.map(lambda x: x.reshape(-1, micro, *x.shape[1:]).swapaxes(0, 1), dict(batch))
+
+      def body(carry, part):
+        stats, (losses, grads, terms) = carry[0], carry[1]
+        l, g, stats, t = gradients(params, stats, part[1], total, jax.random.fold_in(key, part[0]))
+        return (stats, jax.tree.map(jnp.add, (losses, grads, terms), (l, g, t))), None
+
+      first = jax.tree.map(lambda x: x[0], parts)
+      shapes = jax.eval_shape(lambda: gradients(params, state.stats, first, total, key))
+      zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1], shapes[3]))
+      (stats, (losses, grads, terms)), _ = jax.lax.scan(
+          body, (state.stats, zeros), (jnp.arange(micro), parts))
+    grads = grads[0] if len(grads) == 1 else task.combine(grads)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    scale = state.plateau["scale"]
+    updates = jax.tree.map(lambda u: u * scale, updates)
+    new_params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if config.optimizer.ema:
+      ema = optax.incremental_update(new_params, ema, 1 - config.optimizer.ema)
+    metrics = {"loss": jnp.sum(losses), "grad_norm": optax.global_norm(grads),
+               "lr": schedule(state.step) * scale, **terms}
+    return state.replace(step=state.step + 1, params=new_params, stats=stats,
+                         opt_state=opt_state, ema=ema), metrics
+
+  return step

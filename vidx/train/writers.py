@@ -1,0 +1,118 @@
+"""Where the figures of a run go: JSON lines, TensorBoard, and the console."""
+
+from collections.abc import Mapping
+import json
+import os
+import sys
+from typing import Any
+
+FILE = "metrics.jsonl"
+
+
+class Writers:
+  """Writes one row of figures to all places; process 0 only, elsewhere a no-op."""
+
+  def __init__(self, workdir: str, active: bool, start_step: int = 0):
+    self._file = self._board = None
+    if not active:
+      return
+    path = os.path.join(workdir, FILE)
+    _cut(path, start_step)
+    self._file = open(path, "a", encoding="utf-8")
+    try:
+      from tensorboardX import SummaryWriter
+      self._board = SummaryWriter(os.path.join(workdir, "tensorboard"), purge_step=start_step or None)
+    except ImportError:
+      pass
+
+  def write(self, step: int, split: str, figures: Mapping[str, Any], board: bool = True) -> None:
+    """One line {'step', 'split', **figures}."""
+    if self._file is None:
+      return
+    self._file.write(json.dumps({"step": step, "split": split, **figures}) + "\n")
+    self._file.flush()
+    if self._board is not None and board:
+      for name, value in figures.items():
+        if isinstance(value, (int, float)):
+          self._board.add_scalar(f"{split}/{name}", value, step)
+
+  def close(self) -> None:
+    for writer in (self._file, self._board):
+      if writer is not None:
+        writer.close()
+
+
+def _cut(path: str, step: int) -> None:
+  """Drops lines after `step`: a resumed run writes them again."""
+  if not os.path.exists(path):
+    return
+  kept = []
+  with open(path, encoding="utf-8") as f:
+    for line in f:
+      try:
+        if json.loads(line)["step"] <= step and step:
+          kept.append(line)
+      except (ValueError, KeyError):
+        continue  # the line at which a killed run stopped writing
+  temporary = path + ".tmp"
+  with open(temporary, "w", encoding="utf-8") as f:
+    f.writelines(kept)
+  os.replace(temporary, path)
+
+
+class Console:
+  """A rich progress bar on a terminal, plain lines elsewhere."""
+
+  def __init__(self, total: int, start: int, active: bool, every: int):
+    self._active, self._every, self._progress = active, max(1, every), None
+    self._total = total
+    if active and sys.stderr.isatty():
+      from rich import progress
+      self._progress = progress.Progress(
+          progress.TextColumn("step {task.completed}/{task.total}"), progress.BarColumn(),
+          progress.TextColumn("{task.description}"), progress.TimeElapsedColumn(),
+          progress.TimeRemainingColumn())
+      self._progress.start()
+      self._task = self._progress.add_task("", total=total, completed=start)
+
+  def step(self, step: int, figures: Mapping[str, Any]) -> None:
+    """Shows the figures of a training step."""
+    if not self._active:
+      return
+    if self._progress is not None:
+      self._progress.update(self._task, completed=step, description=_line(figures))
+    elif step % self._every == 0 or step == self._total:
+      eta = figures.get("eta", 0.0)
+      print(f"step {step}/{self._total}  {_line(figures)}  eta {_clock(eta)}", flush=True)
+
+  def say(self, text: str) -> None:
+    """A line of its own."""
+    if not self._active:
+      return
+    if self._progress is not None:
+      self._progress.console.print(text, highlight=False, markup=False)
+    else:
+      print(text, flush=True)
+
+  def close(self) -> None:
+    if self._progress is not None:
+      self._progress.stop()
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+def _line(figures: Mapping[str, Any]) -> str:
+  shown = []
+  if "loss" in figures:
+    shown.append(f"loss {figures['loss']:.4f}")
+  if "lr" in figures:
+    shown.append(f"lr {figures['lr']:.2e}")
+  if "clips_per_s" in figures:
+    shown.append(f"{figures['clips_per_s']:.1f} clips/s")
+  if "data_wait" in figures:
+    shown.append(f"data wait {100 * figures['data_wait']:.0f} %")
+  return "  ".join(shown)
