@@ -1,6 +1,7 @@
 """Mesh and placement: axes `data`, `fsdp`, `tensor`; parameters by rule, batches over data x fsdp."""
 
 from collections.abc import Mapping
+import json
 import re
 from typing import Any
 
@@ -81,3 +82,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def flat_params(params: Any) -> dict[str, Any]:
   """{'res2/0/conv1/kernel': leaf}."""
   return traverse_util.flatten_dict(params, sep="/")
+
+
+def gather_json(value: Any) -> list[Any]:
+  """The JSON-able value of every process, in process order; a collective."""
+  if jax.process_count() == 1:
+    return [value]
+  from jax.experimental import multihost_utils
+  text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+  longest = int(np.max(multihost_utils.process_allgather(np.asarray(len(text)))))
+  padded = multihost_utils.process_allgather(np.pad(text, (0, longest - len(text)), constant_values=32))
+  return [json.loads(bytes(row).decode()) for row in padded]

@@ -1,0 +1,332 @@
+"""The training loop: one, for every system and task."""
+
+import collections
+from collections.abc import Mapping
+import dataclasses
+import math
+import os
+import signal
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from vidx import errors
+from vidx import systems
+from vidx import tasks
+from vidx.data import datasets, pipeline
+from vidx.data.records import Dataset
+from vidx.infer import evaluate
+from vidx.train import checkpoint, config as config_lib, optim, provenance, schedule as schedules
+from vidx.train import sharding, state as state_lib, step as step_lib, warm_start, writers
+
+# Keys that may change between the stops of one run: they change no figure.
+FREE_KEYS = ("data.root", "data.workers", "data.prefetch", "data.threads", "train.log_every",
+             "train.max_steps", "eval.", "mesh.", "checkpoint.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What a config means: everything that is built before the first step."""
+
+  config: ConfigDict
+  model: Any
+  task: Any
+  mesh: jax.sharding.Mesh
+  tx: Any
+  schedule: Any
+  dtype: Any
+  num_classes: int
+  total_steps: int
+  steps_per_epoch: float
+  abstract: state_lib.TrainState
+  shardings: state_lib.TrainState
+  init: Any  # () -> TrainState, placed
+
+  def step(self):
+    """The compiled step; its state is donated."""
+    step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
+                                    self.num_classes, self.dtype)
+    return jax.jit(step, donate_argnums=0, out_shardings=(self.shardings, sharding.replicated(self.mesh)))
+
+
+def compute_dtype(precision: str) -> Any:
+  """bfloat16 on TPU and GPU, float32 on a CPU, unless named."""
+  names = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+  if precision == "auto":
+    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+  if precision not in names:
+    raise errors.ConfigError(f"train.precision '{precision}' is not one of auto, float32, bfloat16.")
+  return names[precision]
+
+
+def build(config: ConfigDict, num_classes: int, num_examples: int,
+          categories: Mapping[str, tuple[int, ...]] | None = None) -> Run:
+  """Model, task, optimiser, mesh and shapes of a run; allocates nothing.
+
+  Args:
+    config: complete config.
+    num_classes: of the data.
+    num_examples: size of the training split.
+    categories: class ids by kind of tag, for multi-label data.
+  """
+  fields = {k: v for k, v in config.system.items() if k != "name"}
+  fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in fields.items()}
+  if fields.setdefault("num_classes", num_classes) < num_classes:
+    raise errors.ConfigError(
+        f"system.num_classes is {fields['num_classes']}, but the data has {num_classes} classes.")
+  dtype = compute_dtype(config.train.precision)
+  model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
+  task = tasks.get(**{**config.task.to_dict(), **({"categories": categories} if categories else {})})
+  batch_size = config.train.batch_size
+  mesh = sharding.make_mesh(config.mesh, batch_size)
+  if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
+    raise errors.ConfigError(f"batch size {batch_size} does not divide into optimizer.accumulate ="
+                             f" {config.optimizer.accumulate} micro-batches over the mesh.")
+  steps_per_epoch = num_examples / batch_size
+  total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
+  schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
+  data = config.data
+  inputs = [jax.ShapeDtypeStruct((1, data.frames * data.consecutive, data.crop, data.crop, 3), dtype)
+            for _ in model.inputs]
+  ones = lambda: [jnp.zeros(s.shape, s.dtype) for s in inputs]
+  params = jax.eval_shape(lambda: state_lib.create(model, None, ones(), config.seed, False)).params
+  tx = optim.make_optimizer(config.optimizer, schedule, params)
+  create = lambda: state_lib.create(model, tx, ones(), config.seed, bool(config.optimizer.ema))
+  abstract = jax.eval_shape(create)
+  shardings = sharding.tree_shardings(abstract, mesh, config.mesh)
+  return Run(config, model, task, mesh, tx, schedule, dtype, fields["num_classes"], total_steps,
+             steps_per_epoch, abstract, shardings, jax.jit(create, out_shardings=shardings))
+
+
+def load_split(config: ConfigDict, split: str) -> Dataset:
+  data = config.data
+  return datasets.load(data.dataset.name, data.root, split, max_missing=data.max_missing,
+                       **config_lib.reader_options(data))
+
+
+def train(config: ConfigDict, workdir: str, profile: bool = False) -> dict[str, Any]:
+  """Trains to the end of the schedule, or resumes what an earlier call left.
+
+  Returns:
+    {'step', 'metrics', 'best_step', 'failures'} of the finished run.
+
+  Raises:
+    UserError: config, data or workdir that cannot be used; NaN loss.
+  """
+  if not workdir:
+    raise errors.ConfigError("no workdir: add --workdir=FOLDER, where the run is kept.")
+  main = jax.process_index() == 0
+  train_set = load_split(config, config.data.train_split)
+  val_set = load_split(config, config.data.val_split)
+  _claim(config, workdir, train_set, val_set, main)
+  run = build(config, len(train_set.classes), len(train_set), train_set.categories or None)
+  saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
+                                  metric="_best")
+  for name in saves.unfinished:
+    print(f"removed the half-written checkpoint {name}", flush=True)
+  state, data_state, start = _first_state(run, saves, workdir, main)
+  last_step = min(run.total_steps, config.train.max_steps or run.total_steps)
+  if start >= last_step:
+    print(f"{workdir} is finished: {start} of {last_step} steps are done. Next: vidx eval --workdir={workdir}",
+          flush=True)
+    saves.close()
+    return {"step": start, "metrics": {}, "best_step": saves.best(), "failures": {}}
+  batches = pipeline.train_batches(
+      train_set, config.data, batch_size=config.train.batch_size, seed=config.seed, start=start,
+      process=(jax.process_index(), jax.process_count()))
+  if data_state:
+    batches.set_state(data_state)
+  log = writers.Writers(workdir, main, start)
+  console = writers.Console(last_step, start, main, config.train.log_every)
+  console.say(f"{config.system.name}: {_count(run.abstract.params):,} parameters, {len(train_set)} clips to train on,"
+              f" {len(val_set)} to evaluate, {run.total_steps} steps, {jax.device_count()} device(s)"
+              + (f", resumed at step {start}" if start else ""))
+  try:
+    loop = _Loop(run, saves, batches, val_set, log, console, workdir, last_step, profile)
+    result = loop.run(state, start)
+  finally:
+    batches.close()
+    console.close()
+    log.close()
+    saves.close()
+  failures = {k: v for part in sharding.gather_json(result["failures"]) for k, v in part.items()}
+  result["failures"] = failures
+  if main:
+    for line in failure_lines(failures):
+      print(line, flush=True)
+    if result["step"] >= last_step:
+      checkpoint.write_json(os.path.join(workdir, "DONE.json"), result)
+  return result
+
+
+def failure_lines(failures: Mapping[str, str]) -> list[str]:
+  """One line per file that could not be decoded."""
+  if not failures:
+    return []
+  return [f"{len(failures)} file(s) could not be decoded and were left out:"] + [
+      f"  {name}: {reason}" for name, reason in sorted(failures.items())]
+
+
+class _Loop:
+  """The state of a running loop; `run` is the loop itself."""
+
+  def __init__(self, run, saves, batches, val_set, log, console, workdir, last_step, profile):
+    self.run_, self.saves, self.batches, self.val_set = run, saves, batches, val_set
+    self.log, self.console, self.workdir, self.last_step = log, console, workdir, last_step
+    self.profile = profile
+    self.pending = collections.deque()  # steps whose figures were not read yet
+    self.window = (time.perf_counter(), 0, 0.0)  # since when, clips, seconds waited
+    self.metrics, self.evaluator = {}, None
+    self.stop_asked = False
+
+  def run(self, state, start: int) -> dict[str, Any]:
+    config, run = self.run_.config, self.run_
+    step_fn = run.step()
+    self._listen()
+    done = start
+    self.window = (time.perf_counter(), 0, 0.0)
+    for step in range(start + 1, self.last_step + 1):
+      if self.profile and step == min(start + 4, self.last_step):
+        jax.profiler.start_trace(os.path.join(self.workdir, "profile"))
+      waited = time.perf_counter()
+      batch = next(self.batches)
+      waited = time.perf_counter() - waited
+      self._read(keep=1)
+      state, metrics = step_fn(state, sharding.put_batch(batch, run.mesh))
+      self.pending.append((step, batch["id"], waited, metrics))
+      done = step
+      if self.profile and step == min(start + 9, self.last_step):
+        jax.block_until_ready(metrics)
+        jax.profiler.stop_trace()
+      last = step == self.last_step or self.stop_asked
+      evaluated = None
+      if not self.stop_asked and self._due(config.eval.every_epochs, step):
+        self._read()
+        evaluated = self._evaluate(state, step)
+        if config.schedule.name == "plateau":
+          plateau = state_lib.on_plateau(state.plateau, evaluated[run.task.best_metric],
+                                         config.schedule.factor, config.schedule.patience)
+          state = state.replace(plateau=jax.device_put(plateau, run.shardings.plateau))
+      every = config.checkpoint.every_steps
+      if last or evaluated or (every and step % every == 0) or self._due(config.checkpoint.every_epochs, step, False):
+        self._read()  # never keep a state that came from a loss that is not finite
+        self.saves.save(state, self.batches.get_state(), evaluated, run.task.best_metric)
+        if last:
+          self.saves.wait()
+        self.window = (time.perf_counter(), 0, 0.0)
+      if self.stop_asked:
+        self.console.say(f"stopped at step {step}; the same command goes on from here")
+        break
+    self._read()
+    return {"step": done, "metrics": self.metrics, "best_step": self.saves.best(),
+            "failures": dict(self.batches.failures)}
+
+  def _listen(self) -> None:
+    """A polite end (SIGTERM, as pre-emption sends it) saves before it stops."""
+
+    def ask(signum, frame):
+      self.stop_asked = True
+
+    if jax.process_count() == 1:
+      try:
+        signal.signal(signal.SIGTERM, ask)
+      except ValueError:
+        pass  # not in the main thread
+
+  def _due(self, epochs: float, step: int, at_end: bool = True) -> bool:
+    """Whether `epochs` more epochs are complete at this step."""
+    if at_end and step == self.last_step:
+      return True
+    period = epochs * self.run_.steps_per_epoch
+    return period > 0 and math.floor(step / period) > math.floor((step - 1) / period)
+
+  def _read(self, keep: int = 0) -> None:
+    """Reads the figures of all but the newest `keep` steps and checks their losses."""
+    while len(self.pending) > keep:
+      step, ids, waited, metrics = self.pending.popleft()
+      figures = {k: float(v) for k, v in jax.device_get(metrics).items()}
+      if not np.isfinite(figures["loss"]):
+        self.saves.wait()
+        kept = self.saves.latest()
+        raise errors.UserError(
+            f"the loss of step {step} is {figures['loss']}; its batch: {', '.join(map(str, ids))}; last good"
+            f" checkpoint: {'step ' + str(kept) if kept is not None else 'none'} in {self.saves.folder}."
+            " Lower schedule.peak, or set optimizer.clip_norm.")
+      since, clips, wait = self.window
+      clips, wait = clips + self.run_.config.train.batch_size, wait + waited
+      seconds = max(1e-9, time.perf_counter() - since)
+      rate = clips / seconds
+      figures.update(epoch=step / self.run_.steps_per_epoch, clips_per_s=rate, data_wait=min(1.0, wait / seconds))
+      shown = step % max(1, self.run_.config.train.log_every) == 0
+      self.log.write(step, "train", figures, board=shown)
+      eta = (self.last_step - step) * self.run_.config.train.batch_size / rate
+      self.console.step(step, {**figures, "eta": eta})
+      self.window = (since, clips, wait)
+      if shown:
+        self.window = (time.perf_counter(), 0, 0.0)
+
+  def _evaluate(self, state, step: int) -> dict[str, float]:
+    run, config = self.run_, self.run_.config
+    if self.evaluator is None:
+      self.evaluator = evaluate.Evaluator(run.model, run.task, mesh=run.mesh, config=config, dtype=run.dtype)
+    result = self.evaluator(state.variables(), self.val_set, clips=config.eval.clips, crops=config.eval.crops,
+                            batch_size=config.eval.batch_size)
+    self.metrics = {k: float(v) for k, v in result.metrics.items()}
+    self.log.write(step, "val", {"epoch": step / run.steps_per_epoch, **self.metrics, "videos": result.evaluated,
+                                 "decode_failures": sorted(result.failures)})
+    best = run.task.best_metric
+    shown = "  ".join(f"{k} {v:.1f}" if k != "loss" else f"loss {v:.4f}" for k, v in self.metrics.items()
+                      if k in ("loss", best, "top-1", "top-5", "mAP"))
+    self.console.say(f"step {step}, epoch {step / run.steps_per_epoch:.1f}: {config.data.val_split} {shown}"
+                     f" ({result.evaluated} videos)")
+    return self.metrics
+
+
+def _count(params: Any) -> int:
+  return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(params))
+
+
+def _claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset, main: bool) -> None:
+  """Takes a fresh workdir, or checks that an existing one is of this config and data."""
+  path = os.path.join(workdir, "config.json")
+  if os.path.exists(path):
+    with open(path, encoding="utf-8") as f:
+      old = config_lib.from_json(f.read())
+    changed = [d for d in config_lib.differences(old, config_lib.from_json(config_lib.to_json(config)))
+               if not d.startswith(FREE_KEYS)]
+    if changed:
+      raise errors.CheckpointError(
+          f"{workdir} belongs to another config ({'; '.join(changed[:3])}{'; ...' if len(changed) > 3 else ''});"
+          " choose another --workdir, or the config that it was started with.")
+  if not main:
+    return
+  try:
+    os.makedirs(workdir, exist_ok=True)
+    if not os.path.exists(path):
+      checkpoint.write_text(path, config_lib.to_json(config))
+      checkpoint.write_json(os.path.join(workdir, "classes.json"), list(train_set.classes))
+      checkpoint.write_json(os.path.join(workdir, "provenance.json"), provenance.describe(
+          data={s.split: {"fingerprint": s.fingerprint(), "videos": len(s), "missing": len(s.missing)}
+                for s in (train_set, val_set)}))
+  except OSError as e:
+    raise errors.UserError(f"cannot write to workdir {workdir}: {e.strerror}.") from e
+
+
+def _first_state(run: Run, saves: checkpoint.Checkpointer, workdir: str, main: bool):
+  """(state, pipeline state or None, step) from the last checkpoint, another run, or nothing."""
+  latest = saves.latest()
+  if latest is not None:
+    state, data_state = saves.restore(latest, run.abstract, run.shardings)
+    return state, data_state, int(state.step)
+  state = run.init()
+  if run.config.train.init_from:
+    state, reports = warm_start.start(state, run.shardings, run.config.train.init_from,
+                                      run.config.train.init_exclude)
+    if main:
+      checkpoint.write_json(os.path.join(workdir, "init.json"), reports)
+      print("\n".join(warm_start.summary(reports)), flush=True)
+  return state, None, 0

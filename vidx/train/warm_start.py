@@ -1,0 +1,101 @@
+"""Start from another run's parameters, with a report of what was loaded, what was not and why."""
+
+from collections.abc import Sequence
+import re
+from typing import Any
+
+from flax import traverse_util
+import jax
+import numpy as np
+
+from vidx import errors
+from vidx.train import checkpoint
+
+
+def read_variables(source: str) -> dict[str, Any]:
+  """Variables of a workdir: of its best checkpoint, else its last."""
+  reader = checkpoint.Checkpointer(source, read_only=True)
+  step = reader.best()
+  step = reader.latest() if step is None else step
+  if step is None:
+    raise errors.CheckpointError(f"{source} holds no finished checkpoint to start from.")
+  variables = reader.restore_variables(step)
+  reader.close()
+  return variables
+
+
+def pairs(init_from: str | Sequence) -> list[tuple[str, str]]:
+  """[(parameter pattern, source)] of `train.init_from`."""
+  if not init_from:
+    return []
+  if isinstance(init_from, str):
+    return [("", init_from)]
+  if len(init_from) == 1 and isinstance(init_from[0], str):
+    return [("", init_from[0])]
+  return [(pattern, source) for pattern, source in init_from]
+
+
+def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str] = ()
+          ) -> tuple[Any, dict[str, list[str]]]:
+  """`variables` with the leaves of `source` where name and shape agree.
+
+  Args:
+    variables: {'params': ..., 'batch_stats': ...} of the new model.
+    source: the same of the checkpoint.
+    pattern: only parameters whose path it matches.
+    exclude: patterns of parameters that keep their values.
+
+  Returns:
+    The new variables, and the report {'loaded', 'excluded', 'other shape',
+    'not in the checkpoint', 'not used'} of paths.
+  """
+  target = traverse_util.flatten_dict(variables, sep="/")
+  given = traverse_util.flatten_dict(source, sep="/")
+  report = {k: [] for k in ("loaded", "excluded", "other shape", "not in the checkpoint", "not used")}
+  merged = {}
+  for path, leaf in target.items():
+    merged[path] = leaf
+    if not re.search(pattern, path):
+      continue
+    if any(re.search(e, path) for e in exclude):
+      report["excluded"].append(path)
+    elif path not in given:
+      report["not in the checkpoint"].append(path)
+    elif tuple(given[path].shape) != tuple(leaf.shape):
+      report["other shape"].append(f"{path}: {tuple(given[path].shape)} there, {tuple(leaf.shape)} here")
+    else:
+      merged[path] = np.asarray(given[path], leaf.dtype)
+      report["loaded"].append(path)
+  report["not used"] = [p for p in given if p not in target]
+  return traverse_util.unflatten_dict(merged, sep="/"), report
+
+
+def start(state, shardings, init_from, exclude: Sequence[str]):
+  """The state with parameters and statistics of `train.init_from`, and a report per source.
+
+  Raises:
+    CheckpointError: a source without any parameter that fits.
+  """
+  variables = {"params": state.params, **state.stats}
+  reports = {}
+  for pattern, source in pairs(init_from):
+    variables, report = merge(variables, read_variables(source), pattern, exclude)
+    if not report["loaded"]:
+      raise errors.CheckpointError(
+          f"{source}: none of its parameters fits this model in name and shape; it is of another architecture.")
+    reports[source] = report
+  params = jax.device_put(variables.pop("params"), shardings.params)
+  stats = jax.device_put(variables, shardings.stats)
+  ema = jax.tree.map(lambda x: x.copy(), params) if state.ema else {}
+  return state.replace(params=params, stats=stats, ema=ema), reports
+
+
+def summary(reports: dict[str, dict[str, list[str]]]) -> list[str]:
+  """Lines for the console."""
+  lines = []
+  for source, report in reports.items():
+    counts = ", ".join(f"{len(v)} {k}" for k, v in report.items() if v)
+    lines.append(f"started from {source}: {counts}")
+    lines += [f"  other shape, kept fresh: {p}" for p in report["other shape"]]
+    lines += [f"  not in the checkpoint, kept fresh: {p}" for p in report["not in the checkpoint"][:10]]
+  return lines
