@@ -150,7 +150,7 @@ def override(config: ConfigDict, flags: Sequence[str]) -> ConfigDict:
       raise errors.ConfigError(f"--config.{key}: '{section}' has no keys of its own.")
     if last not in node and section not in OPEN_SECTIONS:
       raise errors.ConfigError(_unknown(key, node, parents, last))
-    value = _parse(text)
+    value = parse(text)
     old = node.get(last)
     if isinstance(old, ConfigDict):
       raise errors.ConfigError(f"--config.{key} is a section; set one of its keys: {', '.join(old)}.")
@@ -165,7 +165,8 @@ def _unknown(key: str, node: Any, parents: Sequence[str], name: str) -> str:
   return f"--config.{key}: unknown key '{'.'.join([*parents, name])}'{nearest}."
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
+  """A Python literal, or the text itself; `true` and `false` in any case."""
   try:
     return ast.literal_eval(text)
   except (ValueError, SyntaxError):

@@ -1,0 +1,316 @@
+"""The command line: `vidx VERB ...`.
+
+Each verb is one function that declares its flags, reads them and calls the
+library; it imports what it needs when it runs, so `vidx --help` is quick.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import os
+import sys
+
+from absl import flags
+
+from vidx import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+  """One word of the command line.
+
+  Attributes:
+    summary: one line.
+    usage: what follows `vidx VERB`.
+    define: declares the flags.
+    run: (flag values, positional arguments, config overrides) -> exit status.
+  """
+
+  summary: str
+  usage: str
+  define: Callable[[flags.FlagValues], None]
+  run: Callable[[flags.FlagValues, Sequence[str], Sequence[str]], int | None]
+
+
+def _string(name: str, default: str, text: str):
+  return lambda fv: flags.DEFINE_string(name, default, text, flag_values=fv)
+
+
+def _integer(name: str, default: int, text: str):
+  return lambda fv: flags.DEFINE_integer(name, default, text, flag_values=fv)
+
+
+def _number(name: str, default: float, text: str):
+  return lambda fv: flags.DEFINE_float(name, default, text, flag_values=fv)
+
+
+def _bool(name: str, text: str):
+  return lambda fv: flags.DEFINE_bool(name, False, text, flag_values=fv)
+
+
+def _all(*defines):
+  def define(fv):
+    for d in defines:
+      d(fv)
+  return define
+
+
+# ---------------------------------------------------------------- the verbs
+
+
+def _train(fv, args, overrides):
+  from vidx.train import config as config_lib
+  if not fv.config:
+    raise errors.ConfigError("no config: add --config=configs/folder/tsm.py, or another file of configs/.")
+  config = config_lib.override(config_lib.load_file(fv.config), overrides)
+  _start_jax(config.mesh)
+  from vidx.train import loop
+  result = loop.train(config, fv.workdir, profile=fv.profile)
+  if fv.report:
+    from vidx.show import report
+    print(f"report: {report.write_report(fv.workdir)}")
+  return 0 if result is not None else 1
+
+
+def _eval(fv, args, overrides):
+  from vidx.infer import evaluate
+  _start_jax()
+  clips, crops = _views(fv.views)
+  evaluate.evaluate_workdir(fv.workdir, split=fv.split, clips=clips, crops=crops, step=_step(fv.step),
+                            batch_size=fv.batch_size or None, overrides=overrides)
+  if fv.report:
+    from vidx.show import report
+    print(f"report: {report.write_report(fv.workdir)}")
+
+
+def _predict(fv, args, overrides):
+  from vidx.infer import predict
+  if not args:
+    raise errors.DataError("no videos: name files, folders or globs after the flags.")
+  _start_jax()
+  clips, crops = _views(fv.views)
+  found = predict.predict(fv.workdir, args, clips=clips, crops=crops, top=fv.top, step=_step(fv.step))
+  print(predict.to_json(found) if fv.json else predict.to_table(found))
+  if fv.out:
+    predict.write(found, fv.out)
+  return 2 if found and all(f["error"] for f in found) else 0
+
+
+def _report(fv, args, overrides):
+  from vidx.show import report
+  print(report.write_report(fv.workdir, fv.out or None))
+
+
+def _models(fv, args, overrides):
+  from vidx.measure import models
+  models.main(args[0] if args else "*", "json" if fv.json else "markdown" if fv.markdown else "table")
+
+
+def _data_build(fv, args, overrides):
+  from vidx.data import build
+  summary = build.build(fv.dataset, fv.root, fv.out, beam_runner=fv.beam_runner, shards=fv.shards,
+                        **_pairs(args))
+  _show(summary)
+
+
+def _data_prepare(fv, args, overrides):
+  from vidx.data import prepare
+  _show(prepare.prepare(fv.root, fv.out, short_side=fv.short_side, gop=fv.gop, workers=fv.workers))
+
+
+def _data_check(fv, args, overrides):
+  from vidx.data import check
+  return check.main(fv.dataset, fv.root, fv.split, **_pairs(args))
+
+
+def _data_toybox(fv, args, overrides):
+  from vidx.data import toybox
+  _show(toybox.build(fv.out, labels=fv.labels, layout=fv.layout, seed=fv.seed, workers=fv.workers,
+                     **_pairs(args)))
+
+
+def _bench(fv, args, overrides):
+  if args[:1] == ["input"]:
+    from vidx.measure import input_speed
+    input_speed.main(json=fv.json, videos=fv.videos, repeats=fv.repeats)
+    return 0
+  raise errors.ConfigError(f"vidx bench {' '.join(args)}: unknown; write `vidx bench input`.")
+
+
+_WORKDIR = _string("workdir", "", "folder of the run")
+_ROOT = _string("root", "", "folder of the data set")
+_OUT = _string("out", "", "folder to write")
+_READER = _string("dataset", "folder", "reader: folder, csv, ucf101, hmdb51, kinetics, ssv1, ssv2, hvu, array_record")
+_WORKERS = _integer("workers", os.cpu_count() or 1, "processes")
+_REPORT = _bool("report", "write the HTML report as well")
+_JSON = _bool("json", "print JSON")
+_VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
+_STEP = _string("step", "best", "which checkpoint: best, last, or a number")
+
+VERBS: dict[str, Verb] = {
+    "train": Verb(
+        "train a system, or go on where an earlier call stopped",
+        "--config=FILE --workdir=FOLDER [--config.SECTION.KEY=VALUE ...]",
+        _all(_string("config", "", "config file"), _WORKDIR, _REPORT,
+             _bool("profile", "trace a few steps into WORKDIR/profile")), _train),
+    "eval": Verb(
+        "evaluate a trained system, every video once",
+        "--workdir=FOLDER [--split=val] [--views=10x3] [--config.data.KEY=VALUE ...]",
+        _all(_WORKDIR, _string("split", "val", "split of the data set"), _VIEWS, _STEP,
+             _integer("batch_size", 0, "videos per batch; 0: as the config says"), _REPORT), _eval),
+    "predict": Verb(
+        "name what videos show", "--workdir=FOLDER PATH [PATH ...]",
+        _all(_WORKDIR, _VIEWS, _STEP, _JSON, _string("out", "", "JSON file to write"),
+             _integer("top", 5, "classes per video")), _predict),
+    "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE]",
+                   _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html")), _report),
+    "models": Verb("list the models with their sizes", "[PATTERN]",
+                   _all(_JSON, _bool("markdown", "print a Markdown table")), _models),
+    "data toybox": Verb(
+        "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
+        _all(_OUT, _string("labels", "motion", "motion, appearance, biased or tags"),
+             _string("layout", "folder", "folder, csv, ucf101 or hvu"), _integer("seed", 0, "random seed"),
+             _WORKERS), _data_toybox),
+    "data check": Verb("verify a data set and list every bad file",
+                       "--dataset=READER --root=FOLDER [--split=train] [option=value ...]",
+                       _all(_READER, _ROOT, _string("split", "", "one split; empty: all")), _data_check),
+    "data prepare": Verb("re-encode a data set for quick random access", "--root=FOLDER --out=FOLDER",
+                         _all(_ROOT, _OUT, _integer("short_side", 256, "pixels"),
+                              _integer("gop", 8, "frames between key frames"), _WORKERS), _data_prepare),
+    "data build": Verb("write a data set as ArrayRecord files",
+                       "--dataset=READER --root=FOLDER --out=FOLDER [option=value ...]",
+                       _all(_READER, _ROOT, _OUT, _integer("shards", 0, "files per split; 0: by size"),
+                            _string("beam_runner", "", "run on Apache Beam, such as DirectRunner")), _data_build),
+    "bench": Verb("measure speed side by side", "input",
+                  _all(_JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")), _bench),
+}
+
+
+# ---------------------------------------------------------------- the machinery
+
+
+def _views(text: str) -> tuple[int, int]:
+  try:
+    clips, crops = (int(t) for t in text.split("x"))
+  except ValueError:
+    raise errors.ConfigError(f"--views={text}: write clips x crops, such as 10x3.") from None
+  if clips < 1 or crops not in (1, 3, 5):
+    raise errors.ConfigError(f"--views={text}: at least 1 clip, and 1, 3 or 5 crops.")
+  return clips, crops
+
+
+def _step(text: str) -> int | str:
+  if text in ("best", "last"):
+    return text
+  if text.isdigit():
+    return int(text)
+  raise errors.ConfigError(f"--step={text}: write best, last, or the number of a checkpoint.")
+
+
+def _pairs(args: Sequence[str]) -> dict[str, object]:
+  """{'name': value} of `name=value` words."""
+  from vidx.train import config as config_lib
+  found = {}
+  for arg in args:
+    name, equals, text = arg.partition("=")
+    if not equals:
+      raise errors.ConfigError(f"'{arg}' is not understood here; options are written name=value.")
+    found[name] = config_lib.parse(text)
+  return found
+
+
+def _show(summary) -> None:
+  for key, value in (summary or {}).items():
+    print(f"{key}: {value}")
+
+
+def _start_jax(mesh=None) -> None:
+  """Joins the other processes of the run, where a launcher started several."""
+  import jax
+  if os.environ.get("VIDX_COORDINATOR"):
+    if os.environ.get("JAX_PLATFORMS", "") == "cpu":
+      jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(
+        os.environ["VIDX_COORDINATOR"], int(os.environ["VIDX_NUM_PROCESSES"]),
+        int(os.environ["VIDX_PROCESS_ID"]))
+  elif os.environ.get("VIDX_DISTRIBUTED"):  # a cluster that jax recognises: Slurm, TPU, Kubernetes
+    jax.distributed.initialize()
+
+
+def _help() -> str:
+  width = max(map(len, VERBS))
+  lines = ["vidx: video understanding in JAX.", "", "usage: vidx VERB [flags] [arguments]", ""]
+  lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+  return "\n".join([*lines, "", "`vidx VERB --help` shows the flags of a verb; --debug shows tracebacks."])
+
+
+def _verb_help(name: str, verb: Verb, fv: flags.FlagValues) -> str:
+  lines = [f"vidx {name}: {verb.summary}", "", f"usage: vidx {name} {verb.usage}", ""]
+  own = [fv[f] for f in sorted(fv) if f not in ("debug", "help")]
+  for flag in own:
+    default = "" if flag.default in (None, "", False) else f" (default {flag.default})"
+    lines.append(f"  --{flag.name}: {flag.help}{default}")
+  return "\n".join([*lines, "  --debug: show tracebacks"])
+
+
+def _find(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+  """(verb, rest) of the words after `vidx`."""
+  word = argv[0]
+  group = [name for name in VERBS if name.startswith(word + " ")]
+  if group:
+    second = argv[1] if len(argv) > 1 else ""
+    if f"{word} {second}" in VERBS:
+      return f"{word} {second}", argv[2:]
+    names = [g.split()[1] for g in group]
+    if second in ("", "--help", "-h"):
+      print("\n".join(f"  vidx {g}  {VERBS[g].summary}" for g in group))
+      raise SystemExit(0)
+    raise errors.ConfigError(f"vidx {word} {second}: unknown; one of {', '.join(names)}{errors.hint(second, names)}.")
+  if word not in VERBS:
+    raise errors.ConfigError(f"unknown verb '{word}'{errors.hint(word, VERBS)}; `vidx --help` lists them.")
+  return word, argv[1:]
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs `vidx ARGV...`; returns the exit status (0, or 2 for what a user can cause)."""
+  debug = "--debug" in argv
+  argv = [a for a in argv if a != "--debug"]
+  try:
+    if not argv or argv[0] in ("--help", "-h", "help"):
+      print(_help())
+      return 0
+    name, rest = _find(argv)
+    verb = VERBS[name]
+    fv = flags.FlagValues()
+    verb.define(fv)
+    if any(a in ("--help", "-h") for a in rest):
+      print(_verb_help(name, verb, fv))
+      return 0
+    overrides = [a.removeprefix("--config.") for a in rest if a.startswith("--config.")]
+    own = [a for a in rest if not a.startswith("--config.")]
+    try:
+      args = fv(["vidx", *own])[1:]
+    except flags.UnrecognizedFlagError as e:
+      raise errors.ConfigError(
+          f"vidx {name}: unknown flag --{e.flagname}{errors.hint(e.flagname, list(fv))}.") from e
+    except flags.Error as e:
+      raise errors.ConfigError(f"vidx {name}: {' '.join(str(e).split())}") from e
+    return int(verb.run(fv, args, overrides) or 0)
+  except errors.UserError as e:
+    if debug:
+      raise
+    print(f"vidx: {e}", file=sys.stderr, flush=True)
+    return 2
+  except OSError as e:
+    if debug or e.errno != 28:
+      raise
+    print(f"vidx: no space left on the disk ({e.filename}); free space and run the same command again.",
+          file=sys.stderr, flush=True)
+    return 2
+  except KeyboardInterrupt:
+    print("vidx: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+    return 130
+
+
+def run() -> None:
+  """Entry point of the console script."""
+  sys.exit(main(sys.argv[1:]))
