@@ -4,10 +4,8 @@ from collections.abc import Mapping
 import dataclasses
 import hashlib
 import os
-from types import MappingProxyType
 from typing import Any
 
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Record:
   media: Media
   label: int | tuple[int, ...] = -1
   span: tuple[float, float] | None = None
-  extra: Mapping[str, Any] = _EMPTY
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Dataset:
   classes: tuple[str, ...]
   multilabel: bool = False
   missing: tuple[str, ...] = ()
-  categories: Mapping[str, tuple[int, ...]] = _EMPTY
+  categories: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
   def __len__(self) -> int:
     return len(self.records)
