@@ -1,0 +1,101 @@
+"""The batch: a flat dict of arrays whose keys are a closed vocabulary, documented here and nowhere else.
+
+B is the number of examples of this process, T the frames of a clip, V the views
+(temporal clips x spatial crops, clip-major), C the classes.
+
+  video   uint8 (B, T, H, W, 3) in training, (B, V, T, H, W, 3) in evaluation; RGB
+  label   int32 (B,), -1 where unknown; float32 (B, C) of zeros and ones for multi-label sets
+  weight  float32 (B,): 1 for an example that counts, 0 for padding and for a
+          video that could not be decoded
+  index   int32 (B,): position of the record in its data set, -1 for padding
+  id      list of B texts, host only: never enters jit
+
+An example is the same without the leading B.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vidx.data.records import Dataset
+
+Batch = dict[str, Any]
+
+ARRAYS = {"video": np.uint8, "label": None, "weight": np.float32, "index": np.int32}
+HOST_ONLY = ("id",)
+
+
+def label_array(label: int | tuple[int, ...], dataset: Dataset) -> np.ndarray:
+  """A record's label: int32 (), or float32 (C,) of zeros and ones for a multi-label set."""
+  if not dataset.multilabel:
+    return np.asarray(label, np.int32)
+  hot = np.zeros(len(dataset.classes), np.float32)
+  chosen = label if isinstance(label, tuple) else (label,)
+  hot[[c for c in chosen if c >= 0]] = 1
+  return hot
+
+
+def blank(shape: Sequence[int], dataset: Dataset, record: int = -1) -> Batch:
+  """An example of weight 0: padding, or a record (named by its position) that has no frames to show.
+
+  Args:
+    shape: of the video of one example.
+    dataset: where labels come from.
+    record: position in the data set, -1 for padding.
+  """
+  known = record >= 0
+  return {
+      "video": np.zeros(tuple(shape), np.uint8),
+      "label": label_array(dataset.records[record].label if known else -1, dataset),
+      "weight": np.float32(0),
+      "index": np.int32(record),
+      "id": dataset.records[record].id if known else "",
+  }
+
+
+def stack(examples: Sequence[Mapping[str, Any]]) -> Batch:
+  """Examples of equal shapes as one batch."""
+  return {
+      key: [e[key] for e in examples] if key in HOST_ONLY else np.stack([e[key] for e in examples])
+      for key in examples[0]
+  }
+
+
+def device_part(batch: Mapping[str, Any]) -> Batch:
+  """The arrays of a batch: what may enter jit."""
+  return {key: value for key, value in batch.items() if key not in HOST_ONLY}
+
+
+def pad(batch: Mapping[str, Any], size: int) -> Batch:
+  """The batch with examples of weight 0 appended up to `size`."""
+  have = len(batch["weight"])
+  if have > size:
+    raise ValueError(f"a batch of {have} examples does not fit into {size}.")
+  fill = {"label": -1 if np.ndim(batch.get("label")) == 1 else 0, "index": -1}
+  padded: Batch = {}
+  for key, value in batch.items():
+    if key in HOST_ONLY:
+      padded[key] = list(value) + [""] * (size - have)
+    else:
+      value = np.asarray(value)
+      rest = np.full((size - have, *value.shape[1:]), fill.get(key, 0), value.dtype)
+      padded[key] = np.concatenate([value, rest])
+  return padded
+
+
+def validate(batch: Mapping[str, Any]) -> None:
+  """Raises ValueError where a batch breaks the vocabulary of this file."""
+  unknown = sorted(set(batch) - set(ARRAYS) - set(HOST_ONLY))
+  if unknown:
+    raise ValueError(f"batch keys {unknown} are not in the vocabulary {sorted({*ARRAYS, *HOST_ONLY})}.")
+  if "weight" not in batch:
+    raise ValueError("a batch needs 'weight': which of its examples count.")
+  size = len(batch["weight"])
+  for key, value in batch.items():
+    if len(value) != size:
+      raise ValueError(f"batch '{key}' has {len(value)} examples, 'weight' has {size}.")
+    if ARRAYS.get(key) is not None and value.dtype != ARRAYS[key]:
+      raise ValueError(f"batch '{key}' is {value.dtype}, expected {np.dtype(ARRAYS[key])}.")
+  if "video" in batch and (batch["video"].ndim not in (5, 6) or batch["video"].shape[-1] != 3):
+    raise ValueError(f"batch 'video' has shape {batch['video'].shape}, expected (B, [V,] T, H, W, 3).")

@@ -1,0 +1,296 @@
+"""Batches: an endless shuffled stream for training, one padded pass for evaluation.
+
+The stream is a function of (seed, position) alone. Position g = step x batch size
++ slot; epoch, k = divmod(g, n); the record is the k-th of that epoch's permutation
+and everything random about it comes from (seed, epoch, record). So the number of
+decoding processes, the number of hosts and a restart change nothing. Grain runs it:
+one element of its data set is one batch of this host.
+
+Where the time goes, on two cores for batches of (16, 8, 80, 80, 3): handing a
+batch from a decoding process costs about 3 ms, from a thread of this process
+about 1 ms. Processes scale where decoding is the bottleneck and cores are many;
+`workers=0` (threads: decoders and resizing work outside the interpreter's lock)
+is the better choice where few cores are shared with training.
+"""
+
+from collections.abc import Mapping, Sequence
+import copy
+import functools
+import math
+from multiprocessing import util
+import os
+import tempfile
+from typing import Any
+import warnings
+
+from ml_collections import ConfigDict
+import numpy as np
+
+from vidx import errors
+from vidx.data import batch as batch_lib
+from vidx.data import clips as clips_lib
+from vidx.data import workers
+from vidx.data.records import Dataset, Record
+
+_ENDLESS = 1 << 40  # batches
+
+
+def train_batches(dataset: Dataset, data: ConfigDict, *, batch_size: int, seed: int, start: int = 0,
+                  process: tuple[int, int] = (0, 1)) -> "BatchIterator":
+  """Endless training batches of a data set.
+
+  Args:
+    dataset: the training split.
+    data: the `config.data` section.
+    batch_size: examples per step over all processes.
+    seed: of permutations, clips and crops.
+    start: batches already consumed.
+    process: index and number of the processes that share every batch; each takes
+      an equal, contiguous share of its slots.
+  """
+  source = TrainSource(dataset, data, _share(batch_size, process), batch_size, seed)
+  return BatchIterator(source, data, start, max_failures=data.max_failures)
+
+
+def eval_batches(dataset: Dataset, data: ConfigDict, *, batch_size: int, clips: int = 1, crops: int = 1,
+                 process: tuple[int, int] = (0, 1)) -> "BatchIterator":
+  """One pass in the order of the records, the last batch padded with weight 0.
+
+  Every process yields the same number of batches. A video that cannot be decoded
+  keeps its place, with weight 0 and its name in `failures`.
+
+  Args:
+    dataset: the split to evaluate.
+    data: the `config.data` section.
+    batch_size: videos per step over all processes.
+    clips: temporal clips per video.
+    crops: spatial crops per clip.
+    process: index and number of the processes that share every batch.
+  """
+  source = EvalSource(dataset, data, _share(batch_size, process), batch_size, clips, crops)
+  return BatchIterator(source, data, 0, max_failures=1.0)
+
+
+def _share(batch_size: int, process: tuple[int, int]) -> range:
+  """The slots of every global batch that belong to a process."""
+  index, count = process
+  if batch_size <= 0 or batch_size % count:
+    raise errors.ConfigError(f"batch size {batch_size} does not divide into {count} processes.")
+  size = batch_size // count
+  return range(index * size, (index + 1) * size)
+
+
+@functools.lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
+  """(n,) int64: the order of the records in an epoch."""
+  return np.random.default_rng((seed, epoch, n)).permutation(n)
+
+
+class Stopped(Exception):
+  """The iterator was closed while a batch was being made."""
+
+
+class _Source:
+  """Random access to batches; what Grain reads from, here or in a decoding process."""
+
+  def __init__(self, dataset: Dataset, data: ConfigDict, slots: range, batch_size: int, clips: int, crops: int):
+    self.dataset, self.data, self.slots, self.batch_size = dataset, data, slots, batch_size
+    self.start, self.lease = 0, ""
+    self.clips = clips_lib.Clips(data, clips, crops)
+
+  def __len__(self) -> int:
+    return self.total() - self.start
+
+  def __getitem__(self, i: int) -> dict[str, Any]:
+    """A batch, with the failures met on the way as `failures`: [[id, reason], ...]."""
+    failures: dict[str, str] = {}
+    first = (self.start + int(i)) * self.batch_size
+    examples = []
+    for slot in self.slots:
+      if self.lease and not os.path.exists(self.lease):
+        raise Stopped()
+      examples.append(self.example(first + slot, failures))
+    return {**batch_lib.stack(examples), "failures": [[k, v] for k, v in failures.items()]}
+
+  def total(self) -> int:
+    """Batches from the very first one on."""
+    return _ENDLESS
+
+  def example(self, g: int, failures: dict[str, str]) -> dict[str, Any]:
+    """The example at a position of the global stream."""
+    raise TypeError("a source of batches defines `example`.")
+
+  def _made(self, index: int, video: np.ndarray) -> dict[str, Any]:
+    record = self.dataset.records[index]
+    return {"video": video, "label": batch_lib.label_array(record.label, self.dataset),
+            "weight": np.float32(1), "index": np.int32(index), "id": record.id}
+
+
+class TrainSource(_Source):
+  """Shuffled and endless; a video that cannot be decoded gives its place to the next one that can."""
+
+  def __init__(self, dataset: Dataset, data: ConfigDict, slots: range, batch_size: int, seed: int):
+    super().__init__(dataset, data, slots, batch_size, 1, 1)
+    self.seed = seed
+
+  def example(self, g: int, failures: dict[str, str]) -> dict[str, Any]:
+    n = len(self.dataset)
+    epoch, k = divmod(g, n)
+    order = permutation(self.seed, epoch, n)
+    for tried in range(n):
+      index = int(order[(k + tried) % n])
+      record = self.dataset.records[index]
+      try:
+        return self._made(index, self.clips.train(record, np.random.default_rng((self.seed, epoch, index))))
+      except errors.DecodeError as e:
+        failures[record.id] = str(e)
+        check_failures(failures, n, self.data.max_failures)
+    raise _too_many(failures, n, self.data.max_failures)
+
+
+class EvalSource(_Source):
+  """Each record once, in order."""
+
+  def total(self) -> int:
+    return math.ceil(len(self.dataset) / self.batch_size)
+
+  def example(self, g: int, failures: dict[str, str]) -> dict[str, Any]:
+    if g >= len(self.dataset):
+      return batch_lib.blank(self.clips.eval_shape, self.dataset)
+    record: Record = self.dataset.records[g]
+    try:
+      return self._made(g, self.clips.evaluate(record))
+    except errors.DecodeError as e:
+      failures[record.id] = str(e)
+      return batch_lib.blank(self.clips.eval_shape, self.dataset, g)
+
+
+def check_failures(failures: Mapping[str, str], n: int, limit: float) -> None:
+  """Raises DataError where more than the share `limit` of n records cannot be decoded."""
+  if len(failures) > limit * n:
+    raise _too_many(failures, n, limit)
+
+
+def _too_many(failures: Mapping[str, str], n: int, limit: float) -> errors.DataError:
+  listed = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+  return errors.DataError(
+      f"{len(failures)} of {n} videos cannot be decoded, more than data.max_failures={limit:g} allows;"
+      f" repair or remove them, or raise the limit: {listed}")
+
+
+class BatchIterator:
+  """Batches as dicts of vidx/data/batch.py, made ahead by threads or processes.
+
+  Nothing starts before the first `next`. Close it, or use it as a context
+  manager, when it is not read to its end.
+
+  Attributes:
+    failures: reasons by id of every video that could not be decoded so far.
+  """
+
+  def __init__(self, source: _Source, data: ConfigDict, start: int, max_failures: float):
+    self._source, self._data, self._max_failures = source, data, max_failures
+    self._batches, self._closed = start, False
+    self._elements, self._finalizer = None, None
+    self.failures: dict[str, str] = {}
+
+  def __iter__(self) -> "BatchIterator":
+    return self
+
+  def __len__(self) -> int:
+    """Batches still to come."""
+    return self._source.total() - self._batches
+
+  def __enter__(self) -> "BatchIterator":
+    return self
+
+  def __exit__(self, *exc) -> None:
+    self.close()
+
+  def __next__(self) -> batch_lib.Batch:
+    if self._closed:
+      raise StopIteration
+    if self._elements is None:
+      self._open()
+    try:
+      element = next(self._elements)
+    except (StopIteration, errors.UserError):
+      self.close()
+      raise
+    except RuntimeError as e:
+      self.close()
+      if "terminated unexpectedly" not in str(e):
+        raise
+      raise errors.DataError(
+          f"a decoding process died ({str(e).split('. ')[0]}); if memory is short, lower data.workers,"
+          " data.prefetch or the batch size.") from e
+    # A copy frees the segment of shared memory now, and the array outlives the processes.
+    made = {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in element.items()}
+    self.failures.update(made.pop("failures"))
+    check_failures(self.failures, len(self._source.dataset), self._max_failures)
+    self._batches += 1
+    return made
+
+  def get_state(self) -> dict[str, Any]:
+    """JSON-able; says where the stream is after the last batch handed out."""
+    return {"batches": self._batches, "failures": dict(self.failures)}
+
+  def set_state(self, state: Mapping[str, Any]) -> None:
+    """Goes to where `get_state` was called, whatever the workers or processes were then."""
+    self._stop()
+    self._batches, self._closed = int(state["batches"]), False
+    self.failures = dict(state.get("failures", {}))
+
+  def close(self) -> None:
+    """Ends threads and processes; a clip that is being decoded is the last."""
+    self._closed = True
+    self._stop()
+
+  def _stop(self) -> None:
+    if self._elements is not None:
+      elements, self._elements = self._elements, None
+      self._finalizer()
+      elements.close()
+
+  def _open(self) -> None:
+    import grain  # imports jax, which takes a second
+    handle, lease = tempfile.mkstemp(prefix="vidx-batches-")
+    os.close(handle)
+    source = copy.copy(self._source)  # threads of an earlier opening may still hold theirs
+    source.start, source.lease = self._batches, lease
+    # Runs before Grain's own farewell at exit, so that this finds its workers idle.
+    self._finalizer = util.Finalize(self, _remove, (lease,), exitpriority=100)
+    count = self._workers(len(source))
+    ahead = max(1, self._data.prefetch)
+    batches = grain.MapDataset.source(source)
+    if not count:
+      threads = min(ahead, max(1, os.cpu_count() or 1))
+      read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+      self._elements = iter(batches.to_iter_dataset(read))
+      return
+    workers.mark_flags_parsed()
+    read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    made = grain.experimental.WithOptionsIterDataset(
+        batches.to_iter_dataset(read), grain.experimental.DatasetOptions(min_shm_size=workers.MIN_SHARED_BYTES))
+    options = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=ahead)
+    self._elements = iter(made.mp_prefetch(options, worker_init_fn=workers.start))
+
+  def _workers(self, batches: int) -> int:
+    """Decoding processes: as asked, but no more than batches, and none where shared memory is too small."""
+    count = min(self._data.workers, batches)
+    source = self._source
+    shape = source.clips.train_shape if isinstance(source, TrainSource) else source.clips.eval_shape
+    needed = count * (max(1, self._data.prefetch) + 2) * len(source.slots) * math.prod(shape)
+    left = workers.shared_memory_left()
+    if count and needed > left:
+      warnings.warn(f"shared memory has {left >> 20} MiB free and {count} decoding processes need {needed >> 20};"
+                    " decoding in threads instead (data.workers=0 says so, a larger /dev/shm helps).", stacklevel=4)
+      return 0
+    return count
+
+
+def _remove(path: str) -> None:
+  try:
+    os.unlink(path)
+  except OSError:
+    pass
