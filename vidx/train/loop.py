@@ -63,16 +63,17 @@ def compute_dtype(precision: str) -> Any:
   return names[precision]
 
 
-def build(config: ConfigDict, num_classes: int, num_examples: int,
-          categories: Mapping[str, tuple[int, ...]] | None = None) -> Run:
+def build(config: ConfigDict, dataset: Dataset) -> Run:
   """Model, task, optimiser, mesh and shapes of a run; allocates nothing.
 
   Args:
     config: complete config.
-    num_classes: of the data.
-    num_examples: size of the training split.
-    categories: class ids by kind of tag, for multi-label data.
+    dataset: the training split, for its size and classes.
+
+  Raises:
+    ConfigError: parts that do not fit each other or the data.
   """
+  num_classes = len(dataset.classes)
   fields = {k: v for k, v in config.system.items() if k != "name"}
   fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in fields.items()}
   if fields.setdefault("num_classes", num_classes) < num_classes:
@@ -80,13 +81,13 @@ def build(config: ConfigDict, num_classes: int, num_examples: int,
         f"system.num_classes is {fields['num_classes']}, but the data has {num_classes} classes.")
   dtype = compute_dtype(config.train.precision)
   model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
-  task = tasks.get(**{**config.task.to_dict(), **({"categories": categories} if categories else {})})
+  task = tasks.from_config(config.task.to_dict(), dataset)
   batch_size = config.train.batch_size
   mesh = sharding.make_mesh(config.mesh, batch_size)
   if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
     raise errors.ConfigError(f"batch size {batch_size} does not divide into optimizer.accumulate ="
                              f" {config.optimizer.accumulate} micro-batches over the mesh.")
-  steps_per_epoch = num_examples / batch_size
+  steps_per_epoch = len(dataset) / batch_size
   total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
   schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
   data = config.data
@@ -123,7 +124,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False) -> dict[str, 
   train_set = load_split(config, config.data.train_split)
   val_set = load_split(config, config.data.val_split)
   _claim(config, workdir, train_set, val_set, main)
-  run = build(config, len(train_set.classes), len(train_set), train_set.categories or None)
+  run = build(config, train_set)
   saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
                                   metric="_best")
   for name in saves.unfinished:

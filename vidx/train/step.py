@@ -55,8 +55,8 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
 
   Per objective of the task, its loss is the weighted mean of its per-example
   losses plus what blocks put into the collection `losses`; its gradient is
-  taken for the parameters that its pattern names, and `task.combine` joins the
-  gradients where patterns overlap. With `optimizer.accumulate` = k the batch is
+  taken for the parameters that its pattern names, and `task.combine` (their sum,
+  unless it is a function) joins the gradients where patterns overlap. With `optimizer.accumulate` = k the batch is
   split into k micro-batches whose gradients add up to that of the whole batch
   (batch statistics are those of the micro-batches).
   """
@@ -111,7 +111,10 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
       zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1], shapes[3]))
       (stats, (losses, grads, terms)), _ = jax.lax.scan(
           body, (state.stats, zeros), (jnp.arange(micro), parts))
-    grads = grads[0] if len(grads) == 1 else task.combine(grads)
+    if len(grads) > 1 and callable(task.combine):
+      grads = task.combine(grads)
+    else:
+      grads = jax.tree.map(lambda *g: sum(g), *grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     scale = state.plateau["scale"]
     updates = jax.tree.map(lambda u: u * scale, updates)
@@ -119,7 +122,7 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
     ema = state.ema
     if config.optimizer.ema:
       ema = optax.incremental_update(new_params, ema, 1 - config.optimizer.ema)
-    metrics = {"loss": jnp.sum(losses), "grad_norm": optax.global_norm(grads),
+    metrics = {"loss": jnp.sum(losses), "grad_norm": optax.tree.norm(grads),
                "lr": schedule(state.step) * scale, **terms}
     return state.replace(step=state.step + 1, params=new_params, stats=stats,
                          opt_state=opt_state, ema=ema), metrics

@@ -1,0 +1,107 @@
+"""Checkpoints: what is kept, what is restored and where, what is refused."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vidx import errors
+from vidx.train import checkpoint, state as state_lib, warm_start
+
+
+def make(width=4, step=0, ema=False):
+  params = {"stem": {"kernel": jnp.full((3, width), 1.0 + step)}, "head": {"bias": jnp.arange(2.0)}}
+  tx = optax.sgd(0.1, 0.9)
+  return state_lib.TrainState(
+      step=jnp.asarray(step), params=params, stats={"batch_stats": {"mean": jnp.full((3,), float(step))}},
+      opt_state=tx.init(params), ema=jax.tree.map(lambda x: x + 10, params) if ema else {},
+      key=jax.random.PRNGKey(step),
+      plateau={"scale": jnp.ones(()), "best": jnp.zeros(()), "wait": jnp.zeros(())})
+
+
+def placed(state):
+  device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  return jax.eval_shape(lambda: state), jax.tree.map(lambda _: device, state)
+
+
+def saved(folder, values, **options):
+  c = checkpoint.Checkpointer(str(folder), metric="_best", **options)
+  for step, value in values:
+    c.save(make(step=step), {"batches": step}, {"top-1": value} if value is not None else None, "top-1")
+  c.wait()
+  return c
+
+
+def test_what_is_saved_comes_back_whole(tmp_path):
+  c = saved(tmp_path, [(7, 50.0)])
+  state, data = c.restore(7, *placed(make()))
+  jax.tree.map(np.testing.assert_array_equal, state, make(step=7))
+  assert data["batches"] == 7
+
+
+def test_the_last_and_the_best_are_kept(tmp_path):
+  c = saved(tmp_path, [(1, 90.0), (2, 10.0), (3, 20.0), (4, 30.0), (5, None)], keep_last=2, keep_best=1)
+  assert c.steps() == [1, 4, 5] and c.best() == 1 and c.latest() == 5
+
+
+def test_averaged_parameters_are_what_is_evaluated(tmp_path):
+  c = checkpoint.Checkpointer(str(tmp_path))
+  c.save(make(step=3, ema=True), {})
+  c.wait()
+  variables = checkpoint.Checkpointer(str(tmp_path), read_only=True).restore_variables(3)
+  np.testing.assert_array_equal(variables["params"]["head"]["bias"], [10, 11])
+  np.testing.assert_array_equal(variables["batch_stats"]["mean"], [3, 3, 3])
+
+
+def test_a_half_written_checkpoint_is_removed_and_named(tmp_path):
+  saved(tmp_path, [(1, None)]).close()
+  half = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp-5"
+  half.mkdir()
+  (half / "x").write_text("half")
+  c = checkpoint.Checkpointer(str(tmp_path))
+  assert c.unfinished == [half.name] and not half.exists() and c.latest() == 1
+
+
+def test_another_architecture_is_one_clear_line(tmp_path):
+  c = saved(tmp_path, [(1, None)])
+  with pytest.raises(errors.CheckpointError, match=r"stem/kernel is \(3, 4\) there and \(3, 8\) here") as e:
+    c.restore(1, *placed(make(width=8)))
+  assert "\n" not in str(e.value)
+
+
+def test_a_workdir_without_checkpoints_is_named(tmp_path):
+  with pytest.raises(errors.CheckpointError, match="holds no checkpoints"):
+    checkpoint.Checkpointer(str(tmp_path / "none"), read_only=True)
+
+
+def test_json_is_written_in_one_piece(tmp_path):
+  path = str(tmp_path / "a" / "b.json")
+  checkpoint.write_json(path, {"x": 1})
+  checkpoint.write_json(path, {"x": 2})
+  assert os.listdir(tmp_path / "a") == ["b.json"]
+
+
+def test_a_warm_start_reports_what_it_loaded_and_why_not():
+  old = {"params": {"stem": {"kernel": np.ones((3, 4))}, "head": {"kernel": np.ones((4, 9))}, "old": np.ones(1)}}
+  new = {"params": {"stem": {"kernel": np.zeros((3, 4))}, "head": {"kernel": np.zeros((4, 2))},
+                    "block": {"scale": np.zeros(2)}}}
+  merged, report = warm_start.merge(new, old)
+  assert merged["params"]["stem"]["kernel"].all() and not merged["params"]["head"]["kernel"].any()
+  assert report["loaded"] == ["params/stem/kernel"]
+  assert report["other shape"] == ["params/head/kernel: (4, 9) there, (4, 2) here"]
+  assert report["not in the checkpoint"] == ["params/block/scale"]
+  assert report["not used"] == ["params/old"]
+
+
+def test_a_warm_start_may_exclude_and_choose_by_pattern():
+  old = {"params": {"a": np.ones(2), "b": np.ones(2)}}
+  new = {"params": {"a": np.zeros(2), "b": np.zeros(2)}}
+  _, report = warm_start.merge(new, old, exclude=["b$"])
+  assert report["excluded"] == ["params/b"] and report["loaded"] == ["params/a"]
+  _, report = warm_start.merge(new, old, pattern="/b")
+  assert report["loaded"] == ["params/b"]
+  assert warm_start.pairs("x") == [("", "x")] == warm_start.pairs(("x",))
+  assert warm_start.pairs((("head", "y"),)) == [("head", "y")]

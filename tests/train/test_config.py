@@ -1,0 +1,58 @@
+import pytest
+
+from vidx import errors
+from vidx.train import config
+
+
+def test_an_override_takes_the_type_of_its_default():
+  c = config.override(config.base(), ["schedule.peak=1", "data.flip=false", "data.jitter=256,320",
+                                      "data.train_folds=0,1", "optimizer.frozen=res2", "seed=7"])
+  assert c.schedule.peak == 1.0 and isinstance(c.schedule.peak, float)
+  assert c.data.flip is False and c.data.jitter == (256, 320)
+  assert c.data.train_folds == "0,1" and c.optimizer.frozen == ("res2",) and c.seed == 7
+
+
+@pytest.mark.parametrize("flag, nearest", [
+    ("scedule.peak=1", "schedule"), ("schedule.peek=1", "schedule.peak"), ("data.crp=3", "data.crop")])
+def test_a_misspelt_key_names_the_nearest(flag, nearest):
+  with pytest.raises(errors.ConfigError, match=nearest.replace(".", r"\.")):
+    config.override(config.base(), [flag])
+
+
+def test_a_value_of_another_type_is_refused():
+  with pytest.raises(errors.ConfigError, match="expected int"):
+    config.override(config.base(), ["train.batch_size=many"])
+
+
+def test_a_section_and_a_missing_value_are_refused():
+  with pytest.raises(errors.ConfigError, match="is a section"):
+    config.override(config.base(), ["data=3"])
+  with pytest.raises(errors.ConfigError, match="lacks a value"):
+    config.override(config.base(), ["data.crop"])
+
+
+def test_open_sections_take_new_keys_and_others_do_not():
+  c = config.override(config.base(), ["system.width=16", "data.dataset.fold=2"])
+  assert c.system.width == 16 and c.data.dataset.fold == 2
+  c.system = dict(name="tsn", depth=3)
+  assert config.override(c, ["system.dropout=0.5"]).system.dropout == 0.5
+
+
+def test_json_round_trip_keeps_everything():
+  c = config.base()
+  c.optimizer.groups = (("head", 5.0, 0.0),)
+  again = config.from_json(config.to_json(c))
+  assert config.differences(c, again) == []
+  c.data.crop = 96
+  assert config.differences(again, c) == ["data.crop: 112 -> 96"]
+
+
+def test_a_config_file_with_a_misspelt_key_is_one_clear_line(tmp_path):
+  file = tmp_path / "c.py"
+  file.write_text("from vidx.train import config\ndef get_config():\n  c = config.base()\n"
+                  "  c.data.crpo = 3\n  return c\n")
+  with pytest.raises(errors.ConfigError, match="crop") as e:
+    config.load_file(str(file))
+  assert "\n" not in str(e.value)
+  with pytest.raises(errors.ConfigError, match="does not exist"):
+    config.load_file(str(tmp_path / "none.py"))

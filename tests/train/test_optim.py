@@ -1,0 +1,96 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vidx import errors
+from vidx.train import config, optim, schedule, state as state_lib
+
+PARAMS = {"stem": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones((2,))},
+          "head": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones((3,))}}
+GRADS = jax.tree.map(lambda p: 0.5 * p, PARAMS)
+
+
+def one_update(**changes):
+  c = config.base().optimizer
+  c.update(changes)
+  tx = optim.make_optimizer(c, optax.constant_schedule(0.1), PARAMS)
+  state = tx.init(PARAMS)
+  updates, _ = tx.update(GRADS, state, PARAMS)
+  return updates, state
+
+
+def test_sgd_adds_decay_to_the_gradient_except_for_biases():
+  updates, _ = one_update(name="sgd", momentum=0.0, weight_decay=0.2)
+  np.testing.assert_allclose(updates["stem"]["kernel"], -0.1 * (0.5 + 0.2), rtol=1e-6)
+  np.testing.assert_allclose(updates["stem"]["bias"], -0.05, rtol=1e-6)
+
+
+def test_nesterov_equals_optax():
+  tx = optax.sgd(0.1, 0.9, nesterov=True)
+  wanted, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS)
+  got, _ = one_update(name="sgd", weight_decay=0.0)
+  jax.tree.map(np.testing.assert_allclose, got, wanted)
+
+
+@pytest.mark.parametrize("name, make", [("adamw", optax.adamw), ("lamb", optax.lamb)])
+def test_adamw_and_lamb_equal_optax(name, make):
+  mask = {"stem": {"kernel": True, "bias": False}, "head": {"kernel": True, "bias": False}}
+  tx = make(0.1, weight_decay=0.3, mask=mask, eps=1e-6)
+  wanted, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS)
+  got, _ = one_update(name=name, weight_decay=0.3, eps=1e-6)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, wanted)
+
+
+def test_groups_multiply_rate_and_decay():
+  updates, _ = one_update(name="sgd", momentum=0.0, weight_decay=0.2, groups=(("head/kernel", 5.0, 0.0),))
+  np.testing.assert_allclose(updates["head"]["kernel"], -5 * 0.05, rtol=1e-6)
+  np.testing.assert_allclose(updates["stem"]["kernel"], -0.07, rtol=1e-6)
+
+
+def test_frozen_parameters_move_not_and_have_no_state():
+  updates, state = one_update(name="adamw", frozen=("^stem",))
+  assert not np.any(updates["stem"]["kernel"]) and np.any(updates["head"]["kernel"])
+  shapes = {tuple(x.shape) for x in jax.tree.leaves(state)}
+  assert (2, 2) not in shapes and (2, 3) in shapes
+
+
+def test_a_pattern_that_matches_nothing_is_an_error():
+  with pytest.raises(errors.ConfigError, match="matches no parameter"):
+    one_update(frozen=("layer9",))
+
+
+def test_clipping_bounds_the_norm():
+  updates, _ = one_update(name="sgd", momentum=0.0, weight_decay=0.0, clip_norm=0.1)
+  np.testing.assert_allclose(optax.tree.norm(updates), 0.01, rtol=1e-5)
+
+
+def make(name, **changes):
+  c = config.base().schedule
+  c.update(name=name, peak=1.0, epochs=10.0, **changes)
+  return schedule.make_schedule(c, steps_per_epoch=10.0, total_steps=100, batch_size=32)
+
+
+def test_schedules_at_their_corners():
+  cosine = make("cosine", warmup_epochs=1.0, end=0.1)
+  np.testing.assert_allclose([cosine(0), cosine(5), cosine(10), cosine(55), cosine(100)],
+                             [0, 0.5, 1, 0.55, 0.1], atol=1e-6)
+  step = make("step", milestones=(4.0, 8.0))
+  np.testing.assert_allclose([step(39), step(41), step(81)], [1, 0.1, 0.01], rtol=1e-6)
+  np.testing.assert_allclose(make("linear")(50), 0.5)
+  np.testing.assert_allclose(make("constant", reference_batch=64)(3), 0.5)
+
+
+def test_an_unknown_schedule_names_the_nearest():
+  with pytest.raises(errors.ConfigError, match="nearest: 'cosine'"):
+    make("cosin")
+
+
+def test_plateau_falls_after_patience():
+  p = {"scale": 1.0, "best": -np.inf, "wait": 0.0}
+  scales = []
+  for value in (50, 60, 60, 59, 61, 61, 61):
+    p = state_lib.on_plateau(p, value, factor=0.1, patience=1)
+    scales.append(round(float(p["scale"]), 6))
+  assert scales == [1, 1, 1, 0.1, 0.1, 0.1, 0.01]

@@ -1,0 +1,148 @@
+"""The training step, on a model of a few parameters."""
+
+import dataclasses
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vidx.tasks import base
+from vidx.tasks.classification import Classification
+from vidx.train import config, state as state_lib, step as step_lib
+
+CLASSES = 3
+
+
+class Tiny(nn.Module):
+  """Mean colour -> dense -> batch norm -> dense."""
+
+  norm: bool = True
+  dropout: float = 0.0
+  inputs = ("video",)
+
+  @nn.compact
+  def __call__(self, video, train=False):
+    x = nn.Dense(4, name="stem")(video.mean(axis=(1, 2, 3)))
+    if self.norm:
+      x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+    x = nn.Dropout(self.dropout, deterministic=not train)(nn.tanh(x))
+    return {"logits": nn.Dense(CLASSES, name="head")(x), "features": x}
+
+
+def batch(size=8, seed=0):
+  rng = np.random.default_rng(seed)
+  return {"video": jnp.asarray(rng.integers(0, 256, (size, 2, 4, 4, 3), dtype=np.uint8)),
+          "label": jnp.asarray(rng.integers(0, CLASSES, size, dtype=np.int32)),
+          "weight": jnp.ones(size, jnp.float32)}
+
+
+def make(model=Tiny(), task=Classification(), **changes):
+  c = config.base()
+  for key, value in changes.items():
+    config.override(c, [f"{key.replace('__', '.')}={value}"])
+  from vidx.train import optim
+  schedule = optax.constant_schedule(0.1)
+  inputs = [jnp.zeros((1, 2, 4, 4, 3))]
+  params = state_lib.create(model, None, inputs, 0, False).params
+  tx = optim.make_optimizer(c.optimizer, schedule, params)
+  state = state_lib.create(model, tx, inputs, 0, bool(c.optimizer.ema))
+  step = jax.jit(step_lib.make_train_step(model, task, tx, schedule, c, CLASSES, jnp.float32))
+  return state, step
+
+
+def test_the_loss_falls_and_everything_moves():
+  state, step = make()
+  first, losses = state, []
+  for _ in range(20):
+    state, metrics = step(state, batch())
+    losses.append(float(metrics["loss"]))
+  assert losses[-1] < 0.5 * losses[0] and int(state.step) == 20
+  assert np.any(np.asarray(state.stats["batch_stats"]["BatchNorm_0"]["mean"]) != 0)
+  assert np.any(state.params["head"]["kernel"] != first.params["head"]["kernel"])
+
+
+def test_examples_of_weight_zero_do_not_count():
+  state, step = make(Tiny(norm=False))
+  whole = batch(8)
+  half = {**whole, "weight": whole["weight"].at[4:].set(0.0)}
+  first = jax.tree.map(lambda x: x[:4], whole)
+  a, b = step(state, half), step(state, first)
+  np.testing.assert_allclose(a[1]["loss"], b[1]["loss"], rtol=1e-6)
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), a[0].params, b[0].params)
+
+
+def test_accumulated_gradients_equal_those_of_the_whole_batch():
+  a = make(Tiny(norm=False))
+  b = make(Tiny(norm=False), optimizer__accumulate=4)
+  (sa, ma), (sb, mb) = a[1](a[0], batch()), b[1](b[0], batch())
+  np.testing.assert_allclose(ma["loss"], mb["loss"], rtol=1e-6)
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), sa.params, sb.params)
+
+
+def test_frozen_parameters_stay_and_get_no_gradient():
+  state, step = make(optimizer__frozen="^stem")
+  new, _ = step(state, batch())
+  np.testing.assert_array_equal(new.params["stem"]["kernel"], state.params["stem"]["kernel"])
+  assert np.any(new.params["head"]["kernel"] != state.params["head"]["kernel"])
+
+
+def test_the_average_follows_with_its_decay():
+  state, step = make(optimizer__ema=0.75)
+  new, _ = step(state, batch())
+  wanted = 0.75 * state.params["head"]["kernel"] + 0.25 * new.params["head"]["kernel"]
+  np.testing.assert_allclose(new.ema["head"]["kernel"], wanted, rtol=1e-6)
+  assert new.variables()["params"] is new.ema
+
+
+def test_dropout_changes_with_the_step_and_repeats_with_the_state():
+  state, step = make(Tiny(dropout=0.5))
+  a, b = step(state, batch())[1]["loss"], step(state, batch())[1]["loss"]
+  later = step(state.replace(step=state.step + 1), batch())[1]["loss"]
+  assert float(a) == float(b) != float(later)
+
+
+@pytest.mark.parametrize("key", ["train__mixup", "train__cutmix"])
+def test_mixed_clips_train(key):
+  state, step = make(**{key: 0.8})
+  _, metrics = step(state, batch())
+  assert np.isfinite(metrics["loss"])
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoObjectives(Classification):
+  """Cross entropy for the stem, its negative for the head."""
+
+  @property
+  def objectives(self):
+    negative = lambda o, b: (-self.loss(o, b)[0], {})
+    return (base.Objective("stem", self.loss, "^stem"), base.Objective("head", negative, "^head"))
+
+
+def test_each_objective_trains_the_parameters_of_its_pattern():
+  one, two = make(Tiny(norm=False)), make(Tiny(norm=False), TwoObjectives())
+  a, _ = one[1](one[0], batch())
+  b, _ = two[1](two[0], batch())
+  change = lambda new, old, name: np.asarray(new.params[name]["bias"] - old.params[name]["bias"])
+  np.testing.assert_allclose(change(a, one[0], "stem"), change(b, two[0], "stem"), rtol=1e-5, atol=1e-8)
+  np.testing.assert_allclose(change(a, one[0], "head"), -change(b, two[0], "head"), rtol=1e-5, atol=1e-8)
+
+
+class Sower(nn.Module):
+  """Adds 3 to the loss through the collection `losses`."""
+
+  inputs = ("video",)
+
+  @nn.compact
+  def __call__(self, video, train=False):
+    x = video.mean(axis=(1, 2, 3))
+    self.sow("losses", "extra", jnp.asarray(3.0))
+    return {"logits": nn.Dense(CLASSES, name="head")(x), "features": x}
+
+
+def test_losses_that_blocks_sow_are_added():
+  state, step = make(Sower())
+  _, metrics = step(state, batch())
+  np.testing.assert_allclose(metrics["loss"] - metrics["cross_entropy"], 3.0, rtol=1e-5)
