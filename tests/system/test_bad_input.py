@@ -1,0 +1,117 @@
+"""What a user can get wrong: one clear line, exit status 2, nothing half-written, nothing lost."""
+
+import pathlib
+
+import pytest
+
+from vidx import cli
+
+
+def refused(capsys, *args):
+  """The one line that `vidx ARGS` prints as it refuses."""
+  assert cli.main([str(a) for a in args]) == 2
+  lines = capsys.readouterr().err.strip().splitlines()
+  found = [line for line in lines if line.startswith("vidx: ")]
+  assert len(found) == 1, lines
+  return found[0]
+
+
+def train(tiny, workdir, *flags):
+  return ("train", f"--config={tiny}", f"--workdir={workdir}", *flags)
+
+
+@pytest.mark.parametrize("args, words", [
+    (["trian"], ["trian", "'train'"]),
+    (["data", "biuld"], ["biuld", "'build'"]),
+    (["train", "--confg=x"], ["confg", "'config'"]),
+    (["train", "--config=none.py", "--workdir=w"], ["none.py", "does not exist"]),
+    (["train"], ["--config="]),
+    (["eval", "--workdir=w", "--views=ten"], ["ten", "10x3"]),
+    (["predict", "--workdir=w"], ["name files"]),
+])
+def test_a_wrong_word_names_the_nearest(capsys, args, words):
+  line = refused(capsys, *args)
+  assert all(w in line for w in words), line
+
+
+@pytest.mark.parametrize("flag, words", [
+    ("--config.data.crp=3", ["data.crp", "data.crop"]),
+    ("--config.system.widht=3", ["widht", "width"]),
+    ("--config.system.name=tsn2", ["tsn2", "tsn"]),
+    ("--config.task.label_smothing=0.1", ["label_smothing", "label_smoothing"]),
+    ("--config.optimizer.name=sdg", ["sdg", "sgd"]),
+    ("--config.data.sampler=unifrom", ["unifrom", "uniform"]),
+    ("--config.data.dataset.name=foldr", ["foldr", "folder"]),
+    ("--config.data.root=/nonexistent/videos", ["/nonexistent/videos"]),
+    ("--config.data.val_split=tset", ["tset"]),
+    ("--config.mesh.data=3", ["mesh", "1 devices"]),
+    ("--config.train.precision=half", ["half", "bfloat16"]),
+])
+def test_a_config_that_cannot_be_used(capsys, tiny, tmp_path, flag, words):
+  line = refused(capsys, *train(tiny, tmp_path / "run", flag))
+  assert all(w in line for w in words), line
+  assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def table(root, text):
+  root.mkdir()
+  (root / "clips.csv").write_text(text)
+  return f"--config.data.root={root}"
+
+
+def test_an_annotation_that_cannot_be_read(capsys, tiny, tmp_path):
+  empty = table(tmp_path / "empty", "path,label,split\n")
+  assert "empty" in refused(capsys, *train(tiny, tmp_path / "run", empty))
+  broken = table(tmp_path / "broken", "path,label,split\na.mp4,0,train\nb.mp4\n")
+  line = refused(capsys, *train(tiny, tmp_path / "run", broken))
+  assert "clips.csv" in line and "line 3" in line
+  gone = table(tmp_path / "gone", "path,label,split\na.mp4,0,train\nb.mp4,0,val\n")
+  line = refused(capsys, *train(tiny, tmp_path / "run", gone))
+  assert "a.mp4" in line or "missing" in line
+
+
+def test_a_label_outside_the_classes_names_the_nearest(capsys, tiny, tmp_path, toy):
+  root = tmp_path / "data"
+  flag = table(root, "path,label,split\na.mp4,wave,train\n")
+  (root / "classes.txt").write_text("waving\nwalking\n")
+  (root / "a.mp4").write_bytes(b"x")
+  line = refused(capsys, *train(tiny, tmp_path / "run", flag))
+  assert "wave" in line and "waving" in line
+
+
+def test_a_workdir_of_another_config_is_refused_and_keeps_its_checkpoint(capsys, tiny, tmp_path):
+  short = ("--config.train.max_steps=2",)
+  assert cli.main(list(train(tiny, tmp_path / "run", *short))) == 0
+  kept = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
+  capsys.readouterr()
+  line = refused(capsys, *train(tiny, tmp_path / "run", "--config.schedule.peak=0.5"))
+  assert "another config" in line and "schedule.peak" in line
+  line = refused(capsys, *train(tiny, tmp_path / "other", f"--config.train.init_from={tmp_path / 'none'}"))
+  assert "none" in line
+  assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == kept
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_batch_and_checkpoint(capsys, tiny, tmp_path):
+  line = refused(capsys, *train(tiny, tmp_path / "run", "--config.schedule.peak=1e30",
+                                "--config.checkpoint.every_steps=1"))
+  assert "step" in line and ".mp4" in line and "checkpoint" in line
+
+
+def test_commands_on_a_folder_that_is_no_run(capsys, tmp_path):
+  for verb in (["eval"], ["report"]):
+    assert str(tmp_path) in refused(capsys, *verb, f"--workdir={tmp_path}")
+  assert str(tmp_path) in refused(capsys, "predict", f"--workdir={tmp_path}", "x.mp4")
+
+
+def test_help_explains_itself(capsys):
+  assert cli.main(["--help"]) == 0
+  text = capsys.readouterr().out
+  for verb in cli.VERBS:
+    assert verb in text
+    assert cli.main([*verb.split(), "--help"]) == 0
+    assert "--debug" in capsys.readouterr().out
+
+
+def test_the_console_script_is_the_module():
+  text = (pathlib.Path(__file__).resolve().parents[2] / "setup.cfg").read_text()
+  assert "vidx = vidx.cli:run" in text
