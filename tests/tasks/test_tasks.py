@@ -1,0 +1,116 @@
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vidx import errors, tasks
+
+LOGITS = np.random.default_rng(0).normal(size=(4, 5)).astype("f") * 3
+
+
+def log_softmax(x):
+  return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+
+
+def test_cross_entropy_of_ids_and_of_their_targets_agree():
+  task, label = tasks.get("classification"), jnp.array([0, 3, 4, 1])
+  loss, terms = task.loss({"logits": LOGITS}, {"label": label})
+  np.testing.assert_allclose(loss, [-log_softmax(LOGITS)[i, y] for i, y in enumerate([0, 3, 4, 1])], rtol=1e-5)
+  soft, _ = task.loss({"logits": LOGITS}, {"label": task.target(label, 5)})
+  np.testing.assert_array_equal(loss, soft)
+  assert list(terms) == ["cross_entropy"]
+
+
+def test_label_smoothing_spreads_its_share_evenly():
+  task, label = tasks.get("classification", label_smoothing=0.1), np.array([0, 3, 4, 1])
+  target = np.full((4, 5), 0.02) + 0.9 * np.eye(5)[label]
+  loss, _ = task.loss({"logits": LOGITS}, {"label": label})
+  np.testing.assert_allclose(loss, -(target * log_softmax(LOGITS)).sum(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_an_unlabelled_example_has_no_loss_and_no_part_in_the_metrics(smoothing):
+  task = tasks.get("classification", label_smoothing=smoothing)
+  loss, _ = task.loss({"logits": LOGITS}, {"label": np.array([-1, 0, 1, 2])})
+  assert loss[0] == 0 and np.all(loss[1:] > 0)
+  metrics = task.metrics({"scores": np.eye(3), "label": np.array([0, 1, -1])})
+  assert metrics == {"top-1": 100, "top-5": 100, "mean class": 100}
+
+
+def test_a_mixed_target_gives_the_mixed_loss():
+  task = tasks.get("classification")
+  a, b = task.target(jnp.array([0, 1, 2, 3]), 5), task.target(jnp.array([4, 4, 4, 4]), 5)
+  loss = lambda label: task.loss({"logits": LOGITS}, {"label": label})[0]
+  np.testing.assert_allclose(loss(0.3 * a + 0.7 * b), 0.3 * loss(a) + 0.7 * loss(b), rtol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_binary_cross_entropy_equals_the_formula(reduction):
+  task = tasks.get("multilabel", reduction=reduction)
+  y = np.random.default_rng(1).integers(2, size=(4, 5))
+  p = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+  each = -(y * np.log(p) + (1 - y) * np.log(1 - p))
+  loss, _ = task.loss({"logits": LOGITS}, {"label": y})
+  np.testing.assert_allclose(loss, getattr(np, reduction)(each, axis=1), rtol=1e-4)
+  np.testing.assert_allclose(task.predict({"logits": LOGITS}, {})["scores"], p, rtol=1e-5)
+
+
+def test_scores_are_float32_probabilities_also_for_half_precision_logits():
+  scores = tasks.get("classification").predict({"logits": jnp.asarray(LOGITS, jnp.bfloat16)}, {})["scores"]
+  assert scores.dtype == jnp.float32
+  np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_losses_of_the_system_are_added_as_terms():
+  extra = {"order": jnp.arange(4.0)}
+  for name, label in (("classification", jnp.zeros(4, int)), ("multilabel", jnp.zeros((4, 5)))):
+    plain, _ = tasks.get(name).loss({"logits": LOGITS}, {"label": label})
+    total, terms = tasks.get(name).loss({"logits": LOGITS, "losses": extra}, {"label": label})
+    np.testing.assert_allclose(total, plain + extra["order"], rtol=1e-6)
+    assert "order" in terms
+
+
+def test_the_default_objective_trains_everything_on_the_loss():
+  task = tasks.get("classification")
+  (objective,) = task.objectives
+  assert objective.pattern == ".*" and task.combine == "sum" and task.best_metric == "top-1"
+  batch = {"label": jnp.array([0, 1, 2, 3])}
+  np.testing.assert_array_equal(objective.loss({"logits": LOGITS}, batch)[0], task.loss({"logits": LOGITS}, batch)[0])
+
+
+def test_tasks_are_hashable_and_their_losses_jit():
+  for name in tasks.names():
+    task = tasks.get(name)
+    assert hash(task) == hash(tasks.get(name))
+    grad = jax.jit(jax.grad(lambda x: task.loss({"logits": x}, {"label": jnp.eye(5)[:4]})[0].sum()))(LOGITS)
+    assert np.isfinite(grad).all()
+
+
+def test_map_by_category_comes_from_the_field_or_from_the_data_set():
+  scores = np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3]])
+  predictions = {"scores": scores, "label": np.array([[1, 0, 1], [0, 1, 0]], "f")}
+  expected = {"mAP": pytest.approx(100 * (1 + 1 + 0.5) / 3), "mAP/scene": 100, "mAP/action": 75}
+  categories = {"scene": (0,), "action": (1, 2)}
+  assert tasks.get("multilabel", categories=categories).metrics(predictions) == expected
+  dataset = types.SimpleNamespace(name="tags", multilabel=True, categories=categories)
+  assert tasks.from_config({"name": "multilabel"}, dataset).metrics(predictions) == expected
+
+
+def test_a_task_that_does_not_fit_the_labels_names_the_one_that_does():
+  dataset = types.SimpleNamespace(name="tags", multilabel=True, categories={})
+  with pytest.raises(errors.ConfigError, match="set task.name='multilabel'"):
+    tasks.from_config({"name": "classification"}, dataset)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: tasks.get("clasification"), "nearest: 'classification'"),
+    (lambda: tasks.get("classification", label_smooting=0.1), "nearest: 'label_smoothing'"),
+    (lambda: tasks.get("classification", label_smoothing=1.5), "not in"),
+    (lambda: tasks.get("multilabel", reduction="men"), "nearest: 'mean'"),
+])
+def test_a_wrong_name_field_or_value_is_one_clear_line(call, message):
+  with pytest.raises(errors.ConfigError, match=message) as e:
+    call()
+  assert "\n" not in str(e.value)

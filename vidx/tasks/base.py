@@ -1,0 +1,75 @@
+"""What a task is: pure functions from outputs to losses, predictions and metrics."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+Batch = Mapping[str, Any]
+Outputs = Mapping[str, Any]
+Loss = Callable[[Outputs, Batch], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """A loss and the parameters that it trains.
+
+  Attributes:
+    name: appears in the log.
+    loss: (outputs, batch) -> (per_example (B,), terms {name: (B,)}).
+    pattern: regular expression over parameter paths such as 'res2/0/conv1/kernel'.
+  """
+
+  name: str
+  loss: Loss
+  pattern: str = ".*"
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """Base of all tasks; a subclass is a frozen dataclass whose fields are the keys of `config.task`.
+
+  Attributes:
+    best_metric: the metric by which the best checkpoint is kept; larger is better.
+    multilabel: whether labels are multi-hot.
+    combine: how gradients are combined where the patterns of objectives overlap:
+      'sum', or a function of the list of gradient trees.
+  """
+
+  best_metric: ClassVar[str] = ""
+  multilabel: ClassVar[bool] = False
+  combine: ClassVar[str | Callable[[list[Any]], Any]] = "sum"
+
+  @property
+  def objectives(self) -> tuple[Objective, ...]:
+    """One objective over all parameters, unless a task says otherwise."""
+    return (Objective("loss", self.loss),)
+
+  def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Loss of each example, unweighted, and the terms it is the sum of: (B,), {name: (B,)}."""
+    raise TypeError(f"{type(self).__name__} defines no loss.")
+
+  def predict(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
+    """Predictions of each example that may be averaged over views, such as {'scores': (B, C)}."""
+    raise TypeError(f"{type(self).__name__} defines no predictions.")
+
+  def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Metrics, in percent, of the predictions of a whole split as NumPy arrays."""
+    raise TypeError(f"{type(self).__name__} defines no metrics.")
+
+  def target(self, label: jax.Array, num_classes: int) -> jax.Array:
+    """The label as float32 (B, C), which mixup may mix and `loss` accepts in its place."""
+    raise TypeError(f"{type(self).__name__} defines no targets.")
+
+  def for_dataset(self, dataset: Any) -> "Task":
+    """The task with what only the data set knows, such as categories of classes."""
+    del dataset
+    return self
+
+
+def with_system_losses(outputs: Outputs, terms: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Adds the per-example losses that the system itself put out and sums: (per_example, terms)."""
+  terms = {**terms, **outputs.get("losses", {})}
+  return sum(terms.values()), terms

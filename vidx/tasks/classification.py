@@ -1,0 +1,66 @@
+"""One class per video: softmax cross entropy; top-1, top-5 and mean class accuracy."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vidx import errors
+from vidx.metrics import accuracy
+from vidx.tasks import base
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(base.Task):
+  """Attributes:
+    label_smoothing: share of the target that is spread evenly over all classes.
+  """
+
+  label_smoothing: float = 0.0
+
+  best_metric: ClassVar[str] = "top-1"
+
+  def __post_init__(self):
+    if not 0 <= self.label_smoothing < 1:
+      raise errors.ConfigError(f"task.label_smoothing={self.label_smoothing} is not in [0, 1).")
+
+  def target(self, label: jax.Array, num_classes: int) -> jax.Array:
+    """Class ids (B,), or soft labels (B, C) as they are, as float32 (B, C); zeros where the id is -1."""
+    return label.astype(jnp.float32) if label.ndim == 2 else jax.nn.one_hot(label, num_classes, dtype=jnp.float32)
+
+  def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Cross entropy in fp32; 0 for an unlabelled example."""
+    logits = outputs["logits"].astype(jnp.float32)
+    target = self.target(batch["label"], logits.shape[-1])
+    if self.label_smoothing:
+      known = target.sum(axis=-1, keepdims=True)
+      target = known * optax.smooth_labels(target, self.label_smoothing)
+    return base.with_system_losses(outputs, {"cross_entropy": optax.softmax_cross_entropy(logits, target)})
+
+  def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
+    """{'scores': (B, C)}: class probabilities in fp32."""
+    del batch
+    return {"scores": jax.nn.softmax(outputs["logits"].astype(jnp.float32))}
+
+  def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Of 'scores' (N, C) and 'label' (N,); unlabelled examples are left out."""
+    scores, label = _labelled(predictions)
+    confusion = accuracy.confusion_matrix(scores, label)
+    return {"top-1": accuracy.top_k(scores, label, 1),
+            "top-5": accuracy.top_k(scores, label, 5),
+            "mean class": accuracy.mean_class_accuracy(confusion)}
+
+  def details(self, predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """{'count' (C,), 'accuracy' (C,) percent, 'confusion' (C, C)}."""
+    confusion = accuracy.confusion_matrix(*_labelled(predictions))
+    return {"count": confusion.sum(axis=1), "accuracy": accuracy.per_class_accuracy(confusion),
+            "confusion": confusion}
+
+
+def _labelled(predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+  known = predictions["label"] >= 0
+  return predictions["scores"][known], predictions["label"][known]
