@@ -54,7 +54,7 @@ install_vidx() {
     return
   fi
   say "installing vidx${extras:+[$extras]} into $venv (once; a few minutes)"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extras:+[$extras]}" ||
+  "$venv/bin/python" -m pip install -qq --disable-pip-version-check --editable "$root${extras:+[$extras]}" ||
     fail "the installation failed; the lines above say why. Run the same command again to go on."
   printf '%s\n' "$want" > "$stamp"
 }
