@@ -14,7 +14,7 @@ if [[ "${1:-}" == --parity ]]; then
   install_vidx tests,parity
   # Only the model definitions of these are used: without their dependencies, whose
   # bounds would pull in other builds of torch.
-  "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps "torchvision>=0.28" \
+  "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-deps torchvision==0.28.0 \
     timm pytorchvideo fvcore iopath portalocker parameterized yacs tabulate
 else
   install_vidx tests
