@@ -33,8 +33,9 @@ def free_port() -> int:
 
 
 def environment(index: int, processes: int, devices: int, port: int, base: Mapping[str, str]) -> dict[str, str]:
-  """The variables of process `index`; XLA_FLAGS of `base` are kept beside ours."""
-  simulate = f"--xla_force_host_platform_device_count={devices}"
+  """The variables of process `index`; other XLA_FLAGS are kept."""
+  simulate = "--xla_force_host_platform_device_count="
+  kept = [f for f in base.get("XLA_FLAGS", "").split() if not f.startswith(simulate)]
   return {
       **base,
       "VIDX_COORDINATOR": f"127.0.0.1:{port}",
@@ -42,7 +43,7 @@ def environment(index: int, processes: int, devices: int, port: int, base: Mappi
       "VIDX_PROCESS_ID": str(index),
       "JAX_PLATFORMS": "cpu",
       "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-      "XLA_FLAGS": f"{base.get('XLA_FLAGS', '')} {simulate}".strip(),
+      "XLA_FLAGS": " ".join([*kept, f"{simulate}{devices}"]),
       "PYTHONUNBUFFERED": "1",
       # `vidx` of this Python's environment comes before any other.
       "PATH": os.pathsep.join([os.path.dirname(sys.executable), base.get("PATH", "")]),

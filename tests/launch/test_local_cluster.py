@@ -49,7 +49,7 @@ def test_two_processes_form_one_jax_run():
 
 
 def test_every_process_knows_its_place_and_keeps_the_users_xla_flags(monkeypatch):
-  monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+  monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false --xla_force_host_platform_device_count=9")
   code = ("import os; e = os.environ;"
           "print(e['VIDX_PROCESS_ID'], e['VIDX_NUM_PROCESSES'], e['VIDX_COORDINATOR'], e['XLA_FLAGS'])")
   status, out, _ = finish(start(code, "--processes=3", "--devices=2"))
