@@ -1,0 +1,112 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.infer import standins as s
+from vidx import errors, tasks
+from vidx.infer import evaluate
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def run(batches, dataset, task=None, **kwargs):
+  return evaluate.evaluate(s.Tiny(), s.variables(), task or tasks.get("classification"), batches,
+                           num_videos=len(dataset), mesh=s.mesh(data=1), mean=s.MEAN, std=s.STD, **kwargs)
+
+
+@pytest.mark.parametrize("batch_size, view_batch", [(13, None), (4, None), (4, 9), (4, 12), (5, 1000), (20, None)])
+def test_scores_equal_the_loop_over_views_for_any_batch(batch_size, view_batch):
+  dataset, clips = s.split(), s.videos()
+  found, failures = run(s.batches(dataset, clips, batch_size), dataset, view_batch=view_batch)
+  np.testing.assert_allclose(found["scores"], s.scores_by_loops(s.variables(), clips), atol=1e-5)
+  np.testing.assert_array_equal(found["index"], np.arange(s.VIDEOS))
+  np.testing.assert_array_equal(found["label"], [r.label for r in dataset.records])
+  assert failures == {} and found["scores"].dtype == np.float32
+
+
+def test_padding_and_repeated_videos_count_once():
+  dataset, clips = s.split(), s.videos()
+  batches = s.batches(dataset, clips, 4)
+  again = s.Batches([*batches, batches[0]])
+  np.testing.assert_array_equal(run(batches, dataset)[0]["scores"], run(again, dataset)[0]["scores"])
+
+
+def test_the_loss_is_the_mean_over_videos_and_views():
+  dataset, clips = s.split(), s.videos(views=1)
+  found, _ = run(s.batches(dataset, clips, 4), dataset)
+  scores = s.scores_by_loops(s.variables(), clips)
+  expected = -np.log([scores[i, r.label] for i, r in enumerate(dataset.records)])
+  np.testing.assert_allclose(found["loss"], expected, rtol=1e-3, atol=1e-5)
+  assert evaluate.summary(tasks.get("classification"), found)["loss"] == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_a_video_that_cannot_be_decoded_is_left_out_and_named():
+  dataset, clips = s.split(), s.videos()
+  found, failures = run(s.batches(dataset, clips, 4, broken=(2, 12)), dataset)
+  assert failures == {"v02": "broken", "v12": "broken"}
+  kept = [i for i in range(s.VIDEOS) if i not in (2, 12)]
+  np.testing.assert_array_equal(found["index"], kept)
+  np.testing.assert_allclose(found["scores"], s.scores_by_loops(s.variables(), clips)[kept], atol=1e-5)
+
+
+def test_a_split_without_one_readable_video_gives_nan_and_not_a_crash():
+  dataset, clips = s.split(3), s.videos(3)
+  found, failures = run(s.batches(dataset, clips, 2, broken=(0, 1, 2)), dataset)
+  assert len(failures) == 3 and np.isnan(evaluate.summary(tasks.get("classification"), found)["top-1"])
+
+
+def test_a_lost_video_is_never_silent():
+  dataset, clips = s.split(), s.videos()
+  with pytest.raises(RuntimeError, match="12 videos and 0 failures"):
+    run(s.batches(s.split(12), clips, 4), dataset)
+
+
+def test_multilabel_scores_are_means_of_sigmoids():
+  dataset, clips = s.split(multilabel=True), s.videos()
+  task = tasks.from_config({"name": "multilabel"}, dataset)
+  found, _ = run(s.batches(dataset, clips, 4), dataset, task)
+  assert found["label"].shape == (s.VIDEOS, s.CLASSES)
+  metrics = evaluate.summary(task, found)
+  assert set(metrics) == {"mAP", "loss"} and 0 < metrics["mAP"] <= 100
+
+
+SCRIPT = """
+import numpy as np
+from tests.infer import standins as s
+from vidx import tasks
+from vidx.infer import evaluate
+dataset, clips = s.split(), s.videos()
+for data, fsdp in ((8, 1), (4, 2)):
+  mesh = s.mesh(data, fsdp)
+  size = evaluate.fitting(5, mesh)
+  assert size == 8
+  found, _ = evaluate.evaluate(s.Tiny(), s.variables(), tasks.get("classification"), s.batches(dataset, clips, size),
+                               num_videos=len(dataset), mesh=mesh, mean=s.MEAN, std=s.STD)
+  np.testing.assert_array_equal(found["index"], np.arange(s.VIDEOS))
+  np.testing.assert_allclose(found["scores"], s.scores_by_loops(s.variables(), clips), atol=1e-5)
+print("equal")
+"""
+
+
+def test_eight_devices_give_the_same_predictions():
+  env = dict(os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS="--xla_force_host_platform_device_count=8", PYTHONPATH=str(ROOT))
+  done = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, cwd=ROOT, timeout=120)
+  assert done.stdout.strip() == "equal", done.stderr[-3000:]
+
+
+def test_labels_are_moved_to_the_classes_of_the_model():
+  dataset = s.split()
+  model_classes = ("extra", *reversed(dataset.classes))
+  moved = evaluate.aligned(dataset, model_classes)
+  for old, new in zip(dataset.records, moved.records):
+    assert dataset.classes[old.label] == model_classes[new.label]
+  assert evaluate.aligned(dataset, dataset.classes) is dataset
+
+
+def test_a_class_that_the_model_does_not_know_is_named():
+  with pytest.raises(errors.DataError, match="'class 4'"):
+    evaluate.aligned(s.split(), s.split().classes[:4])

@@ -1,0 +1,250 @@
+"""Multi-view evaluation: every video of a split once, under any sharding and padding."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from vidx import errors
+from vidx.data.records import Dataset
+from vidx.nn import augment
+from vidx.train import sharding
+
+VIEWED = ("video",)  # batch keys that have an axis of views after the batch axis
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalResult:
+  """What evaluating a split gave.
+
+  Attributes:
+    dataset: the split, with the classes of the model.
+    predictions: 'scores' (N, C), 'label' (N,) or (N, C), 'index' (N,) position in
+      the split, 'loss' (N,); one row per video that could be decoded, by index.
+    metrics: of the task, and the mean 'loss'.
+    failures: reason by id of every video that could not be decoded.
+  """
+
+  dataset: Dataset
+  predictions: dict[str, np.ndarray]
+  metrics: dict[str, float]
+  failures: dict[str, str]
+
+  @property
+  def videos(self) -> int:
+    return len(self.dataset)
+
+  @property
+  def evaluated(self) -> int:
+    return len(self.predictions["index"])
+
+
+def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float], std: Sequence[float],
+                 dtype: Any) -> Callable[[Any, Mapping[str, jax.Array]], dict[str, jax.Array]]:
+  """The compiled function (variables, batch) -> predictions of some views.
+
+  The batch's video is uint8 (B, V, T, H, W, 3); predictions and 'loss' are means
+  over its V views; 'label', 'index' and 'weight' come along. All outputs are
+  whole on every device, so that each process reads all of them.
+  """
+
+  def forward(variables, batch):
+    views = batch["video"].shape[1]
+
+    def flat(key, x):
+      return x.reshape(-1, *x.shape[2:]) if key in VIEWED else jnp.repeat(x, views, axis=0)
+
+    each = {k: flat(k, v) for k, v in batch.items()}
+    each["video"] = augment.normalize(each["video"], mean, std, dtype)
+    outputs = model.apply(variables, *[each[k] for k in getattr(model, "inputs", ("video",))], train=False)
+    found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0]}
+    found = {k: v.astype(jnp.float32).reshape(-1, views, *v.shape[1:]).mean(axis=1) for k, v in found.items()}
+    return {**found, **{k: batch[k] for k in ("label", "index", "weight")}}
+
+  return jax.jit(forward, out_shardings=sharding.replicated(mesh))
+
+
+def run(forward, variables, batches: Iterable[Mapping[str, Any]], *, num_videos: int, mesh: jax.sharding.Mesh,
+        view_batch: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """Predictions of all videos in the batches of all processes; see `evaluate`."""
+  variables = placed(variables, mesh)
+  rows, pending = [], None
+  for batch in batches:
+    views = batch["video"].shape[1]
+    size = len(batch["weight"]) * jax.process_count()
+    chunk = next(g for g in range(views, 0, -1) if views % g == 0 and (g == 1 or size * g <= (view_batch or 0)))
+    parts = []
+    for v in range(0, views, chunk):
+      some = {k: x[:, v:v + chunk] if k in VIEWED else x for k, x in batch.items()}
+      parts.append(forward(variables, sharding.put_batch(some, mesh)))
+    if pending is not None:  # read one batch late: the device always has the next one to work on
+      rows.append(_mean_over(pending))
+    pending = parts
+  if pending is not None:
+    rows.append(_mean_over(pending))
+  if not rows:
+    raise errors.DataError("there is nothing to evaluate: the split gave no batches.")
+  failures = {}
+  for part in sharding.gather_json(dict(getattr(batches, "failures", {}))):
+    failures.update(part)
+  return _once({k: np.concatenate([r[k] for r in rows]) for k in rows[0]}, failures, num_videos), failures
+
+
+def evaluate(model, variables, task, batches: Iterable[Mapping[str, Any]], *, num_videos: int,
+             mesh: jax.sharding.Mesh, mean: Sequence[float], std: Sequence[float], dtype: Any = jnp.float32,
+             view_batch: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """Runs a model over evaluation batches; scores are means over the views of a video.
+
+  Args:
+    model: linen module; `inputs` names its batch keys.
+    variables: {'params', ...}, on the mesh, or whole in every process.
+    task: gives predictions and the loss.
+    batches: this process' share of each batch, video uint8 (B, V, T, H, W, 3); a
+      finite iterable, of equal length in all processes, perhaps with `failures`.
+    num_videos: records in the split.
+    mesh: the batch is divided over its axes data x fsdp.
+    mean: per channel, in 0..1 units.
+    std: per channel, in 0..1 units.
+    dtype: compute dtype.
+    view_batch: most clips (videos x views over all processes) in one forward
+      pass; one view of every video where that is more, or where None.
+
+  Returns:
+    Predictions as in `EvalResult`, the same in every process: each video that
+    could be decoded once, in the order of the split; and the failures.
+  """
+  forward = make_forward(model, task, mesh=mesh, mean=mean, std=std, dtype=dtype)
+  return run(forward, variables, batches, num_videos=num_videos, mesh=mesh, view_batch=view_batch)
+
+
+def placed(variables: Any, mesh: jax.sharding.Mesh) -> Any:
+  """Variables on the mesh: those that are there stay, others are replicated."""
+  whole = sharding.replicated(mesh)
+
+  def place(x):
+    if isinstance(x, jax.Array) and getattr(x.sharding, "mesh", None) == mesh:
+      return x
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, whole, lambda part: x[part])
+
+  return jax.tree.map(place, variables)
+
+
+def _mean_over(parts: list[Mapping[str, jax.Array]]) -> dict[str, np.ndarray]:
+  """One row per example from the outputs of equal numbers of its views."""
+  parts = jax.device_get(parts)
+  same = ("label", "index", "weight")
+  return {k: np.asarray(v) if k in same else np.mean([p[k] for p in parts], axis=0) for k, v in parts[0].items()}
+
+
+def _once(rows: Mapping[str, np.ndarray], failures: Mapping[str, str], num_videos: int) -> dict[str, np.ndarray]:
+  """Rows without padding and duplicates, by index."""
+  live = np.flatnonzero(rows["weight"] > 0)
+  index, first = np.unique(rows["index"][live], return_index=True)
+  if len(index) + len(failures) != num_videos:
+    raise RuntimeError(f"the batches held {len(index)} videos and {len(failures)} failures,"
+                       f" but the split has {num_videos}: they do not belong together.")
+  return {k: v[live[first]] for k, v in rows.items() if k != "weight"}
+
+
+class Evaluator:
+  """Evaluates one model again and again, compiled once.
+
+  `evaluator(variables, dataset, clips=1, crops=1)` gives an `EvalResult`.
+  """
+
+  def __init__(self, model, task, *, mesh: jax.sharding.Mesh, config: ConfigDict, dtype: Any):
+    self.task, self.mesh, self.data = task, mesh, config.data
+    self._forward = make_forward(model, task, mesh=mesh, mean=config.data.mean, std=config.data.std, dtype=dtype)
+
+  def __call__(self, variables: Any, dataset: Dataset, *, clips: int = 1, crops: int = 1, batch_size: int = 16,
+               view_batch: int | None = None) -> EvalResult:
+    from vidx.data import pipeline
+    process = (jax.process_index(), jax.process_count())
+    batches = pipeline.eval_batches(dataset, self.data, batch_size=fitting(batch_size, self.mesh), clips=clips,
+                                    crops=crops, process=process)
+    try:
+      predictions, failures = run(self._forward, variables, batches, num_videos=len(dataset), mesh=self.mesh,
+                                  view_batch=view_batch)
+    finally:
+      batches.close()
+    return EvalResult(dataset, predictions, summary(self.task, predictions), failures)
+
+
+def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
+  """The next batch size that divides over the mesh and the processes; results do not depend on it."""
+  unit = math.lcm(mesh.shape["data"] * mesh.shape["fsdp"], jax.process_count())
+  return -(-batch_size // unit) * unit
+
+
+def summary(task, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+  """The task's metrics and the mean loss; nan where no video could be decoded."""
+  if not len(predictions["index"]):
+    return {task.best_metric: float("nan"), "loss": float("nan")}
+  return {**task.metrics(predictions), "loss": float(predictions["loss"].astype(np.float64).mean())}
+
+
+def aligned(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+  """The data set with labels that count in `classes`, the classes of a trained model.
+
+  Raises:
+    DataError: the data names a class that the model does not know.
+  """
+  if tuple(dataset.classes) == tuple(classes):
+    return dataset
+  place = {name: i for i, name in enumerate(classes)}
+  strange = [c for c in dataset.classes if c not in place]
+  if strange:
+    raise errors.DataError(
+        f"the model was not trained on {len(strange)} of the {len(dataset.classes)} classes of split"
+        f" '{dataset.split}', such as '{strange[0]}'{errors.hint(strange[0], classes)}; evaluate it on its own classes.")
+  moved = [place[c] for c in dataset.classes]
+
+  def move(label):
+    return tuple(moved[c] for c in label) if isinstance(label, tuple) else moved[label] if label >= 0 else label
+
+  return dataclasses.replace(
+      dataset, classes=tuple(classes),
+      records=tuple(dataclasses.replace(r, label=move(r.label)) for r in dataset.records),
+      categories={name: move(tuple(ids)) for name, ids in dataset.categories.items()})
+
+
+def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
+                     step: int | str | None = None, batch_size: int | None = None,
+                     overrides: Sequence[str] = ()) -> dict[str, Any]:
+  """Evaluates a trained run, prints its metrics and writes WORKDIR/eval/<split>-<clips>x<crops>.json.
+
+  Args:
+    workdir: of a run.
+    split: of its data set; empty for the split that training evaluated on.
+    clips: temporal clips per video.
+    crops: spatial crops per clip: 1, 3 or 5.
+    step: which checkpoint, as in `load_checkpoint`.
+    batch_size: videos per batch; None for that of the config.
+    overrides: `section.key=value` texts over the run's config.
+
+  Returns:
+    What the file holds (see vidx/infer/results.py).
+  """
+  from vidx import tasks
+  from vidx.infer import load, results
+  from vidx.train import loop
+  loaded = load.load_checkpoint(workdir, step, overrides)
+  config = loaded.config
+  dataset = aligned(loop.load_split(config, split or config.data.val_split), loaded.classes)
+  task = tasks.from_config(config.task.to_dict(), dataset)
+  mesh = load.make_mesh(config)
+  evaluator = Evaluator(loaded.model, task, mesh=mesh, config=config, dtype=loaded.dtype)
+  result = evaluator(loaded.variables, dataset, clips=clips, crops=crops,
+                     batch_size=batch_size or config.eval.batch_size)
+  protocol = results.protocol(config, dataset, clips=clips, crops=crops, dtype=loaded.dtype)
+  described = results.describe(result, task, protocol, loaded.step)
+  if jax.process_index() == 0:
+    path = results.write(described, workdir)
+    print("\n".join([*results.lines(described), f"written to {path}"]), flush=True)
+  return described

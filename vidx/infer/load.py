@@ -1,0 +1,128 @@
+"""A trained run from its workdir: model, variables, config, classes, task."""
+
+from collections.abc import Sequence
+import dataclasses
+import json
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from vidx import errors, systems, tasks
+from vidx.train import checkpoint, config as config_lib, sharding
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """A trained run, ready for use.
+
+  `loaded.model.apply(loaded.variables, video, train=False)` takes normalised
+  clips (see vidx/nn/augment.py).
+
+  Attributes:
+    model: linen module.
+    variables: {'params', 'batch_stats', ...}; averaged parameters where kept.
+    config: the run's config.
+    classes: names by class id.
+    task: what was learned.
+    step: of the checkpoint.
+    dtype: compute dtype.
+  """
+
+  model: Any
+  variables: dict[str, Any]
+  config: ConfigDict
+  classes: tuple[str, ...]
+  task: Any
+  step: int
+  dtype: Any
+
+
+def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequence[str] = ()) -> Loaded:
+  """Reads a run.
+
+  Args:
+    workdir: folder of the run.
+    step: 'best' or None for the best checkpoint, or the last where none was
+      evaluated; 'last'; or a number.
+    overrides: `section.key=value` texts over the run's config.
+
+  Raises:
+    CheckpointError: no run, no such checkpoint, or a model that the overrides
+      made another.
+  """
+  workdir = os.fspath(workdir)
+  config = config_lib.from_json(_read(workdir, "config.json"))
+  config_lib.override(config, overrides)
+  classes = json.loads(_read(workdir, "classes.json"))
+  reader = checkpoint.Checkpointer(workdir, read_only=True)
+  try:
+    chosen = _choose(reader, workdir, step)
+    variables = reader.restore_variables(chosen)
+  finally:
+    reader.close()
+  fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in config.system.items() if k != "name"}
+  width = int(fields.setdefault("num_classes", len(classes)))
+  classes += [f"class {i}" for i in range(len(classes), width)]
+  from vidx.train import loop  # imports vidx.infer
+  dtype = loop.compute_dtype(config.train.precision)
+  model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
+  if any(o.startswith("system.") for o in overrides):
+    _check(model, variables, config.data, workdir)
+  return Loaded(model, variables, config, tuple(classes), tasks.from_config(config.task.to_dict()), chosen, dtype)
+
+
+def make_mesh(config: ConfigDict) -> jax.sharding.Mesh:
+  """The run's mesh where it fits the devices of today, else all devices as `data`."""
+  try:
+    return sharding.make_mesh(config.mesh)
+  except errors.ConfigError:
+    return sharding.make_mesh(ConfigDict(dict(data=-1, fsdp=1, tensor=1)))
+
+
+def _read(workdir: str, name: str) -> str:
+  try:
+    with open(os.path.join(workdir, name), encoding="utf-8") as f:
+      return f.read()
+  except OSError:
+    raise errors.CheckpointError(
+        f"{workdir or 'the empty name'} is not the folder of a run: it holds no {name};"
+        " train there first, or name another --workdir.") from None
+
+
+def _choose(reader: checkpoint.Checkpointer, workdir: str, step: int | str | None) -> int:
+  """The number of the wanted checkpoint."""
+  steps = reader.steps()
+  if not steps:
+    raise errors.CheckpointError(f"{workdir} holds no finished checkpoint: let the training go on first.")
+  if step in (None, "best"):
+    best = reader.best()
+    return steps[-1] if best is None else best
+  if step == "last":
+    return steps[-1]
+  if isinstance(step, str) and not step.isdigit():
+    raise errors.CheckpointError(f"step '{step}' is none of best, last and the numbers {_listed(steps)}.")
+  if int(step) not in steps:
+    raise errors.CheckpointError(f"{workdir} keeps no checkpoint of step {step}; it keeps {_listed(steps)}.")
+  return int(step)
+
+
+def _listed(steps: Sequence[int]) -> str:
+  return ", ".join(map(str, steps))
+
+
+def _check(model, variables: Any, data: ConfigDict, workdir: str) -> None:
+  """Compares the shapes that a model wants with those that were stored."""
+  shape = (1, data.frames * data.consecutive, data.crop, data.crop, 3)
+  clips = [jax.ShapeDtypeStruct(shape, jnp.float32) for _ in model.inputs]
+  wanted = jax.eval_shape(lambda *x: model.init(jax.random.PRNGKey(0), *x, train=False), *clips)["params"]
+  flat = lambda tree: {jax.tree_util.keystr(k, simple=True, separator="/"): tuple(v.shape)
+                       for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+  new, old = flat(wanted), flat(variables["params"])
+  for name in sorted(new.keys() | old.keys()):
+    if new.get(name) != old.get(name):
+      raise errors.CheckpointError(
+          f"the overrides of system make another architecture than that of {workdir}: parameter {name} is"
+          f" {old.get(name, 'absent')} there and {new.get(name, 'absent')} here.")

@@ -1,0 +1,146 @@
+"""What new videos show: from paths to class names with scores."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import glob
+import io
+import json
+import os
+from typing import Any
+
+import jax
+
+from vidx import errors
+from vidx.data.records import Dataset, Media, Record
+from vidx.infer import evaluate, load
+from vidx.metrics import accuracy
+
+EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".ogv",
+              ".gif")
+FEW = 64  # files for which threads of this process are ready sooner than decoding processes
+
+
+def find(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
+  """The files that paths mean: files as they are, videos in folders (recursively, sorted), globs.
+
+  A name that exists nowhere stays, so that it can be reported; every file is
+  listed once.
+
+  Raises:
+    DataError: no file at all.
+  """
+  paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+  found: dict[str, None] = {}
+  for path in map(os.fspath, paths):
+    if os.path.isdir(path):
+      found.update(dict.fromkeys(_videos(path)))
+    elif os.path.exists(path) or not glob.has_magic(path):
+      found[path] = None
+    else:
+      for match in sorted(glob.glob(path, recursive=True)):
+        found.update(dict.fromkeys(_videos(match) if os.path.isdir(match) else [match]))
+  if not any(os.path.exists(f) for f in found):
+    raise errors.DataError(
+        f"no video in {', '.join(map(str, paths)) or 'an empty list'}: name video files, folders of them"
+        f" ({', '.join(EXTENSIONS[:4])}, ...) or globs.")
+  return list(found)
+
+
+def _videos(folder: str) -> list[str]:
+  return sorted(os.path.join(at, name) for at, _, names in os.walk(folder)
+                for name in names if name.lower().endswith(EXTENSIONS))
+
+
+def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike], *, clips: int = 1, crops: int = 1,
+            top: int = 5, batch_size: int = 8, step: int | str | None = None,
+            save: str = "") -> list[dict[str, Any]]:
+  """Predicts classes of videos with a trained run, as its evaluation would.
+
+  Args:
+    workdir: folder of the run.
+    paths: files, folders (searched recursively) and globs.
+    clips: temporal clips per video.
+    crops: spatial crops per clip: 1, 3 or 5.
+    top: classes per video.
+    batch_size: videos per batch.
+    step: which checkpoint, as in `load_checkpoint`.
+    save: name under which the result is written as WORKDIR/predictions/<save>.json.
+
+  Returns:
+    One entry per file in the order of `paths`: {'path', 'predictions':
+    [{'label', 'score'}, ...] from the highest score, 'error': None or the reason
+    why the file cannot be decoded}.
+
+  Raises:
+    CheckpointError: no trained run in `workdir`.
+    DataError: `paths` match nothing.
+  """
+  loaded = load.load_checkpoint(workdir, step)
+  found = predict_loaded(loaded, paths, clips=clips, crops=crops, top=top, batch_size=batch_size)
+  if save and jax.process_index() == 0:
+    write(found, os.path.join(workdir, "predictions", f"{save}.json"))
+  return found
+
+
+def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: int = 1, top: int = 5,
+                   batch_size: int = 8) -> list[dict[str, Any]]:
+  """`predict` with a run that is loaded already."""
+  files = find(paths)
+  config = loaded.config.copy_and_resolve_references()
+  if len(files) <= FEW:
+    config.data.workers = 0
+  unknown = () if loaded.task.multilabel else -1
+  dataset = Dataset("paths", "predict", tuple(Record(f, Media(f), unknown) for f in files), loaded.classes,
+                    multilabel=loaded.task.multilabel)
+  evaluator = evaluate.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
+                                 dtype=loaded.dtype)
+  result = evaluator(loaded.variables, dataset, clips=clips, crops=crops, batch_size=min(batch_size, len(files)))
+  row = {int(index): i for i, index in enumerate(result.predictions["index"])}
+  return [_entry(file, result, row.get(i), top) for i, file in enumerate(files)]
+
+
+def _entry(file: str, result: evaluate.EvalResult, row: int | None, top: int) -> dict[str, Any]:
+  if row is None:
+    return {"path": file, "predictions": [], "error": result.failures[file]}
+  scores = result.predictions["scores"][row]
+  best = accuracy.ranked(scores[None], top)[0]
+  return {"path": file, "error": None,
+          "predictions": [{"label": result.dataset.classes[c], "score": float(scores[c])} for c in best]}
+
+
+def to_json(found: Sequence[Mapping[str, Any]]) -> str:
+  """The predictions as JSON text."""
+  return json.dumps(list(found), indent=2, ensure_ascii=False)
+
+
+def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
+  """The predictions as a table for a terminal: one line per video, errors in place of classes."""
+  from rich import box
+  from rich.console import Console
+  from rich.table import Table
+  from rich.text import Text
+  console = Console(file=io.StringIO(), width=width or max(80, _columns()), highlight=False)
+  table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+  table.add_column("video", overflow="fold")
+  table.add_column("shows", overflow="fold")
+  table.add_column("score", justify="right", no_wrap=True)
+  table.add_column("then", overflow="fold")
+  for entry in found:
+    if entry["error"]:
+      table.add_row(Text(entry["path"]), Text(f"cannot be read: {entry['error']}"))
+    else:
+      first, *rest = entry["predictions"]
+      table.add_row(Text(entry["path"]), Text(first["label"]), f"{100 * first['score']:.1f} %",
+                    Text(", ".join(f"{p['label']} {100 * p['score']:.1f} %" for p in rest)))
+  console.print(table)
+  return console.file.getvalue().rstrip()
+
+
+def _columns() -> int:
+  import shutil
+  return shutil.get_terminal_size((120, 24)).columns
+
+
+def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
+  """Writes the predictions as a JSON file in one piece."""
+  from vidx.train import checkpoint
+  checkpoint.write_text(path, to_json(found) + "\n")

@@ -1,0 +1,122 @@
+"""The result file of an evaluation: protocol, metrics, tables and samples as JSON.
+
+  protocol    how the numbers were made: split, views, sampling, sizes, precision
+  step        of the checkpoint
+  videos      in the split; `evaluated` of them; `failures` [{id, reason}] the rest
+  metrics     {name: value}; percent, except 'loss'
+  per_class   [{name, n, accuracy}], for multi-label sets [{name, n, ap}]
+  confusion   counts by [true][predicted]; single-label sets only
+  samples     [{id, media, span, truth, top: [{label, score}], right}], at most
+              `samples_limit`: all videos, or where there are more, the most
+              confident mistakes and an even choice of the others
+
+What is not defined (the accuracy of a class without videos) is null.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import math
+import os
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+
+from vidx.data.records import Dataset
+from vidx.infer.evaluate import EvalResult
+from vidx.metrics import accuracy
+
+SAMPLES_LIMIT = 1000
+TOP = 5
+
+
+def protocol(config: ConfigDict, dataset: Dataset, *, clips: int, crops: int, dtype: Any) -> dict[str, Any]:
+  """What a reader must know to repeat an evaluation."""
+  data = config.data
+  return {
+      "system": config.system.name, "task": config.task.name,
+      "data": dataset.name, "split": dataset.split, "fingerprint": dataset.fingerprint(),
+      "missing files": len(dataset.missing),
+      "views": f"{clips}x{crops}", "clips": clips, "crops": crops, "scores": "mean over the views of a video",
+      "sampler": data.sampler, "frames": data.frames, "consecutive": data.consecutive, "stride": data.stride,
+      "short side": data.short_side, "crop": data.crop, "precision": np.dtype(dtype).name,
+      "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}", "processes": jax.process_count(),
+  }
+
+
+def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dict[str, Any]:
+  """The content of the result file."""
+  dataset, predictions = result.dataset, result.predictions
+  details = task.details(predictions) if result.evaluated else {}
+  figure = next((k for k in ("accuracy", "ap") if k in details), None)
+  per_class = [{"name": name, "n": int(n), figure: number(value)} for name, n, value in
+               zip(dataset.classes, details["count"], details[figure])] if figure else []
+  return {
+      "protocol": dict(how), "step": step,
+      "videos": result.videos, "evaluated": result.evaluated,
+      "failures": [{"id": k, "reason": v} for k, v in sorted(result.failures.items())],
+      "metrics": {k: number(v) for k, v in result.metrics.items()},
+      "per_class": per_class,
+      **({"confusion": details["confusion"].tolist()} if "confusion" in details else {}),
+      "samples_limit": SAMPLES_LIMIT,
+      "samples": samples(result),
+  }
+
+
+def samples(result: EvalResult, limit: int = SAMPLES_LIMIT) -> list[dict[str, Any]]:
+  """Videos with their highest scores and the truth, in the order of the split."""
+  predictions, classes = result.predictions, result.dataset.classes
+  if not result.evaluated:
+    return []
+  scores, label = predictions["scores"], predictions["label"]
+  best = accuracy.ranked(scores, TOP)
+  rows = np.arange(len(best))
+  right = best[:, 0] == label if label.ndim == 1 else label[rows, best[:, 0]] > 0
+  chosen = []
+  for row in _choice(right, scores[rows, best[:, 0]], limit):
+    record = result.dataset.records[int(predictions["index"][row])]
+    truth = record.label if isinstance(record.label, tuple) else (record.label,)
+    chosen.append({
+        "id": record.id, "media": dataclasses.asdict(record.media), "span": record.span,
+        "truth": [classes[c] for c in truth if c >= 0], "right": bool(right[row]),
+        "top": [{"label": classes[c], "score": round(float(scores[row, c]), 4)} for c in best[row]]})
+  return chosen
+
+
+def _choice(right: np.ndarray, confidence: np.ndarray, limit: int) -> np.ndarray:
+  """Rows to keep: all, or the most confident mistakes (up to half) and an even choice of the others."""
+  if len(right) <= limit:
+    return np.arange(len(right))
+  wrong = np.flatnonzero(~right)
+  worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:limit // 2]
+  others = np.setdiff1d(np.arange(len(right)), worst)
+  even = others[np.linspace(0, len(others) - 1, limit - len(worst)).round().astype(int)]
+  return np.sort(np.concatenate([worst, even]))
+
+
+def lines(described: Mapping[str, Any]) -> list[str]:
+  """What `vidx eval` prints: protocol, failures, and one line per metric."""
+  how = described["protocol"]
+  shown = [f"{how['split']} of {how['data']}, step {described['step']}, {how['clips']} clip(s) x {how['crops']}"
+           f" crop(s) per video: {described['evaluated']} of {described['videos']} videos"]
+  if described["failures"]:
+    shown.append(f"{len(described['failures'])} video(s) could not be decoded and were left out:")
+    shown += [f"  {f['id']}: {f['reason']}" for f in described["failures"]]
+  for name, value in described["metrics"].items():
+    shown.append(f"{name}: " + ("not defined" if value is None else f"{value:.4f}" if name == "loss" else f"{value:.1f}"))
+  return shown
+
+
+def write(described: Mapping[str, Any], workdir: str) -> str:
+  """Writes eval/<split>-<views>.json in one piece; its path."""
+  from vidx.train import checkpoint
+  how = described["protocol"]
+  path = os.path.join(workdir, "eval", f"{how['split']}-{how['views']}.json")
+  checkpoint.write_json(path, dict(described))
+  return path
+
+
+def number(value: float) -> float | None:
+  """JSON has no nan: None stands for it."""
+  return float(value) if math.isfinite(value) else None
