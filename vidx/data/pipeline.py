@@ -16,12 +16,14 @@ is the better choice where few cores are shared with training.
 from collections.abc import Mapping, Sequence
 import copy
 import functools
+import gc
 import math
 from multiprocessing import util
 import os
 import tempfile
 from typing import Any
 import warnings
+import weakref
 
 from ml_collections import ConfigDict
 import numpy as np
@@ -251,6 +253,8 @@ class BatchIterator:
       elements, self._elements = self._elements, None
       self._finalizer()
       elements.close()
+      del elements
+      gc.collect()  # Grain's iterators are cycles and hold the last segment of shared memory
 
   def _open(self) -> None:
     import grain  # imports jax, which takes a second
@@ -258,8 +262,8 @@ class BatchIterator:
     os.close(handle)
     source = copy.copy(self._source)  # threads of an earlier opening may still hold theirs
     source.start, source.lease = self._batches, lease
-    # Runs before Grain's own farewell at exit, so that this finds its workers idle.
-    self._finalizer = util.Finalize(self, _remove, (lease,), exitpriority=100)
+    # At the end of the program, before Grain and multiprocessing wind up.
+    self._finalizer = util.Finalize(self, _end, (weakref.ref(self), lease), exitpriority=100)
     count = self._workers(len(source))
     ahead = max(1, self._data.prefetch)
     batches = grain.MapDataset.source(source)
@@ -289,8 +293,11 @@ class BatchIterator:
     return count
 
 
-def _remove(path: str) -> None:
+def _end(iterator: "weakref.ref[BatchIterator]", lease: str) -> None:
+  """Takes the lease back, which stops whoever makes batches, and closes what is left."""
   try:
-    os.unlink(path)
+    os.unlink(lease)
   except OSError:
     pass
+  if (alive := iterator()) is not None:
+    alive.close()

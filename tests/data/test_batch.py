@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from vidx.data import batch as batch_lib
+from vidx.data.records import Dataset, Media, Record
+
+SINGLE = Dataset("s", "train", (Record("a", Media("a.mp4"), 2),), ("x", "y", "z"))
+MULTI = Dataset("m", "train", (Record("a", Media("a.mp4"), (0, 2)),), ("x", "y", "z"), multilabel=True)
+
+
+def example(dataset):
+  return batch_lib.blank((4, 8, 8, 3), dataset, 0)
+
+
+def test_a_single_label_is_a_class_id():
+  label = batch_lib.label_array(2, SINGLE)
+  assert label.dtype == np.int32 and label == 2
+
+
+def test_several_labels_are_zeros_and_ones():
+  np.testing.assert_array_equal(batch_lib.label_array((0, 2), MULTI), np.float32([1, 0, 1]))
+  np.testing.assert_array_equal(batch_lib.label_array(-1, MULTI), np.zeros(3, np.float32))
+
+
+@pytest.mark.parametrize("dataset", [SINGLE, MULTI])
+def test_stacked_examples_keep_to_the_vocabulary(dataset):
+  batch = batch_lib.stack([example(dataset), batch_lib.blank((4, 8, 8, 3), dataset)])
+  batch_lib.validate(batch)
+  assert batch["id"] == ["a", ""]
+  np.testing.assert_array_equal(batch["index"], [0, -1])
+
+
+@pytest.mark.parametrize("dataset", [SINGLE, MULTI])
+def test_padding_equals_stacking_blanks(dataset):
+  blank = batch_lib.blank((4, 8, 8, 3), dataset)
+  padded = batch_lib.pad(batch_lib.stack([example(dataset)]), 3)
+  expected = batch_lib.stack([example(dataset), blank, blank])
+  assert padded["id"] == expected["id"]
+  for key in ("video", "label", "weight", "index"):
+    np.testing.assert_array_equal(padded[key], expected[key])
+    assert padded[key].dtype == expected[key].dtype
+
+
+def test_padding_does_not_cut():
+  with pytest.raises(ValueError, match="does not fit"):
+    batch_lib.pad(batch_lib.stack([example(SINGLE)] * 3), 2)
+
+
+def test_texts_stay_on_the_host():
+  assert set(batch_lib.device_part(batch_lib.stack([example(SINGLE)]))) == {"video", "label", "weight", "index"}
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"vido": np.zeros(1)}, "vido"),
+    ({"video": np.zeros((1, 4, 8, 8, 3), np.float32)}, "float32"),
+    ({"video": np.zeros((1, 4, 8, 3), np.uint8)}, "shape"),
+    ({"weight": np.zeros(2, np.float32)}, "examples"),
+])
+def test_a_batch_outside_the_vocabulary_is_refused(change, message):
+  with pytest.raises(ValueError, match=message):
+    batch_lib.validate({**batch_lib.stack([example(SINGLE)]), **change})

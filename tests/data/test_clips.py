@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from tests.data import tiny
+from vidx import errors
+from vidx.data import clips as clips_lib
+from vidx.data.records import Media, Record
+
+
+def record(tmp_path, **fields):
+  return Record("v", Media(str(tiny.write_video(tmp_path / "v.mp4", frames=20, seed=3))), **fields)
+
+
+def test_a_training_clip_is_uint8_of_the_configured_shape(tmp_path):
+  clip = clips_lib.Clips(tiny.data_config()).train(record(tmp_path), np.random.default_rng(0))
+  assert clip.shape == (4, 32, 32, 3) and clip.dtype == np.uint8
+
+
+def test_the_same_generator_gives_the_same_clip(tmp_path):
+  clips, one = clips_lib.Clips(tiny.data_config()), record(tmp_path)
+  np.testing.assert_array_equal(clips.train(one, np.random.default_rng(5)), clips.train(one, np.random.default_rng(5)))
+
+
+@pytest.mark.parametrize("clips, crops", [(1, 1), (2, 1), (1, 3), (2, 3)])
+def test_views_are_clips_times_crops(tmp_path, clips, crops):
+  loader = clips_lib.Clips(tiny.data_config(), clips, crops)
+  views = loader.evaluate(record(tmp_path))
+  assert views.shape == loader.eval_shape == (clips * crops, 4, 32, 32, 3)
+
+
+def test_views_of_one_clip_stand_together(tmp_path):
+  views = clips_lib.Clips(tiny.data_config(), 2, 3).evaluate(record(tmp_path))
+  for clip in range(2):
+    alone = clips_lib.Clips(tiny.data_config(), 2, 1).evaluate(record(tmp_path))[clip]
+    centre = [np.array_equal(view, alone) for view in views[3 * clip:3 * clip + 3]]
+    assert any(centre)
+
+
+def test_consecutive_frames_lie_flat_along_time(tmp_path):
+  loader = clips_lib.Clips(tiny.data_config(sampler="consecutive", consecutive=3))
+  assert loader.train(record(tmp_path), np.random.default_rng(0)).shape == (12, 32, 32, 3)
+
+
+def test_a_frame_folder_is_a_video_too(tmp_path):
+  media = Media(str(tiny.write_frames(tmp_path / "frames")), "frames", pattern="{:05d}.jpg")
+  views = clips_lib.Clips(tiny.data_config()).evaluate(Record("f", media))
+  assert views.shape == (1, 4, 32, 32, 3) and views.max() > 200
+
+
+def test_a_span_shows_only_its_own_frames(tmp_path):
+  seen = []
+
+  class Recorder:
+    def __init__(self, video):
+      self.video = video
+
+    def __enter__(self):
+      self.video.__enter__()
+      return self
+
+    def __exit__(self, *exc):
+      return self.video.__exit__(*exc)
+
+    def __getattr__(self, name):
+      return getattr(self.video, name)
+
+    def frames(self, indices, **options):
+      seen.extend(indices)
+      return self.video.frames(indices, **options)
+
+  loader, whole = clips_lib.Clips(tiny.data_config()), clips_lib.open_media
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(clips_lib, "open_media", lambda *a: Recorder(whole(*a)))
+    loader.evaluate(record(tmp_path, span=(0.2, 0.4)))  # frames 5 to 9 at 25 per second
+  assert seen and min(seen) >= 5 and max(seen) <= 9
+
+
+@pytest.mark.parametrize("span, frames", [
+    (None, (0, 10)), ((0.0, 1.0), (0, 10)), ((0.2, 0.5), (2, 5)), ((0.25, 0.26), (2, 3)),
+    ((0.95, 3.0), (9, 10)), ((-1.0, -0.5), (0, 1)),
+])
+def test_spans_in_seconds_become_frames(span, frames):
+  assert clips_lib.frame_range(np.arange(10) / 10, span) == frames
+
+
+def test_a_span_behind_the_end_is_an_error():
+  with pytest.raises(errors.DecodeError, match="after the video's end"):
+    clips_lib.frame_range(np.arange(10) / 10, (5.0, 6.0))
+
+
+def test_a_broken_file_is_a_decode_error_with_its_name(tmp_path):
+  path = tmp_path / "text.mp4"
+  path.write_text("not a video")
+  with pytest.raises(errors.DecodeError, match="text.mp4"):
+    clips_lib.Clips(tiny.data_config()).evaluate(Record("t", Media(str(path))))
