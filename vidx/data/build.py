@@ -1,0 +1,94 @@
+"""`vidx data build`: any data set that vidx reads, as ArrayRecord files for TFDS and Grain."""
+
+from collections.abc import Sequence
+import os
+import shutil
+from typing import Any
+
+from vidx import errors
+from vidx.data import datasets
+from vidx.data.records import Dataset
+from vidx.data.tfds import writer
+
+SPLITS = ("train", "val", "test")
+
+
+def build(name: str, root: str, out: str, splits: Sequence[str] = SPLITS, beam_runner: str = "",
+          shards: int = 0, **options: Any) -> dict[str, Any]:
+  """Writes the splits of a data set into a new folder; a build that fails leaves none.
+
+  Media bytes go in as they are. What is missing or cannot be decoded is left out
+  and listed.
+
+  Args:
+    name: reader, such as "folder" or "ucf101".
+    root: folder that it reads.
+    out: folder to write; must not exist, or be empty.
+    splits: which splits; one that the data set lacks is passed over.
+    beam_runner: name of an Apache Beam runner, such as "DirectRunner".
+    shards: files per split; 0: by size.
+    **options: of the reader.
+
+  Returns:
+    {'out', 'splits': {split: {'videos', 'bytes', 'shards', 'missing', 'skipped'}},
+     'absent': {split: why}, 'missing': [path], 'skipped': [[id, reason]]}.
+
+  Raises:
+    UserError: nothing to write, or nowhere to write it.
+  """
+  if not out:
+    raise errors.ConfigError("nowhere to write: add --out=FOLDER.")
+  out = os.path.abspath(out)
+  if os.path.isdir(out) and os.listdir(out):
+    raise errors.DataError(f"{out} exists and is not empty; remove it or choose another --out.")
+  found, absent = _load(name, root, splits, options)
+  temporary = f"{out}.incomplete-{os.getpid()}"
+  try:
+    os.makedirs(temporary)
+    plans = [writer.plan(d, temporary, shards) for d in found]
+    reports = _by_split(plans, writer.write([s for plan in plans for s in plan], beam_runner))
+    summary = _summary(out, found, absent, reports)
+    if not any(s["videos"] for s in summary["splits"].values()):
+      first = summary["skipped"][0]
+      raise errors.DataError(f"no video of {root} can be decoded, nothing was written; the first: {first[1]}")
+    writer.write_metadata(temporary, found, reports)
+    if os.path.isdir(out):
+      os.rmdir(out)
+    os.rename(temporary, out)
+  except OSError as e:
+    raise errors.DataError(f"cannot write {out}: {e.strerror or e}.") from e
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+  return summary
+
+
+def _load(name: str, root: str, splits: Sequence[str], options: dict) -> tuple[list[Dataset], dict[str, str]]:
+  found, absent = [], {}
+  for split in splits:
+    try:
+      found.append(datasets.load(name, root, split, **options))
+    except errors.DataError as e:
+      absent[split] = str(e)
+  if not found:
+    raise errors.DataError(next(iter(absent.values())) if absent else "no splits to build.")
+  return found, absent
+
+
+def _by_split(plans: Sequence[Sequence[writer.Shard]], reports: Sequence[dict]) -> list[list[dict]]:
+  rest = iter(reports)
+  return [[next(rest) for _ in plan] for plan in plans]
+
+
+def _summary(out: str, found: Sequence[Dataset], absent: dict[str, str],
+             reports: Sequence[Sequence[dict]]) -> dict[str, Any]:
+  return {
+      "out": out,
+      "splits": {
+          d.split: {"videos": sum(len(r["records"]) for r in shards), "bytes": sum(r["bytes"] for r in shards),
+                    "shards": len(shards), "missing": len(d.missing),
+                    "skipped": sum(len(r["skipped"]) for r in shards)}
+          for d, shards in zip(found, reports)},
+      "absent": absent,
+      "missing": [path for d in found for path in d.missing],
+      "skipped": [skip for shards in reports for r in shards for skip in r["skipped"]],
+  }

@@ -1,0 +1,72 @@
+"""ArrayRecord folders, as `vidx data build` writes them: records in a list, media by random access."""
+
+import functools
+import json
+import os
+from typing import Any
+
+from vidx import errors
+from vidx.data.records import Dataset, Media, Record
+
+
+def read(root: str, split: str) -> Dataset:
+  """The records of a split; media stay in the shards until they are decoded.
+
+  Args:
+    root: folder that `vidx data build` wrote.
+    split: such as "train".
+  """
+  path = os.path.join(root, f"records-{split}.jsonl")
+  if not os.path.isfile(path):
+    have = sorted(f[len("records-"):-len(".jsonl")] for f in os.listdir(root)
+                  if f.startswith("records-") and f.endswith(".jsonl"))
+    raise errors.DataError(
+        f"{root} has no split '{split}': " + (f"it has {', '.join(have)}." if have else
+                                               "`vidx data build` did not write it."))
+  with open(path, encoding="utf-8") as f:
+    header, *lines = (json.loads(line) for line in f)
+  return Dataset(
+      name=header["name"], split=split, records=tuple(_record(root, line) for line in lines),
+      classes=tuple(header["classes"]), multilabel=header["multilabel"],
+      categories={k: tuple(v) for k, v in header["categories"].items()})
+
+
+def _record(root: str, line: dict[str, Any]) -> Record:
+  label, span = line["label"], line["span"]
+  return Record(
+      id=line["id"], media=Media(os.path.join(root, line["shard"]), "array_record", line["index"]),
+      label=tuple(label) if isinstance(label, list) else label,
+      span=tuple(span) if span else None, extra=line["extra"])
+
+
+def read_media(media: Media) -> tuple[str, list[bytes]]:
+  """Kind ("video" or "frames") and encoded bytes of one example.
+
+  Raises:
+    DecodeError: the file or the place in it does not exist.
+  """
+  from vidx.data.tfds import features
+  reader = _reader(media.path)
+  if not 0 <= media.index < reader.num_records():
+    raise errors.DecodeError(f"{media.path}: no record {media.index} among {reader.num_records()}.")
+  return features.media_of(reader.read([media.index])[0])
+
+
+def open_media(media: Media, threads: int = 1) -> Any:
+  """A reader of the frames of one example, as vidx/data/decode.py gives for a file."""
+  from vidx.data import decode
+  kind, parts = read_media(media)
+  name = f"{media.path}[{media.index}]"
+  try:
+    return decode.FrameFolder(parts) if kind == "frames" else decode.open_video(parts[0], threads=threads)
+  except errors.DecodeError as e:
+    raise errors.DecodeError(f"{name}: {e}") from e
+
+
+@functools.lru_cache(maxsize=64)
+def _reader(path: str) -> Any:
+  """One open file per shard and process; reads of different records may overlap."""
+  from array_record.python import array_record_module
+  if not os.path.isfile(path):  # the reader itself finds an absent file empty
+    raise errors.DecodeError(f"{path}: no such file.")
+  return array_record_module.ArrayRecordReader(path, "readahead_buffer_size:0")

@@ -1,0 +1,57 @@
+"""What a built data set keeps of each record, as TFDS features, and the way back.
+
+  id          text
+  media       list of bytes: one video file as it was, or the images of a frame folder in order
+  kind        "video" or "frames"
+  label       class id, -1 where unknown; a list of class ids in a multi-label set
+  start, end  seconds of the span inside the media; NaN: all of it
+  extra       JSON of the format's further fields
+"""
+
+from collections.abc import Sequence
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from vidx.data.records import Dataset, Record
+
+
+def features(dataset: Dataset) -> Any:
+  """The `tfds.features.FeaturesDict` of a data set."""
+  import tensorflow_datasets as tfds
+  f = tfds.features
+  names = list(dataset.classes)
+  plain = len(set(names)) == len(names) and all(n and n == n.strip() and "\n" not in n for n in names)
+  label = f.ClassLabel(names=names) if plain else f.ClassLabel(num_classes=len(names))
+  return f.FeaturesDict({
+      "id": f.Text(),
+      "media": f.Sequence(f.Text()),
+      "kind": f.Text(),
+      "label": f.Sequence(label) if dataset.multilabel else label,
+      "start": f.Scalar(np.float64),
+      "end": f.Scalar(np.float64),
+      "extra": f.Text(),
+  })
+
+
+def example(record: Record, kind: str, media: Sequence[bytes]) -> dict[str, Any]:
+  """A record and its encoded media as the features above."""
+  start, end = record.span or (math.nan, math.nan)
+  return {
+      "id": record.id,
+      "media": list(media),
+      "kind": kind,
+      "label": list(record.label) if isinstance(record.label, tuple) else record.label,
+      "start": start,
+      "end": end,
+      "extra": json.dumps(dict(record.extra), sort_keys=True, default=str),
+  }
+
+
+def media_of(serialized: bytes) -> tuple[str, list[bytes]]:
+  """Kind and encoded media of a serialized example; nothing else of it is parsed."""
+  from tensorflow_datasets.proto import tf_example_pb2
+  fields = tf_example_pb2.Example.FromString(serialized).features.feature
+  return fields["kind"].bytes_list.value[0].decode(), list(fields["media"].bytes_list.value)
