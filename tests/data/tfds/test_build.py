@@ -198,6 +198,22 @@ def test_a_build_that_is_interrupted_leaves_nothing(source, tmp_path, monkeypatc
   assert not os.listdir(tmp_path)
 
 
+def test_a_full_disk_is_told_in_one_line(source, tmp_path, monkeypatch):
+  from array_record.python import array_record_module
+
+  class Full:
+    def __init__(self, path, options):
+      del path, options
+
+    def write(self, data):
+      raise RuntimeError("write() failed: No space left on device; writing x; at byte 65536")
+
+  monkeypatch.setattr(array_record_module, "ArrayRecordWriter", Full)
+  with pytest.raises(errors.DataError, match="cannot write .* No space left on device.$"):
+    build.build("folder", source, str(tmp_path / "out"), splits=("val",))
+  assert not os.listdir(tmp_path)
+
+
 def test_a_folder_with_something_in_it_is_not_overwritten(source, built):
   with pytest.raises(errors.DataError, match="not empty"):
     build.build("folder", source, built[0])

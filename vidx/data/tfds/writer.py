@@ -139,11 +139,11 @@ def write_shard(shard: Shard) -> dict[str, Any]:
       report["records"].append({
           "id": record.id, "label": record.label, "span": record.span, "extra": json.loads(fields["extra"]),
           "shard": os.path.basename(shard.path), "index": len(report["records"])})
-  finally:
     writer.close()
-  # The writer itself may stay silent about a folder or a disk that takes nothing.
+  except RuntimeError as e:  # how the writer says that the disk is full
+    raise errors.DataError(f"cannot write {shard.path}: {str(e).split(';')[0]}.") from e
   if not os.path.isfile(temporary) or _length(temporary) != len(report["records"]):
-    raise errors.DataError(f"cannot write {shard.path}: is the folder writable and the disk not full?")
+    raise errors.DataError(f"cannot write {shard.path}: is the folder writable?")
   os.replace(temporary, shard.path)
   return report
 
