@@ -1,0 +1,139 @@
+import base64
+import io
+import json
+import re
+
+import av
+import numpy as np
+import pytest
+
+from vidx import errors
+from vidx.data import clips as clips_lib
+from vidx.show import clips, report
+
+CLASSES = ["left <to> right", "right & left", "up"]
+
+
+class Moving:
+  """A reader of a white bar on its way over 90 frames; 'gone.mp4' is missing."""
+
+  num_frames, fps, timestamps = 90, 30.0, np.arange(90) / 30
+
+  def __init__(self, media):
+    if "gone" in media.path:
+      raise errors.DecodeError(f"{media.path}: no such file.")
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exc):
+    pass
+
+  def frames(self, indices, short_side=None, crop=None):
+    shown = np.zeros((len(indices), 41, 61, 3), np.uint8)
+    for frame, i in zip(shown, indices):
+      frame[:, i // 2:i // 2 + 8] = 255
+    return shown
+
+
+@pytest.fixture
+def reader(monkeypatch):
+  monkeypatch.setattr(clips_lib, "open_media", lambda media, threads=1: Moving(media))
+
+
+def sample(i, truth, guess, score, path="v.mp4"):
+  rest = [c for c in CLASSES if c != guess]
+  return {"id": f"video {i}", "media": {"path": path, "kind": "video", "index": -1, "pattern": ""}, "span": None,
+          "truth": [truth], "right": truth == guess,
+          "top": [{"label": guess, "score": score}, *({"label": c, "score": (1 - score) / 2} for c in rest)]}
+
+
+def evaluation(step=20, views=(1, 1), **extra):
+  return {"protocol": {"split": "val", "views": f"{views[0]}x{views[1]}", "clips": views[0], "crops": views[1],
+                       "sampler": "uniform"},
+          "step": step, "videos": 6, "evaluated": 5, "failures": [{"id": "bad.mp4", "reason": "bad.mp4: truncated"}],
+          "metrics": {"top-1": 80.0, "top-5": 100.0, "mean class": 75.0, "loss": 0.5},
+          "per_class": [{"name": CLASSES[0], "n": 3, "accuracy": 100.0}, {"name": CLASSES[1], "n": 2, "accuracy": 50.0},
+                        {"name": CLASSES[2], "n": 0, "accuracy": None}],
+          "confusion": [[3, 0, 0], [1, 1, 0], [0, 0, 0]], "samples_limit": 1000,
+          "samples": [sample(0, CLASSES[0], CLASSES[0], 0.9), sample(1, CLASSES[1], CLASSES[0], 0.8),
+                      sample(2, CLASSES[1], CLASSES[1], 0.7, path="gone.mp4")], **extra}
+
+
+@pytest.fixture
+def workdir(tmp_path):
+  (tmp_path / "eval").mkdir()
+  write = lambda name, value: (tmp_path / name).write_text(json.dumps(value))
+  write("config.json", {"system": {"name": "tsm"}, "data": {"dataset": {"name": "folder"}}})
+  write("provenance.json", {"command": "vidx train <x>", "versions": {"jax": "1.2.3"}})
+  write("eval/val-1x1.json", evaluation())
+  write("eval/val-2x3.json", evaluation(views=(2, 3)))
+  rows = [{"step": s, "split": "train", "epoch": s / 10, "loss": 1 / s, "lr": 0.1, "clips_per_s": 50.0,
+           "data_wait": 0.1} for s in range(1, 41)]
+  rows.append({"step": 40, "split": "val", "epoch": 4.0, "loss": 0.5, "top-1": 80.0,
+               "decode_failures": ["worse.mp4"]})
+  lines = [json.dumps(r) for r in rows] + ['{"step": 41, "spl']
+  (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+  return tmp_path
+
+
+def test_the_report_is_one_file_that_links_to_nothing(workdir, reader):
+  path = report.write_report(str(workdir))
+  assert path == str(workdir / "report.html")
+  html = open(path).read()
+  assert not re.search(r'(src|href)="(?!data:|#)', html) and "<script" not in html and "url(" not in html.replace("url(#", "")
+  assert html.count("<video") == 2 and html.count("data:video/mp4;base64,") == 2
+  assert "80.0 %" in html and "bad.mp4: truncated" in html and "worse.mp4" in html and "1.2.3" in html
+
+
+def test_names_are_escaped(workdir, reader):
+  html = open(report.write_report(str(workdir))).read()
+  assert "left <to> right" not in html and "left &lt;to&gt; right" in html and "vidx train &lt;x&gt;" in html
+
+
+def test_a_sample_whose_video_is_gone_says_so(workdir, reader):
+  assert "gone.mp4: no such file." in open(report.write_report(str(workdir))).read()
+
+
+def test_the_embedded_clips_play(workdir, reader):
+  html = open(report.write_report(str(workdir))).read()
+  content = base64.b64decode(re.search(r"data:video/mp4;base64,([^\"]+)", html)[1])
+  with av.open(io.BytesIO(content)) as container:
+    stream = container.streams.video[0]
+    frames = [f.to_ndarray(format="rgb24") for f in container.decode(stream)]
+  assert stream.codec_context.name == "h264" and frames[0].shape == (40, 60, 3) and len(frames) == 64
+  assert frames[0][20, 4].mean() > 200 > 50 > frames[-1][20, 4].mean()
+
+
+def test_a_run_that_is_not_evaluated_yet_says_how_to(workdir, reader):
+  for file in (workdir / "eval").iterdir():
+    file.unlink()
+  out = report.write_report(str(workdir), str(workdir / "elsewhere" / "r.html"))
+  assert f"vidx eval --workdir={workdir}" in open(out).read()
+
+
+def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path):
+  with pytest.raises(errors.CheckpointError, match=str(tmp_path)):
+    report.write_report(str(tmp_path))
+
+
+def test_the_choice_holds_the_most_confident_mistakes_and_right_ones_of_different_classes():
+  samples = [sample(i, CLASSES[0], CLASSES[0], 0.9) for i in range(9)]
+  samples += [sample(20, CLASSES[1], CLASSES[1], 0.5), sample(21, CLASSES[2], CLASSES[1], 0.6),
+              sample(22, CLASSES[2], CLASSES[0], 0.95)]
+  chosen = report.choose(samples, right=2, wrong=1)
+  assert [s["id"] for s in chosen] == ["video 22", "video 0", "video 20"]
+
+
+def test_confused_pairs_come_most_frequent_first():
+  counts = np.array([[5, 2, 0], [0, 5, 7], [0, 0, 5]])
+  pairs = report.confused(counts, CLASSES)
+  assert [(p["true"], p["predicted"], p["count"], p["of"]) for p in pairs] == [
+      (CLASSES[1], "up", 7, 12), (CLASSES[0], CLASSES[1], 2, 7)]
+
+
+def test_long_videos_are_shown_faster_and_short_ones_as_they_are(reader):
+  from vidx.data.records import Media
+  content, speed = clips.sample_clip(Media("v.mp4"))
+  assert speed == 1 and len(content) < 60_000
+  assert clips.sample_clip(Media("v.mp4"), seconds=1.0)[1] == pytest.approx(3)

@@ -1,0 +1,126 @@
+"""Plots as SVG text that takes on the colours and fonts of the page around it."""
+
+from collections.abc import Mapping, Sequence
+import io
+import re
+
+import numpy as np
+
+INK = "#010203"  # stands for the colour of the page's text
+COLOURS = ("#2f7dd1", "#e07b39", "#3f9b6a", "#a45ec9")
+POINTS = 400  # most points of a curve
+
+
+def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str = "", log: bool = False,
+           dots: Sequence[str] = (), percent: bool = False) -> str:
+  """Lines over a common axis; long and noisy ones as a pale line with its mean on top.
+
+  Args:
+    series: (x, y) by name; what is not finite leaves a gap.
+    xlabel: of the axis.
+    log: logarithmic y axis.
+    dots: names whose points are marked, such as the few values of a validation.
+    percent: the y axis is 0 to 100.
+
+  Returns:
+    An <svg> element.
+  """
+  figure, axes = _figure(4.6, 2.5)
+  for (name, (x, y)), colour in zip(series.items(), COLOURS * len(series)):
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if name in dots:
+      axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=name)
+    elif len(x) < 24:
+      axes.plot(x, y, color=colour, linewidth=1.6, label=name)
+    else:
+      axes.plot(*binned(x, y, POINTS), color=colour, linewidth=0.8, alpha=0.3)
+      axes.plot(*binned(x, y, 40), color=colour, linewidth=1.6, label=name)
+  if log:
+    axes.set_yscale("log")
+  if percent:
+    axes.set_ylim(-3, 103)
+  axes.set_xlabel(xlabel)
+  axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
+  if len(series) > 1:
+    axes.legend(frameon=False, labelcolor=INK, fontsize=8, handlelength=1.2)
+  return _svg(figure)
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str], numbers_up_to: int = 16, names_up_to: int = 40) -> str:
+  """A confusion matrix, rows (the truth) shaded by their share.
+
+  Args:
+    counts: (C, C) by true and predicted class.
+    classes: C names.
+    numbers_up_to: most classes whose counts are written into the cells.
+    names_up_to: most classes whose names are on the axes.
+
+  Returns:
+    An <svg> element.
+  """
+  counts = np.asarray(counts)
+  n = len(counts)
+  share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+  side = float(np.clip(1.6 + 0.42 * n, 3.0, 8.0))
+  figure, axes = _figure(side, side)
+  shade = np.empty((n, n, 4))
+  shade[..., :3] = [int(COLOURS[0][i:i + 2], 16) / 255 for i in (1, 3, 5)]
+  shade[..., 3] = np.where(counts > 0, 0.08 + 0.92 * share, 0.0)
+  axes.imshow(shade, interpolation="nearest")
+  if n <= numbers_up_to:
+    for row, column in zip(*np.nonzero(counts)):
+      axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8,
+                color="white" if share[row, column] > 0.55 else INK)
+  if n <= names_up_to:
+    names = [c if len(c) <= 24 else c[:23] + "\N{HORIZONTAL ELLIPSIS}" for c in classes]
+    axes.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_yticks(range(n), names, fontsize=8)
+  else:
+    axes.set_xticks([])
+    axes.set_yticks([])
+  axes.tick_params(length=0)
+  axes.set_xlabel("predicted")
+  axes.set_ylabel("true")
+  for spine in axes.spines.values():
+    spine.set_visible(True)
+    spine.set_alpha(0.25)
+  return _svg(figure)
+
+
+def binned(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
+  """At most `points` means of neighbours; x, y of finite points only where fewer."""
+  keep = np.isfinite(y)
+  x, y = x[keep], y[keep]
+  if len(x) <= points:
+    return x, y
+  parts = np.array_split(np.arange(len(x)), points)
+  return np.array([x[p].mean() for p in parts]), np.array([y[p].mean() for p in parts])
+
+
+def _figure(width: float, height: float):
+  """A figure and its axes that draw without a screen and without pyplot's global state."""
+  from matplotlib.figure import Figure
+  figure = Figure(figsize=(width, height), layout="constrained")
+  figure.patch.set_alpha(0.0)
+  axes = figure.subplots()
+  axes.patch.set_alpha(0.0)
+  axes.tick_params(colors=INK, labelsize=8, width=0.6, length=3)
+  axes.xaxis.label.set_color(INK)
+  axes.yaxis.label.set_color(INK)
+  axes.xaxis.label.set_size(8)
+  axes.yaxis.label.set_size(8)
+  for side, spine in axes.spines.items():
+    spine.set_color(INK)
+    spine.set_linewidth(0.6)
+    spine.set_visible(side in ("left", "bottom"))
+  return figure, axes
+
+
+def _svg(figure) -> str:
+  import matplotlib
+  text = io.StringIO()
+  with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vidx"}):
+    figure.savefig(text, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
+  svg = text.getvalue()
+  svg = svg[svg.index("<svg"):].replace(INK, "currentColor")
+  return re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg))

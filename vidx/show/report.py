@@ -1,0 +1,204 @@
+"""The report of a run: one HTML file with its curves, results and playable samples, and nothing outside it."""
+
+from collections.abc import Mapping, Sequence
+import glob
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from vidx import errors
+from vidx.data.records import Media
+from vidx.show import clips, plots
+
+RIGHT, WRONG = 4, 8  # sample clips
+LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "data_wait": "waiting for data",
+          "grad_norm": "gradient norm"}
+
+
+def write_report(workdir: str, out: str | None = None) -> str:
+  """Writes the report of a run.
+
+  Args:
+    workdir: folder of the run.
+    out: file to write, WORKDIR/report.html where None.
+
+  Returns:
+    The path of the file.
+
+  Raises:
+    CheckpointError: `workdir` holds no run.
+  """
+  import jinja2
+  config = _json(workdir, "config.json")
+  if config is None:
+    raise errors.CheckpointError(f"{workdir or 'the empty name'} is not the folder of a run: it holds no config.json;"
+                                 " train there first, or name another --workdir.")
+  rows = _rows(os.path.join(workdir, "metrics.jsonl"))
+  evaluations = _evaluations(workdir)
+  environment = jinja2.Environment(loader=jinja2.PackageLoader("vidx", "show"), autoescape=True,
+                                   trim_blocks=True, lstrip_blocks=True)
+  html = environment.get_template("report.html").render(
+      title=f"{config['system']['name']} on {config['data']['dataset']['name']}",
+      workdir=os.path.abspath(workdir),
+      tiles=_tiles(evaluations, rows),
+      curves=_curves(rows),
+      evaluations=evaluations,
+      main=_section(evaluations[0]) if evaluations else None,
+      failures=_failures(evaluations, rows),
+      provenance=_table(_json(workdir, "provenance.json") or {}),
+      config=json.dumps(config, indent=2, sort_keys=True))
+  path = out or os.path.join(workdir, "report.html")
+  os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+  temporary = f"{path}.tmp"
+  with open(temporary, "w", encoding="utf-8") as f:
+    f.write(html)
+  os.replace(temporary, path)
+  return path
+
+
+def _json(workdir: str, name: str) -> Any:
+  try:
+    with open(os.path.join(workdir, name), encoding="utf-8") as f:
+      return json.load(f)
+  except (OSError, ValueError):
+    return None
+
+
+def _rows(path: str) -> list[dict[str, Any]]:
+  """The lines of metrics.jsonl; a last line that was cut off is left out."""
+  rows = []
+  if os.path.exists(path):
+    with open(path, encoding="utf-8") as f:
+      for line in f:
+        try:
+          rows.append(json.loads(line))
+        except ValueError:
+          continue
+  return rows
+
+
+def _evaluations(workdir: str) -> list[dict[str, Any]]:
+  """The result files, the one to show in full first: of the latest step, with the most views."""
+  found = [_json(workdir, os.path.relpath(p, workdir)) for p in glob.glob(os.path.join(glob.escape(workdir), "eval",
+                                                                                      "*.json"))]
+  rank = lambda e: (-e["step"], -e["protocol"]["clips"] * e["protocol"]["crops"], e["protocol"]["split"])
+  return sorted((e for e in found if e), key=rank)
+
+
+def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tuple[str, str]]:
+  """(name, value) of the figures at the head."""
+  tiles = []
+  if evaluations:
+    first = evaluations[0]
+    tiles += [(name, f"{value:.1f} %") for name, value in first["metrics"].items()
+              if value is not None and name != "loss"][:4]
+    tiles.append(("videos evaluated", f"{first['evaluated']:,} of {first['videos']:,}"))
+  train = [r for r in rows if r["split"] == "train"]
+  if train:
+    tiles.append(("steps", f"{train[-1]['step']:,}"))
+    rates = [r["clips_per_s"] for r in train if r.get("clips_per_s")]
+    if rates:
+      tiles.append(("clips per second", f"{np.median(rates):,.0f}"))
+  return tiles
+
+
+def _curves(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+  """(title, svg) of what was logged."""
+  train, val = ([r for r in rows if r["split"] == s] for s in ("train", "val"))
+
+  def values(some, name, scale=1.0):
+    some = [r for r in some if isinstance(r.get(name), (int, float))]
+    return [r.get("epoch", r["step"]) for r in some], [scale * r[name] for r in some]
+
+  made = []
+
+  def plot(title, series, **options):
+    series = {k: v for k, v in series.items() if v[0]}
+    if series:
+      made.append((title, plots.curves(series, xlabel="epoch", **options)))
+
+  plot("loss", {"training": values(train, "loss"), "validation": values(val, "loss")}, dots=["validation"])
+  metrics = [k for k in ("top-1", "top-5", "mean class", "mAP") if any(k in r for r in val)]
+  plot("validation accuracy, %" if "mAP" not in metrics else "validation mAP, %",
+       {k: values(val, k) for k in metrics}, dots=metrics, percent=True)
+  for name in ("lr", "clips_per_s", "grad_norm"):
+    plot(LABELS[name], {LABELS[name]: values(train, name)})
+  plot("waiting for data, % of the time", {"wait": values(train, "data_wait", 100.0)}, percent=True)
+  return made
+
+
+def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+  """What the page shows of one evaluation."""
+  figure = "ap" if any("ap" in c for c in evaluation["per_class"]) else "accuracy"
+  bars = [{"name": c["name"], "n": c["n"], "value": c[figure]} for c in evaluation["per_class"] if c["n"]]
+  bars.sort(key=lambda c: (c["value"], c["name"]))
+  section = {
+      "result": evaluation, "figure": "average precision" if figure == "ap" else "accuracy", "bars": bars,
+      "unseen": sum(not c["n"] for c in evaluation["per_class"]),
+      "confusion": "", "confused": [], "protocol": list(evaluation["protocol"].items()),
+      "samples": _samples(evaluation.get("samples", [])),
+  }
+  if "confusion" in evaluation:
+    counts, names = np.asarray(evaluation["confusion"]), [c["name"] for c in evaluation["per_class"]]
+    section["confusion"] = plots.confusion(counts, names)
+    section["confused"] = confused(counts, names)
+  return section
+
+
+def confused(counts: np.ndarray, names: Sequence[str], most: int = 8) -> list[dict[str, Any]]:
+  """The pairs of classes that were taken for one another most often."""
+  mistakes = counts - np.diag(np.diag(counts))
+  order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
+  pairs = [np.unravel_index(i, counts.shape) for i in order]
+  return [{"true": names[t], "predicted": names[p], "count": int(mistakes[t, p]), "of": int(counts[t].sum())}
+          for t, p in pairs if mistakes[t, p]]
+
+
+def choose(samples: Sequence[Mapping[str, Any]], right: int = RIGHT, wrong: int = WRONG) -> list[Mapping[str, Any]]:
+  """The most confident mistakes, and right ones of as many classes as possible."""
+  confidence = lambda s: -s["top"][0]["score"]
+  mistakes = sorted((s for s in samples if not s["right"] and s["truth"]), key=confidence)[:wrong]
+  seen: dict[str, int] = {}
+  hits = []
+  for s in sorted((s for s in samples if s["right"]), key=confidence):
+    label = s["top"][0]["label"]
+    hits.append((seen.get(label, 0), len(hits), s))
+    seen[label] = seen.get(label, 0) + 1
+  return mistakes + [s for _, _, s in sorted(hits, key=lambda h: h[:2])[:right]]
+
+
+def _samples(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+  """The chosen samples with their clips."""
+  shown = []
+  for sample in choose(samples):
+    clip, speed, problem = "", 1.0, ""
+    try:
+      span = tuple(sample["span"]) if sample["span"] else None
+      content, speed = clips.sample_clip(Media(**sample["media"]), span)
+      clip = clips.data_uri(content, "video/mp4")
+    except errors.DecodeError as e:
+      problem = str(e)
+    shown.append({**sample, "clip": clip, "problem": problem, "speed": speed if speed > 1.05 else None})
+  return shown
+
+
+def _failures(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tuple[str, str]]:
+  """(id, reason) of every file that could not be decoded, once."""
+  found = {f["id"]: f["reason"] for e in evaluations for f in e["failures"]}
+  for row in rows:
+    for name in row.get("decode_failures", ()):
+      found.setdefault(name, "could not be decoded")
+  return sorted(found.items())
+
+
+def _table(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+  """('a.b', 'value') of nested mappings."""
+  rows = []
+  for key, value in nested.items():
+    if isinstance(value, Mapping):
+      rows += _table(value, f"{prefix}{key}.")
+    else:
+      rows.append((f"{prefix}{key}", str(value)))
+  return rows
