@@ -35,6 +35,7 @@ from vidx.data import workers
 from vidx.data.records import Dataset, Record
 
 _ENDLESS = 1 << 40  # batches
+_AHEAD_BYTES = 1 << 30  # made ahead per process; evaluation with many views has large batches
 
 
 def train_batches(dataset: Dataset, data: ConfigDict, *, batch_size: int, seed: int, start: int = 0,
@@ -118,6 +119,10 @@ class _Source:
     """Batches from the very first one on."""
     return _ENDLESS
 
+  def shape(self) -> tuple[int, ...]:
+    """Of the video of one example."""
+    return self.clips.train_shape
+
   def example(self, g: int, failures: dict[str, str]) -> dict[str, Any]:
     """The example at a position of the global stream."""
     raise TypeError("a source of batches defines `example`.")
@@ -156,15 +161,18 @@ class EvalSource(_Source):
   def total(self) -> int:
     return math.ceil(len(self.dataset) / self.batch_size)
 
+  def shape(self) -> tuple[int, ...]:
+    return self.clips.eval_shape
+
   def example(self, g: int, failures: dict[str, str]) -> dict[str, Any]:
     if g >= len(self.dataset):
-      return batch_lib.blank(self.clips.eval_shape, self.dataset)
+      return batch_lib.blank(self.shape(), self.dataset)
     record: Record = self.dataset.records[g]
     try:
       return self._made(g, self.clips.evaluate(record))
     except errors.DecodeError as e:
       failures[record.id] = str(e)
-      return batch_lib.blank(self.clips.eval_shape, self.dataset, g)
+      return batch_lib.blank(self.shape(), self.dataset, g)
 
 
 def check_failures(failures: Mapping[str, str], n: int, limit: float) -> None:
@@ -227,7 +235,8 @@ class BatchIterator:
           f"a decoding process died ({str(e).split('. ')[0]}); if memory is short, lower data.workers,"
           " data.prefetch or the batch size.") from e
     # A copy frees the segment of shared memory now, and the array outlives the processes.
-    made = {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in element.items()}
+    made = {k: np.array(v) if isinstance(v, np.ndarray) and type(v) is not np.ndarray else v
+            for k, v in element.items()}
     self.failures.update(made.pop("failures"))
     check_failures(self.failures, len(self._source.dataset), self._max_failures)
     self._batches += 1
@@ -264,8 +273,9 @@ class BatchIterator:
     source.start, source.lease = self._batches, lease
     # At the end of the program, before Grain and multiprocessing wind up.
     self._finalizer = util.Finalize(self, _end, (weakref.ref(self), lease), exitpriority=100)
-    count = self._workers(len(source))
-    ahead = max(1, self._data.prefetch)
+    size = len(source.slots) * math.prod(source.shape())
+    ahead = max(1, min(self._data.prefetch, _AHEAD_BYTES // size))
+    count = self._workers(len(source), size * (ahead + 1))
     batches = grain.MapDataset.source(source)
     if not count:
       threads = min(ahead, max(1, os.cpu_count() or 1))
@@ -273,24 +283,26 @@ class BatchIterator:
       self._elements = iter(batches.to_iter_dataset(read))
       return
     workers.mark_flags_parsed()
-    read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    read = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
     made = grain.experimental.WithOptionsIterDataset(
         batches.to_iter_dataset(read), grain.experimental.DatasetOptions(min_shm_size=workers.MIN_SHARED_BYTES))
     options = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=ahead)
     self._elements = iter(made.mp_prefetch(options, worker_init_fn=workers.start))
 
-  def _workers(self, batches: int) -> int:
-    """Decoding processes: as asked, but no more than batches, and none where shared memory is too small."""
+  def _workers(self, batches: int, size: int) -> int:
+    """Decoding processes: as asked, but no more than batches, and none where shared memory is too small.
+
+    Args:
+      batches: still to be made.
+      size: bytes of shared memory that one process may come to hold.
+    """
     count = min(self._data.workers, batches)
-    source = self._source
-    shape = source.clips.train_shape if isinstance(source, TrainSource) else source.clips.eval_shape
-    needed = count * (max(1, self._data.prefetch) + 2) * len(source.slots) * math.prod(shape)
     left = workers.shared_memory_left()
-    if count and needed > left:
-      warnings.warn(f"shared memory has {left >> 20} MiB free and {count} decoding processes need {needed >> 20};"
-                    " decoding in threads instead (data.workers=0 says so, a larger /dev/shm helps).", stacklevel=4)
-      return 0
-    return count
+    if count * size <= left:
+      return count
+    warnings.warn(f"shared memory has {left >> 20} MiB free and {count} decoding processes need {count * size >> 20};"
+                  " decoding in threads instead (data.workers=0 says so, a larger /dev/shm helps).", stacklevel=4)
+    return 0
 
 
 def _end(iterator: "weakref.ref[BatchIterator]", lease: str) -> None:
