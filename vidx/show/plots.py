@@ -25,7 +25,7 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xla
   Returns:
     An <svg> element.
   """
-  figure, axes = _figure(4.6, 2.5)
+  figure, axes = _figure(3.8, 2.2)
   for (name, (x, y)), colour in zip(series.items(), COLOURS * len(series)):
     x, y = np.asarray(x, float), np.asarray(y, float)
     if name in dots:

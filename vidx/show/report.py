@@ -94,7 +94,7 @@ def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tupl
     first = evaluations[0]
     tiles += [(name, f"{value:.1f} %") for name, value in first["metrics"].items()
               if value is not None and name != "loss"][:4]
-    tiles.append(("videos evaluated", f"{first['evaluated']:,} of {first['videos']:,}"))
+    tiles.append((f"of {first['videos']:,} videos evaluated", f"{first['evaluated']:,}"))
   train = [r for r in rows if r["split"] == "train"]
   if train:
     tiles.append(("steps", f"{train[-1]['step']:,}"))

@@ -1,0 +1,97 @@
+import json
+
+import av
+import numpy as np
+import pytest
+
+from tests.infer import standins as s
+from vidx import errors, tasks
+from vidx.infer import load, predict
+from vidx.train import config as config_lib
+
+
+def write_video(path, colour, frames=6):
+  """A small video of one colour."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with av.open(str(path), "w") as container:
+    stream = container.add_stream("libx264", rate=10)
+    stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+    for _ in range(frames):
+      picture = np.broadcast_to(np.array(colour, np.uint8), (24, 32, 3))
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+    container.mux(stream.encode())
+  return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+  root = tmp_path_factory.mktemp("videos")
+  for i, name in enumerate(("b.mp4", "deep/a.mkv", "deep/er/C.MP4")):
+    write_video(root / name, (40 * i + 30, 200 - 50 * i, 90))
+  (root / "deep" / "notes.txt").write_text("not a video")
+  (root / "broken.mp4").write_text("not a video")
+  return root
+
+
+@pytest.fixture(scope="module")
+def loaded():
+  config = config_lib.base()
+  config.data.update(frames=2, short_side=8, crop=4)
+  return load.Loaded(s.Tiny(), s.variables(), config, s.split().classes, tasks.get("classification"), 1, np.float32)
+
+
+def test_folders_are_searched_and_globs_expanded_and_every_file_comes_once(files):
+  names = lambda *paths: [p.removeprefix(f"{files}/") for p in predict.find([str(files / p) for p in paths])]
+  assert names("") == ["b.mp4", "broken.mp4", "deep/a.mkv", "deep/er/C.MP4"]
+  assert names("deep/a.mkv", "**/*.m*") == ["deep/a.mkv", "b.mp4", "broken.mp4"]
+  assert names("deep/notes.txt", "gone.mp4") == ["deep/notes.txt", "gone.mp4"]
+  assert predict.find(files / "b.mp4") == [str(files / "b.mp4")]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path):
+  file = tmp_path / "clip[1].mp4"
+  file.touch()
+  assert predict.find([str(file)]) == [str(file)]
+
+
+@pytest.mark.parametrize("path", ["gone.mp4", "*.none", "empty"])
+def test_paths_that_mean_no_file_are_named(tmp_path, path):
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(errors.DataError, match=path.replace("*", "\\*")):
+    predict.find([str(tmp_path / path)])
+
+
+def test_bad_files_get_an_error_and_the_others_their_classes_in_order(files, loaded):
+  paths = [files / "deep", files / "broken.mp4", files / "gone.mp4", files / "b.mp4"]
+  found = predict.predict_loaded(loaded, paths, top=2, batch_size=2)
+  assert [f["path"].removeprefix(f"{files}/") for f in found] == [
+      "deep/a.mkv", "deep/er/C.MP4", "broken.mp4", "gone.mp4", "b.mp4"]
+  assert [bool(f["error"]) for f in found] == [False, False, True, True, False]
+  for f in found:
+    assert len(f["predictions"]) == (0 if f["error"] else 2)
+    scores = [p["score"] for p in f["predictions"]]
+    assert scores == sorted(scores, reverse=True)
+  alone = predict.predict_loaded(loaded, files / "b.mp4", top=2)
+  assert alone[0]["predictions"][0]["score"] == pytest.approx(found[-1]["predictions"][0]["score"], abs=1e-6)
+
+
+def test_all_scores_sum_to_one_over_any_number_of_views(files, loaded):
+  for clips, crops in ((1, 1), (2, 3)):
+    found = predict.predict_loaded(loaded, files / "b.mp4", clips=clips, crops=crops, top=99)
+    assert sum(p["score"] for p in found[0]["predictions"]) == pytest.approx(1, abs=1e-5)
+
+
+FOUND = [{"path": "a.mp4", "predictions": [{"label": "wave", "score": 0.75}, {"label": "jump", "score": 0.25}],
+          "error": None}, {"path": "b [x].mp4", "predictions": [], "error": "b [x].mp4: truncated"}]
+
+
+def test_the_table_shows_classes_and_errors():
+  table = predict.to_table(FOUND, width=120)
+  assert "wave" in table and "75.0 %" in table and "jump 25.0 %" in table
+  assert "b [x].mp4" in table and "truncated" in table
+
+
+def test_json_reads_back(tmp_path):
+  assert json.loads(predict.to_json(FOUND)) == FOUND
+  predict.write(FOUND, str(tmp_path / "deep" / "out.json"))
+  assert json.loads((tmp_path / "deep" / "out.json").read_text()) == FOUND
