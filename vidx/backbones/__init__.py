@@ -1,0 +1,1 @@
+"""Trunks: networks made of `vidx.nn` whose places for blocks have names."""

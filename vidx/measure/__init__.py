@@ -1,0 +1,3 @@
+"""Measuring: parameters, multiply-accumulates, speed."""
+
+from vidx.measure.count import Counts, count

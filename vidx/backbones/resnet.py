@@ -1,0 +1,344 @@
+"""Residual networks on frames and clips: one factory, every variant a row of fields.
+
+He et al.: "Deep Residual Learning for Image Recognition", 2016. Tran et al.: "A
+Closer Look at Spatiotemporal Convolutions for Action Recognition", 2018. Hara
+et al.: "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and
+ImageNet?", 2018. Xie et al.: "Aggregated Residual Transformations", 2017.
+
+Steps: `stem`, `res2.0`, `res2.1`, ..., `res2`, `res3.0`, ... Sites: `stem`, per
+block `res2.0.in` (what enters the block), `.branch` (what enters its residual
+branch), `.residual` (what the branch adds), `.out` (what leaves the block), and
+per stage `res2`.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from vidx.nn import pool, sites as sites_lib
+from vidx.nn.head import Head
+from vidx.nn.norm import ConvNormAct
+
+BLOCK_SITES = ("in", "branch", "residual", "out")
+
+
+@dataclasses.dataclass(frozen=True)
+class StemShape:
+  """A stem: (kt, kh, kw) convolution, then max pooling where `window` is given; `mid` splits the kernel."""
+
+  kernel: tuple[int, int, int]
+  strides: tuple[int, int, int]
+  window: tuple[int, int, int] | None = None
+  window_strides: tuple[int, int, int] = (1, 2, 2)
+  mid: int = 0
+
+
+STEMS = {
+    "image": StemShape((1, 7, 7), (1, 2, 2), (1, 3, 3)),
+    "small": StemShape((1, 3, 3), (1, 2, 2)),
+    "video": StemShape((3, 7, 7), (1, 2, 2)),
+    "video_pool": StemShape((5, 7, 7), (1, 2, 2), (1, 3, 3)),
+    "r2plus1d": StemShape((3, 7, 7), (1, 2, 2), mid=45),
+    "hara": StemShape((7, 7, 7), (1, 2, 2), (3, 3, 3), (2, 2, 2)),
+    "hara_table": StemShape((7, 7, 7), (2, 2, 2), (3, 3, 3), (1, 1, 1)),
+}
+
+
+def middle_width(inner: int, out: int) -> int:
+  """Channels between the two halves of a (2+1)D convolution with as many parameters as the 3^3 one."""
+  return inner * out * 27 // (inner * 9 + 3 * out)
+
+
+class SplitConv(nn.Module):
+  """(2+1)D: a spatial ConvNormAct to `mid` channels, then a temporal one."""
+
+  features: int
+  kernel: tuple[int, int, int]
+  strides: tuple[int, int, int]
+  mid: int
+  act: Any = nn.relu
+  mid_norm: tuple[tuple[str, object], ...] = ()
+  norm: tuple[tuple[str, object], ...] = ()
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x, train=False, mask=None, mask_before=None):
+    """Args: x (B, T, H, W, C); mask (B, T') after the time stride, mask_before (B, T) before it."""
+    (kt, kh, kw), (st, sh, sw) = self.kernel, self.strides
+    x = ConvNormAct(self.mid, (1, kh, kw), (1, sh, sw), norm=self.mid_norm, dtype=self.dtype, name="spatial")(
+        x, train, mask_before)
+    return ConvNormAct(self.features, (kt, 1, 1), (st, 1, 1), act=self.act, norm=self.norm, dtype=self.dtype,
+                       name="temporal")(x, train, mask)
+
+
+class Stem(nn.Module):
+  """Convolution and pooling in front of the first stage."""
+
+  features: int
+  shape: StemShape
+  dims: int
+  norm: tuple[tuple[str, object], ...]
+  first_norm: tuple[tuple[str, object], ...]
+  sites: sites_lib.Sites
+  dtype: jnp.dtype | None
+
+  @nn.compact
+  def __call__(self, x, mask=None, train=False):
+    s = self.shape
+    before = mask
+    mask = pool.stride_mask(mask, s.kernel[0], s.strides[0], s.kernel[0] // 2, -(-x.shape[1] // s.strides[0]))
+    if s.mid:
+      x = SplitConv(self.features, s.kernel, s.strides, s.mid, mid_norm=self.first_norm, norm=self.norm,
+                    dtype=self.dtype, name="conv")(x, train, mask, before)
+    else:
+      x = ConvNormAct(self.features, s.kernel[3 - self.dims:], s.strides[3 - self.dims:], norm=self.first_norm,
+                      dtype=self.dtype, name="conv")(x, train, mask)
+    if s.window:
+      padding = tuple(w // 2 for w in s.window)
+      x = pool.max_pool(x, s.window, s.window_strides, padding)
+      mask = pool.stride_mask(mask, s.window[0], s.window_strides[0], padding[0], x.shape[1])
+    return sites_lib.Site("stem", sites_lib.plugged(self.sites, "stem"), name="at_stem")(x, mask, train)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+  """What a block looks like; all fields as in ResNet, resolved for this block."""
+
+  name: str
+  kind: str
+  inner: int
+  out: int
+  temporal: int
+  temporal_at: str
+  stride: int
+  time_stride: int
+  stride_at: str
+  dilation: int
+  groups: int
+  dims: int
+  split: str
+  shortcut: str
+  zero_init: bool
+
+
+class Block(nn.Module):
+  """One residual block: out = relu(shortcut(in) + branch(in))."""
+
+  shape: Shape
+  norm: tuple[tuple[str, object], ...]
+  sites: sites_lib.Sites
+  dtype: jnp.dtype | None
+
+  @nn.compact
+  def __call__(self, x, mask=None, train=False):
+    s = self.shape
+    site = lambda part: sites_lib.Site(
+        f"{s.name}.{part}", sites_lib.plugged(self.sites, f"{s.name}.{part}"), name=f"at_{part}")
+    x, mask = site("in")(x, mask, train)
+    width = x.shape[-1]
+    y, inside = site("branch")(x, mask, train)
+    layers = self._layers(width)
+    for i, (features, kernel, strides, groups) in enumerate(layers):
+      last = i == len(layers) - 1
+      norm = (*self.norm, ("scale_init", 0.0)) if last and s.zero_init else self.norm
+      act = None if last else nn.relu
+      before = inside
+      inside = pool.stride_mask(inside, kernel[0], strides[0], kernel[0] // 2, -(-y.shape[1] // strides[0]))
+      if s.split and kernel[0] > 1 and kernel[1] > 1:
+        y = SplitConv(features, kernel, strides, self._middle(y.shape[-1], width, features), act,
+                      self.norm, norm, self.dtype, name=f"conv{i + 1}")(y, train, inside, before)
+      else:
+        spread = (1, s.dilation, s.dilation)
+        y = ConvNormAct(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups, spread[3 - s.dims:], act,
+                        norm=norm, dtype=self.dtype, name=f"conv{i + 1}")(y, train, inside)
+    y, inside = site("residual")(y, inside, train)
+    y = nn.relu(self._shortcut(x, train, inside) + y)
+    return site("out")(y, inside, train)
+
+  def _layers(self, width):
+    """(features, kernel, strides, groups) of the branch's convolutions."""
+    s = self.shape
+    strides = (s.time_stride, s.stride, s.stride)
+    if s.kind == "basic":
+      kernel = (s.temporal, 3, 3)
+      return [(s.inner, kernel, strides, 1), (s.out, kernel, (1, 1, 1), s.groups)]
+    first, second = ((s.temporal, 1), (1, s.temporal))[s.temporal_at == "b"]
+    ones = (1, 1, 1)
+    return [(s.inner, (first, 1, 1), strides if s.stride_at == "a" else ones, 1),
+            (s.inner, (second, 3, 3), strides if s.stride_at == "b" else ones, s.groups),
+            (s.out, ones, ones, 1)]
+
+  def _middle(self, width, block_width, features):
+    """Channels between the halves of a split convolution."""
+    if self.shape.split == "same":
+      return features
+    return middle_width(block_width if self.shape.split == "block" else width, features)
+
+  def _shortcut(self, x, train, mask):
+    s = self.shape
+    strides = (s.time_stride, s.stride, s.stride)
+    if x.shape[-1] == s.out and max(strides) == 1:
+      return x
+    if s.shortcut == "A":
+      x = x[:, ::strides[0], ::strides[1], ::strides[2]]
+      return jnp.pad(x, [(0, 0)] * 4 + [(0, s.out - x.shape[-1])])
+    return ConvNormAct(s.out, (1,) * s.dims, strides[3 - s.dims:], act=None, norm=self.norm, dtype=self.dtype,
+                       name="shortcut")(x, train, mask)
+
+
+class StageEnd(nn.Module):
+  """The site of a stage, then max pooling over time where `window` is above 1."""
+
+  name_of: str
+  window: int
+  sites: sites_lib.Sites
+
+  @nn.compact
+  def __call__(self, x, mask=None, train=False):
+    x, mask = sites_lib.Site(self.name_of, sites_lib.plugged(self.sites, self.name_of), name="at_stage")(
+        x, mask, train)
+    if self.window > 1:
+      x = pool.max_pool(x, (self.window, 1, 1), (self.window, 1, 1), (0, 0, 0))
+      mask = pool.stride_mask(mask, self.window, self.window, 0, x.shape[1])
+    return x, mask
+
+
+class ResNet(nn.Module):
+  """A residual network with its sites, steps and head.
+
+  Attributes:
+    num_classes: 0 leaves the logits out.
+    stages: blocks per stage.
+    block: 'basic' or 'bottleneck'.
+    width: channels of the first stage's inner convolutions; doubles per stage.
+    stem_features: channels of the stem; 0: `width`.
+    inner: factor on the inner width of bottlenecks (ResNeXt 32x4d: 2).
+    expansion: output width of a bottleneck over `width`.
+    groups: of the 3x3 convolution.
+    dims: 2 for kernels that see single frames, 3 for kernels with a time axis.
+    temporal: extent of kernels in time, per stage; a stage may list its blocks.
+    temporal_at: which convolution of a bottleneck has it: 'a', the first, or 'b', the 3x3.
+    strides: spatial stride per stage.
+    time_strides: temporal stride per stage.
+    stride_at: which convolution of a bottleneck strides: 'b', the 3x3, or 'a', the first.
+    dilations: of the 3x3 convolutions, per stage.
+    time_pools: max pooling over time after each stage.
+    split: (2+1)D convolutions; the middle width follows the 'block', each
+      'conv', or is the 'same' as the output; '' for none.
+    shortcut: where shapes change: 'B', a 1x1 convolution, or 'A', zero channels.
+    stem: a key of STEMS.
+    zero_init: residual branches start as nothing.
+    eps: of batch normalisation.
+    momentum: share of stored batch statistics kept per step.
+    frozen_bn: '', 'all', or 'all_but_first'.
+    bn_groups: see BatchNorm.groups.
+    dropout: before the last layer.
+    head_std: of its initialisation.
+    consensus: mean of per-frame logits.
+    sites: blocks to plug in; see vidx.nn.sites.
+    dtype: compute dtype; None is fp32.
+  """
+
+  num_classes: int = 1000
+  stages: Sequence[int] = (2, 2, 2, 2)
+  block: str = "basic"
+  width: int = 64
+  stem_features: int = 0
+  inner: float = 1
+  expansion: int = 4
+  groups: int = 1
+  dims: int = 2
+  temporal: Sequence[int | Sequence[int]] = (1, 1, 1, 1)
+  temporal_at: str = "b"
+  strides: Sequence[int] = (1, 2, 2, 2)
+  time_strides: Sequence[int] = (1, 1, 1, 1)
+  stride_at: str = "b"
+  dilations: Sequence[int] = (1, 1, 1, 1)
+  time_pools: Sequence[int] = (1, 1, 1, 1)
+  split: str = ""
+  shortcut: str = "B"
+  stem: str = "image"
+  zero_init: bool = False
+  eps: float = 1e-5
+  momentum: float = 0.9
+  frozen_bn: str = ""
+  bn_groups: int = 1
+  dropout: float = 0.0
+  head_std: float = 0.01
+  consensus: bool = False
+  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  dtype: jnp.dtype | None = None
+
+  inputs = ("video",)
+
+  def __post_init__(self):
+    self.sites = sites_lib.merge(self.sites)  # hashable
+    super().__post_init__()
+
+  @nn.nowrap
+  def site_names(self) -> tuple[str, ...]:
+    """All sites, in the order in which the input passes them."""
+    names = ["stem"]
+    for i, blocks in enumerate(self.stages):
+      names += [f"res{i + 2}.{j}.{part}" for j in range(blocks) for part in BLOCK_SITES]
+      names.append(f"res{i + 2}")
+    return tuple(names)
+
+  def setup(self):
+    sites_lib.check(self.sites, self.site_names())
+    norm = (("eps", self.eps), ("momentum", self.momentum), ("groups", self.bn_groups))
+    rest = (*norm, ("frozen", self.frozen_bn != ""))
+    first = (*norm, ("frozen", self.frozen_bn == "all"))
+    steps = [("stem", Stem(self.stem_features or self.width, STEMS[self.stem], self.dims, rest, first, self.sites,
+                           self.dtype, name="stem"))]
+    for i, blocks in enumerate(self.stages):
+      stage = f"res{i + 2}"
+      steps += [(f"{stage}.{j}", Block(self._shape(i, j), rest, self.sites, self.dtype, name=f"{stage}_{j}"))
+                for j in range(blocks)]
+      steps.append((stage, StageEnd(stage, self.time_pools[i], self.sites, name=stage)))
+    self._steps = steps
+    self.head = Head(self.num_classes, self.dropout, self.head_std, self.consensus)
+
+  def _shape(self, stage: int, block: int) -> Shape:
+    first = block == 0
+    width = self.width * 2**stage
+    bottleneck = self.block == "bottleneck"
+    temporal = self.temporal[stage]
+    return Shape(
+        name=f"res{stage + 2}.{block}", kind=self.block,
+        inner=int(width * self.inner) if bottleneck else width,
+        out=width * self.expansion if bottleneck else width,
+        temporal=temporal if isinstance(temporal, int) else temporal[block],
+        temporal_at=self.temporal_at, stride=self.strides[stage] if first else 1,
+        time_stride=self.time_strides[stage] if first else 1, stride_at=self.stride_at,
+        dilation=self.dilations[stage], groups=self.groups, dims=self.dims, split=self.split,
+        shortcut=self.shortcut, zero_init=self.zero_init)
+
+  def steps(self) -> list[tuple[str, nn.Module]]:
+    """(name, module) pairs; each module is called as (x, mask, train) -> (x, mask)."""
+    return self._steps
+
+  def trunk(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
+            ) -> tuple[jax.Array, jax.Array | None]:
+    """The last stage's (B, T', H', W', C) and its mask."""
+    x = video[:, None] if video.ndim == 4 else video
+    for _, step in self.steps():
+      x, mask = step(x, mask, train)
+    return x, mask
+
+  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
+    """Scores images or clips.
+
+    Args:
+      video: (B, H, W, 3) or (B, T, H, W, 3), normalised.
+      train: batch statistics of this batch, dropout.
+      mask: (B, T), 1 for live frames, live ones in front; None: all live.
+
+    Returns:
+      {'logits': (B, num_classes), 'features': (B, C)}, fp32.
+    """
+    return self.head(*self.trunk(video, train, mask), train)

@@ -1,0 +1,62 @@
+"""The trunks by name: each a factory and a row of fields. Nothing is imported before it is asked for."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+IMAGE = (1, 224, 224, 3)
+CLIP = (1, 16, 112, 112, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One name of `create_model`.
+
+  Attributes:
+    factory: 'module:function or class'.
+    fields: what the name fixes; a caller's fields override them.
+    source: paper or thesis.
+    inputs: shapes of one example as published.
+    weights: where weights are public; '' for nowhere.
+  """
+
+  factory: str
+  fields: Mapping[str, Any]
+  source: str
+  inputs: tuple[tuple[int, ...], ...]
+  weights: str = ""
+
+
+def _resnet(source: str, shape: tuple[int, ...], weights: str, **fields: Any) -> Row:
+  return Row("vidx.backbones.resnet:ResNet", fields, source, (shape,), weights)
+
+
+_DEPTHS = {
+    18: dict(stages=(2, 2, 2, 2), block="basic"),
+    34: dict(stages=(3, 4, 6, 3), block="basic"),
+    50: dict(stages=(3, 4, 6, 3), block="bottleneck"),
+    101: dict(stages=(3, 4, 23, 3), block="bottleneck"),
+    152: dict(stages=(3, 8, 36, 3), block="bottleneck"),
+}
+_IMAGE = dict(consensus=True)
+_VIDEO = dict(num_classes=400, dims=3, temporal=(3, 3, 3, 3), time_strides=(1, 2, 2, 2), zero_init=True)
+_SLIM = dict(num_classes=400, dims=3, block="bottleneck", width=8, stem="video_pool", temporal=(3, 1, 1, 3),
+             temporal_at="a", zero_init=True, dropout=0.5)
+
+ROWS: dict[str, Row] = {
+    **{f"resnet_{d}": _resnet("He et al. 2016", IMAGE, "torchvision", **_DEPTHS[d], **_IMAGE) for d in _DEPTHS},
+    **{f"r3d_{d}": _resnet("Tran et al. 2018", CLIP, "torchvision" if d == 18 else "", stem="video",
+                           **_DEPTHS[d], **_VIDEO) for d in (18, 50)},
+    "mc3_18": _resnet("Tran et al. 2018", CLIP, "torchvision", stem="video", **_DEPTHS[18],
+                      **{**_VIDEO, "temporal": (3, 1, 1, 1), "time_strides": (1, 1, 1, 1)}),
+    "r2plus1d_18": _resnet("Tran et al. 2018", CLIP, "torchvision", stem="r2plus1d", split="block",
+                           **_DEPTHS[18], **_VIDEO),
+    "r2plus1d_34": _resnet("Ghadiyaram et al. 2019", (1, 32, 112, 112, 3), "IG-65M", stem="r2plus1d", split="conv",
+                           eps=1e-3, **_DEPTHS[34], **_VIDEO),
+    **{f"resnet3d_{d}": _resnet("Hara et al. 2018", CLIP, "kenshohara", stem="hara", **_DEPTHS[d], **_VIDEO)
+       for d in (18, 34, 50, 101)},
+    "resnext3d_101": _resnet("Hara et al. 2018", CLIP, "kenshohara", stem="hara", groups=32, inner=2,
+                             **_DEPTHS[101], **_VIDEO),
+    "resnet3d_slim_18": _resnet("thesis, table 6.12", (1, 32, 224, 224, 3), "", stages=(2, 2, 2, 2), **_SLIM),
+    "resnet3d_slim_50": _resnet("thesis, table 6.12", (1, 32, 256, 256, 3), "", stages=(3, 4, 6, 3), **_SLIM),
+}

@@ -1,0 +1,136 @@
+"""Parameters and multiply-accumulates of a model from shapes alone.
+
+The model is traced with `jax.eval_shape` and its jaxpr is walked: nothing is
+allocated or computed.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import math
+import re
+from typing import Any
+
+import jax
+from jax.extend import core as jex
+
+from vidx.nn import conv
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+  """Sizes of a model.
+
+  Attributes:
+    params: trainable scalars.
+    macs: multiply-accumulates of one call.
+    by_module: {'res2_0/conv1': (params, macs)}, of each innermost module.
+  """
+
+  params: int
+  macs: int
+  by_module: Mapping[str, tuple[int, int]]
+
+
+def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true", **kwargs: Any) -> Counts:
+  """Counts a linen module for the given inputs.
+
+  Args:
+    model: linen module, called as model(*inputs, train=False, **kwargs).
+    *inputs: shapes and dtypes.
+    convention: 'true' counts convolutions and matrix products, those of
+      attention included; 'published' leaves products of two activations
+      (attention) out and adds 2 per output element of a batch normalisation,
+      as the papers that print such figures do.
+    **kwargs: of the model's call.
+
+  Returns:
+    The counts, for the batch given.
+  """
+  if convention not in ("true", "published"):
+    raise ValueError(f"convention '{convention}' is not one of true, published")
+  with conv.using("native"):
+    key = jax.random.PRNGKey(0)
+    variables = jax.eval_shape(lambda *x: model.init(key, *x, train=False, **kwargs), *inputs)
+    jaxpr = jax.make_jaxpr(lambda v, *x: model.apply(v, *x, train=False, **kwargs))(variables, *inputs)
+  published = convention == "published"
+  macs: dict[str, int] = {}
+  weights = set(jaxpr.jaxpr.invars[:len(jax.tree.leaves(variables))])
+  _walk(jaxpr.jaxpr, weights, 1, "", macs, published)
+  params: dict[str, int] = {}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
+    name = "/".join(k.key for k in path[:-1])
+    params[name] = params.get(name, 0) + math.prod(leaf.shape)
+  if published:
+    _add_norms(model, variables, inputs, kwargs, macs)
+  names = dict.fromkeys([*params, *macs])
+  by_module = {n: (params.get(n, 0), macs.get(n, 0)) for n in names}
+  return Counts(sum(params.values()), sum(macs.values()), by_module)
+
+
+def _walk(jaxpr, weights: set, times: int, scope: str, macs: dict[str, int], published: bool) -> set:
+  """Adds the products of a jaxpr to `macs`; `weights` are variables that hold no activation."""
+  known = set(weights)
+  for eqn in jaxpr.eqns:
+    name = _scope(scope, eqn)
+    from_weights = [isinstance(v, jex.Literal) or v in known for v in eqn.invars]
+    inner = _inner(eqn)
+    if inner:
+      for sub, operands, factor in inner:
+        own = {v for v, o in zip(sub.invars, operands) if isinstance(o, jex.Literal) or o in known}
+        own |= set(sub.constvars)
+        _walk(sub, own, times * factor, name, macs, published)
+    elif eqn.primitive.name in ("dot_general", "conv_general_dilated"):
+      if not (published and not any(from_weights)):
+        macs[name] = macs.get(name, 0) + times * _products(eqn)
+    if all(from_weights):
+      known.update(eqn.outvars)
+  return known
+
+
+def _inner(eqn) -> list[tuple[Any, list, int]]:
+  """(jaxpr, operands, repetitions) of the jaxprs that an equation calls; one branch of a choice."""
+  p = eqn.params
+  match eqn.primitive.name:
+    case "scan":
+      return [(p["jaxpr"].jaxpr, list(eqn.invars), p["length"])]
+    case "cond":
+      return [(p["branches"][-1].jaxpr, list(eqn.invars[1:]), 1)]
+    case "while":
+      n = p["cond_nconsts"]
+      return [(p["body_jaxpr"].jaxpr, list(eqn.invars[n:]), 1)]
+  found = []
+  for value in p.values():
+    sub = getattr(value, "jaxpr", value)
+    if hasattr(sub, "eqns"):
+      found.append((sub, list(eqn.invars), 1))
+  return found[:1]
+
+
+def _products(eqn) -> int:
+  out = math.prod(eqn.outvars[0].aval.shape)
+  lhs, rhs = (v.aval.shape for v in eqn.invars[:2])
+  if eqn.primitive.name == "dot_general":
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    return out * math.prod(lhs[i] for i in contracted)
+  spec = eqn.params["dimension_numbers"].rhs_spec  # (out, in, *spatial)
+  return out * math.prod(rhs[i] for i in spec[1:])
+
+
+def _scope(outer: str, eqn) -> str:
+  """The path of modules that an equation was traced in, such as 'res2_0/conv1/conv'."""
+  text = str(eqn.source_info.name_stack)
+  parts = [p for p in re.sub(r"\w+\(|\)", "", text).split("/") if p]
+  inner = "/".join(p.split(".")[0] for p in parts[1:])
+  return inner or outer
+
+
+def _add_norms(model, variables, inputs, kwargs, macs: dict[str, int]) -> None:
+  """Adds 2 per output element of every batch normalisation."""
+  from vidx.nn.norm import BatchNorm
+  pick = lambda module, method: isinstance(module, BatchNorm) and method == "__call__"
+  _, state = jax.eval_shape(
+      lambda v, *x: model.apply(v, *x, train=False, capture_intermediates=pick, mutable=["intermediates"], **kwargs),
+      variables, *inputs)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state["intermediates"]):
+    name = "/".join(str(k.key) for k in path if hasattr(k, "key") and k.key != "__call__")
+    macs[name] = macs.get(name, 0) + 2 * math.prod(leaf.shape)

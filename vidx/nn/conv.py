@@ -1,0 +1,235 @@
+"""Convolution: the one module through which every convolution goes, with a lowering per platform and shape.
+
+All lowerings compute the same sums. XLA's convolution is right on accelerators;
+on a CPU its 3-D form is many times slower than sums of 2-D convolutions or
+matrix products over shifted inputs. `choose` says which lowering is taken
+where; `using("native")` overrides it for a block of code.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import contextvars
+
+from flax import linen as nn
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+Triple = tuple[int, int, int]
+
+_forced: contextvars.ContextVar[str] = contextvars.ContextVar("lowering", default="auto")
+
+
+@contextlib.contextmanager
+def using(lowering: str) -> Iterator[None]:
+  """Within the block, convolutions that leave the choice open are traced with `lowering`."""
+  token = _forced.set(lowering)
+  try:
+    yield
+  finally:
+    _forced.reset(token)
+
+
+# ---------------------------------------------------------------- lowerings
+# Each takes x (B, T, H, W, C), w (kt, kh, kw, C/groups, O), triples of strides,
+# padding and dilation, and groups; and returns (B, T', H', W', O).
+
+
+def native(x, w, strides, padding, dilation, groups):
+  """XLA's convolution; kernels without reach in time see single images."""
+  if w.shape[0] == 1 and padding[0] == 0:
+    x = x[:, ::strides[0]]
+    return _unfold(_conv2d(_fold(x), w[0], strides, padding, dilation, groups), x)
+  return lax.conv_general_dilated(
+      x, w, strides, [(p, p) for p in padding], rhs_dilation=dilation, feature_group_count=groups,
+      dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+
+
+def taps(x, w, strides, padding, dilation, groups):
+  """A sum over the kernel's frames of 2-D convolutions."""
+  frames = _length(x.shape[1], w.shape[0], strides[0], padding[0], dilation[0])
+  x = _pad(x, (padding[0], 0, 0))
+  total = 0.0
+  for k in range(w.shape[0]):
+    part = _slice(x, 1, k * dilation[0], strides[0], frames)
+    total += _unfold(_conv2d(_fold(part), w[k], strides, padding, dilation, groups), part)
+  return total
+
+
+def shifts(x, w, strides, padding, dilation, groups):
+  """A sum over the kernel's taps of products with shifted inputs: matrix products, or by channel where depth-wise."""
+  out = [_length(n, k, s, p, d) for n, k, s, p, d in zip(x.shape[1:4], w.shape, strides, padding, dilation)]
+  x = _pad(x, padding)
+  total = 0.0
+  for t in range(w.shape[0]):
+    xt = _slice(x, 1, t * dilation[0], strides[0], out[0])
+    for i in range(w.shape[1]):
+      xi = _slice(xt, 2, i * dilation[1], strides[1], out[1])
+      for j in range(w.shape[2]):
+        total += _channels(_slice(xi, 3, j * dilation[2], strides[2], out[2]), w[t, i, j], groups)
+  return total
+
+
+def patches(x, w, strides, padding, dilation, groups):
+  """One matrix product of the kernel with the gathered patches (no groups)."""
+  out = [_length(n, k, s, p, d) for n, k, s, p, d in zip(x.shape[1:4], w.shape, strides, padding, dilation)]
+  x = _pad(x, padding)
+  columns = []
+  for t in range(w.shape[0]):
+    xt = _slice(x, 1, t * dilation[0], strides[0], out[0])
+    for i in range(w.shape[1]):
+      xi = _slice(xt, 2, i * dilation[1], strides[1], out[1])
+      columns += [_slice(xi, 3, j * dilation[2], strides[2], out[2]) for j in range(w.shape[2])]
+  return _channels(jnp.concatenate(columns, -1), w.reshape(-1, w.shape[-1]), groups)
+
+
+LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches)
+
+
+def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], strides: Triple, groups: int) -> str:
+  """The name of the quickest lowering, as measured.
+
+  Args:
+    platform: 'cpu', 'tpu', 'cuda', ...
+    x_shape: (B, T, H, W, C).
+    w_shape: (kt, kh, kw, C/groups, O).
+    strides: in time, height, width.
+    groups: of channels.
+  """
+  if platform != "cpu":
+    return "native"
+  kt, kh, kw, inner, _ = w_shape
+  if kh == kw == 1 and groups == 1:
+    return "shifts"
+  if inner == 1 and groups > 1:
+    return "shifts"
+  if kt > 1:
+    return "taps"
+  return "native"
+
+
+def conv(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilation: Triple = (1, 1, 1),
+         groups: int = 1, lowering: str = "auto") -> jax.Array:
+  """Convolution of clips, explicitly and symmetrically padded.
+
+  'auto' takes XLA's convolution on every platform but those where `choose` knows
+  a quicker way; which platform it is, is decided when the program is lowered, so
+  an export for another platform gets that platform's choice.
+
+  Args:
+    x: (B, T, H, W, C).
+    w: (kt, kh, kw, C/groups, O).
+    strides: in time, height, width.
+    padding: zeros on both sides, per axis.
+    dilation: steps between the kernel's taps, per axis.
+    groups: of channels.
+    lowering: a key of LOWERINGS, or 'auto'.
+
+  Returns:
+    (B, T', H', W', O), dtype of `x`.
+  """
+  if lowering == "auto":
+    lowering = _forced.get()
+  call = lambda name: lambda a, b: LOWERINGS[name](a, b, strides, padding, dilation, groups)
+  if lowering != "auto":
+    return call(lowering)(x, w)
+  here = choose("cpu", x.shape, w.shape, strides, groups)
+  if here == "native":
+    return call("native")(x, w)
+  return lax.platform_dependent(x, w, cpu=call(here), default=call("native"))
+
+
+# ---------------------------------------------------------------- the module
+
+
+class Conv(nn.Module):
+  """Convolution of images (B, H, W, C) or clips (B, T, H, W, C).
+
+  A kernel (kh, kw) sees single frames and is stored as (kh, kw, C/groups, O); a
+  kernel (kt, kh, kw) is stored as (kt, kh, kw, C/groups, O).
+
+  Attributes:
+    features: output channels.
+    kernel: size per axis.
+    strides: per axis of the kernel, or one number.
+    padding: zeros on both sides, per axis of the kernel or one number; None
+      keeps the size at stride 1.
+    groups: of channels.
+    dilation: per axis of the kernel, or one number.
+    use_bias: adds a bias.
+    dtype: compute dtype; None is fp32.
+    kernel_init: initialiser; He, fan-out.
+    lowering: see `conv`.
+  """
+
+  features: int
+  kernel: tuple[int, ...]
+  strides: int | tuple[int, ...] = 1
+  padding: int | tuple[int, ...] | None = None
+  groups: int = 1
+  dilation: int | tuple[int, ...] = 1
+  use_bias: bool = False
+  dtype: jnp.dtype | None = None
+  kernel_init: Callable = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+  lowering: str = "auto"
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    dtype = self.dtype or jnp.float32
+    rank = len(self.kernel)
+    strides, dilation = _spread(self.strides, rank), _spread(self.dilation, rank)
+    padding = self.padding
+    if padding is None:
+      padding = tuple(d * (k - 1) // 2 for k, d in zip(self.kernel, dilation))
+    padding = _spread(padding, rank)
+    shape = (*self.kernel, x.shape[-1] // self.groups, self.features)
+    w = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(dtype)
+    x = x.astype(dtype)
+    if rank == 2:
+      w, strides, padding, dilation = w[None], (1, *strides), (0, *padding), (1, *dilation)
+    image = x.ndim == 4
+    y = conv(x[:, None] if image else x, w, strides, padding, dilation, self.groups, self.lowering)
+    if self.use_bias:
+      y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
+    return y[:, 0] if image else y
+
+
+def _spread(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+  return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def _length(n: int, k: int, s: int, p: int, d: int) -> int:
+  return (n + 2 * p - d * (k - 1) - 1) // s + 1
+
+
+def _pad(x: jax.Array, padding: Sequence[int]) -> jax.Array:
+  return jnp.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)]) if any(padding) else x
+
+
+def _slice(x: jax.Array, axis: int, start: int, stride: int, length: int) -> jax.Array:
+  return lax.slice_in_dim(x, start, start + (length - 1) * stride + 1, stride, axis)
+
+
+def _fold(x: jax.Array) -> jax.Array:
+  return x.reshape(-1, *x.shape[2:])
+
+
+def _unfold(y: jax.Array, like: jax.Array) -> jax.Array:
+  return y.reshape(*like.shape[:2], *y.shape[1:])
+
+
+def _conv2d(x, w, strides, padding, dilation, groups):
+  return lax.conv_general_dilated(
+      x, w, strides[1:], [(p, p) for p in padding[1:]], rhs_dilation=dilation[1:], feature_group_count=groups,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _channels(x: jax.Array, w: jax.Array, groups: int) -> jax.Array:
+  """(..., C) with (C/groups, O) -> (..., O)."""
+  if groups == 1:
+    return lax.dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
+  inner, out = w.shape[0], w.shape[1] // groups
+  if inner == out == 1:
+    return x * w[0]
+  y = jnp.einsum("...gi,igo->...go", x.reshape(*x.shape[:-1], groups, inner), w.reshape(inner, groups, out))
+  return y.reshape(*x.shape[:-1], groups * out)

@@ -1,0 +1,38 @@
+"""The classification head that trunks share."""
+
+from flax import linen as nn
+import jax
+
+from vidx.nn import pool
+
+
+class Head(nn.Module):
+  """Mean over space and time, dropout, a linear layer.
+
+  With `consensus`, classes are scored per frame and the logits averaged (the
+  segment consensus of TSN); otherwise the pooled clip is scored.
+
+  Attributes:
+    num_classes: 0 leaves the logits out.
+    dropout: rate before the linear layer.
+    std: of its normal initialisation.
+    consensus: mean of the frames' logits.
+  """
+
+  num_classes: int
+  dropout: float = 0.0
+  std: float = 0.01
+  consensus: bool = False
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False) -> dict[str, jax.Array]:
+    """(B, T, H, W, C), mask (B, T) -> {'logits': (B, num_classes), 'features': (B, C)}, fp32."""
+    y = pool.mean_pool(x, mask, frames=self.consensus)
+    out = {"features": pool.mean_frames(y, mask) if self.consensus else y}
+    if self.num_classes:
+      y = nn.Dropout(self.dropout, deterministic=not train)(y)
+      y = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(self.std), name="fc")(y)
+      if self.consensus and mask is not None:
+        y = y * mask[..., None]
+      out["logits"] = pool.mean_frames(y, mask) if self.consensus else y
+    return out

@@ -1,0 +1,132 @@
+"""Batch normalisation with fp32 statistics, and the convolution-norm-activation unit of every trunk."""
+
+from collections.abc import Callable
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from vidx.nn.conv import Conv
+
+
+class BatchNorm(nn.Module):
+  """Normalises channels by the statistics of the batch, or by stored ones in evaluation.
+
+  Statistics are fp32 and, under `jax.jit`, those of the global batch however it
+  is sharded. Parameters `scale`, `bias`; statistics `mean`, `var` in
+  `batch_stats`.
+
+  Attributes:
+    momentum: share of the stored statistics that is kept per step.
+    eps: added to the variance.
+    groups: the batch is normalised in so many equal consecutive parts, each by
+      its own statistics; the stored ones take the mean over the parts.
+    frozen: stored statistics also in training, and no gradient for `scale` and `bias`.
+    scale_init: 0 where a residual branch should start as nothing.
+    dtype: of the result; None is fp32.
+  """
+
+  momentum: float = 0.9
+  eps: float = 1e-5
+  groups: int = 1
+  frozen: bool = False
+  scale_init: float = 1.0
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
+    """Args: x (B, ..., C); mask (B, T) or any leading axes of x, 1 for live entries.
+
+    Entries that are not live take no part in the statistics.
+    """
+    channels = x.shape[-1:]
+    mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
+    var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
+    scale = self.param("scale", nn.initializers.constant(self.scale_init), channels, jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
+    if self.frozen:
+      scale, bias = jax.lax.stop_gradient((scale, bias))
+    if not train or self.frozen:
+      return self._apply(x, mean.value, var.value, scale, bias)
+    groups = self.groups
+    if x.shape[0] % groups:
+      raise ValueError(f"bn_groups = {groups} does not divide the batch of {x.shape[0]}")
+    parts = x.reshape(groups, x.shape[0] // groups, *x.shape[1:])
+    live = None if mask is None else mask.reshape(groups, -1, *mask.shape[1:])
+    m, v = batch_statistics(parts, live)
+    if not self.is_initializing():
+      keep = self.momentum
+      mean.value = keep * mean.value + (1 - keep) * m.mean(0)
+      var.value = keep * var.value + (1 - keep) * v.mean(0)
+    if groups == 1:
+      return self._apply(x, m[0], v[0], scale, bias)
+    spread = lambda s: s.reshape(groups, *[1] * (x.ndim - 1), -1)
+    return self._apply(parts, spread(m), spread(v), scale, bias).reshape(x.shape)
+
+  def _apply(self, x, mean, var, scale, bias):
+    factor = scale * jax.lax.rsqrt(var + self.eps)
+    y = x.astype(jnp.float32) * factor + (bias - mean * factor)
+    return y.astype(self.dtype or jnp.float32)
+
+
+def batch_statistics(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+  """fp32 mean and (biased) variance per group and channel.
+
+  Args:
+    x: (G, B, ..., C).
+    mask: (G, B, ...), leading axes of x; only entries with 1 count.
+
+  Returns:
+    mean (G, C), variance (G, C).
+  """
+  x = x.astype(jnp.float32)
+  axes = tuple(range(1, x.ndim - 1))
+  if mask is None:
+    mean = x.mean(axes)
+    return mean, jnp.maximum((x * x).mean(axes) - mean * mean, 0)
+  weight = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)).astype(jnp.float32)
+  rest = 1
+  for size in x.shape[mask.ndim:-1]:
+    rest *= size
+  count = jnp.maximum(weight.sum(axes) * rest, 1)
+  mean = (x * weight).sum(axes) / count
+  return mean, jnp.maximum((x * x * weight).sum(axes) / count - mean * mean, 0)
+
+
+class ConvNormAct(nn.Module):
+  """Convolution, batch normalisation, activation: submodules `conv` and `norm`.
+
+  Where a mask is given, frames that are not live leave as zeros, so that a later
+  temporal kernel meets what lies behind the end of a shorter clip: nothing.
+
+  Attributes:
+    features: output channels.
+    kernel: (kh, kw), or (kt, kh, kw).
+    strides: per axis of the kernel.
+    groups: of the convolution.
+    dilation: per axis of the kernel, or one number.
+    act: activation, None for none.
+    use_bias: of the convolution.
+    norm: BatchNorm fields as pairs.
+    dtype: compute dtype; None is fp32.
+  """
+
+  features: int
+  kernel: tuple[int, ...]
+  strides: int | tuple[int, ...] = 1
+  groups: int = 1
+  dilation: int | tuple[int, ...] = 1
+  act: Callable | None = nn.relu
+  use_bias: bool = False
+  norm: tuple[tuple[str, object], ...] = ()
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
+    """Args: x (B, T, H, W, C); mask (B, T') of the frames after the convolution."""
+    x = Conv(self.features, self.kernel, self.strides, groups=self.groups, dilation=self.dilation,
+             use_bias=self.use_bias, dtype=self.dtype, name="conv")(x)
+    x = BatchNorm(**dict(self.norm), dtype=self.dtype, name="norm")(x, train, mask)
+    if self.act is not None:
+      x = self.act(x)
+    return x if mask is None else x * mask[:, :, None, None, None].astype(x.dtype)

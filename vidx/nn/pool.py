@@ -1,0 +1,68 @@
+"""Pooling over clips, exact for clips that are shorter than their array."""
+
+from collections.abc import Sequence
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+
+def max_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Sequence[int]) -> jax.Array:
+  """Maximum over windows, padded by -inf on both sides of each axis.
+
+  Args:
+    x: (B, T, H, W, C).
+    window: in time, height, width.
+    strides: in time, height, width.
+    padding: in time, height, width.
+
+  Returns:
+    (B, T', H', W', C), dtype of `x`.
+  """
+  return lax.reduce_window(x, -jnp.inf, lax.max, (1, *window, 1), (1, *strides, 1),
+                           [(0, 0), *((p, p) for p in padding), (0, 0)])
+
+
+def mean_pool(x: jax.Array, mask: jax.Array | None = None, frames: bool = False) -> jax.Array:
+  """fp32 mean over space, and over the live frames unless frames are kept.
+
+  Args:
+    x: (B, T, H, W, C).
+    mask: (B, T), 1 for live frames; None: all live.
+    frames: keeps the time axis; dead frames are then zero.
+
+  Returns:
+    (B, C), or (B, T, C) where frames are kept.
+  """
+  y = jnp.mean(x, (2, 3), dtype=jnp.float32)
+  if mask is not None:
+    y = y * mask[..., None].astype(y.dtype)
+  return y if frames else mean_frames(y, mask)
+
+
+def mean_frames(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+  """(B, T, C) -> (B, C): mean over the live frames; dead ones must be zero."""
+  if mask is None:
+    return x.mean(1)
+  return x.sum(1) / jnp.maximum(mask.sum(1, keepdims=True), 1).astype(x.dtype)
+
+
+def stride_mask(mask: jax.Array | None, kernel: int, stride: int, padding: int, length: int) -> jax.Array | None:
+  """The mask after an operation that strides time.
+
+  An output frame is live where the operation would yield it for the live frames alone.
+
+  Args:
+    mask: (B, T), live frames in front; None: all live.
+    kernel: extent in time.
+    stride: in time.
+    padding: zeros on both sides.
+    length: frames after the operation.
+
+  Returns:
+    (B, length), or None.
+  """
+  if mask is None or (stride == 1 and kernel == 2 * padding + 1):
+    return mask
+  first = max(0, kernel - 2 * padding - 1)
+  return mask[:, first::stride][:, :length]

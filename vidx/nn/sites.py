@@ -1,0 +1,108 @@
+"""Sites: the named places of a trunk into which blocks are plugged.
+
+A trunk lists its sites without being run (`site_names`). `sites={'res[34].*.out':
+RegionNonLocal}` plugs blocks in: glob patterns over site names (`*` also crosses
+dots), to a factory or a sequence of them. A factory is called without arguments
+and gives a block, a linen module or function called as block(x, train=train); a
+plain function that takes x is itself the block. A block returns x, or (x, mask)
+where it changes which frames are live; one whose call takes `mask` is given it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import fnmatch
+import inspect
+from typing import Any
+
+from flax import core
+from flax import linen as nn
+import jax
+
+Factory = Callable[..., Any]
+Sites = Mapping[str, Factory | Sequence[Factory]]
+
+
+def check(sites: Sites, names: Sequence[str]) -> None:
+  """Raises ValueError for a pattern that matches none of the names."""
+  for pattern in sites:
+    if not fnmatch.filter(names, pattern):
+      raise ValueError(f"sites pattern '{pattern}' matches no site; the sites are {', '.join(names)}")
+
+
+def plugged(sites: Sites, name: str) -> tuple[Factory, ...]:
+  """The factories for one site, in the order of the patterns."""
+  found = []
+  for pattern, factories in sites.items():
+    if fnmatch.fnmatchcase(name, pattern):
+      found += factories if isinstance(factories, (tuple, list)) else [factories]
+  return tuple(found)
+
+
+def merge(*many: Sites) -> Sites:
+  """One hashable mapping to tuples; where patterns are equal, earlier blocks come first."""
+  out = {}
+  for sites in many:
+    for pattern, factories in sites.items():
+      out[pattern] = (*out.get(pattern, ()),
+                      *(factories if isinstance(factories, (tuple, list)) else [factories]))
+  return core.FrozenDict(out)
+
+
+def make(factory: Factory) -> Callable:
+  """A block from what a site was given."""
+  if inspect.isfunction(factory):
+    needed = [p for p in inspect.signature(factory).parameters.values()
+              if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if needed:
+      return factory
+  return factory()
+
+
+class Site(nn.Module):
+  """One site: the blocks plugged into it, one after the other; nothing where there are none.
+
+  Attributes:
+    site: its name in the trunk.
+    blocks: factories.
+  """
+
+  site: str
+  blocks: tuple[Factory, ...] = ()
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False
+               ) -> tuple[jax.Array, jax.Array | None]:
+    for factory in self.blocks:
+      block = make(factory)
+      takes = inspect.signature(block.__call__ if isinstance(block, nn.Module) else block).parameters
+      given = dict(train=train, mask=mask)
+      y = block(x, **{k: v for k, v in given.items() if k in takes})
+      x, mask = y if isinstance(y, tuple) else (y, mask)
+    return x, mask
+
+
+def at(sites: Sites, name: str) -> Site:
+  """The module of a site, for a trunk's setup."""
+  return Site(name, plugged(sites, name))
+
+
+def features(model: nn.Module, variables: Any, *inputs: jax.Array, site: str, **kwargs: Any) -> jax.Array:
+  """What leaves a site of a trunk, blocks plugged there included.
+
+  Args:
+    model: a trunk, or a system that holds one.
+    variables: of the model.
+    *inputs: of the model.
+    site: name of one site.
+    **kwargs: of the model's call.
+
+  Returns:
+    (B, T, H, W, C) as the trunk has it there.
+
+  Raises:
+    ValueError: a site that the model has not.
+  """
+  if site not in model.site_names():
+    raise ValueError(f"'{site}' is not a site; the sites are {', '.join(model.site_names())}")
+  wanted = lambda module, method: isinstance(module, Site) and module.site == site and method == "__call__"
+  _, state = model.apply(variables, *inputs, **kwargs, capture_intermediates=wanted, mutable=["intermediates"])
+  return jax.tree.leaves(state["intermediates"])[0]
