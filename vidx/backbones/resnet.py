@@ -215,6 +215,7 @@ class ResNet(nn.Module):
     stages: blocks per stage.
     block: 'basic' or 'bottleneck'.
     width: channels of the first stage's inner convolutions; doubles per stage.
+    widths: in place of the doubling, the width of every stage.
     stem_features: channels of the stem; 0: `width`.
     inner: factor on the inner width of bottlenecks (ResNeXt 32x4d: 2).
     expansion: output width of a bottleneck over `width`.
@@ -247,6 +248,7 @@ class ResNet(nn.Module):
   stages: Sequence[int] = (2, 2, 2, 2)
   block: str = "basic"
   width: int = 64
+  widths: Sequence[int] = ()
   stem_features: int = 0
   inner: float = 1
   expansion: int = 4
@@ -305,7 +307,7 @@ class ResNet(nn.Module):
 
   def _shape(self, stage: int, block: int) -> Shape:
     first = block == 0
-    width = self.width * 2**stage
+    width = self.widths[stage] if self.widths else self.width * 2**stage
     bottleneck = self.block == "bottleneck"
     temporal = self.temporal[stage]
     return Shape(

@@ -40,8 +40,8 @@ _DEPTHS = {
 }
 _IMAGE = dict(consensus=True)
 _VIDEO = dict(num_classes=400, dims=3, temporal=(3, 3, 3, 3), time_strides=(1, 2, 2, 2), zero_init=True)
-_SLIM = dict(num_classes=400, dims=3, block="bottleneck", width=8, stem="video_pool", temporal=(3, 1, 1, 3),
-             temporal_at="a", zero_init=True, dropout=0.5)
+_SLIM = dict(num_classes=400, dims=3, block="bottleneck", width=8, widths=(8, 64, 128, 256),
+             stem="video_pool", temporal=(3, 1, 1, 3), temporal_at="a", zero_init=True, dropout=0.5)
 
 ROWS: dict[str, Row] = {
     **{f"resnet_{d}": _resnet("He et al. 2016", IMAGE, "torchvision", **_DEPTHS[d], **_IMAGE) for d in _DEPTHS},

@@ -108,7 +108,7 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
   return "native"
 
 
-def conv(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilation: Triple = (1, 1, 1),
+def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilation: Triple = (1, 1, 1),
          groups: int = 1, lowering: str = "auto") -> jax.Array:
   """Convolution of clips, explicitly and symmetrically padded.
 
@@ -159,7 +159,7 @@ class Conv(nn.Module):
     use_bias: adds a bias.
     dtype: compute dtype; None is fp32.
     kernel_init: initialiser; He, fan-out.
-    lowering: see `conv`.
+    lowering: see `convolve`.
   """
 
   features: int
@@ -188,7 +188,7 @@ class Conv(nn.Module):
     if rank == 2:
       w, strides, padding, dilation = w[None], (1, *strides), (0, *padding), (1, *dilation)
     image = x.ndim == 4
-    y = conv(x[:, None] if image else x, w, strides, padding, dilation, self.groups, self.lowering)
+    y = convolve(x[:, None] if image else x, w, strides, padding, dilation, self.groups, self.lowering)
     if self.use_bias:
       y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
     return y[:, 0] if image else y
