@@ -104,9 +104,8 @@ class Clips:
       if last <= first:
         raise errors.DecodeError(f"{record.media.path}: no frames.")
       indices = sampler(last - first, rng) + first
-      wanted, places = np.unique(indices, return_inverse=True)
-      frames = video.frames(wanted, short_side=short_side)
-    return frames[places.reshape(indices.shape)]
+      frames = video.frames(indices.reshape(-1), short_side=short_side)
+    return frames.reshape(*indices.shape, *frames.shape[1:])
 
   def _train_hint(self) -> int | None:
     """Short side at which the reader may hand frames over, where that is the first transform anyway."""
