@@ -1,0 +1,68 @@
+"""Data sets by name: one reader per public annotation format.
+
+A reader is a module with `read(root, split, **options) -> Dataset`. To add a
+format, write one and add its row here.
+"""
+
+import importlib
+import inspect
+import os
+from typing import Any
+
+from vidx import errors
+from vidx.data.records import Dataset
+
+READERS = {
+    "folder": "vidx.data.datasets.folder",
+    "csv": "vidx.data.datasets.csv_list",
+    "ucf101": "vidx.data.datasets.ucf101",
+    "hmdb51": "vidx.data.datasets.hmdb51",
+    "kinetics": "vidx.data.datasets.kinetics",
+    "ssv1": "vidx.data.datasets.ssv1",
+    "ssv2": "vidx.data.datasets.ssv2",
+    "hvu": "vidx.data.datasets.hvu",
+    "array_record": "vidx.data.datasets.array_record",
+}
+SPLITS = ("train", "val", "test")
+
+
+def load(name: str, root: str, split: str, max_missing: float = 0.1, **options: Any) -> Dataset:
+  """Reads one split of a data set.
+
+  Args:
+    name: key of READERS.
+    root: folder of the data set.
+    split: "train", "val" or "test".
+    max_missing: largest share of annotated media that may be absent.
+    **options: of the reader.
+
+  Raises:
+    ConfigError: unknown reader, option or split (the nearest is named).
+    DataError: no such folder, a broken annotation, an empty split, or too many
+      media missing.
+  """
+  if name not in READERS:
+    raise errors.ConfigError(
+        f"data.dataset.name '{name}' is not one of {', '.join(READERS)}{errors.hint(name, READERS)}.")
+  if split not in SPLITS:
+    raise errors.ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}{errors.hint(split, SPLITS)}.")
+  if not root:
+    raise errors.DataError("no data root: add --config.data.root=FOLDER (or --root=FOLDER).")
+  if not os.path.isdir(root):
+    raise errors.DataError(f"data root {root} does not exist or is not a folder.")
+  read = importlib.import_module(READERS[name]).read
+  known = [p for p in inspect.signature(read).parameters if p not in ("root", "split")]
+  for option in options:
+    if option not in known:
+      raise errors.ConfigError(f"data.dataset.{option}: the reader '{name}' has no such option"
+                               f"{errors.hint(option, known)}; it has {', '.join(known) or 'none'}.")
+  dataset = read(root, split, **options)
+  named = len(dataset.records) + len(dataset.missing)
+  if len(dataset.missing) > max_missing * named:
+    listed = ", ".join(dataset.missing[:3]) + (", ..." if len(dataset.missing) > 3 else "")
+    raise errors.DataError(
+        f"{len(dataset.missing)} of the {named} media of split '{split}' of {root} are missing ({listed}), more than"
+        f" max_missing={max_missing:g} allows; `vidx data check --dataset={name} --root={root}` lists them.")
+  if not dataset.records:
+    raise errors.DataError(f"split '{split}' of {root} is empty (reader '{name}').")
+  return dataset

@@ -1,0 +1,99 @@
+"""What readers share: tables with line numbers, classes, labels, folds."""
+
+from collections.abc import Iterator, Sequence
+import csv
+import os
+from typing import Any
+
+from vidx import errors
+
+VIDEO_ENDINGS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
+
+
+def is_video(name: str) -> bool:
+  return name.lower().endswith(VIDEO_ENDINGS)
+
+
+def read_lines(path: str) -> list[str]:
+  """Lines of a text file without their ends.
+
+  Raises:
+    DataError: the file is absent or is no text.
+  """
+  try:
+    with open(path, encoding="utf-8-sig") as f:
+      return f.read().splitlines()
+  except FileNotFoundError:
+    raise errors.DataError(f"annotation file {path} does not exist.") from None
+  except (OSError, UnicodeDecodeError) as e:
+    raise errors.DataError(f"annotation file {path} cannot be read as text ({e}).") from e
+
+
+def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+  """Rows of a csv file with a header, as (line number, {column: text}).
+
+  Raises:
+    DataError: a needed column is absent, or a line has another number of columns.
+  """
+  rows = csv.reader(read_lines(path))
+  header = [c.strip() for c in next(rows, [])]
+  for column in needed:
+    if column not in header:
+      raise errors.DataError(f"{path}, line 1: no column '{column}'{errors.hint(column, header)};"
+                             f" the header must name {', '.join(needed)}.")
+  for row in rows:
+    if not row:
+      continue
+    if len(row) != len(header):
+      raise errors.DataError(f"{path}, line {rows.line_num}: {len(row)} columns, but the header has {len(header)}.")
+    yield rows.line_num, {k: v.strip() for k, v in zip(header, row)}
+
+
+def as_int(text: str, what: str, path: str, line: int) -> int:
+  try:
+    return int(text)
+  except ValueError:
+    raise errors.DataError(f"{path}, line {line}: {what} '{text}' is not a whole number.") from None
+
+
+def read_classes(path: str) -> tuple[str, ...]:
+  """Class names by id, one per line."""
+  return tuple(line.strip() for line in read_lines(path) if line.strip())
+
+
+def class_id(label: str, ids: dict[str, int], path: str, line: int, source: str) -> int:
+  """The id of a label given by name, or by id where no class has that name.
+
+  Raises:
+    DataError: neither; the nearest class is named.
+  """
+  if label in ids:
+    return ids[label]
+  if label.lstrip("-").isdigit() and 0 <= int(label) < len(ids):
+    return int(label)
+  raise errors.DataError(f"{path}, line {line}: label '{label}' is not one of the {len(ids)} classes of"
+                         f" {source}{errors.hint(label, ids)}.")
+
+
+def folds(value: Any, what: str) -> frozenset[int]:
+  """Folds of '0,1', '0', 0 or (0, 1).
+
+  Raises:
+    ConfigError: something else.
+  """
+  parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (tuple, list)) else (value,)
+  try:
+    return frozenset(int(p) for p in parts if str(p).strip())
+  except ValueError:
+    raise errors.ConfigError(f"{what}={value!r}: write folds as numbers, such as 0,1.") from None
+
+
+def natural(labels: Sequence[str]) -> list[str]:
+  """Distinct labels in order: as numbers where all are, else as text."""
+  distinct = set(labels)
+  return sorted(distinct, key=int) if all(x.isdigit() for x in distinct) else sorted(distinct)
+
+
+def inside(root: str, path: str) -> str:
+  """A path of an annotation, below the root unless it is absolute."""
+  return path if os.path.isabs(path) else os.path.join(root, path)

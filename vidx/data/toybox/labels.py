@@ -1,0 +1,162 @@
+"""Label sets: what a video of a class looks like, and what is left to chance."""
+
+from collections.abc import Callable
+import dataclasses
+
+import numpy as np
+
+from vidx import errors
+from vidx.data.toybox import world
+
+MOTION = ("left", "right", "up", "down", "grow", "shrink", "clockwise", "anticlockwise")
+_SMALL, _LARGE = 0.12, 0.34  # half extents between which things grow and shrink
+_COLOURS = tuple(world.COLOURS)[:4]
+_FORMS = ("circle", "square", "triangle", "star")
+APPEARANCE = tuple(f"{c} {s}" for s in _FORMS for c in _COLOURS)
+BIASED = ("left", "right", "up", "down")
+
+# Tags by the six kinds of the HVU data set.
+TAGS = {
+    "action": ("moving left", "moving right", "moving up", "moving down", "growing", "shrinking", "turning"),
+    "attribute": _COLOURS,
+    "concept": ("many", "single"),
+    "event": ("chase", "solo"),
+    "object": _FORMS,
+    "scene": world.BACKGROUNDS,
+}
+
+
+def _path(motion: str, frames: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+  """x, y, size, angle over time of a motion.
+
+  Phases are uniform on a circle (positions wrap around, sizes start again), so
+  that a single frame of a motion looks like one of its opposite; opposites are
+  each other backwards in time.
+  """
+  middle = np.arange(frames) - (frames - 1) / 2
+  still = np.zeros(frames)
+  way = rng.uniform(0.55, 0.95) / max(1, frames - 1) * middle  # of a whole turn through the picture
+  turn = rng.uniform(0.45, 0.75) * 2 * np.pi / max(1, frames - 1) * middle
+  size = rng.uniform(0.18, 0.28)
+  x, y, angle, phase = rng.uniform(size=4)
+  path = {"x": x + still, "y": y + still, "size": size + still, "angle": 2 * np.pi * angle + still}
+  if motion in ("left", "right"):
+    path["x"] = x + (way if motion == "right" else -way)
+  elif motion in ("up", "down"):
+    path["y"] = y + (way if motion == "down" else -way)
+  elif motion in ("grow", "shrink"):
+    share = (phase + 0.7 * (way if motion == "grow" else -way)) % 1.0
+    path["size"] = _SMALL * (_LARGE / _SMALL) ** share
+  elif motion in ("clockwise", "anticlockwise"):
+    path["angle"] = path["angle"] + (turn if motion == "clockwise" else -turn)
+  return path
+
+
+def _object(shape: str, colour: str, motion: str, frames: int, rng: np.random.Generator) -> world.Object:
+  shade = np.clip(np.asarray(world.COLOURS[colour]) + rng.normal(0, 8, 3), 0, 255)
+  return world.Object(shape, tuple(int(v) for v in shade), **_path(motion, frames, rng))
+
+
+def _scene(background: str, objects: list[world.Object], frames: int, rng: np.random.Generator,
+           pitch: float = 440.0, slope: float = 0.0) -> world.Scene:
+  camera = np.cumsum(rng.normal(0, 0.25, (frames, 2)), axis=0)
+  ramp = np.linspace(-0.5, 0.5, frames)
+  return world.Scene(background, int(rng.integers(1 << 31)), tuple(objects), camera - camera.mean(axis=0),
+                     pitch * 2.0 ** (slope * ramp))
+
+
+def _some(rng: np.random.Generator, of) -> str:
+  return of[int(rng.integers(len(of)))]
+
+
+_SLOPES = {"up": 1.0, "down": -1.0, "grow": -0.5, "shrink": 0.5, "right": 0.25, "left": -0.25}
+
+
+def motion_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """One of eight motions of a directed shape; colour, shape, place and background say nothing."""
+  del split
+  name = MOTION[label]
+  thing = _object(_some(rng, tuple(world.DIRECTED)), _some(rng, tuple(world.COLOURS)), name, frames, rng)
+  return _scene(_some(rng, world.BACKGROUNDS), [thing], frames, rng, rng.uniform(300, 600),
+                _SLOPES.get(name, 0.0)), label
+
+
+def appearance_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """A shape of a colour; how it moves says nothing."""
+  del split
+  colour, shape = APPEARANCE[label].split()
+  thing = _object(shape, colour, _some(rng, MOTION), frames, rng)
+  return _scene(_some(rng, world.BACKGROUNDS), [thing], frames, rng, 220.0 * (1 + _FORMS.index(shape))), label
+
+
+BIAS = 0.95
+
+
+def biased_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """A direction; in training the background tells it in 95 of 100 videos, elsewhere it says nothing."""
+  told = split == "train" and rng.uniform() < BIAS
+  background = world.BACKGROUNDS[label] if told else _some(rng, world.BACKGROUNDS[:len(BIASED)])
+  thing = _object(_some(rng, tuple(world.DIRECTED)), _some(rng, tuple(world.COLOURS)), BIASED[label], frames, rng)
+  return _scene(background, [thing], frames, rng, 440.0, _SLOPES[BIASED[label]]), label
+
+
+_ACTIONS = dict(zip(TAGS["action"], ("left", "right", "up", "down", "grow", "shrink", "clockwise")))
+
+
+def tags_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, tuple[int, ...]]:
+  """One or two things; tags of six kinds say what they are, do and where."""
+  del label, split
+  background, many = _some(rng, world.BACKGROUNDS), bool(rng.uniform() < 0.5)
+  things, tags = [], {background, "many" if many else "single"}
+  actions = []
+  for _ in range(2 if many else 1):
+    shape, colour, action = _some(rng, _FORMS), _some(rng, _COLOURS), _some(rng, TAGS["action"])
+    things.append(_object(shape, colour, _ACTIONS[action], frames, rng))
+    tags |= {shape, colour, action}
+    actions.append(action)
+  tags.add("chase" if many and actions[0] == actions[1] else "solo")
+  names = classes_of("tags")
+  return _scene(background, things, frames, rng, 440.0), tuple(sorted(names.index(t) for t in tags))
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSet:
+  """Attributes:
+    classes: names by id.
+    scene: (class id, split, frames, rng) -> (scene, label of the record).
+    multilabel: whether labels are tuples of class ids.
+  """
+
+  classes: tuple[str, ...]
+  scene: Callable[[int, str, int, np.random.Generator], tuple[world.Scene, int | tuple[int, ...]]]
+  multilabel: bool = False
+
+
+LABEL_SETS = {
+    "motion": LabelSet(MOTION, motion_scene),
+    "appearance": LabelSet(APPEARANCE, appearance_scene),
+    "biased": LabelSet(BIASED, biased_scene),
+    "tags": LabelSet(tuple(t for kind in TAGS.values() for t in kind), tags_scene, multilabel=True),
+}
+
+
+def get(labels: str) -> LabelSet:
+  if labels not in LABEL_SETS:
+    raise errors.ConfigError(f"Toybox has no label set '{labels}'; it has {', '.join(LABEL_SETS)}"
+                             f"{errors.hint(labels, LABEL_SETS)}.")
+  return LABEL_SETS[labels]
+
+
+def classes_of(labels: str) -> tuple[str, ...]:
+  """Class names of a label set."""
+  return get(labels).classes
+
+
+SPLITS = ("train", "val", "test")
+
+
+def scene_of(labels: str, split: str, index: int, frames: int, seed: int) -> tuple[world.Scene, int | tuple[int, ...]]:
+  """Scene and label of one video; classes take turns."""
+  chosen = get(labels)
+  rng = np.random.default_rng((seed, list(LABEL_SETS).index(labels), SPLITS.index(split), index))
+  return chosen.scene(index % len(chosen.classes), split, frames, rng)

@@ -1,0 +1,111 @@
+"""Where videos go and how annotations are written: in formats that vidx/data/datasets reads."""
+
+from collections.abc import Sequence
+import csv
+import dataclasses
+import os
+
+from vidx import errors
+from vidx.data.toybox import labels as label_sets
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One video of a set: its split, its position there, its label, its seconds."""
+
+  split: str
+  index: int
+  label: int | tuple[int, ...]
+  seconds: float
+
+
+def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
+  """Path of a video below the root."""
+  if layout == "ucf101":
+    name = camel(classes[entry.label])
+    return f"UCF-101/{name}/v_{name}_g{1 + label_sets.SPLITS.index(entry.split):02d}_c{entry.index + 1:04d}.mp4"
+  if layout == "hvu":
+    return f"videos/{video_id(entry)}_000000_{int(entry.seconds):06d}.mp4"
+  return f"videos/{entry.split}/{entry.index:05d}.mp4"
+
+
+def camel(name: str) -> str:
+  return "".join(word.capitalize() for word in name.split())
+
+
+def video_id(entry: Entry) -> str:
+  return f"toy{entry.split}{entry.index:05d}"
+
+
+def write(layout: str, root: str, classes: Sequence[str], entries: Sequence[Entry]) -> None:
+  """Writes the annotation files of a layout below `root`."""
+  WRITERS[layout](root, classes, entries)
+
+
+def _rows(root: str, name: str, header: Sequence[str], rows) -> None:
+  path = os.path.join(root, name)
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with open(path + ".tmp", "w", newline="", encoding="utf-8") as f:
+    writer = csv.writer(f)
+    writer.writerow(header)
+    writer.writerows(rows)
+  os.replace(path + ".tmp", path)
+
+
+def _text(root: str, name: str, lines) -> None:
+  path = os.path.join(root, name)
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with open(path + ".tmp", "w", encoding="utf-8") as f:
+    f.writelines(f"{line}\n" for line in lines)
+  os.replace(path + ".tmp", path)
+
+
+def _folder(root, classes, entries):
+  """clips.csv `path,label,split`, and classes.txt."""
+  _rows(root, "clips.csv", ("path", "label", "split"),
+        ((path_of("folder", classes, e), classes[e.label], e.split) for e in entries))
+  _text(root, "classes.txt", classes)
+
+
+def _csv(root, classes, entries):
+  """train.csv, val.csv, test.csv `path,label`, and classes.txt."""
+  for split in label_sets.SPLITS:
+    of_split = [e for e in entries if e.split == split]
+    if of_split:
+      _rows(root, f"{split}.csv", ("path", "label"),
+            ((path_of("csv", classes, e), classes[e.label]) for e in of_split))
+  _text(root, "classes.txt", classes)
+
+
+def _ucf101(root, classes, entries):
+  """ucfTrainTestlist with one split: train against val and test."""
+  order = sorted(range(len(classes)), key=lambda i: camel(classes[i]))
+  number = {c: n + 1 for n, c in enumerate(order)}
+  inside = lambda e: path_of("ucf101", classes, e).removeprefix("UCF-101/")
+  _text(root, "ucfTrainTestlist/classInd.txt", (f"{number[c]} {camel(classes[c])}" for c in order))
+  _text(root, "ucfTrainTestlist/trainlist01.txt",
+        (f"{inside(e)} {number[e.label]}" for e in entries if e.split == "train"))
+  _text(root, "ucfTrainTestlist/testlist01.txt", (inside(e) for e in entries if e.split != "train"))
+
+
+def _hvu(root, classes, entries):
+  """The three csv files of HVU."""
+  _rows(root, "HVU_Tags_Categories_V1.0.csv", ("Tag", "Category"),
+        ((tag, kind) for kind, tags in label_sets.TAGS.items() for tag in tags))
+  for split, name in (("train", "HVU_Train_V1.0.csv"), ("val", "HVU_Val_V1.0.csv")):
+    _rows(root, name, ("Tags", "youtube_id", "time_start", "time_end"),
+          (("|".join(classes[c] for c in e.label), video_id(e), 0.0, float(int(e.seconds)))
+           for e in entries if e.split == split))
+
+
+WRITERS = {"folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu}
+
+
+def check(layout: str, multilabel: bool) -> None:
+  """Raises ConfigError for a layout that does not exist or cannot hold the labels."""
+  if layout not in WRITERS:
+    raise errors.ConfigError(f"Toybox has no layout '{layout}'; it has {', '.join(WRITERS)}"
+                             f"{errors.hint(layout, WRITERS)}.")
+  if multilabel != (layout == "hvu"):
+    raise errors.ConfigError("Toybox: several labels per video are written in the layout 'hvu', and only there:"
+                             " use labels=tags with layout=hvu.")

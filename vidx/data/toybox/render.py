@@ -1,0 +1,94 @@
+"""A scene as frames, and as sound."""
+
+import cv2
+import numpy as np
+
+from vidx.data.toybox import world
+
+_SHIFT = 4  # fractional bits of polygon corners
+RATE = 16000  # samples per second
+
+
+def texture(family: str, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+  """(H, W, 3) float32 background of a family, in 0..255."""
+  y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+  angle = rng.uniform(0, np.pi)
+  along = x * np.cos(angle) + y * np.sin(angle)
+  across = -x * np.sin(angle) + y * np.cos(angle)
+  period = rng.uniform(0.12, 0.25) * min(height, width)
+  if family == "noise":
+    pattern = sum(_noise(height, width, 2 ** k, rng) / 2 ** k for k in (1, 2, 3)) * 1.2
+  elif family == "stripes":
+    pattern = np.sin(2 * np.pi * along / period)
+  elif family == "checks":
+    pattern = np.sign(np.sin(2 * np.pi * along / period) * np.sin(2 * np.pi * across / period))
+  elif family == "gradient":
+    pattern = 2 * (along - along.min()) / np.ptp(along) - 1
+  elif family == "blobs":
+    pattern = np.tanh(4 * _noise(height, width, 5, rng))
+  else:
+    pattern = rng.normal(size=(height, width)) * 0.5
+  low, high = rng.uniform(50, 110, 3), rng.uniform(110, 170, 3)
+  return (low + (high - low) * (pattern[..., None] * 0.5 + 0.5)).astype(np.float32)
+
+
+def _noise(height: int, width: int, cells: int, rng: np.random.Generator) -> np.ndarray:
+  """Smooth noise of so many cells per side, in about -1..1."""
+  coarse = rng.uniform(-1, 1, (cells + 2, cells + 2)).astype(np.float32)
+  return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def render(scene: world.Scene, size: tuple[int, int]) -> np.ndarray:
+  """uint8 (T, H, W, 3) RGB frames.
+
+  Args:
+    scene: what to show.
+    size: height and width in pixels.
+  """
+  height, width = size
+  rng = np.random.default_rng((scene.seed, 1))
+  margin = 4
+  back = texture(scene.background, height + 2 * margin, width + 2 * margin, rng)
+  frames = np.empty((scene.frames, height, width, 3), np.uint8)
+  for t in range(scene.frames):
+    dx, dy = np.clip(scene.camera[t], -margin, margin)
+    matrix = np.float32([[1, 0, -margin - dx], [0, 1, -margin - dy]])
+    picture = cv2.warpAffine(back, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    for thing in scene.objects:
+      picture = _draw(picture, thing, t, dx, dy)
+    frames[t] = np.clip(picture, 0, 255)
+  return frames
+
+
+def _draw(picture: np.ndarray, thing: world.Object, t: int, dx: float, dy: float) -> np.ndarray:
+  """The picture with an object painted over it, at every place where it wraps around."""
+  height, width = picture.shape[:2]
+  side = min(height, width)
+  c, s = np.cos(thing.angle[t]), np.sin(thing.angle[t])
+  body = world.SHAPES[thing.shape] @ np.array([[c, s], [-s, c]]) * (thing.size[t] * side)
+  mark = np.asarray([(0.25 * x + 0.4, 0.25 * y) for x, y in world.PLAIN["circle"]])
+  mark = mark @ np.array([[c, s], [-s, c]]) * (thing.size[t] * side)
+  x, y = (thing.x[t] % 1.0) * width - dx, (thing.y[t] % 1.0) * height - dy
+  cover = np.zeros((height, width), np.uint8)
+  dark = np.zeros((height, width), np.uint8)
+  reach = 1.5 * thing.size[t] * side
+  for ox in (-width, 0, width):
+    for oy in (-height, 0, height):
+      px, py = x + ox, y + oy
+      if -reach <= px <= width + reach and -reach <= py <= height + reach:
+        for mask, points in ((cover, body), (dark, mark)):
+          corners = np.round((points + (px, py)) * (1 << _SHIFT)).astype(np.int32)
+          cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, _SHIFT)
+  alpha = cover[..., None].astype(np.float32) / 255
+  inner = (np.minimum(dark, cover)[..., None].astype(np.float32) / 255) * 0.6
+  colour = np.asarray(thing.colour, np.float32) * (1 - inner)
+  return picture * (1 - alpha) + colour * alpha
+
+
+def sound(scene: world.Scene, fps: float, rate: int = RATE) -> np.ndarray:
+  """float32 (samples,) in -1..1: a tone that follows the scene's pitch."""
+  samples = int(round(scene.frames / fps * rate))
+  at = np.arange(samples) / rate * fps
+  pitch = np.interp(at, np.arange(scene.frames), scene.pitch)
+  phase = 2 * np.pi * np.cumsum(pitch) / rate
+  return (0.3 * np.sin(phase) + 0.1 * np.sin(2 * phase)).astype(np.float32)

@@ -1,0 +1,42 @@
+"""Frames and sound as an mp4 file: h264 and AAC."""
+
+from fractions import Fraction
+import os
+
+import av
+import numpy as np
+
+
+def write_video(path: str, frames: np.ndarray, fps: float, sound: np.ndarray | None = None, rate: int = 16000,
+                gop: int = 12) -> None:
+  """Writes a file in one piece: it is there whole, or not at all.
+
+  Args:
+    path: ends in .mp4.
+    frames: uint8 (T, H, W, 3) RGB, height and width even.
+    fps: frames per second.
+    sound: float32 (samples,) mono in -1..1, or None.
+    rate: samples per second.
+    gop: frames between key frames.
+  """
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  temporary = f"{path}.tmp"
+  with av.open(temporary, "w", format="mp4") as out:
+    video = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+    video.height, video.width = frames.shape[1:3]
+    video.pix_fmt = "yuv420p"
+    video.options = {"preset": "veryfast", "crf": "20", "threads": "1"}
+    video.gop_size = gop
+    audio = None
+    if sound is not None:
+      audio = out.add_stream("aac", rate=rate)
+      audio.layout = "mono"
+    for frame in frames:
+      out.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+    out.mux(video.encode())
+    if audio is not None:
+      wave = av.AudioFrame.from_ndarray(sound[None].astype(np.float32), format="fltp", layout="mono")
+      wave.sample_rate = rate
+      out.mux(audio.encode(wave))
+      out.mux(audio.encode())
+  os.replace(temporary, path)
