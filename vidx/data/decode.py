@@ -1,0 +1,418 @@
+"""Decoding: the wanted frames of a video, exact in any order, and little else.
+
+Only blocks with wanted frames are read, each from its key frame up to the last
+wanted packet. Frames that nothing refers to are skipped unless they are wanted.
+Only wanted frames are converted to RGB, at the wanted size.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+import functools
+import io
+import os
+import re
+from typing import BinaryIO
+
+import av
+from av.video.reformatter import VideoReformatter
+import numpy as np
+
+from vidx import errors
+from vidx.data import packets
+from vidx.data.records import Media
+
+# Files whose headers say all there is to know are opened without decoding a first frame.
+_BRIEF = {"skip_frame": "all", "probesize": "2048"}
+_IMAGE_CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
+_FRAME_FOLDER_FPS = 12.0  # that of Something-Something, the best known set of frame folders
+
+
+def open_video(source: str | os.PathLike | bytes | Media, threads: int = 1) -> "VideoReader | FrameFolder":
+  """Opens a video file, encoded bytes, or a folder of frames.
+
+  Args:
+    source: path, the bytes of a file, or a record's media.
+    threads: of the decoder; one is best where several processes decode.
+
+  Raises:
+    DecodeError: it is missing, broken, cut off, or no video.
+  """
+  if isinstance(source, Media):
+    if source.kind == "frames":
+      return FrameFolder(source.path, source.pattern)
+    source = source.path
+  if not isinstance(source, bytes) and os.path.isdir(source):
+    return FrameFolder(source)
+  return VideoReader(source, threads)
+
+
+def fit_short_side(width: int, height: int, short_side: int) -> tuple[int, int]:
+  """(width, height) with the given short side and the same shape, the long side rounded."""
+  scale = short_side / min(width, height)
+  return max(short_side, round(width * scale)), max(short_side, round(height * scale))
+
+
+class VideoReader:
+  """Random access to the frames of a video file. A context manager.
+
+  Frames are turned and mirrored as the file's display matrix asks; pixels are
+  taken as they are stored, whatever aspect ratio the file states for them.
+
+  Attributes:
+    name: of the file, for messages.
+    num_frames: frames that decoding the whole file yields.
+    has_audio: whether there is a sound track.
+  """
+
+  def __init__(self, source: str | os.PathLike | bytes, threads: int = 1):
+    self._source = source
+    self.name = f"{len(source)} bytes of video" if isinstance(source, bytes) else os.fspath(source)
+    self._reformatter = VideoReformatter()
+    self._container = None
+    with self._errors():
+      size, head = _size_and_head(source)
+      with _file(source) as raw:
+        self._container = av.open(_opened(source), options=_BRIEF if _says_all(head) else {})
+        self._stream = _video_stream(self._container)
+        self.has_audio = bool(self._container.streams.audio)
+        self._decoder = self._stream.codec_context
+        self._decoder.thread_count = threads
+        self._decoder.thread_type = "SLICE" if threads == 1 else "AUTO"
+        self._index = packets.PacketIndex(self._container, self._stream, raw, size)
+    self.num_frames = self._index.num_frames
+
+  def __enter__(self) -> "VideoReader":
+    return self
+
+  def __exit__(self, *exc) -> None:
+    self.close()
+
+  def close(self) -> None:
+    if self._container is not None:
+      self._container.close()
+
+  @property
+  def width(self) -> int:
+    """Pixels, as shown."""
+    return self._shape[1]
+
+  @property
+  def height(self) -> int:
+    """Pixels, as shown."""
+    return self._shape[0]
+
+  @property
+  def fps(self) -> float:
+    """Frames per second, on average."""
+    last = self.timestamps[-1] if self._index.timed else 0.0
+    if last > 0:
+      return (self.num_frames - 1) / float(last)
+    return float(self._stream.average_rate or 25)
+
+  @property
+  def duration(self) -> float:
+    """Seconds from the first frame to the end of the last."""
+    return self.num_frames / self.fps
+
+  @property
+  def timestamps(self) -> np.ndarray:
+    """(num_frames,) float64: when each frame is shown, in seconds since the first."""
+    with self._errors():
+      return self._index.timestamps
+
+  def frames(self, indices: Sequence[int] | np.ndarray, short_side: int | None = None,
+             crop: tuple[int, int, int, int] | None = None) -> np.ndarray:
+    """Decodes frames.
+
+    Args:
+      indices: (N,) frame numbers in any order, repeats allowed.
+      short_side: size to resize to (bilinear, averaging where it shrinks), None to keep it.
+      crop: x0, y0, x1, y1 in pixels of the resized frame, None for all of it.
+
+    Returns:
+      uint8 (N, H, W, 3) RGB.
+
+    Raises:
+      IndexError: there is no such frame.
+      DecodeError: a frame is damaged; the message names it.
+    """
+    indices = np.asarray(indices, np.int64).reshape(-1)
+    wanted, places = _checked(indices, self.num_frames, self.name)
+    out = None
+    with self._errors():
+      for number, frame in self._decoded(wanted):
+        image = self._image(frame, short_side)
+        if crop is not None:
+          image = image[crop[1]:crop[3], crop[0]:crop[2]]
+        if out is None:
+          out = np.empty((len(wanted), *image.shape), np.uint8)
+        out[np.searchsorted(wanted, number)] = image
+    if out is None:
+      return np.empty((0, self.height, self.width, 3), np.uint8)
+    return out if len(wanted) == len(places) and np.array_equal(wanted, indices) else out[places]
+
+  def audio(self, rate: int = 16000) -> np.ndarray:
+    """The sound, mixed to one channel and aligned with the first frame.
+
+    Args:
+      rate: samples per second.
+
+    Returns:
+      float32 (samples,) in -1..1, empty where there is no sound.
+    """
+    if not self.has_audio:
+      return np.zeros(0, np.float32)
+    chunks, start = [], None
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+    with self._errors(), av.open(_opened(self._source)) as container:
+      for frame in container.decode(audio=0):
+        start = frame.time if start is None else start
+        chunks += [f.to_ndarray()[0] for f in resampler.resample(frame)]
+      chunks += [f.to_ndarray()[0] for f in resampler.resample(None)]
+      first = float(self._index.first_pts * self._stream.time_base)
+    samples = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+    shift = round(((start or 0.0) - first) * rate)
+    return np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
+
+  @functools.cached_property
+  def _shape(self) -> tuple[int, int]:
+    with self._errors():
+      for _, frame in self._decoded(np.zeros(1, np.int64)):
+        return self._image(frame, None).shape[:2]
+
+  def _decoded(self, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(number, frame) of sorted, distinct frame numbers, in no stated order."""
+    blocks: dict[int, dict[int, int]] = {}
+    for number in wanted.tolist():
+      blocks.setdefault(self._index.block_of(number), {})[self._index.position(number)] = number
+    for b, numbers in blocks.items():
+      block = self._index.block(b)
+      missing = dict(numbers)
+      first = b - 1 if b and any(block.leads(p) for p in numbers) else b
+      # Should frames stay away (a key frame that is none, wrong reference flags), start
+      # earlier and skip nothing.
+      for start, skip in ((first, self._index.skippable), (first, False), (max(0, b - 1), False), (max(0, b - 3), False)):
+        for position, frame in self._decoded_from(start, b, missing, skip):
+          yield missing.pop(position), frame
+        if not missing:
+          break
+      if missing:
+        raise errors.DecodeError(f"{self.name}: frame {min(missing.values())} cannot be decoded; the file is damaged.")
+
+  def _decoded_from(self, start: int, b: int, positions: Collection[int], skip: bool
+                    ) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Frames at decoding positions of block b, decoding from the key frame of block `start`.
+
+    Ends before the first damaged packet's frames: what refers to them is not exact.
+    """
+    last, wanted = max(positions), frozenset(positions)
+    decoder, skipping = self._decoder, None
+    sound = last + 1  # positions before it are exact
+    try:
+      for i in range(start, b + 1):
+        for p in self._index.block(i).packets:
+          position = p.pts
+          if position > last:
+            break
+          skip_now = skip and position not in wanted
+          if skip_now is not skipping:
+            decoder.skip_frame, skipping = ("NONREF" if skip_now else "DEFAULT"), skip_now
+          try:
+            found = decoder.decode(p)
+          except av.FFmpegError:
+            sound, last, found = position, -1, []
+          for frame in found:
+            if frame.pts in wanted and not frame.is_corrupt:
+              yield frame.pts, frame
+      for frame in packets.decode(decoder, None):
+        if frame.pts in wanted and frame.pts < sound and not frame.is_corrupt:
+          yield frame.pts, frame
+    finally:
+      decoder.flush_buffers()
+
+  def _image(self, frame: av.VideoFrame, short_side: int | None) -> np.ndarray:
+    """uint8 (H, W, 3) of a decoded frame as it is shown."""
+    size = (self._decoder.width or frame.width, self._decoder.height or frame.height)
+    width, height = fit_short_side(*size, short_side) if short_side else size
+    rgb = self._reformatter.reformat(frame, width, height, "rgb24", threads=1)
+    return _oriented(_pixels(rgb), frame)
+
+  def _errors(self) -> "_Errors":
+    return _Errors(self.name)
+
+
+class FrameFolder:
+  """A folder of numbered images with the interface of `VideoReader`. It has no sound and states no rate."""
+
+  has_audio = False
+  fps = _FRAME_FOLDER_FPS
+
+  def __init__(self, path: str | os.PathLike, pattern: str = ""):
+    """
+    Args:
+      path: the folder.
+      pattern: file names, such as "{:05d}.jpg"; empty: every image, by number.
+
+    Raises:
+      DecodeError: there are no such images, or one of the sequence is missing.
+    """
+    self.name = os.fspath(path)
+    with _Errors(self.name):
+      names = os.listdir(path)
+    self._files = _numbered(names, pattern)
+    if not self._files:
+      raise errors.DecodeError(f"{self.name}: no images {'named like ' + pattern if pattern else 'in this folder'}.")
+    self.num_frames = len(self._files)
+    self._reformatter = VideoReformatter()
+
+  def __enter__(self) -> "FrameFolder":
+    return self
+
+  def __exit__(self, *exc) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Holds nothing open."""
+
+  @functools.cached_property
+  def _shape(self) -> tuple[int, ...]:
+    return self._image(0, None).shape
+
+  @property
+  def width(self) -> int:
+    return self._shape[1]
+
+  @property
+  def height(self) -> int:
+    return self._shape[0]
+
+  @property
+  def duration(self) -> float:
+    return self.num_frames / self.fps
+
+  @property
+  def timestamps(self) -> np.ndarray:
+    """(num_frames,) float64 seconds."""
+    return np.arange(self.num_frames) / self.fps
+
+  def frames(self, indices: Sequence[int] | np.ndarray, short_side: int | None = None,
+             crop: tuple[int, int, int, int] | None = None) -> np.ndarray:
+    """As `VideoReader.frames`."""
+    wanted, places = _checked(np.asarray(indices, np.int64).reshape(-1), self.num_frames, self.name)
+    images = [self._image(i, short_side) for i in wanted]
+    if any(i.shape != images[0].shape for i in images):
+      raise errors.DecodeError(f"{self.name}: its images differ in size.")
+    if not images:
+      return np.empty((0, self.height, self.width, 3), np.uint8)
+    out = np.stack(images)[places]
+    return out if crop is None else out[:, crop[1]:crop[3], crop[0]:crop[2]]
+
+  def audio(self, rate: int = 16000) -> np.ndarray:
+    """Empty."""
+    del rate
+    return np.zeros(0, np.float32)
+
+  def _image(self, i: int, short_side: int | None) -> np.ndarray:
+    path = os.path.join(self.name, self._files[i])
+    codec = _IMAGE_CODECS[os.path.splitext(path)[1].lower()]
+    with _Errors(path):
+      with open(path, "rb") as f:
+        data = f.read()
+      decoder = av.CodecContext.create(codec, "r")
+      found = decoder.decode(av.Packet(data)) + decoder.decode(None) if data else []
+      if not found:
+        raise ValueError("it is no image")
+      frame = found[0]
+      width, height = (fit_short_side(frame.width, frame.height, short_side) if short_side
+                       else (frame.width, frame.height))
+      return _pixels(self._reformatter.reformat(frame, width, height, "rgb24", threads=1))
+
+
+class _Errors:
+  """Turns what PyAV, the packet index and the file system raise into DecodeError."""
+
+  def __init__(self, name: str):
+    self._name = name
+
+  def __enter__(self) -> None:
+    return None
+
+  def __exit__(self, kind, error, trace) -> None:
+    if isinstance(error, (IndexError, errors.UserError)) or kind is None:
+      return
+    if isinstance(error, av.FFmpegError) and not isinstance(error, FileNotFoundError):
+      raise errors.DecodeError(f"{self._name}: not a video that can be decoded ({error.strerror}).") from error
+    if isinstance(error, FileNotFoundError):
+      raise errors.DecodeError(f"{self._name}: no such file.") from error
+    if isinstance(error, (ValueError, OSError)):
+      raise errors.DecodeError(f"{self._name}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def _checked(indices: np.ndarray, count: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+  """Sorted distinct indices, and where each of the given ones is among them."""
+  if indices.size and (indices.min() < 0 or indices.max() >= count):
+    bad = indices[(indices < 0) | (indices >= count)][0]
+    raise IndexError(f"{name}: frame {bad} is not one of its {count} frames.")
+  return np.unique(indices, return_inverse=True)
+
+
+def _opened(source: str | os.PathLike | bytes) -> str | BinaryIO:
+  return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+
+
+def _file(source: str | os.PathLike | bytes) -> BinaryIO:
+  return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0)
+
+
+def _size_and_head(source: str | os.PathLike | bytes) -> tuple[int, bytes]:
+  with _file(source) as f:
+    head = f.read(12)
+    size = f.seek(0, os.SEEK_END)
+  if not size:
+    raise ValueError("the file is empty")
+  return size, head
+
+
+def _says_all(head: bytes) -> bool:
+  """Whether a file is mp4 or Matroska by its first bytes."""
+  return head[4:8] == b"ftyp" or head[:4] == b"\x1a\x45\xdf\xa3"
+
+
+def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
+  """The stream to show: not a cover picture; the other streams are not read."""
+  found = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+  if not found:
+    raise ValueError("it holds no video")
+  for s in container.streams:
+    if s is not found[0]:
+      s.discard = av.stream.Discard.all
+  if found[0].codec_context is None:
+    raise ValueError("its codec is not known")
+  return found[0]
+
+
+def _pixels(frame: av.VideoFrame) -> np.ndarray:
+  """A view (H, W, 3) of an rgb24 frame."""
+  plane = frame.planes[0]
+  rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+  return rows[:frame.height, :frame.width * 3].reshape(frame.height, frame.width, 3)
+
+
+def _oriented(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+  """Turns and mirrors an image as its frame's display matrix says, to the nearest quarter turn."""
+  data = frame.side_data.get("DISPLAYMATRIX")
+  if data is None:
+    return image
+  a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+  # (x, y) is shown at (a x + c y, b x + d y).
+  if abs(b) + abs(c) > abs(a) + abs(d):
+    image, a, d = image.swapaxes(0, 1), c, b
+  return image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1]
+
+
+def _numbered(names: Sequence[str], pattern: str) -> list[str]:
+  """Image files in the order of their numbers."""
+  if pattern:
+    prefix, _, suffix = re.split(r"(\{[^}]*\})", pattern, maxsplit=1)
+    names = [n for n in names if re.fullmatch(rf"{re.escape(prefix)}\d+{re.escape(suffix)}", n)]
+  names = [n for n in names if os.path.splitext(n)[1].lower() in _IMAGE_CODECS]
+  return sorted(names, key=lambda n: ([int(d) for d in re.findall(r"\d+", n)][-1:], n))
