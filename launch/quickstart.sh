@@ -15,13 +15,8 @@ vidx="$venv/bin/vidx"
 data=runs/toybox/motion
 run=runs/quickstart
 
-if [[ -f "$data/.complete" ]]; then
-  say "1/5 the Toybox videos are in $data"
-else
-  say "1/5 rendering Toybox videos: 8 classes that only motion tells apart"
-  "$vidx" data toybox --out="$data" --labels=motion
-  touch "$data/.complete"
-fi
+say "1/5 rendering Toybox videos into $data: 8 classes that only motion tells apart"
+"$vidx" data toybox --out="$data" --labels=motion
 
 say "2/5 training a small TSM in $run"
 "$vidx" train --config=configs/toybox/tsm.py --config.data.root="$data" --workdir="$run"
