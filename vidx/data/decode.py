@@ -241,7 +241,13 @@ class VideoReader:
 
 
 class FrameFolder:
-  """A folder of numbered images with the interface of `VideoReader`. It has no sound and states no rate."""
+  """A folder of numbered images with the interface of `VideoReader`. It has no sound and states no rate.
+
+  Attributes:
+    name: of the folder, for messages.
+    files: names of its images, in order.
+    num_frames: how many they are.
+  """
 
   has_audio = False
   fps = _FRAME_FOLDER_FPS
@@ -258,11 +264,10 @@ class FrameFolder:
     self.name = os.fspath(path)
     with _Errors(self.name):
       names = os.listdir(path)
-    self._files = _numbered(names, pattern)
-    if not self._files:
+    self.files = _numbered(names, pattern)
+    if not self.files:
       raise errors.DecodeError(f"{self.name}: no images {'named like ' + pattern if pattern else 'in this folder'}.")
-    self.num_frames = len(self._files)
-    self._reformatter = VideoReformatter()
+    self.num_frames = len(self.files)
 
   def __enter__(self) -> "FrameFolder":
     return self
@@ -272,6 +277,10 @@ class FrameFolder:
 
   def close(self) -> None:
     """Holds nothing open."""
+
+  @functools.cached_property
+  def _reformatter(self) -> VideoReformatter:
+    return VideoReformatter()
 
   @functools.cached_property
   def _shape(self) -> tuple[int, ...]:
@@ -311,12 +320,16 @@ class FrameFolder:
     del rate
     return np.zeros(0, np.float32)
 
+  def encoded(self, i: int) -> bytes:
+    """The bytes of an image file."""
+    with open(os.path.join(self.name, self.files[i]), "rb") as f:
+      return f.read()
+
   def _image(self, i: int, short_side: int | None) -> np.ndarray:
-    path = os.path.join(self.name, self._files[i])
+    path = os.path.join(self.name, self.files[i])
     codec = _IMAGE_CODECS[os.path.splitext(path)[1].lower()]
     with _Errors(path):
-      with open(path, "rb") as f:
-        data = f.read()
+      data = self.encoded(i)
       decoder = av.CodecContext.create(codec, "r")
       found = decoder.decode(av.Packet(data)) + decoder.decode(None) if data else []
       if not found:

@@ -54,11 +54,13 @@ def read_media(media: Media) -> tuple[str, list[bytes]]:
 
 def open_media(media: Media, threads: int = 1) -> Any:
   """A reader of the frames of one example, as vidx/data/decode.py gives for a file."""
-  from vidx.data import decode
+  from vidx.data import decode, stored_frames
   kind, parts = read_media(media)
   name = f"{media.path}[{media.index}]"
+  if kind == "frames":
+    return stored_frames.StoredFrames(parts, name)
   try:
-    return decode.FrameFolder(parts) if kind == "frames" else decode.open_video(parts[0], threads=threads)
+    return decode.open_video(parts[0], threads=threads)
   except errors.DecodeError as e:
     raise errors.DecodeError(f"{name}: {e}") from e
 

@@ -72,12 +72,14 @@ def encoded(media: Media) -> tuple[str, list[bytes]]:
   Raises:
     DecodeError: missing, broken or too large.
   """
+  from vidx.data import decode
+  from vidx.data.datasets import array_record
   try:
     if media.kind == "array_record":
-      from vidx.data.datasets import array_record
       kind, parts = array_record.read_media(media)
     elif media.kind == "frames":
-      kind, parts = "frames", [_read(path) for path in frame_files(media)]
+      with decode.open_video(media) as folder:
+        kind, parts = "frames", [folder.encoded(i) for i in range(folder.num_frames)]
     else:
       kind, parts = "video", [_read(media.path)]
   except OSError as e:
@@ -87,13 +89,6 @@ def encoded(media: Media) -> tuple[str, list[bytes]]:
   with clips.open_media(media) as video:
     video.frames(sorted({0, video.num_frames - 1}))
   return kind, parts
-
-
-def frame_files(media: Media) -> list[str]:
-  """Paths of the images of a frame folder, in order."""
-  from vidx.data import decode
-  with decode.open_video(media) as folder:
-    return list(folder.files)
 
 
 def _length(path: str) -> int:
