@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Sequence
 import functools
 import io
 import os
-import re
 from typing import BinaryIO
 
 import av
@@ -17,13 +16,13 @@ from av.video.reformatter import VideoReformatter
 import numpy as np
 
 from vidx import errors
+from vidx.data import frame_tools
 from vidx.data import packets
+from vidx.data.frame_folder import FrameFolder
 from vidx.data.records import Media
 
 # Files whose headers say all there is to know are opened without decoding a first frame.
 _BRIEF = {"skip_frame": "all", "probesize": "2048"}
-_IMAGE_CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
-_FRAME_FOLDER_FPS = 12.0  # that of Something-Something, the best known set of frame folders
 
 
 def open_video(source: str | os.PathLike | bytes | Media, threads: int = 1) -> "VideoReader | FrameFolder":
@@ -45,12 +44,6 @@ def open_video(source: str | os.PathLike | bytes | Media, threads: int = 1) -> "
   return VideoReader(source, threads)
 
 
-def fit_short_side(width: int, height: int, short_side: int) -> tuple[int, int]:
-  """(width, height) with the given short side and the same shape, the long side rounded."""
-  scale = short_side / min(width, height)
-  return max(short_side, round(width * scale)), max(short_side, round(height * scale))
-
-
 class VideoReader:
   """Random access to the frames of a video file. A context manager.
 
@@ -69,9 +62,11 @@ class VideoReader:
     self._reformatter = VideoReformatter()
     self._container = None
     with self._errors():
-      size, head = _size_and_head(source)
       with _file(source) as raw:
-        self._container = av.open(_opened(source), options=_BRIEF if _says_all(head) else {})
+        size = frame_tools.file_size(raw)
+        if not size:
+          raise ValueError("the file is empty")
+        self._container = av.open(_opened(source), options=_BRIEF if _says_all(raw.read(12)) else {})
         self._stream = _video_stream(self._container)
         self.has_audio = bool(self._container.streams.audio)
         self._decoder = self._stream.codec_context
@@ -136,7 +131,7 @@ class VideoReader:
       DecodeError: a frame is damaged; the message names it.
     """
     indices = np.asarray(indices, np.int64).reshape(-1)
-    wanted, places = _checked(indices, self.num_frames, self.name)
+    wanted, places = frame_tools.checked(indices, self.num_frames, self.name)
     out = None
     with self._errors():
       for number, frame in self._decoded(wanted):
@@ -232,140 +227,12 @@ class VideoReader:
   def _image(self, frame: av.VideoFrame, short_side: int | None) -> np.ndarray:
     """uint8 (H, W, 3) of a decoded frame as it is shown."""
     size = (self._decoder.width or frame.width, self._decoder.height or frame.height)
-    width, height = fit_short_side(*size, short_side) if short_side else size
+    width, height = frame_tools.fit_short_side(*size, short_side) if short_side else size
     rgb = self._reformatter.reformat(frame, width, height, "rgb24", threads=1)
-    return _oriented(_pixels(rgb), frame)
+    return frame_tools.oriented(frame_tools.pixels(rgb), frame)
 
-  def _errors(self) -> "_Errors":
-    return _Errors(self.name)
-
-
-class FrameFolder:
-  """A folder of numbered images with the interface of `VideoReader`. It has no sound and states no rate.
-
-  Attributes:
-    name: of the folder, for messages.
-    files: names of its images, in order.
-    num_frames: how many they are.
-  """
-
-  has_audio = False
-  fps = _FRAME_FOLDER_FPS
-
-  def __init__(self, path: str | os.PathLike, pattern: str = ""):
-    """
-    Args:
-      path: the folder.
-      pattern: file names, such as "{:05d}.jpg"; empty: every image, by number.
-
-    Raises:
-      DecodeError: there are no such images, or one of the sequence is missing.
-    """
-    self.name = os.fspath(path)
-    with _Errors(self.name):
-      names = os.listdir(path)
-    self.files = _numbered(names, pattern)
-    if not self.files:
-      raise errors.DecodeError(f"{self.name}: no images {'named like ' + pattern if pattern else 'in this folder'}.")
-    self.num_frames = len(self.files)
-
-  def __enter__(self) -> "FrameFolder":
-    return self
-
-  def __exit__(self, *exc) -> None:
-    self.close()
-
-  def close(self) -> None:
-    """Holds nothing open."""
-
-  @functools.cached_property
-  def _reformatter(self) -> VideoReformatter:
-    return VideoReformatter()
-
-  @functools.cached_property
-  def _shape(self) -> tuple[int, ...]:
-    return self._image(0, None).shape
-
-  @property
-  def width(self) -> int:
-    return self._shape[1]
-
-  @property
-  def height(self) -> int:
-    return self._shape[0]
-
-  @property
-  def duration(self) -> float:
-    return self.num_frames / self.fps
-
-  @property
-  def timestamps(self) -> np.ndarray:
-    """(num_frames,) float64 seconds."""
-    return np.arange(self.num_frames) / self.fps
-
-  def frames(self, indices: Sequence[int] | np.ndarray, short_side: int | None = None,
-             crop: tuple[int, int, int, int] | None = None) -> np.ndarray:
-    """As `VideoReader.frames`."""
-    wanted, places = _checked(np.asarray(indices, np.int64).reshape(-1), self.num_frames, self.name)
-    images = [self._image(i, short_side) for i in wanted]
-    if any(i.shape != images[0].shape for i in images):
-      raise errors.DecodeError(f"{self.name}: its images differ in size.")
-    if not images:
-      return np.empty((0, self.height, self.width, 3), np.uint8)
-    out = np.stack(images)[places]
-    return out if crop is None else out[:, crop[1]:crop[3], crop[0]:crop[2]]
-
-  def audio(self, rate: int = 16000) -> np.ndarray:
-    """Empty."""
-    del rate
-    return np.zeros(0, np.float32)
-
-  def encoded(self, i: int) -> bytes:
-    """The bytes of an image file."""
-    with open(os.path.join(self.name, self.files[i]), "rb") as f:
-      return f.read()
-
-  def _image(self, i: int, short_side: int | None) -> np.ndarray:
-    path = os.path.join(self.name, self.files[i])
-    codec = _IMAGE_CODECS[os.path.splitext(path)[1].lower()]
-    with _Errors(path):
-      data = self.encoded(i)
-      decoder = av.CodecContext.create(codec, "r")
-      found = decoder.decode(av.Packet(data)) + decoder.decode(None) if data else []
-      if not found:
-        raise ValueError("it is no image")
-      frame = found[0]
-      width, height = (fit_short_side(frame.width, frame.height, short_side) if short_side
-                       else (frame.width, frame.height))
-      return _pixels(self._reformatter.reformat(frame, width, height, "rgb24", threads=1))
-
-
-class _Errors:
-  """Turns what PyAV, the packet index and the file system raise into DecodeError."""
-
-  def __init__(self, name: str):
-    self._name = name
-
-  def __enter__(self) -> None:
-    return None
-
-  def __exit__(self, kind, error, trace) -> None:
-    if isinstance(error, (IndexError, errors.UserError)) or kind is None:
-      return
-    if isinstance(error, av.FFmpegError) and not isinstance(error, FileNotFoundError):
-      raise errors.DecodeError(f"{self._name}: not a video that can be decoded ({error.strerror}).") from error
-    if isinstance(error, FileNotFoundError):
-      raise errors.DecodeError(f"{self._name}: no such file.") from error
-    if isinstance(error, (ValueError, OSError)):
-      raise errors.DecodeError(f"{self._name}: {getattr(error, 'strerror', None) or error}.") from error
-
-
-def _checked(indices: np.ndarray, count: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-  """Sorted distinct indices, and where each of the given ones is among them."""
-  if indices.size and (indices.min() < 0 or indices.max() >= count):
-    bad = indices[(indices < 0) | (indices >= count)][0]
-    raise IndexError(f"{name}: frame {bad} is not one of its {count} frames.")
-  return np.unique(indices, return_inverse=True)
+  def _errors(self) -> frame_tools.DecodeErrors:
+    return frame_tools.DecodeErrors(self.name)
 
 
 def _opened(source: str | os.PathLike | bytes) -> str | BinaryIO:
@@ -374,15 +241,6 @@ def _opened(source: str | os.PathLike | bytes) -> str | BinaryIO:
 
 def _file(source: str | os.PathLike | bytes) -> BinaryIO:
   return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0)
-
-
-def _size_and_head(source: str | os.PathLike | bytes) -> tuple[int, bytes]:
-  with _file(source) as f:
-    head = f.read(12)
-    size = f.seek(0, os.SEEK_END)
-  if not size:
-    raise ValueError("the file is empty")
-  return size, head
 
 
 def _says_all(head: bytes) -> bool:
@@ -401,31 +259,3 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
   if found[0].codec_context is None:
     raise ValueError("its codec is not known")
   return found[0]
-
-
-def _pixels(frame: av.VideoFrame) -> np.ndarray:
-  """A view (H, W, 3) of an rgb24 frame."""
-  plane = frame.planes[0]
-  rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-  return rows[:frame.height, :frame.width * 3].reshape(frame.height, frame.width, 3)
-
-
-def _oriented(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-  """Turns and mirrors an image as its frame's display matrix says, to the nearest quarter turn."""
-  data = frame.side_data.get("DISPLAYMATRIX")
-  if data is None:
-    return image
-  a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-  # (x, y) is shown at (a x + c y, b x + d y).
-  if abs(b) + abs(c) > abs(a) + abs(d):
-    image, a, d = image.swapaxes(0, 1), c, b
-  return image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1]
-
-
-def _numbered(names: Sequence[str], pattern: str) -> list[str]:
-  """Image files in the order of their numbers."""
-  if pattern:
-    prefix, _, suffix = re.split(r"(\{[^}]*\})", pattern, maxsplit=1)
-    names = [n for n in names if re.fullmatch(rf"{re.escape(prefix)}\d+{re.escape(suffix)}", n)]
-  names = [n for n in names if os.path.splitext(n)[1].lower() in _IMAGE_CODECS]
-  return sorted(names, key=lambda n: ([int(d) for d in re.findall(r"\d+", n)][-1:], n))

@@ -1,0 +1,125 @@
+"""Frame folders: numbered images with the interface of a video reader."""
+
+from collections.abc import Sequence
+import functools
+import os
+import re
+
+import av
+from av.video.reformatter import VideoReformatter
+import numpy as np
+
+from vidx import errors
+from vidx.data import frame_tools
+
+_CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
+_FPS = 12.0  # that of Something-Something, the best known set of frame folders
+
+
+class FrameFolder:
+  """A folder of numbered images with the interface of `VideoReader`. It has no sound and states no rate.
+
+  Attributes:
+    name: of the folder, for messages.
+    files: names of its images, in order.
+    num_frames: how many they are.
+  """
+
+  has_audio = False
+  fps = _FPS
+
+  def __init__(self, path: str | os.PathLike, pattern: str = ""):
+    """
+    Args:
+      path: the folder.
+      pattern: file names, such as "{:05d}.jpg"; empty: every image, by number.
+
+    Raises:
+      DecodeError: there are no such images, or one of the sequence is missing.
+    """
+    self.name = os.fspath(path)
+    with frame_tools.DecodeErrors(self.name):
+      names = os.listdir(path)
+    self.files = _numbered(names, pattern)
+    if not self.files:
+      raise errors.DecodeError(f"{self.name}: no images {'named like ' + pattern if pattern else 'in this folder'}.")
+    self.num_frames = len(self.files)
+
+  def __enter__(self) -> "FrameFolder":
+    return self
+
+  def __exit__(self, *exc) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Holds nothing open."""
+
+  @functools.cached_property
+  def _reformatter(self) -> VideoReformatter:
+    return VideoReformatter()
+
+  @functools.cached_property
+  def _shape(self) -> tuple[int, ...]:
+    return self._image(0, None).shape
+
+  @property
+  def width(self) -> int:
+    return self._shape[1]
+
+  @property
+  def height(self) -> int:
+    return self._shape[0]
+
+  @property
+  def duration(self) -> float:
+    return self.num_frames / self.fps
+
+  @property
+  def timestamps(self) -> np.ndarray:
+    """(num_frames,) float64 seconds."""
+    return np.arange(self.num_frames) / self.fps
+
+  def frames(self, indices: Sequence[int] | np.ndarray, short_side: int | None = None,
+             crop: tuple[int, int, int, int] | None = None) -> np.ndarray:
+    """As `VideoReader.frames`."""
+    wanted, places = frame_tools.checked(np.asarray(indices, np.int64).reshape(-1), self.num_frames, self.name)
+    images = [self._image(i, short_side) for i in wanted]
+    if any(i.shape != images[0].shape for i in images):
+      raise errors.DecodeError(f"{self.name}: its images differ in size.")
+    if not images:
+      return np.empty((0, self.height, self.width, 3), np.uint8)
+    out = np.stack(images)[places]
+    return out if crop is None else out[:, crop[1]:crop[3], crop[0]:crop[2]]
+
+  def audio(self, rate: int = 16000) -> np.ndarray:
+    """Empty."""
+    del rate
+    return np.zeros(0, np.float32)
+
+  def encoded(self, i: int) -> bytes:
+    """The bytes of an image file."""
+    with open(os.path.join(self.name, self.files[i]), "rb") as f:
+      return f.read()
+
+  def _image(self, i: int, short_side: int | None) -> np.ndarray:
+    path = os.path.join(self.name, self.files[i])
+    codec = _CODECS[os.path.splitext(path)[1].lower()]
+    with frame_tools.DecodeErrors(path):
+      data = self.encoded(i)
+      decoder = av.CodecContext.create(codec, "r")
+      found = decoder.decode(av.Packet(data)) + decoder.decode(None) if data else []
+      if not found:
+        raise ValueError("it is no image")
+      frame = found[0]
+      width, height = (frame_tools.fit_short_side(frame.width, frame.height, short_side) if short_side
+                       else (frame.width, frame.height))
+      return frame_tools.pixels(self._reformatter.reformat(frame, width, height, "rgb24", threads=1))
+
+
+def _numbered(names: Sequence[str], pattern: str) -> list[str]:
+  """Image files in the order of their numbers."""
+  if pattern:
+    prefix, _, suffix = re.split(r"(\{[^}]*\})", pattern, maxsplit=1)
+    names = [n for n in names if re.fullmatch(rf"{re.escape(prefix)}\d+{re.escape(suffix)}", n)]
+  names = [n for n in names if os.path.splitext(n)[1].lower() in _CODECS]
+  return sorted(names, key=lambda n: ([int(d) for d in re.findall(r"\d+", n)][-1:], n))

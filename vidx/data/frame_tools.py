@@ -1,0 +1,73 @@
+"""Small parts shared by the readers of frames: sizes, checked indices, pixels, one error type."""
+
+import os
+from typing import BinaryIO
+
+import av
+import numpy as np
+
+from vidx import errors
+
+
+def fit_short_side(width: int, height: int, short_side: int) -> tuple[int, int]:
+  """(width, height) with the given short side and the same shape, the long side rounded."""
+  scale = short_side / min(width, height)
+  return max(short_side, round(width * scale)), max(short_side, round(height * scale))
+
+
+def checked(indices: np.ndarray, count: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+  """Sorted distinct indices, and where each of the given ones is among them.
+
+  Raises:
+    IndexError: an index is outside 0..count-1.
+  """
+  if indices.size and (indices.min() < 0 or indices.max() >= count):
+    bad = indices[(indices < 0) | (indices >= count)][0]
+    raise IndexError(f"{name}: frame {bad} is not one of its {count} frames.")
+  return np.unique(indices, return_inverse=True)
+
+
+def pixels(frame: av.VideoFrame) -> np.ndarray:
+  """A view (H, W, 3) of an rgb24 frame."""
+  plane = frame.planes[0]
+  rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+  return rows[:frame.height, :frame.width * 3].reshape(frame.height, frame.width, 3)
+
+
+def oriented(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+  """Turns and mirrors an image as its frame's display matrix says, to the nearest quarter turn."""
+  data = frame.side_data.get("DISPLAYMATRIX")
+  if data is None:
+    return image
+  a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+  # (x, y) is shown at (a x + c y, b x + d y).
+  if abs(b) + abs(c) > abs(a) + abs(d):
+    image, a, d = image.swapaxes(0, 1), c, b
+  return image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1]
+
+
+class DecodeErrors:
+  """Turns what PyAV, the packet index and the file system raise into DecodeError."""
+
+  def __init__(self, name: str | os.PathLike):
+    self._name = name
+
+  def __enter__(self) -> None:
+    return None
+
+  def __exit__(self, kind, error, trace) -> None:
+    if kind is None or isinstance(error, (IndexError, errors.UserError)):
+      return
+    if isinstance(error, FileNotFoundError):
+      raise errors.DecodeError(f"{self._name}: no such file.") from error
+    if isinstance(error, av.FFmpegError):
+      raise errors.DecodeError(f"{self._name}: not a video that can be decoded ({error.strerror}).") from error
+    if isinstance(error, (ValueError, OSError)):
+      raise errors.DecodeError(f"{self._name}: {getattr(error, 'strerror', None) or error}.") from error
+
+
+def file_size(file: BinaryIO) -> int:
+  """Bytes of an open file, which is left at its start."""
+  size = file.seek(0, os.SEEK_END)
+  file.seek(0)
+  return size
