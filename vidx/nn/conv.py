@@ -103,9 +103,9 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
     return "shifts"
   if inner == 1 and groups > 1:
     return "shifts"
-  if kt > 1:
-    return "taps"
-  return "native"
+  if min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])) < max(kh, kw):
+    return "shifts"  # a kernel as large as the image leaves XLA's quick path
+  return "taps" if kt > 1 else "native"
 
 
 def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilation: Triple = (1, 1, 1),
