@@ -92,7 +92,7 @@ def run(forward, variables, batches: Iterable[Mapping[str, Any]], *, num_videos:
   failures = {}
   for part in sharding.gather_json(dict(getattr(batches, "failures", {}))):
     failures.update(part)
-  return _once({k: np.concatenate([r[k] for r in rows]) for k in rows[0]}, failures, num_videos), failures
+  return _once({k: np.concatenate([r[k] for r in rows]) for k in rows[0]}, num_videos), failures
 
 
 def evaluate(model, variables, task, batches: Iterable[Mapping[str, Any]], *, num_videos: int,
@@ -142,13 +142,13 @@ def _mean_over(parts: list[Mapping[str, jax.Array]]) -> dict[str, np.ndarray]:
   return {k: np.asarray(v) if k in same else np.mean([p[k] for p in parts], axis=0) for k, v in parts[0].items()}
 
 
-def _once(rows: Mapping[str, np.ndarray], failures: Mapping[str, str], num_videos: int) -> dict[str, np.ndarray]:
-  """Rows without padding and duplicates, by index."""
+def _once(rows: Mapping[str, np.ndarray], num_videos: int) -> dict[str, np.ndarray]:
+  """Rows without padding (index -1), failures (weight 0) and duplicates, by index."""
+  seen = np.unique(rows["index"][rows["index"] >= 0])
+  if len(seen) != num_videos:
+    raise RuntimeError(f"the batches held {len(seen)} of the {num_videos} videos of the split.")
   live = np.flatnonzero(rows["weight"] > 0)
-  index, first = np.unique(rows["index"][live], return_index=True)
-  if len(index) + len(failures) != num_videos:
-    raise RuntimeError(f"the batches held {len(index)} videos and {len(failures)} failures,"
-                       f" but the split has {num_videos}: they do not belong together.")
+  _, first = np.unique(rows["index"][live], return_index=True)
   return {k: v[live[first]] for k, v in rows.items() if k != "weight"}
 
 

@@ -77,8 +77,9 @@ def samples(result: EvalResult, limit: int = SAMPLES_LIMIT) -> list[dict[str, An
   for row in _choice(right, scores[rows, best[:, 0]], limit):
     record = result.dataset.records[int(predictions["index"][row])]
     truth = record.label if isinstance(record.label, tuple) else (record.label,)
+    media = {**dataclasses.asdict(record.media), "path": os.path.abspath(record.media.path)}
     chosen.append({
-        "id": record.id, "media": dataclasses.asdict(record.media), "span": record.span,
+        "id": record.id, "media": media, "span": record.span,
         "truth": [classes[c] for c in truth if c >= 0], "right": bool(right[row]),
         "top": [{"label": classes[c], "score": round(float(scores[row, c]), 4)} for c in best[row]]})
   return chosen
