@@ -16,6 +16,10 @@ class DataError(UserError):
   """A data set that is missing, empty or broken."""
 
 
+class AbsentError(DataError):
+  """A split that the data set does not have."""
+
+
 class DecodeError(DataError):
   """A media file that cannot be decoded; the message names the file and the reason."""
 

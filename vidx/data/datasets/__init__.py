@@ -27,7 +27,7 @@ SPLITS = ("train", "val", "test")
 
 
 def load(name: str, root: str, split: str, max_missing: float = 0.1, **options: Any) -> Dataset:
-  """Reads one split of a data set.
+  """Reads one split of a data set, to work with it.
 
   Args:
     name: key of READERS.
@@ -41,6 +41,20 @@ def load(name: str, root: str, split: str, max_missing: float = 0.1, **options: 
     DataError: no such folder, a broken annotation, an empty split, or too many
       media missing.
   """
+  dataset = read(name, root, split, **options)
+  named = len(dataset.records) + len(dataset.missing)
+  if len(dataset.missing) > max_missing * named:
+    listed = ", ".join(dataset.missing[:3]) + (", ..." if len(dataset.missing) > 3 else "")
+    raise errors.DataError(
+        f"{len(dataset.missing)} of the {named} media of split '{split}' of {root} are missing ({listed}), more than"
+        f" max_missing={max_missing:g} allows; `vidx data check --dataset={name} --root={root}` lists them.")
+  if not dataset.records:
+    raise errors.AbsentError(f"split '{split}' of {root} is empty (reader '{name}').")
+  return dataset
+
+
+def read(name: str, root: str, split: str, **options: Any) -> Dataset:
+  """Reads one split as it is, with no records or with missing media, too; else as `load`."""
   if name not in READERS:
     raise errors.ConfigError(
         f"data.dataset.name '{name}' is not one of {', '.join(READERS)}{errors.hint(name, READERS)}.")
@@ -50,19 +64,10 @@ def load(name: str, root: str, split: str, max_missing: float = 0.1, **options: 
     raise errors.DataError("no data root: add --config.data.root=FOLDER (or --root=FOLDER).")
   if not os.path.isdir(root):
     raise errors.DataError(f"data root {root} does not exist or is not a folder.")
-  read = importlib.import_module(READERS[name]).read
-  known = [p for p in inspect.signature(read).parameters if p not in ("root", "split")]
+  reader = importlib.import_module(READERS[name]).read
+  known = [p for p in inspect.signature(reader).parameters if p not in ("root", "split")]
   for option in options:
     if option not in known:
       raise errors.ConfigError(f"data.dataset.{option}: the reader '{name}' has no such option"
                                f"{errors.hint(option, known)}; it has {', '.join(known) or 'none'}.")
-  dataset = read(root, split, **options)
-  named = len(dataset.records) + len(dataset.missing)
-  if len(dataset.missing) > max_missing * named:
-    listed = ", ".join(dataset.missing[:3]) + (", ..." if len(dataset.missing) > 3 else "")
-    raise errors.DataError(
-        f"{len(dataset.missing)} of the {named} media of split '{split}' of {root} are missing ({listed}), more than"
-        f" max_missing={max_missing:g} allows; `vidx data check --dataset={name} --root={root}` lists them.")
-  if not dataset.records:
-    raise errors.DataError(f"split '{split}' of {root} is empty (reader '{name}').")
-  return dataset
+  return reader(root, split, **options)

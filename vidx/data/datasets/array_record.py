@@ -20,7 +20,7 @@ def read(root: str, split: str) -> Dataset:
   if not os.path.isfile(path):
     have = sorted(f[len("records-"):-len(".jsonl")] for f in os.listdir(root)
                   if f.startswith("records-") and f.endswith(".jsonl"))
-    raise errors.DataError(
+    raise errors.AbsentError(
         f"{root} has no split '{split}': " + (f"it has {', '.join(have)}." if have else
                                                "`vidx data build` did not write it."))
   with open(path, encoding="utf-8") as f:

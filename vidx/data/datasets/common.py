@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 import csv
+import math
 import os
 from typing import Any
 
@@ -14,19 +15,25 @@ def is_video(name: str) -> bool:
   return name.lower().endswith(VIDEO_ENDINGS)
 
 
-def read_lines(path: str) -> list[str]:
-  """Lines of a text file without their ends.
+def read_text(path: str) -> str:
+  """All of a text file.
 
   Raises:
-    DataError: the file is absent or is no text.
+    AbsentError: there is no such file.
+    DataError: it is no text.
   """
   try:
     with open(path, encoding="utf-8-sig") as f:
-      return f.read().splitlines()
+      return f.read()
   except FileNotFoundError:
-    raise errors.DataError(f"annotation file {path} does not exist.") from None
+    raise errors.AbsentError(f"annotation file {path} does not exist.") from None
   except (OSError, UnicodeDecodeError) as e:
     raise errors.DataError(f"annotation file {path} cannot be read as text ({e}).") from e
+
+
+def read_lines(path: str) -> list[str]:
+  """Lines of a text file without their ends; raises as `read_text` does."""
+  return read_text(path).splitlines()
 
 
 def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -35,18 +42,27 @@ def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
   Raises:
     DataError: a needed column is absent, or a line has another number of columns.
   """
-  rows = csv.reader(read_lines(path))
-  header = [c.strip() for c in next(rows, [])]
+  rows = _rows(path)
+  header = [c.strip() for c in next(rows, (0, []))[1]]
   for column in needed:
     if column not in header:
       raise errors.DataError(f"{path}, line 1: no column '{column}'{errors.hint(column, header)};"
                              f" the header must name {', '.join(needed)}.")
-  for row in rows:
+  for line, row in rows:
     if not row:
       continue
     if len(row) != len(header):
-      raise errors.DataError(f"{path}, line {rows.line_num}: {len(row)} columns, but the header has {len(header)}.")
-    yield rows.line_num, {k: v.strip() for k, v in zip(header, row)}
+      raise errors.DataError(f"{path}, line {line}: {len(row)} columns, but the header has {len(header)}.")
+    yield line, {k: v.strip() for k, v in zip(header, row)}
+
+
+def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
+  rows = csv.reader(read_lines(path))
+  try:
+    for row in rows:
+      yield rows.line_num, row
+  except csv.Error as e:
+    raise errors.DataError(f"{path}, line {rows.line_num}: no csv ({e}).") from None
 
 
 def as_int(text: str, what: str, path: str, line: int) -> int:
@@ -54,6 +70,23 @@ def as_int(text: str, what: str, path: str, line: int) -> int:
     return int(text)
   except ValueError:
     raise errors.DataError(f"{path}, line {line}: {what} '{text}' is not a whole number.") from None
+
+
+def as_number(text: str, what: str, path: str, line: int) -> float:
+  try:
+    number = float(text)
+  except ValueError:
+    number = math.nan
+  if not math.isfinite(number):
+    raise errors.DataError(f"{path}, line {line}: {what} '{text}' is not a number.")
+  return number
+
+
+def not_twice(name: str, seen: dict[str, int], path: str, line: int) -> None:
+  """Notes where a name stands; raises DataError where it stands already."""
+  if name in seen:
+    raise errors.DataError(f"{path}, line {line}: '{name}' stands already in line {seen[name]}.")
+  seen[name] = line
 
 
 def read_classes(path: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def read(root: str, split: str, classes: str = "", train_folds: Any = "", val_fo
 
 
 def read_table(name: str, table: str, root: str, split: str, given: tuple[str, ...], names: str,
-               train_folds: Any = "", val_folds: Any = "") -> Dataset:
+               train_folds: Any = "", val_folds: Any = "", whole: bool = False) -> Dataset:
   """One split of a csv file `path,label[,split|fold]`.
 
   Args:
@@ -51,6 +51,7 @@ def read_table(name: str, table: str, root: str, split: str, given: tuple[str, .
     names: the file they come from, for messages.
     train_folds: see `read`.
     val_folds: see `read`.
+    whole: whether a table without splits and folds is all of the split.
   """
   rows = list(common.read_table(table, ("path", "label")))
   source = names if given else table
@@ -59,11 +60,10 @@ def read_table(name: str, table: str, root: str, split: str, given: tuple[str, .
   seen: dict[str, int] = {}
   records, missing = [], []
   for line, row in rows:
-    if row["path"] in seen:
-      raise errors.DataError(f"{table}, line {line}: '{row['path']}' stands already in line {seen[row['path']]}.")
-    seen[row["path"]] = line
+    common.not_twice(row["path"], seen, table, line)
     label = common.class_id(row["label"], ids, table, line, source)
-    if split_of(row, table, line, train_folds, val_folds) != split:
+    of_split = whole and not {"split", "fold"} & row.keys()
+    if not of_split and split_of(row, table, line, train_folds, val_folds) != split:
       continue
     path = common.inside(root, row["path"])
     extra = {k: v for k, v in row.items() if k not in _COLUMNS}
@@ -103,7 +103,7 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
   split_names = [d for d in ("train", "val", "test") if os.path.isdir(os.path.join(root, d))]
   base = os.path.join(root, split) if split_names else root
   if split_names and split not in split_names:
-    raise errors.DataError(f"{root} has folders for {', '.join(split_names)} and none for split '{split}'.")
+    raise errors.AbsentError(f"{root} has folders for {', '.join(split_names)} and none for split '{split}'.")
   all_bases = [os.path.join(root, d) for d in split_names] or [root]
   found = sorted({d.name for b in all_bases for d in os.scandir(b) if d.is_dir() and not d.name.startswith(".")})
   if not found:

@@ -1,0 +1,66 @@
+"""HVU, Holistic Video Understanding: tags of six kinds, several per clip.
+
+  root/HVU_Tags_Categories_V1.0.csv      Tag,Category
+  root/HVU_{Train,Val}_V1.0.csv          Tags,youtube_id,time_start,time_end; Tags joined by |
+  root/**/<id>_<start>_<end>_.mp4        seconds in six digits, fractions cut; the last underscore may lack
+
+Classes are ordered by category, then by tag, both in the order of the alphabet.
+
+Diba et al.: "Large Scale Holistic Video Understanding", 2020.
+"""
+
+from vidx import errors
+from vidx.data.datasets import common, places
+from vidx.data.records import Dataset, Media, Record
+
+CATEGORIES = ("action", "attribute", "concept", "event", "object", "scene")
+_FOLDERS = ("", "annotations", "labels")
+
+
+def read(root: str, split: str, file: str = "", tags: str = "") -> Dataset:
+  """Reads one split.
+
+  Args:
+    root: folder of annotations and clips.
+    split: "train", "val" or "test".
+    file: csv file of clips, below the root unless absolute; "{split}" in it
+      stands for Train, Val or Test. Empty: HVU_{split}_V1.0.csv.
+    tags: csv file of tags, below the root unless absolute. Empty: HVU_Tags_Categories_V1.0.csv.
+  """
+  source = common.inside(root, tags) if tags else places.annotation(root, ("HVU_Tags_Categories_V1.0.csv",), _FOLDERS)
+  word = split.capitalize()
+  path = (common.inside(root, file.replace("{split}", word)) if file else
+          places.annotation(root, (f"HVU_{word}_V1.0.csv", f"MHVU_{word}.csv"), _FOLDERS))
+  classes, categories = _tags(source)
+  ids = {c: i for i, c in enumerate(classes)}
+  videos = places.by_stem(root)
+  seen: dict[str, int] = {}
+  records, missing = [], []
+  for line, row in common.read_table(path, ("Tags", "youtube_id", "time_start", "time_end")):
+    start = common.as_number(row["time_start"], "time_start", path, line)
+    end = common.as_number(row["time_end"], "time_end", path, line)
+    name, found = places.trimmed(videos, row["youtube_id"], start, end)
+    common.not_twice(f"{row['youtube_id']} at {start:g} to {end:g}", seen, path, line)
+    names = [t.strip() for t in row["Tags"].split("|") if t.strip()]
+    label = tuple(sorted({common.class_id(t, ids, path, line, source) for t in names}))
+    if found:
+      extra = {"youtube_id": row["youtube_id"], "start": start, "end": end}
+      records.append(Record(name, Media(found), label, extra=extra))
+    else:
+      missing.append(name)
+  return Dataset("hvu", split, tuple(records), classes, multilabel=True, missing=tuple(missing), categories=categories)
+
+
+def _tags(path: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
+  """Tags by class id, and the class ids of each category."""
+  seen: dict[str, int] = {}
+  found = []
+  for line, row in common.read_table(path, ("Tag", "Category")):
+    common.not_twice(row["Tag"], seen, path, line)
+    if row["Category"] not in CATEGORIES:
+      raise errors.DataError(f"{path}, line {line}: category '{row['Category']}' is none of"
+                             f" {', '.join(CATEGORIES)}{errors.hint(row['Category'], CATEGORIES)}.")
+    found.append((row["Category"], row["Tag"]))
+  found.sort()
+  categories = {c: tuple(i for i, (kind, _) in enumerate(found) if kind == c) for c in CATEGORIES}
+  return tuple(tag for _, tag in found), categories
