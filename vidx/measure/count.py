@@ -10,10 +10,11 @@ import math
 import re
 from typing import Any
 
+from flax import linen as nn
 import jax
 from jax.extend import core as jex
 
-from vidx.nn import conv
+from vidx.nn import conv, norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,19 +119,21 @@ def _products(eqn) -> int:
 
 def _scope(outer: str, eqn) -> str:
   """The path of modules that an equation was traced in, such as 'res2_0/conv1/conv'."""
-  text = str(eqn.source_info.name_stack)
-  parts = [p for p in re.sub(r"\w+\(|\)", "", text).split("/") if p]
-  inner = "/".join(p.split(".")[0] for p in parts[1:])
-  return inner or outer
+  text = re.sub(r"\w+\(|\)", "", str(eqn.source_info.name_stack))
+  path = []
+  for part in filter(None, text.split("/")):
+    module, dot, _ = part.partition(".")  # a method other than __call__ is written module.method
+    if not (dot and path and path[-1] == module):
+      path.append(module)
+  return "/".join(path[1:]) or outer
 
 
 def _add_norms(model, variables, inputs, kwargs, macs: dict[str, int]) -> None:
   """Adds 2 per output element of every batch normalisation."""
-  from vidx.nn.norm import BatchNorm
-  pick = lambda module, method: isinstance(module, BatchNorm) and method == "__call__"
+  pick = lambda module, method: isinstance(module, (norm.BatchNorm, nn.BatchNorm)) and method == "__call__"
   _, state = jax.eval_shape(
       lambda v, *x: model.apply(v, *x, train=False, capture_intermediates=pick, mutable=["intermediates"], **kwargs),
       variables, *inputs)
-  for path, leaf in jax.tree_util.tree_leaves_with_path(state["intermediates"]):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(state.get("intermediates", {})):
     name = "/".join(str(k.key) for k in path if hasattr(k, "key") and k.key != "__call__")
     macs[name] = macs.get(name, 0) + 2 * math.prod(leaf.shape)

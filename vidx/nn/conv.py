@@ -136,7 +136,8 @@ def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilat
   here = choose("cpu", x.shape, w.shape, strides, groups)
   if here == "native":
     return call("native")(x, w)
-  return lax.platform_dependent(x, w, cpu=call(here), default=call("native"))
+  lean = jax.checkpoint(call(here))  # keeps x and w for the gradient, not their slices
+  return lax.platform_dependent(x, w, cpu=lean, default=call("native"))
 
 
 # ---------------------------------------------------------------- the module

@@ -1,0 +1,141 @@
+import jax
+import jax.export
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vidx.nn import conv
+from vidx.nn.conv import Conv, convolve
+
+# kernel, strides, padding, dilation, groups, channels in, channels out
+CASES = {
+    "3x3x3": ((3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1, 4, 6),
+    "3x3x3 strided": ((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1), 1, 4, 6),
+    "stem": ((3, 7, 7), (1, 2, 2), (1, 3, 3), (1, 1, 1), 1, 3, 4),
+    "spatial": ((1, 3, 3), (1, 2, 2), (0, 1, 1), (1, 1, 1), 1, 4, 6),
+    "temporal": ((3, 1, 1), (2, 1, 1), (1, 0, 0), (1, 1, 1), 1, 4, 6),
+    "pointwise": ((1, 1, 1), (1, 2, 2), (0, 0, 0), (1, 1, 1), 1, 4, 6),
+    "depth-wise": ((3, 3, 3), (1, 2, 2), (1, 1, 1), (1, 1, 1), 4, 4, 4),
+    "two outputs per channel": ((3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 4, 4, 8),
+    "groups": ((3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 2, 4, 6),
+    "dilated": ((1, 3, 3), (1, 1, 1), (0, 2, 2), (1, 2, 2), 1, 4, 6),
+    "dilated in time": ((3, 1, 1), (1, 1, 1), (2, 0, 0), (2, 1, 1), 1, 4, 6),
+    "unpadded": ((2, 2, 2), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1, 4, 6),
+    "kernel larger than the image": ((1, 5, 5), (1, 1, 1), (0, 2, 2), (1, 1, 1), 1, 4, 6),
+}
+
+
+def reference(x, w, strides, padding, dilation, groups):
+  return lax.conv_general_dilated(
+      x, w, strides, [(p, p) for p in padding], rhs_dilation=dilation, feature_group_count=groups,
+      dimension_numbers=("NDHWC", "DHWIO", "NDHWC"), precision="highest")
+
+
+def by_loops(x, w, stride, padding):
+  """Images (B, H, W, C), kernel (kh, kw, C, O)."""
+  x = np.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
+  kh, kw, _, out = w.shape
+  rows, columns = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+  y = np.zeros((len(x), rows, columns, out), np.float32)
+  for i in range(rows):
+    for j in range(columns):
+      window = x[:, i * stride:i * stride + kh, j * stride:j * stride + kw]
+      y[:, i, j] = np.einsum("bhwc,hwco->bo", window, w)
+  return y
+
+
+def example(case):
+  kernel, strides, padding, dilation, groups, inner, out = CASES[case]
+  rng = np.random.default_rng(0)
+  size = 4 if "larger" in case else 9
+  x = jnp.asarray(rng.normal(size=(2, 5, size, size, inner)), jnp.float32)
+  w = jnp.asarray(rng.normal(size=(*kernel, inner // groups, out)), jnp.float32)
+  return x, w, (strides, padding, dilation, groups)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_lowering_equals_the_definition_gradients_included(case):
+  x, w, how = example(case)
+  names = ["native", "taps", "auto"]
+  if w[..., 0, 0].size <= 27:
+    names.append("shifts")
+  if w[..., 0, 0].size <= 27 and how[-1] == 1:
+    names.append("patches")
+
+  def values(f):
+    y, pull = jax.vjp(f, x, w)
+    return y, *pull(jnp.sin(y))
+
+  ways = {"expected": lambda x, w: reference(x, w, *how)}
+  ways |= {name: lambda x, w, name=name: convolve(x, w, *how, lowering=name) for name in names}
+  found = jax.jit(lambda: {name: values(f) for name, f in ways.items()})()
+  for name in names:
+    for got, expected in zip(found[name], found["expected"]):
+      np.testing.assert_allclose(got, expected, rtol=1e-3, atol=2e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_image_kernel_equals_the_loop(stride):
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, 7, 6, 3))
+  module = Conv(4, (3, 3), stride)
+  variables = module.init(jax.random.PRNGKey(1), x)
+  w = variables["params"]["kernel"]
+  assert w.shape == (3, 3, 3, 4)
+  np.testing.assert_allclose(module.apply(variables, x), by_loops(np.asarray(x), np.asarray(w), stride, 1),
+                             rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_kernel_sees_the_frames_of_a_clip_one_by_one():
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, 3, 8, 8, 3))
+  module = Conv(4, (3, 3), 2, use_bias=True)
+  variables = module.init(jax.random.PRNGKey(1), x)
+  clip = module.apply(variables, x)
+  frames = module.apply(variables, x.reshape(6, 8, 8, 3))
+  np.testing.assert_array_equal(clip.reshape(frames.shape), frames)
+
+
+def test_strided_padding_is_symmetric():
+  """'SAME' would pad an even image at its end only."""
+  x = jnp.zeros((1, 8, 8, 1)).at[0, 0, 0, 0].set(1.0)
+  w = jnp.arange(9.0).reshape(1, 3, 3, 1, 1)
+  y = convolve(x[:, None], w, (1, 2, 2), (0, 1, 1))
+  assert y.shape == (1, 1, 4, 4, 1)
+  assert y[0, 0, 0, 0, 0] == 4.0
+
+
+def test_using_forces_a_lowering_and_ends_with_its_block():
+  x, w, how = example("3x3x3")
+  traced = lambda: str(jax.make_jaxpr(lambda x, w: convolve(x, w, *how))(x, w))
+  with conv.using("shifts"):
+    assert "conv_general_dilated" not in traced()
+  with conv.using("native"):
+    assert traced().count("conv_general_dilated[") == 1
+  assert "platform_index" in traced()
+
+
+def test_the_computation_is_done_in_the_given_dtype_with_fp32_parameters():
+  x = jax.random.normal(jax.random.PRNGKey(0), (1, 4, 8, 8, 3))
+  module = Conv(4, (3, 3, 3), dtype=jnp.bfloat16)
+  variables = module.init(jax.random.PRNGKey(1), x)
+  assert variables["params"]["kernel"].dtype == jnp.float32
+  y = module.apply(variables, x)
+  assert y.dtype == jnp.bfloat16
+  exact = Conv(4, (3, 3, 3)).apply(variables, x)
+  np.testing.assert_allclose(y.astype(jnp.float32), exact, atol=0.1)
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_an_export_for_an_accelerator_holds_the_native_convolution(platform):
+  x, w, how = example("3x3x3")
+  step = jax.jit(jax.grad(lambda w, x: convolve(x, w, *how).sum()))
+  text = jax.export.export(step, platforms=[platform])(w, x).mlir_module()
+  assert text.count("stablehlo.convolution(") == 1
+
+
+def test_vmap_and_forward_mode_work():
+  x, w, how = example("3x3x3")
+  many = jax.vmap(lambda w: convolve(x, w, *how))(jnp.stack([w, 2 * w]))
+  np.testing.assert_allclose(many[1], 2 * many[0], rtol=1e-5)
+  y, tangent = jax.jvp(lambda w: convolve(x, w, *how), (w,), (w,))
+  np.testing.assert_allclose(y, tangent, rtol=1e-5)

@@ -1,0 +1,56 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vidx.nn import pool
+
+
+def max_by_loops(x, window, strides, padding):
+  x = np.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)], constant_values=-np.inf)
+  out = [(n - k) // s + 1 for n, k, s in zip(x.shape[1:4], window, strides)]
+  y = np.zeros((len(x), *out, x.shape[-1]), x.dtype)
+  for at in itertools.product(*map(range, out)):
+    view = x[(slice(None), *(slice(a * s, a * s + k) for a, s, k in zip(at, strides, window)))]
+    y[(slice(None), *at)] = view.max((1, 2, 3))
+  return y
+
+
+CASES = [((1, 3, 3), (1, 2, 2), (0, 1, 1)), ((3, 3, 3), (2, 2, 2), (1, 1, 1)), ((2, 1, 1), (2, 1, 1), (0, 0, 0)),
+         ((3, 3, 3), (1, 1, 1), (1, 1, 1))]
+
+
+@pytest.mark.parametrize("window, strides, padding", CASES)
+def test_max_pool_equals_the_loop_on_every_platform(window, strides, padding):
+  x = np.random.default_rng(0).normal(size=(2, 5, 7, 8, 3)).astype("f")
+  expected = max_by_loops(x, window, strides, padding)
+  np.testing.assert_array_equal(jax.jit(lambda x: pool.max_pool(x, window, strides, padding))(x), expected)
+  np.testing.assert_array_equal(pool._max_windows(x, window, strides, padding), expected)
+
+
+@pytest.mark.parametrize("window, strides, padding", CASES)
+def test_the_gradient_of_max_pool_is_the_same_on_every_platform(window, strides, padding):
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, 5, 7, 8, 3))
+  loss = lambda f: jax.jit(jax.grad(lambda x: jnp.sin(f(x, window, strides, padding)).sum()))(x)
+  np.testing.assert_allclose(loss(pool.max_pool), loss(pool._max_windows), rtol=1e-6, atol=1e-6)
+
+
+def test_mean_pool_counts_live_frames_only():
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, 4, 3, 3, 5))
+  mask = jnp.asarray([[1, 1, 1, 0], [1, 0, 0, 0]])
+  y = pool.mean_pool(x, mask)
+  np.testing.assert_allclose(y[0], x[0, :3].mean((0, 1, 2)), rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(y[1], x[1, 0].mean((0, 1)), rtol=1e-5, atol=1e-6)
+  assert pool.mean_pool(x.astype(jnp.bfloat16)).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(3, 2, 1), (1, 2, 0), (7, 1, 3), (2, 2, 0), (5, 4, 2), (3, 1, 1)])
+def test_a_strided_mask_has_as_many_live_frames_as_the_shorter_clip_would_give(kernel, stride, padding):
+  length = lambda n: (n + 2 * padding - kernel) // stride + 1
+  for live in range(2, 9):
+    mask = jnp.asarray([[i < live for i in range(8)]], jnp.float32)
+    out = pool.stride_mask(mask, kernel, stride, padding, length(8))
+    assert out.shape == (1, length(8))
+    assert out.sum() == length(live), live

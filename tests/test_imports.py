@@ -1,0 +1,72 @@
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# What each room may import of vidx, besides itself and `errors`.
+ROOMS = ("nn", "backbones", "systems", "tasks", "train", "infer", "data", "metrics", "measure", "show", "interop")
+MAY_IMPORT = {
+    "nn": set(),
+    "backbones": {"nn"},
+    "systems": {"nn", "backbones"},
+    "metrics": set(),
+    "tasks": {"nn", "backbones", "systems", "metrics"},
+    "data": {"nn", "metrics"},
+    "train": set(ROOMS) - {"train"},
+    "infer": set(ROOMS) - {"infer"},
+    "measure": set(ROOMS) - {"train", "measure"},
+    "show": set(ROOMS) - {"train", "show"},
+    "interop": set(ROOMS) - {"train", "interop"},
+}
+NO_ERRORS_EITHER = ("nn", "backbones")
+
+
+def imported(path):
+  """Dotted names of vidx that a file imports anywhere."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (a.name for a in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      yield node.module
+      yield from (f"{node.module}.{a.name}" for a in node.names)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_go_one_way(room):
+  for path in sorted((ROOT / "vidx" / room).rglob("*.py")):
+    for name in imported(path):
+      parts = name.split(".")
+      if parts[0] != "vidx" or len(parts) < 2:
+        continue
+      if parts[1] in ROOMS:
+        assert parts[1] in MAY_IMPORT[room] | {room}, f"{path.relative_to(ROOT)} imports {name}"
+      elif room in NO_ERRORS_EITHER:
+        raise AssertionError(f"{path.relative_to(ROOT)} imports {name}; {room} knows nothing of vidx but nn")
+
+
+def loaded_by(code):
+  """Top-level modules in memory after running `code` in a new process."""
+  done = subprocess.run([sys.executable, "-c", f"{code}\nimport sys\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"],
+                        capture_output=True, text=True, cwd=ROOT, check=True)
+  return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("code", ["import vidx", "import vidx.nn",
+                                  "import vidx; vidx.create_model('tsm', num_classes=3); vidx.list_models()"])
+def test_importing_vidx_pulls_in_no_decoder_and_no_other_framework(code):
+  assert not loaded_by(code) & {"torch", "tensorflow", "cv2", "av", "decord", "grain"}
+
+
+def test_importing_vidx_alone_does_not_import_jax():
+  assert "jax" not in loaded_by("import vidx")
+
+
+def test_the_public_face_is_four_names():
+  import vidx
+  assert set(vidx.__all__) == {"create_model", "list_models", "load_checkpoint", "predict"}
+  with pytest.raises(AttributeError, match="vidx"):
+    vidx.nothing
