@@ -108,7 +108,7 @@ def test_a_transform_between_projection_and_product_may_drop_queries():
   model = Attention(heads=3)
   variables = model.init(jax.random.PRNGKey(1), x)
   rows = jnp.array([[0, 3], [0, 1]])
-  keep = lambda h: h._replace(q=jnp.take_along_axis(h.q, rows[..., None, None], 1), rows=rows)
+  keep = lambda h: h.replace(q=jnp.take_along_axis(h.q, rows[..., None, None], 1), rows=rows)
   y, heads = model.apply(variables, x, None, keep)
   whole, _ = model.apply(variables, x)
   np.testing.assert_allclose(y, jnp.take_along_axis(whole, rows[..., None], 1), atol=1e-6)

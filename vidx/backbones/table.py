@@ -43,7 +43,35 @@ _VIDEO = dict(num_classes=400, dims=3, temporal=(3, 3, 3, 3), time_strides=(1, 2
 _SLIM = dict(num_classes=400, dims=3, block="bottleneck", width=8, widths=(8, 64, 128, 256),
              stem="video_pool", temporal=(3, 1, 1, 3), temporal_at="a", zero_init=True, dropout=0.5)
 
+
+def _vit(source: str, shape: tuple[int, ...], weights: str, **fields: Any) -> Row:
+  return Row("vidx.backbones.vit:ViT", fields, source, (shape,), weights)
+
+
+def _timesformer(frames: int, image: int, attention: str = "divided", **fields: Any) -> Row:
+  return _vit("Bertasius et al. 2021", (1, frames, image, image, 3), "facebookresearch/TimeSformer", num_classes=400,
+              frames=frames, image=image, attention=attention, consensus=False, **fields)
+
+
+_DEIT = {"ti": dict(dim=192, heads=3), "s": dict(dim=384, heads=6), "b": dict(dim=768, heads=12)}
+
+_TRANSFORMERS = {
+    **{f"deit_{k}": _vit("Touvron et al. 2021", IMAGE, "timm, facebookresearch/deit", **_DEIT[k]) for k in _DEIT},
+    "vit_b16": _vit("Dosovitskiy et al. 2020", IMAGE, "timm, torchvision"),
+    "vit_b16_384": _vit("Dosovitskiy et al. 2020", (1, 384, 384, 3), "timm", image=384),
+    "vit_l16": _vit("Dosovitskiy et al. 2020", IMAGE, "timm, torchvision", dim=1024, depth=24, heads=16),
+    "timesformer_b": _timesformer(8, 224),
+    "timesformer_l": _timesformer(96, 224),
+    "timesformer_hr": _timesformer(16, 448),
+    "timesformer_joint": _timesformer(8, 224, "joint"),
+    "timesformer_space": Row("vidx.backbones.vit:ViT", dict(num_classes=400, consensus=False),
+                             "Bertasius et al. 2021", ((1, 8, 224, 224, 3),)),
+    "xvit_b16": _vit("Bulat et al. 2021", (1, 16, 224, 224, 3), "1adrianb/video-transformers", num_classes=400,
+                     attention="shift", frames=16, shift_frames=8, temporal_layers=1, dropout=0.5),
+}
+
 ROWS: dict[str, Row] = {
+    **_TRANSFORMERS,
     **{f"resnet_{d}": _resnet("He et al. 2016", IMAGE, "torchvision", **_DEPTHS[d], **_IMAGE) for d in _DEPTHS},
     **{f"r3d_{d}": _resnet("Tran et al. 2018", CLIP, "torchvision" if d == 18 else "", stem="video",
                            **_DEPTHS[d], **_VIDEO) for d in (18, 50)},

@@ -5,9 +5,9 @@ softmax of Milakov and Gimelshein: "Online normalizer calculation for softmax", 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from flax import linen as nn
+from flax import struct
 import jax
 import jax.numpy as jnp
 
@@ -15,7 +15,8 @@ _FAR = -1e30  # score of a dead key: finite, so that a row without live keys sta
 _WHOLE = 2**28  # more scores than this (1 GiB in fp32) are never held at once
 
 
-class Heads(NamedTuple):
+@struct.dataclass
+class Heads:
   """What attention works on; a plug-in of the site `*.heads` takes one and returns one.
 
   Attributes:

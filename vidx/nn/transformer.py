@@ -1,0 +1,115 @@
+"""The pre-norm transformer block and its parts, for tokens (..., N, D).
+
+Dosovitskiy et al.: "An Image is Worth 16x16 Words", 2020. Huang et al.: "Deep
+Networks with Stochastic Depth", 2016.
+"""
+
+from collections.abc import Callable
+import functools
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from vidx.nn import sites as sites_lib
+from vidx.nn.attention import Attention, Heads
+
+BLOCK_SITES = ("in", "heads", "attn", "mlp", "out")
+
+token_init = nn.initializers.truncated_normal(0.02)
+gelu = functools.partial(jax.nn.gelu, approximate=False)
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+  """x sigmoid(1.702 x)."""
+  return x * jax.nn.sigmoid(1.702 * x)
+
+
+class Mlp(nn.Module):
+  """Two dense layers with an activation between, back to the width of the input."""
+
+  hidden: int
+  act: Callable = gelu
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """(..., D) -> (..., D)."""
+    y = self.act(nn.Dense(self.hidden, dtype=self.dtype, kernel_init=token_init, name="fc1")(x))
+    return nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=token_init, name="fc2")(y)
+
+
+class DropPath(nn.Module):
+  """Leaves the branch of whole examples out in training, and scales the others up."""
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """(B, ...) -> (B, ...)."""
+    return nn.Dropout(self.rate, broadcast_dims=range(1, x.ndim), deterministic=not train)(x)
+
+
+def kept_rows(x: jax.Array, mask: jax.Array | None, heads: Heads) -> tuple[jax.Array, jax.Array | None]:
+  """The tokens (..., N, D) and their mask that are left where a plug-in dropped queries."""
+  if heads.rows is None:
+    return x, mask
+  return jnp.take_along_axis(x, heads.rows[..., None], axis=-2), heads.live
+
+
+class Block(nn.Module):
+  """x + attention(norm(x)), then x + mlp(norm(x)).
+
+  Sites: `.in` (what enters), `.heads` (queries, keys, values on their way into
+  attention; see `attention.Heads`), `.attn` and `.mlp` (what the branches add),
+  `.out` (what leaves).
+
+  Attributes:
+    site: name of the block in its trunk.
+    heads: of attention.
+    mlp_ratio: hidden width of the MLP over D.
+    qkv_bias: whether queries, keys and values have a bias.
+    scale: of the scores; None: head width ** -0.5.
+    between: called with the `Heads` before the site `.heads`.
+    drop_path: rate.
+    eps: of the norms.
+    chunk: see `attention.attend`.
+    sites: blocks to plug in.
+    dtype: compute dtype.
+  """
+
+  site: str
+  heads: int
+  mlp_ratio: float = 4.0
+  qkv_bias: bool = True
+  scale: float | None = None
+  between: Callable[[Heads], Heads] | None = None
+  drop_path: float = 0.0
+  eps: float = 1e-6
+  chunk: int | None = None
+  sites: sites_lib.Sites = sites_lib.merge()
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False
+               ) -> tuple[jax.Array, jax.Array | None]:
+    """(..., N, D) tokens and (..., N) bool, live tokens -> the same, maybe with fewer tokens."""
+    at = site_of(self.site, self.sites)
+    norm = functools.partial(nn.LayerNorm, epsilon=self.eps, dtype=self.dtype)
+    drop = DropPath(self.drop_path)
+    between = lambda heads: at("heads")(self.between(heads) if self.between else heads, heads.mask, train)[0]
+
+    x, mask = at("in")(x, mask, train)
+    y, heads = Attention(self.heads, self.qkv_bias, scale=self.scale, chunk=self.chunk, dtype=self.dtype,
+                         name="attn")(norm(name="norm1")(x), mask, between)
+    x, mask = kept_rows(x, mask, heads)
+    y, mask = at("attn")(y, mask, train)
+    x = x + drop(y, train)
+    y = Mlp(int(x.shape[-1] * self.mlp_ratio), dtype=self.dtype, name="mlp")(norm(name="norm2")(x))
+    y, mask = at("mlp")(y, mask, train)
+    return at("out")(x + drop(y, train), mask, train)
+
+
+def site_of(step: str, sites: sites_lib.Sites) -> Callable[[str], sites_lib.Site]:
+  """part -> the module of the site 'step.part', for a step's compact call."""
+  return lambda part: sites_lib.Site(f"{step}.{part}", sites_lib.plugged(sites, f"{step}.{part}"), name=f"at_{part}")
