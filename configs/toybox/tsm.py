@@ -9,12 +9,12 @@ from vidx.train import config
 
 def get_config():
   c = config.base()
-  c.system = dict(name="tsm", trunk="resnet_18", width=16, dropout=0.0)
+  c.system = dict(name="tsm", trunk="resnet_18", stages=(1, 1, 1), width=24, dropout=0.0)
   c.data.update(root="runs/toybox/motion", dataset=dict(name="folder"), frames=8, sampler="uniform",
                 short_side=64, crop=56, crop_mode="random", flip=False, workers=0)
   c.optimizer.update(name="adamw", weight_decay=0.05)
-  c.schedule.update(name="cosine", peak=2e-3, warmup_epochs=1.0, epochs=12.0)
+  c.schedule.update(name="cosine", peak=4e-3, warmup_epochs=1.0, epochs=11.0)
   c.train.batch_size = 32
-  c.eval.update(batch_size=32, every_epochs=2.0)
-  c.checkpoint.every_epochs = 2.0
+  c.eval.update(batch_size=32, every_epochs=3.0)
+  c.checkpoint.every_epochs = 3.0
   return c

@@ -10,8 +10,8 @@ from vidx import errors
 from vidx.data.toybox import labels as label_sets
 from vidx.data.toybox import layouts
 
-SIZE = (80, 80)
-COUNTS = {"motion": (640, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0)}
+SIZE = (64, 64)
+COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0)}
 
 
 def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[int] | None = None,

@@ -37,7 +37,7 @@ def _path(motion: str, frames: int, rng: np.random.Generator) -> dict[str, np.nd
   still = np.zeros(frames)
   way = rng.uniform(0.55, 0.95) / max(1, frames - 1) * middle  # of a whole turn through the picture
   turn = rng.uniform(0.45, 0.75) * 2 * np.pi / max(1, frames - 1) * middle
-  size = rng.uniform(0.18, 0.28)
+  size = rng.uniform(0.2, 0.3)
   x, y, angle, phase = rng.uniform(size=4)
   path = {"x": x + still, "y": y + still, "size": size + still, "angle": 2 * np.pi * angle + still}
   if motion in ("left", "right"):

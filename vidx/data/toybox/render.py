@@ -28,7 +28,7 @@ def texture(family: str, height: int, width: int, rng: np.random.Generator) -> n
     pattern = np.tanh(4 * _noise(height, width, 5, rng))
   else:
     pattern = rng.normal(size=(height, width)) * 0.5
-  low, high = rng.uniform(50, 110, 3), rng.uniform(110, 170, 3)
+  low, high = rng.uniform(60, 110, 3), rng.uniform(100, 150, 3)
   return (low + (high - low) * (pattern[..., None] * 0.5 + 0.5)).astype(np.float32)
 
 

@@ -32,7 +32,8 @@ def write_video(path: str, frames: np.ndarray, fps: float, sound: np.ndarray | N
       audio = out.add_stream("aac", rate=rate)
       audio.layout = "mono"
     for frame in frames:
-      out.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+      # Converted here: frames that the encoder converts come out with other bytes at times.
+      out.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="yuv420p")))
     out.mux(video.encode())
     if audio is not None:
       wave = av.AudioFrame.from_ndarray(sound[None].astype(np.float32), format="fltp", layout="mono")
