@@ -62,7 +62,7 @@ def _train(fv, args, overrides):
   if not fv.config:
     raise errors.ConfigError("no config: add --config=configs/folder/tsm.py, or another file of configs/.")
   config = config_lib.override(config_lib.load_file(fv.config), overrides)
-  _start_jax(config.mesh)
+  _start_jax()
   from vidx.train import loop
   result = loop.train(config, fv.workdir, profile=fv.profile)
   if fv.report:
@@ -108,7 +108,7 @@ def _models(fv, args, overrides):
 def _data_build(fv, args, overrides):
   from vidx.data import build
   summary = build.build(fv.dataset, fv.root, fv.out, beam_runner=fv.beam_runner, shards=fv.shards,
-                        **_pairs(args))
+                        **_pairs(args, fv))
   _show(summary)
 
 
@@ -119,21 +119,18 @@ def _data_prepare(fv, args, overrides):
 
 def _data_check(fv, args, overrides):
   from vidx.data import check
-  return check.main(fv.dataset, fv.root, fv.split, **_pairs(args))
+  return check.main(fv.dataset, fv.root, fv.split, **_pairs(args, fv))
 
 
 def _data_toybox(fv, args, overrides):
   from vidx.data import toybox
   _show(toybox.build(fv.out, labels=fv.labels, layout=fv.layout, seed=fv.seed, workers=fv.workers,
-                     **_pairs(args)))
+                     **_pairs(args, fv)))
 
 
-def _bench(fv, args, overrides):
-  if args[:1] == ["input"]:
-    from vidx.measure import input_speed
-    input_speed.main(json=fv.json, videos=fv.videos, repeats=fv.repeats)
-    return 0
-  raise errors.ConfigError(f"vidx bench {' '.join(args)}: unknown; write `vidx bench input`.")
+def _bench_input(fv, args, overrides):
+  from vidx.measure import input_speed
+  input_speed.main(json=fv.json, videos=fv.videos, repeats=fv.repeats)
 
 
 _WORKDIR = _string("workdir", "", "folder of the run")
@@ -154,8 +151,8 @@ VERBS: dict[str, Verb] = {
              _bool("profile", "trace a few steps into WORKDIR/profile")), _train),
     "eval": Verb(
         "evaluate a trained system, every video once",
-        "--workdir=FOLDER [--split=val] [--views=10x3] [--config.data.KEY=VALUE ...]",
-        _all(_WORKDIR, _string("split", "val", "split of the data set"), _VIEWS, _STEP,
+        "--workdir=FOLDER [--split=test] [--views=10x3] [--config.data.KEY=VALUE ...]",
+        _all(_WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, _STEP,
              _integer("batch_size", 0, "videos per batch; 0: as the config says"), _REPORT), _eval),
     "predict": Verb(
         "name what videos show", "--workdir=FOLDER PATH [PATH ...]",
@@ -180,8 +177,9 @@ VERBS: dict[str, Verb] = {
                        "--dataset=READER --root=FOLDER --out=FOLDER [option=value ...]",
                        _all(_READER, _ROOT, _OUT, _integer("shards", 0, "files per split; 0: by size"),
                             _string("beam_runner", "", "run on Apache Beam, such as DirectRunner")), _data_build),
-    "bench": Verb("measure speed side by side", "input",
-                  _all(_JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")), _bench),
+    "bench input": Verb("clips per second of decoding, beside decord", "[--json]",
+                        _all(_JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")),
+                        _bench_input),
 }
 
 
@@ -206,14 +204,16 @@ def _step(text: str) -> int | str:
   raise errors.ConfigError(f"--step={text}: write best, last, or the number of a checkpoint.")
 
 
-def _pairs(args: Sequence[str]) -> dict[str, object]:
-  """{'name': value} of `name=value` words."""
+def _pairs(args: Sequence[str], fv: flags.FlagValues) -> dict[str, object]:
+  """{'name': value} of `name=value` words that are no flags of the verb."""
   from vidx.train import config as config_lib
   found = {}
   for arg in args:
     name, equals, text = arg.partition("=")
     if not equals:
       raise errors.ConfigError(f"'{arg}' is not understood here; options are written name=value.")
+    if name in fv:
+      raise errors.ConfigError(f"'{arg}': {name} is a flag; write --{arg}.")
     found[name] = config_lib.parse(text)
   return found
 
@@ -223,9 +223,11 @@ def _show(summary) -> None:
     print(f"{key}: {value}")
 
 
-def _start_jax(mesh=None) -> None:
-  """Joins the other processes of the run, where a launcher started several."""
+def _start_jax() -> None:
+  """Quiet libraries; joins the other processes of the run, where a launcher started several."""
   import jax
+  from absl import logging
+  logging.set_verbosity(logging.ERROR)
   if os.environ.get("VIDX_COORDINATOR"):
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
       jax.config.update("jax_cpu_collectives_implementation", "gloo")

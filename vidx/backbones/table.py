@@ -68,6 +68,14 @@ _TRANSFORMERS = {
                              "Bertasius et al. 2021", ((1, 8, 224, 224, 3),)),
     "xvit_b16": _vit("Bulat et al. 2021", (1, 16, 224, 224, 3), "1adrianb/video-transformers", num_classes=400,
                      attention="shift", frames=16, shift_frames=8, temporal_layers=1, dropout=0.5),
+    "cvt_13": Row("vidx.backbones.cvt:CvT", {}, "Wu et al. 2021", (IMAGE,), "microsoft/CvT"),
+    "cvt_21": Row("vidx.backbones.cvt:CvT", dict(depths=(1, 4, 16)), "Wu et al. 2021", (IMAGE,), "microsoft/CvT"),
+    **{f"psvit_b{p}": Row("vidx.backbones.psvit:PSViT", dict(points=p), "Yue et al. 2021", (IMAGE,), "yuexy/PS-ViT")
+       for p in (14, 16, 18)},
+    "psvit_ti14": Row("vidx.backbones.psvit:PSViT", dict(dim=192, depth=12, heads=3, widths=(192, 192)),
+                      "Yue et al. 2021", (IMAGE,), "yuexy/PS-ViT"),
+    "bert_base": Row("vidx.backbones.text:BERT", {}, "Devlin et al. 2019", ((1, 128),), "Hugging Face"),
+    "tcn": Row("vidx.backbones.tcn:TCN", {}, "Fayyaz and Gall 2020", ((1, 2048, 2048),)),
 }
 
 ROWS: dict[str, Row] = {

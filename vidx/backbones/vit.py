@@ -172,7 +172,8 @@ class ViT(nn.Module):
     self._steps = [("embed", embed), *((f"block{i}", self._block(i)) for i in range(self.depth))]
     self.norm = nn.LayerNorm(self.eps, dtype=self.dtype)
     if self.temporal_layers:
-      self.head = TemporalHead(self.num_classes, self.temporal_layers, self.heads, self.dropout, self.sites, self.dtype)
+      self.head = TemporalHead(self.num_classes, self.temporal_layers, self.heads, self.dropout, self.sites,
+                               self.dtype)
     else:
       self.head = Head(self.num_classes, self.dropout, self.head_std, consensus=True)
 

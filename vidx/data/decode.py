@@ -145,6 +145,16 @@ class VideoReader:
       return np.empty((0, self.height, self.width, 3), np.uint8)
     return out if len(wanted) == len(places) and np.array_equal(wanted, indices) else out[places]
 
+  def each(self) -> Iterator[av.VideoFrame]:
+    """Every frame in order, as it is decoded: not turned, not converted.
+
+    Raises:
+      DecodeError: a frame is damaged; the message names it.
+    """
+    with self._errors():
+      for _, frame in self._decoded(np.arange(self.num_frames)):
+        yield frame
+
   def audio(self, rate: int = 16000) -> np.ndarray:
     """The sound, mixed to one channel and aligned with the first frame.
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+_KEPT_BLOCKS = 64  # of 8 to 250 packets each
 _KEPT_BYTES = 64 << 20  # packets of longer files are read again when they are wanted
 _SMALLEST_FRAME = 20  # bytes; an MPEG-4 packet below this may show nothing
 _TIMED = ("mov", "matroska")  # formats whose time stamps are those of the frames
@@ -85,6 +86,7 @@ class PacketIndex:
     self.skippable = stream.codec_context.name != "mpeg4" or self._table.size.min() >= _SMALLEST_FRAME
     self._orders = None if self._times_tell(kind) else self._orders_by_decoding()
     self._pts: dict[int, int] = {}
+    self._blocks: dict[int, Block] = {}
     counts = np.add.reduceat(self._table.shown, self._starts) if len(self._table.key) else np.zeros(1)
     self._first = np.append(0, np.cumsum(counts)).astype(np.int64)
     self.num_frames = int(self._first[-1])
@@ -100,13 +102,19 @@ class PacketIndex:
     b = self.block_of(frame)
     return self.block(b).order[frame - int(self._first[b])]
 
-  @functools.lru_cache(maxsize=64)  # of 8 to 250 packets each
   def block(self, b: int) -> Block:
     """A block's packets, read now if they were not kept.
 
     Raises:
       ValueError: they cannot be read.
     """
+    if b not in self._blocks:
+      if len(self._blocks) >= _KEPT_BLOCKS:
+        del self._blocks[next(iter(self._blocks))]
+      self._blocks[b] = self._load(b)
+    return self._blocks[b]
+
+  def _load(self, b: int) -> Block:
     start, end = int(self._starts[b]), int(self._ends[b])
     packets = tuple(self._kept[start:end] if self._kept else self._read(start, end))
     if self._table.pts:

@@ -16,13 +16,10 @@ short evaluations and small sets on a machine of few cores do well with `workers
 from collections.abc import Mapping, Sequence
 import copy
 import functools
-import gc
 import math
 from multiprocessing import util
 import os
-import tempfile
 from typing import Any
-import warnings
 import weakref
 
 from ml_collections import ConfigDict
@@ -91,16 +88,12 @@ def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
   return np.random.default_rng((seed, epoch, n)).permutation(n)
 
 
-class Stopped(Exception):
-  """The iterator was closed while a batch was being made."""
-
-
 class _Source:
   """Random access to batches; what Grain reads from, here or in a decoding process."""
 
   def __init__(self, dataset: Dataset, data: ConfigDict, slots: range, batch_size: int, clips: int, crops: int):
     self.dataset, self.data, self.slots, self.batch_size = dataset, data, slots, batch_size
-    self.start, self.lease = 0, ""
+    self.start, self.spool, self.spooling = 0, "", False
     self.clips = clips_lib.Clips(data, clips, crops)
 
   def __len__(self) -> int:
@@ -112,10 +105,13 @@ class _Source:
     first = (self.start + int(i)) * self.batch_size
     examples = []
     for slot in self.slots:
-      if self.lease and not os.path.exists(self.lease):
-        raise Stopped()
+      if self.spool and not os.path.exists(self.spool):
+        raise workers.Stopped()
       examples.append(self.example(first + slot, failures))
-    return {**batch_lib.stack(examples), "failures": [[k, v] for k, v in failures.items()]}
+    batch = batch_lib.stack(examples)
+    if self.spooling:
+      batch = {k: workers.put(v, self.spool) for k, v in batch.items()}
+    return {**batch, "failures": [[k, v] for k, v in failures.items()]}
 
   def total(self) -> int:
     """Batches from the very first one on."""
@@ -203,7 +199,7 @@ class BatchIterator:
   def __init__(self, source: _Source, data: ConfigDict, start: int, max_failures: float):
     self._source, self._data, self._max_failures = source, data, max_failures
     self._batches, self._closed = start, False
-    self._elements, self._finalizer = None, None
+    self._elements, self._finalizer, self._spool = None, None, ""
     self.failures: dict[str, str] = {}
 
   def __iter__(self) -> "BatchIterator":
@@ -236,9 +232,7 @@ class BatchIterator:
       raise errors.DataError(
           f"a decoding process died ({str(e).split('. ')[0]}); if memory is short, lower data.workers,"
           " data.prefetch or the batch size.") from e
-    # A copy frees the segment of shared memory now, and the array outlives the processes.
-    made = {k: np.array(v) if isinstance(v, np.ndarray) and type(v) is not np.ndarray else v
-            for k, v in element.items()}
+    made = {k: workers.take(v) for k, v in element.items()}
     self.failures.update(made.pop("failures"))
     check_failures(self.failures, len(self._source.dataset), self._max_failures)
     self._batches += 1
@@ -264,54 +258,40 @@ class BatchIterator:
       elements, self._elements = self._elements, None
       self._finalizer()
       elements.close()
-      del elements
-      gc.collect()  # Grain's iterators are cycles and hold the last segment of shared memory
+      workers.remove(self._spool)  # what arrived there since
 
   def _open(self) -> None:
     import grain  # imports jax, which takes a second
-    handle, lease = tempfile.mkstemp(prefix="vidx-batches-")
-    os.close(handle)
     source = copy.copy(self._source)  # threads of an earlier opening may still hold theirs
-    source.start, source.lease = self._batches, lease
-    # At the end of the program, before Grain and multiprocessing wind up.
-    self._finalizer = util.Finalize(self, _end, (weakref.ref(self), lease), exitpriority=100)
     size = len(source.slots) * math.prod(source.shape())
     ahead = max(1, min(self._data.prefetch, _AHEAD_BYTES // size))
-    count = self._workers(len(source), size * (ahead + 1))
+    count = min(self._data.workers, self._source.total() - self._batches)
+    # Grain keeps `each` batches twice per process, and one is in hand at either end.
+    each = max(1, ahead // 2)
+    spool = workers.make_spool(count * (2 * each + 2) * size)
+    source.start, source.spool, source.spooling = self._batches, spool, count > 0
+    self._spool = spool
+    # At the end of the program, before Grain and multiprocessing wind up.
+    self._finalizer = util.Finalize(self, _end, (weakref.ref(self), spool), exitpriority=100)
     batches = grain.MapDataset.source(source)
     if not count:
-      threads = min(ahead, max(1, os.cpu_count() or 1))
-      read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
+      read = grain.ReadOptions(num_threads=min(ahead, os.cpu_count() or 1), prefetch_buffer_size=ahead)
       self._elements = iter(batches.to_iter_dataset(read))
       return
     workers.mark_flags_parsed()
-    read = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
-    made = grain.experimental.WithOptionsIterDataset(
-        batches.to_iter_dataset(read), grain.experimental.DatasetOptions(min_shm_size=workers.MIN_SHARED_BYTES))
-    options = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=ahead)
-    self._elements = iter(made.mp_prefetch(options, worker_init_fn=workers.start))
-
-  def _workers(self, batches: int, size: int) -> int:
-    """Decoding processes: as asked, but no more than batches, and none where shared memory is too small.
-
-    Args:
-      batches: still to be made.
-      size: bytes of shared memory that one process may come to hold.
-    """
-    count = min(self._data.workers, batches)
-    left = workers.shared_memory_left()
-    if count * size <= left:
-      return count
-    warnings.warn(f"shared memory has {left >> 20} MiB free and {count} decoding processes need {count * size >> 20};"
-                  " decoding in threads instead (data.workers=0 says so, a larger /dev/shm helps).", stacklevel=4)
-    return 0
+    # Grain's own shared memory is kept out of the way: what is left there at a close may never be freed.
+    plain = grain.experimental.WithOptionsIterDataset(
+        batches.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
+        grain.experimental.DatasetOptions(min_shm_size=1 << 60))
+    self._elements = iter(plain.mp_prefetch(grain.MultiprocessingOptions(count, each),
+                                            worker_init_fn=functools.partial(workers.start, spool)))
+    with workers.interrupts_for_the_parent():
+      self._elements.get_state()  # makes the iterators that `start_prefetch` starts
+      self._elements.start_prefetch()
 
 
-def _end(iterator: "weakref.ref[BatchIterator]", lease: str) -> None:
-  """Takes the lease back, which stops whoever makes batches, and closes what is left."""
-  try:
-    os.unlink(lease)
-  except OSError:
-    pass
+def _end(iterator: "weakref.ref[BatchIterator]", spool: str) -> None:
+  """Removes the spool, which stops whoever makes batches, and closes what is left."""
+  workers.remove(spool)
   if (alive := iterator()) is not None:
     alive.close()

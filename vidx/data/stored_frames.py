@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from vidx.data import decode
+from vidx.data import frame_folder
 
 _ENDINGS = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b"BM", ".bmp"))
 
 
-class StoredFrames(decode.FrameFolder):
+class StoredFrames(frame_folder.FrameFolder):
   """Encoded images in order, with the interface of a folder of them."""
 
   def __init__(self, images: Sequence[bytes], name: str):

@@ -1,17 +1,44 @@
-"""What a decoding process does before its first clip: it stays off the devices and ends with its parent."""
+"""Decoding processes: how they start, how their batches travel, and how they end.
 
+Large arrays travel as files of a spool folder in shared memory, which the reader of
+a batch removes. The folder is also the processes' licence to work: whoever finds it
+gone stops, and when the parent dies, in whatever way, they remove it and end.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import itertools
 import multiprocessing
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 import os
 import shutil
 import signal
+import tempfile
 import threading
+from typing import Any
 
-# Smaller arrays travel with the message; only larger ones are worth a segment of shared memory.
-MIN_SHARED_BYTES = 4096
+import numpy as np
+
+SHARED_MEMORY = "/dev/shm"
+_MIN_BYTES = 4096  # smaller arrays travel with the message
+_numbers = itertools.count()
 
 
-def start(index: int, count: int) -> None:
+class Stopped(Exception):
+  """The batches are no longer wanted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spooled:
+  """An array that lies in a file."""
+
+  path: str
+  shape: tuple[int, ...]
+  dtype: str
+
+
+def start(spool: str, index: int, count: int) -> None:
   """Runs once in every decoding process, before the data set arrives there."""
   del index, count
   os.environ["JAX_PLATFORMS"] = "cpu"
@@ -22,24 +49,27 @@ def start(index: int, count: int) -> None:
     cv2.setNumThreads(0)  # the processes are the parallelism
   except ImportError:
     pass
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
   parent = multiprocessing.parent_process()
   if parent is not None:
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent.sentinel, spool), daemon=True).start()
 
 
-def _end_with(sentinel: int) -> None:
+@contextlib.contextmanager
+def interrupts_for_the_parent() -> Iterator[None]:
+  """Threads and processes that start inside never see Ctrl-C: the parent handles it and ends them."""
+  resource_tracker.ensure_running()  # its start would let interrupts in again
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(sentinel: int, spool: str) -> None:
   """Ends this process once its parent has gone, however that ended."""
   connection.wait([sentinel])
+  remove(spool)
   os._exit(1)
-
-
-def shared_memory_left() -> int:
-  """Bytes free for shared memory; a large number where that cannot be told."""
-  try:
-    return shutil.disk_usage("/dev/shm").free
-  except OSError:
-    return 1 << 62
 
 
 def mark_flags_parsed() -> None:
@@ -47,3 +77,54 @@ def mark_flags_parsed() -> None:
   from absl import flags
   if not flags.FLAGS.is_parsed():
     flags.FLAGS.mark_as_parsed()
+
+
+# ---------------------------------------------------------------- the spool
+
+
+def make_spool(size: int) -> str:
+  """A new folder in shared memory, or among the temporary files where `size` bytes do not fit there."""
+  return tempfile.mkdtemp(prefix="vidx-batches-", dir=SHARED_MEMORY if _free(SHARED_MEMORY) >= size else None)
+
+
+def _free(folder: str) -> int:
+  try:
+    return shutil.disk_usage(folder).free
+  except OSError:
+    return -1
+
+
+def remove(spool: str) -> None:
+  """Removes a spool folder, though others may still be writing there."""
+  for _ in range(3):
+    shutil.rmtree(spool, ignore_errors=True)
+    if not os.path.exists(spool):
+      return
+
+
+def put(value: Any, spool: str) -> Any:
+  """A large array as a file of the spool; anything else as it is.
+
+  Raises:
+    Stopped: the spool is gone.
+  """
+  if not isinstance(value, np.ndarray) or value.nbytes < _MIN_BYTES:
+    return value
+  path = os.path.join(spool, f"{os.getpid()}-{next(_numbers)}")
+  try:
+    with open(path, "wb", buffering=0) as f:
+      view = memoryview(np.ascontiguousarray(value)).cast("B")
+      while view:
+        view = view[f.write(view):]
+  except FileNotFoundError:
+    raise Stopped() from None
+  return Spooled(path, value.shape, value.dtype.str)
+
+
+def take(value: Any) -> Any:
+  """The inverse of `put`; frees the file."""
+  if not isinstance(value, Spooled):
+    return value
+  array = np.fromfile(value.path, value.dtype).reshape(value.shape)
+  os.unlink(value.path)
+  return array

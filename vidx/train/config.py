@@ -90,12 +90,17 @@ def base() -> ConfigDict:
       checkpoint=dict(every_epochs=1.0, every_steps=0, keep_last=2, keep_best=1),
   ))
   c.lock()
+  _open(c)
+  return c
+
+
+def _open(config: ConfigDict) -> None:
+  """Lets the open sections take new keys."""
   for section in OPEN_SECTIONS:
-    node = c
+    node = config
     for key in section.split("."):
       node = node[key]
     node.unlock()
-  return c
 
 
 def load_file(path: str) -> ConfigDict:
@@ -205,6 +210,7 @@ def from_json(text: str) -> ConfigDict:
   config = base()
   with config.unlocked():
     config.update(tuples(json.loads(text)))
+  _open(config)
   return config
 
 

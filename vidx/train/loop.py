@@ -180,7 +180,8 @@ class _Loop:
     self.log, self.console, self.workdir, self.last_step = log, console, workdir, last_step
     self.profile = profile
     self.pending = collections.deque()  # steps whose figures were not read yet
-    self.window = (time.perf_counter(), 0, 0.0)  # since when, clips, seconds waited
+    # When recent steps were read, and the seconds that each waited for its batch.
+    self.recent = collections.deque(maxlen=1 + max(10, run.config.train.log_every))
     self.metrics, self.evaluator = {}, None
     self.stop_asked = False
 
@@ -189,7 +190,7 @@ class _Loop:
     step_fn = run.step()
     self._listen()
     done = start
-    self.window = (time.perf_counter(), 0, 0.0)
+    self._restart_clock()
     for step in range(start + 1, self.last_step + 1):
       if self.profile and step == min(start + 4, self.last_step):
         jax.profiler.start_trace(os.path.join(self.workdir, "profile"))
@@ -218,7 +219,7 @@ class _Loop:
         self.saves.save(state, self.batches.get_state(), evaluated, run.task.best_metric)
         if last:
           self.saves.wait()
-        self.window = (time.perf_counter(), 0, 0.0)
+        self._restart_clock()
       if self.stop_asked:
         self.console.say(f"stopped at step {step}; the same command goes on from here")
         break
@@ -257,18 +258,20 @@ class _Loop:
             f"the loss of step {step} is {figures['loss']}; its batch: {', '.join(map(str, ids))}; last good"
             f" checkpoint: {'step ' + str(kept) if kept is not None else 'none'} in {self.saves.folder}."
             " Lower schedule.peak, or set optimizer.clip_norm.")
-      since, clips, wait = self.window
-      clips, wait = clips + self.run_.config.train.batch_size, wait + waited
-      seconds = max(1e-9, time.perf_counter() - since)
-      rate = clips / seconds
+      self.recent.append((time.perf_counter(), waited))
+      seconds = max(1e-9, self.recent[-1][0] - self.recent[0][0])
+      rate = (len(self.recent) - 1) * self.run_.config.train.batch_size / seconds
+      wait = sum(w for _, w in list(self.recent)[1:])
       figures.update(epoch=step / self.run_.steps_per_epoch, clips_per_s=rate, data_wait=min(1.0, wait / seconds))
       shown = step % max(1, self.run_.config.train.log_every) == 0
       self.log.write(step, "train", figures, board=shown)
       eta = (self.last_step - step) * self.run_.config.train.batch_size / rate
       self.console.step(step, {**figures, "eta": eta})
-      self.window = (since, clips, wait)
-      if shown:
-        self.window = (time.perf_counter(), 0, 0.0)
+
+  def _restart_clock(self) -> None:
+    """Speed is measured from here on: nothing but training steps belongs to it."""
+    self.recent.clear()
+    self.recent.append((time.perf_counter(), 0.0))
 
   def _evaluate(self, state, step: int) -> dict[str, float]:
     run, config = self.run_, self.run_.config

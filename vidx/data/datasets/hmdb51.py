@@ -28,8 +28,8 @@ def read(root: str, split: str, fold: int = 1) -> Dataset:
   if fold not in (1, 2, 3):
     raise errors.ConfigError(f"data.dataset.fold={fold!r}: HMDB51 has the splits 1, 2 and 3.")
   ending = f"_test_split{fold}.txt"
-  lists = next((found for folder in _LISTS
-                if (found := sorted(glob.glob(os.path.join(glob.escape(os.path.join(root, folder)), "*" + ending))))), [])
+  lists = next(filter(None, (sorted(glob.glob(os.path.join(glob.escape(root), folder, "*" + ending)))
+                             for folder in _LISTS)), [])
   if not lists:
     raise errors.AbsentError(f"{root} holds no <action>{ending}, nor does {_LISTS[0]}/ below it.")
   classes = tuple(os.path.basename(p).removesuffix(ending) for p in lists)

@@ -69,7 +69,8 @@ def _clips(root, split, path, given, names, others) -> Dataset:
         raise errors.DataError(f"{path}, line {line}: split '{row['split']}' is none of train, validate, test.")
       continue
     if found:
-      records.append(Record(name, Media(found), label, extra={"youtube_id": row["youtube_id"], "start": start, "end": end}))
+      extra = {"youtube_id": row["youtube_id"], "start": start, "end": end}
+      records.append(Record(name, Media(found), label, extra=extra))
     else:
       missing.append(name)
   return Dataset("kinetics", split, tuple(records), given, missing=tuple(missing))

@@ -39,7 +39,8 @@ def read(root: str, split: str, fold: int = 1) -> Dataset:
       continue
     name, *number = text.split()
     if len(number) > 1 or "/" not in name:
-      raise errors.DataError(f"{path}, line {line}: expected `Class/video.avi` or `Class/video.avi label`, not '{text}'.")
+      raise errors.DataError(f"{path}, line {line}: expected `Class/video.avi` or `Class/video.avi label`,"
+                             f" not '{text}'.")
     common.not_twice(name, seen, path, line)
     label = common.class_id(name.split("/")[0], ids, path, line, index)
     if number and common.as_int(number[0], "label", path, line) != label + 1:
