@@ -106,7 +106,7 @@ class DividedBlock(nn.Module):
     y = jnp.concatenate([moved, flat(y[..., 1:, :])], -2)
     x = jnp.concatenate([cls, flat(x[..., 1:, :])], -2)
     if frames is not None:
-      mask = jnp.concatenate([mask[..., :1], frames[..., 1:].reshape(*frames.shape[:-2], -1)], -1)
+      mask = jnp.concatenate([frames[..., 0, :1], frames[..., 1:].reshape(*frames.shape[:-2], -1)], -1)
     y, mask = at("attn")(y, mask, train)
     x = x + drop(y, train)
     y = transformer.Mlp(int(x.shape[-1] * self.mlp_ratio), dtype=self.dtype, name="mlp")(norm(name="norm2")(x))

@@ -1,0 +1,224 @@
+"""PS-ViT: tokens sampled from a feature map at points that move, then a transformer over them.
+
+Yue et al.: "Vision Transformer with Progressive Sampling", 2021.
+
+Sites: `stem`, the map (B, T, H, W, D); per sampling step `sample0.in`, `.heads`, `.attn`,
+`.mlp`, `.out`, as in `transformer.Block`, and per block `block0.in`, ...: tokens
+(B, T, N, D), in the blocks with the CLS first.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vidx.nn import pool
+from vidx.nn import sites as sites_lib
+from vidx.nn import transformer
+from vidx.nn.head import Head
+from vidx.nn.norm import ConvNormAct
+
+
+def start_points(points: int, size: int) -> np.ndarray:
+  """fp32 (points ** 2, 2): y, x of the centres of a square grid over a map, column by column."""
+  centres = np.arange(points, dtype=np.float32) * np.float32(size / points) + np.float32(size / points / 2)
+  x, y = np.meshgrid(centres, centres, indexing="ij")
+  return np.stack([y, x], -1).reshape(-1, 2)
+
+
+def sample(x: jax.Array, points: jax.Array) -> jax.Array:
+  """Bilinear values of a map at points; the map is zero outside.
+
+  Args:
+    x: (B, H, W, D) map.
+    points: (B, P, 2), y and x in pixels; a pixel's centre is at its index.
+
+  Returns:
+    (B, P, D), dtype of `x`.
+  """
+  b, h, w, d = x.shape
+  points = points.astype(jnp.float32)
+  low = jnp.floor(points)
+  part = points - low
+  low = low.astype(jnp.int32)
+  flat = x.reshape(b, h * w, d)
+  total = 0.0
+  for dy in (0, 1):
+    for dx in (0, 1):
+      py, px = low[..., 0] + dy, low[..., 1] + dx
+      inside = (py >= 0) & (py < h) & (px >= 0) & (px < w)
+      weight = jnp.abs(1 - dy - part[..., 0]) * jnp.abs(1 - dx - part[..., 1])
+      index = jnp.clip(py, 0, h - 1) * w + jnp.clip(px, 0, w - 1)
+      value = jnp.take_along_axis(flat, index[..., None], 1).astype(jnp.float32)
+      total += value * jnp.where(inside, weight, 0)[..., None]
+  return total.astype(x.dtype)
+
+
+class Bottleneck(nn.Module):
+  """Residual block of 1x1, 3x3, 1x1 convolutions."""
+
+  inner: int
+  features: int
+  norm: tuple[tuple[str, object], ...]
+  dtype: jnp.dtype | None
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    unit = lambda name, features, kernel, act=nn.relu: ConvNormAct(
+        features, (kernel, kernel), act=act, norm=self.norm, dtype=self.dtype, name=name)
+    y = unit("conv1", self.inner, 1)(x, train)
+    y = unit("conv2", self.inner, 3)(y, train)
+    y = unit("conv3", self.features, 1, None)(y, train)
+    if x.shape[-1] != self.features:
+      x = unit("shortcut", self.features, 1, None)(x, train)
+    return nn.relu(x + y)
+
+
+class Stem(nn.Module):
+  """Convolution, pooling and bottlenecks: a map at stride 4."""
+
+  widths: Sequence[int]
+  norm: tuple[tuple[str, object], ...]
+  sites: sites_lib.Sites
+  dtype: jnp.dtype | None
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    """(B, T, H, W, 3) -> (B, T, H // 4, W // 4, D)."""
+    x = ConvNormAct(64, (7, 7), 2, norm=self.norm, dtype=self.dtype, name="conv")(x, train)
+    x = pool.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    for i, width in enumerate(self.widths):
+      x = Bottleneck(64, width, self.norm, self.dtype, name=f"block{i}")(x, train)
+    return sites_lib.Site("stem", sites_lib.plugged(self.sites, "stem"), name="at_stem")(x, None, train)[0]
+
+
+class PSViT(nn.Module):
+  """A vision transformer over progressively sampled tokens; on clips, frame by frame.
+
+  Attributes:
+    num_classes: 0 leaves the logits out.
+    image: height and width of the images.
+    points: side of the grid of points.
+    dim: channels D.
+    depth: sampling steps and blocks together.
+    samplings: of these, sampling steps.
+    heads: of attention.
+    mlp_ratio: hidden width of the MLPs over D.
+    widths: of the stem's bottlenecks; the last is D.
+    scale: of the scores; 0: D ** -0.5, as in the public weights; None: head width ** -0.5.
+    gamma: factor of the offsets where the map is sampled.
+    momentum: share of stored batch statistics kept per step.
+    frozen_bn: '' or 'all'.
+    bn_groups: see BatchNorm.groups.
+    dropout: before the last layer.
+    drop_path: rate of the last block; grows linearly from 0.
+    head_std: of the last layer's initialisation.
+    consensus: mean of per-frame logits.
+    chunk: keys that attention works on at a time; see `attention.attend`.
+    sites: blocks to plug in; see vidx.nn.sites.
+    dtype: compute dtype; None is fp32. Points are fp32.
+  """
+
+  num_classes: int = 1000
+  image: int = 224
+  points: int = 14
+  dim: int = 384
+  depth: int = 14
+  samplings: int = 4
+  heads: int = 6
+  mlp_ratio: float = 3.0
+  widths: Sequence[int] = (256, 384)
+  scale: float | None = 0
+  gamma: float = 1.0
+  momentum: float = 0.9
+  frozen_bn: str = ""
+  bn_groups: int = 1
+  dropout: float = 0.0
+  drop_path: float = 0.0
+  head_std: float = 0.02
+  consensus: bool = True
+  chunk: int | None = None
+  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  dtype: jnp.dtype | None = None
+
+  inputs = ("video",)
+
+  def __post_init__(self):
+    self.sites = sites_lib.merge(self.sites)  # hashable
+    super().__post_init__()
+
+  @nn.nowrap
+  def site_names(self) -> tuple[str, ...]:
+    """All sites, in the order in which the input passes them."""
+    return ("stem", *(f"{step}.{part}" for step in self._names() for part in transformer.BLOCK_SITES))
+
+  @nn.nowrap
+  def _names(self) -> list[str]:
+    return [f"sample{i}" for i in range(self.samplings)] + [f"block{i}" for i in range(self.depth - self.samplings)]
+
+  def setup(self):
+    sites_lib.check(self.sites, self.site_names())
+    if self.frozen_bn not in ("", "all"):
+      raise ValueError(f"frozen_bn '{self.frozen_bn}' is not one of '', 'all'")
+    norm = (("momentum", self.momentum), ("frozen", self.frozen_bn == "all"), ("groups", self.bn_groups))
+    self.stem = Stem(self.widths, norm, self.sites, self.dtype)
+    scale = self.dim ** -0.5 if self.scale == 0 else self.scale
+    self._steps = [
+        (name, transformer.Block(name, self.heads, self.mlp_ratio, False, scale, eps=1e-5, chunk=self.chunk,
+                                 drop_path=self.drop_path * i / max(self.depth - 1, 1), sites=self.sites,
+                                 dtype=self.dtype, name=name))
+        for i, name in enumerate(self._names())]
+    self.place = nn.Dense(self.dim, kernel_init=transformer.token_init)
+    self.offsets = [nn.Dense(2, kernel_init=nn.initializers.zeros, name=f"offset{i}")
+                    for i in range(self.samplings - 1)]
+    self.cls = self.param("cls", transformer.token_init, (1, 1, self.dim))
+    self.norm = nn.LayerNorm(1e-5, dtype=self.dtype)
+    self.head = Head(self.num_classes, self.dropout, self.head_std, self.consensus)
+
+  def sampled(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False
+              ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    """Tokens of a map (B, T, H, W, D): (B, T, P, D), their mask, and the points (B, T, P, 2) last sampled."""
+    b, t, h, w, d = x.shape
+    if (h, w) != (self.image // 4,) * 2:
+      raise ValueError(f"a map of {h} x {w} for images of {self.image}: set the field image to their size")
+    point = jnp.asarray(start_points(self.points, h))
+    point = jnp.broadcast_to(point, (b, t, *point.shape))
+    offset, out = jnp.zeros_like(point), 0.0
+    frames = lambda z: z.reshape(b * t, *z.shape[2:])
+    for i, (_, block) in enumerate(self._steps[:self.samplings]):
+      y = sample(frames(x), frames(point + self.gamma * offset)).reshape(b, t, -1, d)
+      point = point + jax.lax.stop_gradient(offset)
+      out, mask = block(y + self.place(point / h).astype(y.dtype) + out, mask, train)
+      if i < self.samplings - 1:
+        offset = self.offsets[i](out.astype(jnp.float32))
+    return out, mask, point
+
+  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
+    """Scores images or clips.
+
+    Args:
+      video: (B, H, W, 3) or (B, T, H, W, 3), normalised.
+      train: batch statistics of this batch, dropout.
+      mask: live points, (B, P) of images, (B, T, P) of clips; or live frames (B, T).
+
+    Returns:
+      {'logits': (B, num_classes), 'features': (B, D)}, fp32.
+    """
+    x = video[:, None] if video.ndim == 4 else video
+    b, t = x.shape[:2]
+    if mask is not None:
+      mask = jnp.broadcast_to(mask.astype(bool).reshape(b, t, -1), (b, t, self.points ** 2))
+    x, mask, _ = self.sampled(self.stem(x, train), mask, train)
+    cls = jnp.broadcast_to(self.cls.astype(x.dtype), (b, t, 1, self.dim))
+    x = jnp.concatenate([cls, x], 2)
+    live = None
+    if mask is not None:
+      live = mask.any(-1)
+      mask = jnp.pad(mask, [(0, 0), (0, 0), (1, 0)], constant_values=True)
+    for _, block in self._steps[self.samplings:]:
+      x, mask = block(x, mask, train)
+    return self.head(self.norm(x[:, :, 0])[:, :, None, None], live, train)
