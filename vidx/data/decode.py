@@ -6,6 +6,7 @@ Only wanted frames are converted to RGB, at the wanted size.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from fractions import Fraction
 import functools
 import io
 import os
@@ -114,6 +115,17 @@ class VideoReader:
     with self._errors():
       return self._index.timestamps
 
+  @property
+  def time_base(self) -> Fraction:
+    """The unit of the file's time stamps in seconds."""
+    return self._stream.time_base
+
+  @property
+  def start(self) -> float:
+    """When the first frame is shown by the file's own clock, in seconds."""
+    with self._errors():
+      return float(self._index.first_pts * self._stream.time_base)
+
   def frames(self, indices: Sequence[int] | np.ndarray, short_side: int | None = None,
              crop: tuple[int, int, int, int] | None = None) -> np.ndarray:
     """Decodes frames.
@@ -152,8 +164,16 @@ class VideoReader:
       DecodeError: a frame is damaged; the message names it.
     """
     with self._errors():
-      for _, frame in self._decoded(np.arange(self.num_frames)):
+      index, count = self._index, 0
+      last = index.num_blocks - 1
+      order = [p for b in range(last + 1) for p in index.block(b).order]
+      for position, frame in self._decoded_from(0, last, order, skip=False):
+        if position != order[count]:
+          break
         yield frame
+        count += 1
+    if count < self.num_frames:
+      raise errors.DecodeError(f"{self.name}: frame {count} cannot be decoded; the file is damaged.")
 
   def audio(self, rate: int = 16000) -> np.ndarray:
     """The sound, mixed to one channel and aligned with the first frame.
@@ -173,9 +193,8 @@ class VideoReader:
         start = frame.time if start is None else start
         chunks += [f.to_ndarray()[0] for f in resampler.resample(frame)]
       chunks += [f.to_ndarray()[0] for f in resampler.resample(None)]
-      first = float(self._index.first_pts * self._stream.time_base)
     samples = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    shift = round(((start or 0.0) - first) * rate)
+    shift = round(((start or 0.0) - self.start) * rate)
     return np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
 
   @functools.cached_property
@@ -190,9 +209,8 @@ class VideoReader:
     for number in wanted.tolist():
       blocks.setdefault(self._index.block_of(number), {})[self._index.position(number)] = number
     for b, numbers in blocks.items():
-      block = self._index.block(b)
       missing = dict(numbers)
-      first = b - 1 if b and any(block.leads(p) for p in numbers) else b
+      first = b - 1 if b and self._index.block(b).leading.intersection(numbers) else b
       # Should frames stay away (a key frame that is none, wrong reference flags), start
       # earlier and skip nothing.
       for start, skip in ((first, self._index.skippable), (first, False), (max(0, b - 1), False), (max(0, b - 3), False)):

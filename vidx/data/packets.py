@@ -38,9 +38,10 @@ class Block:
   packets: tuple[av.Packet, ...]
   order: tuple[int, ...]
 
-  def leads(self, position: int) -> bool:
-    """Whether a frame is shown before the block's key frame and so needs the block before."""
-    return self.start in self.order and self.order.index(position) < self.order.index(self.start)
+  @functools.cached_property
+  def leading(self) -> frozenset[int]:
+    """Positions of frames that are shown before the key frame and so need the block before."""
+    return frozenset(self.order[:self.order.index(self.start)] if self.start in self.order else ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,7 @@ class PacketIndex:
 
   Attributes:
     num_frames: frames that decoding the whole stream yields.
+    num_blocks: blocks of the stream.
     skippable: whether frames that nothing refers to may be kept from the decoder.
   """
 
@@ -89,7 +91,7 @@ class PacketIndex:
     self._blocks: dict[int, Block] = {}
     counts = np.add.reduceat(self._table.shown, self._starts) if len(self._table.key) else np.zeros(1)
     self._first = np.append(0, np.cumsum(counts)).astype(np.int64)
-    self.num_frames = int(self._first[-1])
+    self.num_frames, self.num_blocks = int(self._first[-1]), len(self._starts)
     if not self.num_frames:
       raise ValueError("it holds no video frames")
 
@@ -132,7 +134,7 @@ class PacketIndex:
   def timestamps(self) -> np.ndarray:
     """(num_frames,) seconds since the first frame, ascending."""
     shown = []
-    for b in range(len(self._starts)):
+    for b in range(self.num_blocks):
       shown += [self._pts[i] for i in self.block(b).order]
     if self._orders is not None:  # such a container stamps packets, not frames
       shown = sorted(shown) if None not in shown else list(range(len(shown)))

@@ -1,0 +1,198 @@
+"""Preparing a data set: its videos again, smaller and with dense key frames, its annotations as they are.
+
+Any frame of a prepared video is at most a few cheap frames behind a key frame, so
+random access costs a small part of what it costs in a file as cameras and sites
+make it. Prepared files are H.264 in mp4 under the names they had, so that lists
+and readers find them; programs tell the kind of a file by its content.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent import futures
+import dataclasses
+import errno
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import sys
+import time
+from typing import Any
+
+from vidx import errors
+
+VIDEO_ENDINGS = frozenset(
+    ".mp4 .m4v .mov .avi .mkv .webm .flv .wmv .mpg .mpeg .ts .m2ts .3gp .ogv".split())
+
+_PART = ".vidx-part"
+_SETTINGS = "prepared.json"
+_COPIED_SOUND = ("aac", "mp3", "opus", "ac3", "eac3", "alac", "flac")
+_LINES_EVERY = 10.0  # seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How videos are written.
+
+  Attributes:
+    short_side: pixels at most; smaller videos keep their size. Sizes are even.
+    gop: frames from one key frame to the next.
+    crf: x264's quality; lower is better and larger.
+  """
+
+  short_side: int = 256
+  gop: int = 8
+  crf: int = 20
+
+
+def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 256, gop: int = 8, crf: int = 20,
+            workers: int = 0, progress: Callable[[int, int, int], None] | None = None) -> dict[str, Any]:
+  """Re-encodes every video below a folder and copies every other file.
+
+  Frame counts and time stamps stay; the display matrix is applied; sound is kept.
+  A second call does what is left: a file that is there is whole, and is made anew
+  only where its source is newer. A video that cannot be decoded is left out.
+
+  Args:
+    root: the data set.
+    out: folder to write, outside `root`.
+    short_side: pixels at most.
+    gop: frames from one key frame to the next.
+    crf: quality of x264.
+    workers: processes; 0: one per core.
+    progress: called with (done, all, bad) now and then; by default prints a line.
+
+  Returns:
+    Counts `videos`, `encoded`, `kept` (of an earlier call), `copied` (other files),
+    `bytes_in`, `bytes_out` and `bad`, the reasons by relative path.
+
+  Raises:
+    DataError: no such folder, no videos in it, or `out` was made with other settings.
+  """
+  root, out = pathlib.Path(root).resolve(), pathlib.Path(out).resolve()
+  settings = Settings(short_side, gop, crf)
+  _check(root, out, settings)
+  files = sorted(_files(root))
+  videos = [f for f in files if f.suffix.lower() in VIDEO_ENDINGS]
+  if not videos:
+    raise errors.DataError(f"{root}: no videos here or below; name the folder that holds the data set.")
+  out.mkdir(parents=True, exist_ok=True)
+  for part in out.rglob(f"*{_PART}"):
+    part.unlink()
+  _write_settings(out, settings)
+  copied = sum(_copy(f, out / f.relative_to(root)) for f in files if f.suffix.lower() not in VIDEO_ENDINGS)
+  todo = [f for f in videos if not _current(f, out / f.relative_to(root))]
+  bad: dict[str, str] = {}
+  said = time.monotonic()
+  for done, (path, reason) in enumerate(_encoded(todo, root, out, settings, workers or os.cpu_count() or 1), 1):
+    if reason:
+      bad[path] = reason
+    if time.monotonic() - said > _LINES_EVERY or done == len(todo):
+      said = time.monotonic()
+      (progress or _say)(done, len(todo), len(bad))
+  written = [f for f in videos if str(f.relative_to(root)) not in bad]
+  return {"videos": len(videos), "encoded": len(todo) - len(bad), "kept": len(videos) - len(todo), "copied": copied,
+          "bytes_in": sum(f.stat().st_size for f in written),
+          "bytes_out": sum((out / f.relative_to(root)).stat().st_size for f in written),
+          "bad": dict(sorted(bad.items()))}
+
+
+def encode(source: str, target: str, settings: Settings) -> int:
+  """Writes one prepared video, whole or not at all.
+
+  Args:
+    source: any video.
+    target: file to write.
+    settings: how.
+
+  Returns:
+    The number of frames.
+
+  Raises:
+    DecodeError: the source cannot be decoded.
+  """
+  from vidx.data import prepare_video
+  part = target + _PART
+  try:
+    count = prepare_video.write(source, part, settings, _COPIED_SOUND)
+    os.replace(part, target)
+  finally:
+    if os.path.exists(part):
+      os.unlink(part)
+  return count
+
+
+def _encoded(todo: list[pathlib.Path], root: pathlib.Path, out: pathlib.Path, settings: Settings, workers: int
+             ) -> Iterator[tuple[str, str]]:
+  """(relative path, reason why not) as videos are finished."""
+  context = multiprocessing.get_context("spawn")
+  with futures.ProcessPoolExecutor(min(workers, max(1, len(todo))), mp_context=context) as pool:
+    jobs = {pool.submit(_job, str(f), str(out / f.relative_to(root)), settings): str(f.relative_to(root)) for f in todo}
+    try:
+      for job in futures.as_completed(jobs):
+        yield jobs[job], job.result()
+    except futures.process.BrokenProcessPool as e:
+      raise errors.DataError(
+          f"{root}: an encoding process died; if memory is short, use fewer workers. The same command goes on.") from e
+    finally:
+      pool.shutdown(cancel_futures=True)
+
+
+def _job(source: str, target: str, settings: Settings) -> str:
+  """The reason why a video could not be prepared, empty where it was."""
+  os.makedirs(os.path.dirname(target), exist_ok=True)
+  try:
+    encode(source, target, settings)
+  except errors.DecodeError as e:
+    return str(e)
+  except (OSError, ValueError) as e:
+    if getattr(e, "errno", None) in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+      raise OSError(e.errno, os.strerror(e.errno), target) from None  # as it is: PyAV's own cannot be sent
+    return f"{source}: {e}"
+  return ""
+
+
+def _check(root: pathlib.Path, out: pathlib.Path, settings: Settings) -> None:
+  if not root.is_dir():
+    raise errors.DataError(f"{root}: no such folder; name the data set with --root.")
+  if out == root or root in out.parents:
+    raise errors.DataError(f"{out} lies inside {root}; choose an --out elsewhere.")
+  if settings.short_side < 16 or settings.gop < 1:
+    raise errors.ConfigError(
+        f"short_side={settings.short_side}, gop={settings.gop}: at least 16 pixels and 1 frame.")
+  try:
+    earlier = json.loads((out / _SETTINGS).read_text())
+  except (FileNotFoundError, ValueError):
+    return
+  if earlier != dataclasses.asdict(settings):
+    raise errors.DataError(f"{out} was prepared with {earlier}; use the same settings or another --out.")
+
+
+def _write_settings(out: pathlib.Path, settings: Settings) -> None:
+  part = out / (_SETTINGS + _PART)
+  part.write_text(json.dumps(dataclasses.asdict(settings)) + "\n")
+  os.replace(part, out / _SETTINGS)
+
+
+def _files(root: pathlib.Path) -> Iterator[pathlib.Path]:
+  for folder, _, names in os.walk(root, followlinks=True):
+    yield from (pathlib.Path(folder, name) for name in names if os.path.isfile(os.path.join(folder, name)))
+
+
+def _current(source: pathlib.Path, target: pathlib.Path) -> bool:
+  return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path) -> bool:
+  """Copies a file; False where that was done before."""
+  if target.is_file() and target.stat().st_size == source.stat().st_size and _current(source, target):
+    return False
+  target.parent.mkdir(parents=True, exist_ok=True)
+  part = target.with_name(target.name + _PART)
+  shutil.copy2(source, part)
+  os.replace(part, target)
+  return True
+
+
+def _say(done: int, count: int, bad: int) -> None:
+  print(f"prepared {done} of {count} videos" + (f", {bad} bad" if bad else ""), file=sys.stderr, flush=True)
