@@ -1,0 +1,26 @@
+"""Every config file builds, with a model and a task that exist."""
+
+import pathlib
+
+import pytest
+
+from vidx.data.records import Dataset, Media, Record
+from vidx.train import config, loop
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FILES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "configs").glob("*/*.py"))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_config_builds_its_model_optimiser_and_schedule(file):
+  c = config.load_file(str(ROOT / file))
+  classes = c.system.get("num_classes", 8)
+  records = tuple(Record(str(i), Media(str(i)), i % classes) for i in range(1000))
+  run = loop.build(c, Dataset("none", "train", records, tuple(map(str, range(classes)))))
+  assert run.total_steps > 0
+  assert config.differences(c, config.from_json(config.to_json(c))) == []
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_config_says_how_to_run_it(file):
+  assert f"--config={file}" in (ROOT / file).read_text()
