@@ -13,7 +13,7 @@ from vidx.data.tfds import writer
 SPLITS = ("train", "val", "test")
 
 
-def build(name: str, root: str, out: str, splits: Sequence[str] = SPLITS, beam_runner: str = "",
+def build(name: str, root: str, out: str, splits: str | Sequence[str] = SPLITS, beam_runner: str = "",
           shards: int = 0, **options: Any) -> dict[str, Any]:
   """Writes the splits of a data set into a new folder; a build that fails leaves none.
 
@@ -24,7 +24,7 @@ def build(name: str, root: str, out: str, splits: Sequence[str] = SPLITS, beam_r
     name: reader, such as "folder" or "ucf101".
     root: folder that it reads.
     out: folder to write; must not exist, or be empty.
-    splits: which splits; one that the data set lacks is passed over.
+    splits: which splits, as names or "train,val"; one that the data set lacks is passed over.
     beam_runner: name of an Apache Beam runner, such as "DirectRunner".
     shards: files per split; 0: by size.
     **options: of the reader.
@@ -41,7 +41,8 @@ def build(name: str, root: str, out: str, splits: Sequence[str] = SPLITS, beam_r
   out = os.path.abspath(out)
   if os.path.isdir(out) and os.listdir(out):
     raise errors.DataError(f"{out} exists and is not empty; remove it or choose another --out.")
-  found, absent = _load(name, root, splits, options)
+  wanted = splits.split(",") if isinstance(splits, str) else splits
+  found, absent = _load(name, root, wanted, options)
   temporary = f"{out}.incomplete-{os.getpid()}"
   try:
     os.makedirs(temporary)

@@ -6,11 +6,12 @@ and everything random about it comes from (seed, epoch, record). So the number o
 decoding processes, the number of hosts and a restart change nothing. Grain runs it:
 one element of its data set is one batch of this host.
 
-Where the time goes: the decoder holds the interpreter's lock, so threads
-(`workers=0`) decode at the rate of one core whatever their number, and each process
-adds a core. Handing over a batch of (16, 8, 80, 80, 3) that a process has ready takes
-about 1 ms, from a thread 0.2 ms. Starting a process takes about a second, which is why
-short evaluations and small sets on a machine of few cores do well with `workers=0`.
+Where the time goes: of batches of (16, 8, 80, 80, 3), two cores make 468 clips per
+second in threads (`workers=0`), 375 in one process and 686 in two from files of 48
+frames of 96x96; 76, 43 and 85 from 300 frames of 340x256. A batch that is ready costs
+its reader 0.2 ms from a thread and 1.3 ms from a process. A process takes a second to
+start, and memory for its own libraries: where few cores are shared with training,
+threads are the better choice; where cores are many, processes are.
 """
 
 from collections.abc import Mapping, Sequence

@@ -136,9 +136,9 @@ def write_shard(shard: Shard) -> dict[str, Any]:
           "shard": os.path.basename(shard.path), "index": len(report["records"])})
     writer.close()
   except RuntimeError as e:  # how the writer says that the disk is full
-    raise errors.DataError(f"cannot write {shard.path}: {str(e).split(';')[0]}.") from e
+    raise errors.DataError(f"cannot write {os.path.basename(shard.path)}: {str(e).split(';')[0]}.") from e
   if not os.path.isfile(temporary) or _length(temporary) != len(report["records"]):
-    raise errors.DataError(f"cannot write {shard.path}: is the folder writable?")
+    raise errors.DataError(f"cannot write {shard.path}: is its folder writable?")
   os.replace(temporary, shard.path)
   return report
 
