@@ -1,0 +1,125 @@
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from tests.data import tiny
+from vidx import cli, errors
+from vidx.data import check
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+  """Class folders with good files and bad ones of every kind."""
+  root = tiny.folder(tmp_path_factory.mktemp("set"), train=6, val=2)
+  (root / "train/jump/empty.mp4").write_bytes(b"")
+  (root / "train/run/text.mp4").write_text("not a video")
+  whole = (root / "train/run/train1.mp4").read_bytes()
+  (root / "val/run/cut.mp4").write_bytes(whole[:len(whole) // 2])
+  return root
+
+
+@pytest.fixture(scope="module")
+def result(root):
+  return check.check("folder", str(root), workers=2)
+
+
+def test_every_bad_file_is_named_once_with_its_reason(root, result):
+  assert [(b["split"], os.path.relpath(b["path"], root)) for b in result["bad"]] == [
+      ("train", "train/jump/empty.mp4"), ("train", "train/run/text.mp4"), ("val", "val/run/cut.mp4")]
+  assert all(b["reason"] and "\n" not in b["reason"] and b["path"] not in b["reason"] for b in result["bad"])
+  assert "empty" in result["bad"][0]["reason"]
+
+
+def test_counts_durations_rates_sizes_and_labels(result):
+  train = result["splits"]["train"]
+  assert (train["records"], train["videos"], train["bad"], train["missing"]) == (8, 8, 2, [])
+  assert train["labels"] == {"jump": 4, "run": 4} and train["unlabelled"] == 0 and train["with_sound"] == 0
+  assert train["frames"] == {"total": 72, "min": 12, "median": 12, "max": 12}
+  assert train["seconds"]["total"] == pytest.approx(6 * 12 / 25)
+  assert train["fps"] == {"25": 6} and train["sizes"] == {"64x48": 6}
+  assert list(result["splits"]) == ["train", "val"] and list(result["absent"]) == ["test"]
+
+
+def test_tables_and_lists_say_it_all(result):
+  out = io.StringIO()
+  check.show(result, Console(file=out, width=60))
+  text = out.getvalue()
+  for b in result["bad"]:
+    assert f"bad ({b['split']}): {b['path']}: {b['reason']}\n" in text
+  assert "64x48 (6)" in text and "jump" in text and "passed over" in text
+
+
+def test_brackets_in_class_names_are_shown(result):
+  changed = {**result, "classes": ["[red]", "b"], "bad": [], "splits": {
+      "val": {**result["splits"]["val"], "labels": {"[red]": 1, "b": 2}, "missing": ["[x].mp4"]}}}
+  out = io.StringIO()
+  check.show(changed, Console(file=out, width=60))
+  assert "[red]" in out.getvalue() and "missing (val): [x].mp4" in out.getvalue() and "no bad files" in out.getvalue()
+
+
+def test_damage_in_the_middle_is_found_when_all_frames_are_decoded(tmp_path):
+  path = tiny.write_video(tmp_path / "train/a/damaged.mp4", frames=60)
+  tiny.write_video(tmp_path / "train/a/good.mp4")
+  data = bytearray(path.read_bytes())
+  start = data.index(b"mdat") + 4
+  middle = start + (len(data) - start) // 3
+  data[middle:middle + 400] = bytes(400)
+  path.write_bytes(bytes(data))
+  result = check.check("folder", str(tmp_path), "train", full=True, workers=1)
+  assert [b["id"] for b in result["bad"]] == ["a/damaged.mp4"]
+
+
+def test_missing_files_are_listed_and_pass_up_to_a_share(tmp_path, capsys):
+  tiny.write_video(tmp_path / "a.mp4")
+  (tmp_path / "train.csv").write_text("path,label\na.mp4,x\nb.mp4,y\n")
+  assert check.check("csv", str(tmp_path))["splits"]["train"]["missing"] == ["b.mp4"]
+  assert check.main("csv", str(tmp_path), max_missing=0.5) == 0
+  assert check.main("csv", str(tmp_path)) == 1
+  assert "missing (train): b.mp4\n" in capsys.readouterr().out
+  os.remove(tmp_path / "a.mp4")
+  assert check.check("csv", str(tmp_path))["splits"]["train"]["missing"] == ["a.mp4", "b.mp4"]
+  assert check.main("csv", str(tmp_path), max_listed=1) == 1
+  assert "missing (train): 1 more" in capsys.readouterr().out
+
+
+def test_frame_folders_are_checked(tmp_path):
+  tiny.write_frames(tmp_path / "v/one", frames=6)
+  tiny.write_frames(tmp_path / "v/two", frames=6)
+  for name in ("one", "two"):
+    for f in (tmp_path / "v" / name).iterdir():
+      f.rename(f.with_name(f"img_{f.name}"))
+  (tmp_path / "v/two/img_00006.jpg").write_text("not a picture")
+  (tmp_path / "train_videofolder.txt").write_text("v/one 6 0\nv/two 6 1\n")
+  result = check.check("kinetics", str(tmp_path))
+  assert [b["id"] for b in result["bad"]] == ["v/two"]
+  assert result["splits"]["train"]["frames"]["total"] == 6
+
+
+def test_a_broken_annotation_is_no_absent_split(tmp_path):
+  tiny.write_video(tmp_path / "a.mp4")
+  (tmp_path / "classes.txt").write_text("x\n")
+  (tmp_path / "train.csv").write_text("path,label\na.mp4,x\n")
+  (tmp_path / "val.csv").write_text("path,label\na.mp4\n")
+  with pytest.raises(errors.DataError, match="val.csv, line 2: 1 columns"):
+    check.check("csv", str(tmp_path))
+
+
+def test_the_verb_ends_with_the_status(root, tmp_path, capsys):
+  tiny.folder(tmp_path, train=2, val=2)
+  assert cli.main(["data", "check", f"--root={tmp_path}", "full=true"]) == 0
+  assert cli.main(["data", "check", f"--root={root}", "--split=train", "workers=1"]) == 1
+  assert cli.main(["data", "check", f"--root={root}", "--split=test"]) == 2
+  assert cli.main(["data", "check", f"--root={root}", "frames=0"]) == 2
+  assert cli.main(["data", "check", f"--root={root}", "ful=1"]) == 2
+  split, frames, option = capsys.readouterr().err.splitlines()
+  assert "has folders for train, val and none for split 'test'" in split
+  assert "frames=0" in frames and "data.dataset.ful" in option
+
+
+def test_checking_imports_no_jax():
+  code = "import sys; import vidx.data.check; sys.exit('jax' in sys.modules)"
+  assert subprocess.run([sys.executable, "-c", code]).returncode == 0

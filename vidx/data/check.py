@@ -1,0 +1,228 @@
+"""`vidx data check`: what a data set holds, and every file of it that cannot be used."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+import concurrent.futures
+import os
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vidx import errors
+from vidx.data import clips, datasets
+from vidx.data.records import Dataset, Media
+
+_CHUNK = 32  # frames decoded at once, which bounds the memory
+_SHORT_SIDE = 32
+_CLASSES_SHOWN = 40
+
+
+def check(name: str, root: str, split: str = "", full: bool = False, frames: int = 3, workers: int = 0,
+          **options: Any) -> dict[str, Any]:
+  """Opens every video of a data set and decodes some of its frames, or all.
+
+  Args:
+    name: reader, such as "folder" or "ucf101".
+    root: folder that it reads.
+    split: "train", "val" or "test"; empty: those that there are.
+    full: whether to decode every frame.
+    frames: per video, from the first to the last, when not full.
+    workers: threads; 0: one per core. Decoding runs outside of the interpreter's lock.
+    **options: of the reader.
+
+  Returns:
+    {'dataset', 'root', 'classes', 'multilabel', 'absent': {split: why},
+     'bad': [{'split', 'id', 'path', 'reason'}],
+     'splits': {split: {'records', 'videos', 'missing': [path], 'bad', 'with_sound', 'unlabelled',
+                        'labels': {class: records}, 'frames', 'seconds', 'fps': {rate: videos},
+                        'sizes': {'WxH': videos}}}}
+    where 'frames' and 'seconds' are {'total', 'min', 'median', 'max'}.
+
+  Raises:
+    UserError: the annotation is broken, or there is no split at all.
+  """
+  if frames < 1 or workers < 0:
+    raise errors.ConfigError(f"frames={frames} must be at least 1, workers={workers} at least 0.")
+  found, absent = _read(name, root, split, options)
+  media = list(dict.fromkeys(r.media for d in found for r in d.records))
+  with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    probed = dict(zip(media, pool.map(lambda m: probe(m, 0 if full else frames), media)))
+  result = {"dataset": name, "root": root, "classes": list(found[0].classes), "multilabel": found[0].multilabel,
+            "absent": absent, "bad": [], "splits": {}}
+  for d in found:
+    bad = _bad(d, probed)
+    result["bad"] += bad
+    result["splits"][d.split] = _statistics(d, probed, len(bad))
+  return result
+
+
+def probe(media: Media, frames: int) -> dict[str, Any]:
+  """What one file is: {'frames', 'seconds', 'fps', 'size', 'sound', 'last'}, or {'reason'} if it is bad.
+
+  Args:
+    media: the file.
+    frames: how many to decode, from the first to the last; 0: all.
+  """
+  try:
+    with clips.open_media(media) as video:
+      count = video.num_frames
+      if not count:
+        raise errors.DecodeError(f"{media.path}: it holds no frames.")
+      wanted = np.linspace(0, count - 1, min(frames, count)).round().astype(np.int64) if frames else np.arange(count)
+      for start in range(0, len(wanted), _CHUNK):
+        video.frames(wanted[start:start + _CHUNK], short_side=_SHORT_SIDE)
+      return {"frames": count, "seconds": video.duration, "fps": video.fps, "sound": video.has_audio,
+              "size": (video.width, video.height), "last": float(video.timestamps[-1])}
+  except (errors.DecodeError, OSError, IndexError) as e:
+    return {"reason": " ".join(str(e).split()).removeprefix(f"{media.path}: ")}
+
+
+def _read(name: str, root: str, split: str, options: dict) -> tuple[list[Dataset], dict[str, str]]:
+  """The data sets of the wanted splits, and why others are not there."""
+  found, absent = [], {}
+  for s in [split] if split else datasets.SPLITS:
+    try:
+      d = datasets.read(name, root, s, **options)
+    except errors.AbsentError as e:
+      absent[s] = str(e)
+      continue
+    if d.records or d.missing:
+      found.append(d)
+    else:
+      absent[s] = f"split '{s}' of {root} is empty (reader '{name}')."
+  if not found:
+    raise errors.DataError(next(iter(absent.values())))
+  return found, absent
+
+
+def _bad(d: Dataset, probed: Mapping[Media, dict]) -> list[dict[str, str]]:
+  """Records whose media or span cannot be used."""
+  bad = []
+  for r in d.records:
+    found = probed[r.media]
+    reason = found.get("reason", "")
+    if not reason and r.span and r.span[0] > found["last"] + 1 / found["fps"]:
+      reason = f"the span {r.span[0]:g} to {r.span[1]:g} s starts after the end ({found['seconds']:.2f} s)."
+    if reason:
+      bad.append({"split": d.split, "id": r.id, "path": r.media.path, "reason": reason})
+  return bad
+
+
+def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str, Any]:
+  media = {r.media: probed[r.media] for r in d.records}
+  good = [m for m in media.values() if "reason" not in m]
+  labels = [r.label if isinstance(r.label, tuple) else (r.label,) for r in d.records]
+  counts = Counter(c for label in labels for c in label if c >= 0)
+  return {
+      "records": len(d.records), "videos": len(media), "missing": list(d.missing), "bad": bad,
+      "with_sound": sum(m["sound"] for m in good),
+      "unlabelled": sum(not any(c >= 0 for c in label) for label in labels),
+      "labels": {c: counts[i] for i, c in enumerate(d.classes)},
+      "frames": _spread([m["frames"] for m in good]), "seconds": _spread([m["seconds"] for m in good]),
+      "fps": _common(f"{m['fps']:.4g}" for m in good), "sizes": _common("{}x{}".format(*m["size"]) for m in good),
+  }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+  if not values:
+    return {"total": 0, "min": 0, "median": 0, "max": 0}
+  return {"total": sum(values), "min": min(values), "median": float(np.median(values)), "max": max(values)}
+
+
+def _common(values) -> dict[str, int]:
+  return dict(Counter(values).most_common())
+
+
+def main(name: str, root: str, split: str = "", max_missing: float = 0.1, max_listed: int = 20,
+         **options: Any) -> int:
+  """Checks a data set and prints what `check` finds.
+
+  Args:
+    name: see `check`.
+    root: see `check`.
+    split: see `check`.
+    max_missing: share of missing media of a split that passes.
+    max_listed: how many missing media of a split are printed; 0: all.
+    **options: see `check`.
+
+  Returns:
+    0 if the data set can be used as it is, 1 if files are bad or too many are missing.
+  """
+  result = check(name, root, split, **options)
+  show(result, Console(), max_listed)
+  short = any(len(d["missing"]) > max_missing * (d["records"] + len(d["missing"])) for d in result["splits"].values())
+  return 1 if result["bad"] or short else 0
+
+
+def show(result: Mapping[str, Any], console: Console, max_listed: int = 0) -> None:
+  """Prints a result of `check` as tables and lists; `max_listed` as for `main`."""
+  splits = result["splits"]
+  _line(console, f"{result['dataset']}: {result['root']}")
+  console.print(_table(["", *splits], [
+      ("records", *(str(d["records"]) for d in splits.values())),
+      ("videos", *(str(d["videos"]) for d in splits.values())),
+      ("missing", *(str(len(d["missing"])) for d in splits.values())),
+      ("bad", *(str(d["bad"]) for d in splits.values())),
+      ("with sound", *(str(d["with_sound"]) for d in splits.values())),
+      ("hours", *(f"{d['seconds']['total'] / 3600:.3g}" for d in splits.values())),
+      ("seconds: min, median, max", *(_numbers(d["seconds"]) for d in splits.values())),
+      ("frames: min, median, max", *(_numbers(d["frames"]) for d in splits.values())),
+      ("frames per second", *(_head(d["fps"]) for d in splits.values())),
+      ("sizes", *(_head(d["sizes"]) for d in splits.values())),
+      ("without label", *(str(d["unlabelled"]) for d in splits.values())),
+  ]))
+  _show_labels(result, console)
+  for why in result["absent"].values():
+    _line(console, f"passed over: {why}")
+  for split, d in splits.items():
+    listed = d["missing"][:max_listed or None]
+    for path in listed:
+      _line(console, f"missing ({split}): {path}")
+    if len(listed) < len(d["missing"]):
+      _line(console, f"missing ({split}): {len(d['missing']) - len(listed)} more; max_listed=0 lists all.")
+  for b in result["bad"]:
+    _line(console, f"bad ({b['split']}): {b['path']}: {b['reason']}")
+  if not result["bad"]:
+    _line(console, "no bad files.")
+
+
+def _show_labels(result: Mapping[str, Any], console: Console) -> None:
+  """Records per class: all classes where they are few, else the rarest."""
+  splits = result["splits"]
+  order = result["classes"]
+  title = f"records per class, {len(order)} classes"
+  if len(order) > _CLASSES_SHOWN:
+    order = sorted(order, key=lambda c: sum(d["labels"][c] for d in splits.values()))[:_CLASSES_SHOWN]
+    title += f", the rarest {_CLASSES_SHOWN}"
+  rows = [(c, *(str(d["labels"][c]) for d in splits.values())) for c in order]
+  for word, of in (("fewest", min), ("most", max)):
+    rows.append((f"({word})", *(str(of(d["labels"].values(), default=0)) for d in splits.values())))
+  _line(console, title)
+  console.print(_table(["class", *splits], rows))
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+  table = Table(box=box.SIMPLE)
+  for i, column in enumerate(columns):
+    table.add_column(column, justify="right" if i else "left")
+  for row in rows:
+    table.add_row(*map(Text, row))  # class names may hold brackets
+  return table
+
+
+def _numbers(spread: Mapping[str, float]) -> str:
+  return ", ".join(f"{spread[k]:.4g}" for k in ("min", "median", "max"))
+
+
+def _head(counts: Mapping[str, int]) -> str:
+  """The three most frequent values, and how many others there are."""
+  shown = ", ".join(f"{value} ({n})" for value, n in list(counts.items())[:3])
+  return shown + (f", {len(counts) - 3} others" if len(counts) > 3 else "")
+
+
+def _line(console: Console, text: str) -> None:
+  console.print(text, markup=False, highlight=False, soft_wrap=True)
