@@ -25,7 +25,8 @@ def write_video(path: str, frames: np.ndarray, fps: float, sound: np.ndarray | N
     video = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
     video.height, video.width = frames.shape[1:3]
     video.pix_fmt = "yuv420p"
-    video.options = {"preset": "veryfast", "crf": "20", "threads": "1"}
+    # Without macroblock trees: with them, equal frames give other bytes in some of the files.
+    video.options = {"preset": "veryfast", "crf": "20", "threads": "1", "x264-params": "mbtree=0"}
     video.gop_size = gop
     audio = None
     if sound is not None:
