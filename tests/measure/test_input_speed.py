@@ -1,0 +1,48 @@
+import json
+
+import pytest
+
+from vidx import errors
+from vidx.data import decode
+from vidx.measure import input_speed
+
+
+@pytest.fixture(scope="module")
+def rows():
+  pytest.importorskip("decord", reason="decord, the other side of the measurement, is not installed")
+  return input_speed.bench_input(videos=1, repeats=1, processes=1, frames=60)
+
+
+def test_both_sides_are_measured_on_raw_and_on_prepared_files(rows):
+  assert [(r["name"], r["files"]) for r in rows] == [
+      ("decord", "raw"), ("vidx", "raw"), ("decord", "prepared"), ("vidx", "prepared")]
+  assert all(r["clips_per_s"] > 0 and r["cpu_ms"] > 0 for r in rows)
+  assert rows[0]["ratio"] == rows[0]["cpu_ratio"] == 1
+
+
+def test_frames_are_identical_to_decord_s(rows):
+  assert [r["max_difference"] for r in rows] == [0, 0, 0, 0]
+
+
+def test_decoding_takes_less_processor_time_than_decord_s(rows):
+  assert rows[1]["cpu_ratio"] > 1.1 and rows[3]["cpu_ratio"] > 1.5
+
+
+def test_the_table_and_json_hold_every_row(rows):
+  table = input_speed.to_table([{**r, "load": 99.0} for r in rows])
+  assert table.count("identical") == 4 and "load 99.0" in table
+  assert json.loads(json.dumps(rows)) == rows
+
+
+def test_test_files_are_ten_seconds_of_x264_and_deterministic(tmp_path):
+  for name in ("a.mp4", "b.mp4"):
+    input_speed.write_video(str(tmp_path / name), seed=3, frames=20)
+  assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+  with decode.open_video(tmp_path / "a.mp4") as video:
+    assert (video.num_frames, video.width, video.height, video.fps) == (20, 340, 256, 30)
+  assert input_speed.FRAMES == 10 * input_speed.RATE
+
+
+def test_too_few_videos_are_refused():
+  with pytest.raises(errors.ConfigError, match="videos=0"):
+    input_speed.bench_input(videos=0)
