@@ -123,6 +123,7 @@ def write_video(path: str, seed: int, frames: int = FRAMES) -> None:
   with av.open(path, "w") as out:
     stream = out.add_stream("libx264", rate=RATE)
     stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    stream.codec_context.thread_count = 1  # with more, files differ from time to time
     for t in range(frames):
       at = np.sin(phase + speed * t)
       image = cv2.warpAffine(ground, _shift(-(32 + 0.3 * t + 12 * at[3, 0]), -(40 + 12 * at[3, 1])), size)
