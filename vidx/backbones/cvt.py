@@ -61,7 +61,7 @@ class ConvEmbed(nn.Module):
     x = nn.LayerNorm(1e-5, dtype=self.dtype, name="norm")(x).reshape(*x.shape[:2], -1, self.features)
     mask = None if mask is None else mask.reshape(*x.shape[:-1])
     if self.with_cls:
-      cls = self.param("cls", transformer.token_init, (1, 1, 1, self.features)).astype(x.dtype)
+      cls = self.param("cls", transformer.token_init, (1, 1, self.features)).astype(x.dtype)
       x = jnp.concatenate([jnp.broadcast_to(cls, (*x.shape[:2], 1, self.features)), x], 2)
       mask = None if mask is None else jnp.pad(mask, [(0, 0), (0, 0), (1, 0)], constant_values=True)
     x, mask = sites_lib.Site(f"embed{self.stage}", sites_lib.plugged(self.sites, f"embed{self.stage}"),

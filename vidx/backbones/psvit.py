@@ -25,7 +25,7 @@ from vidx.nn.norm import ConvNormAct
 
 def start_points(points: int, size: int) -> np.ndarray:
   """fp32 (points ** 2, 2): y, x of the centres of a square grid over a map, column by column."""
-  centres = np.arange(points, dtype=np.float32) * np.float32(size / points) + np.float32(size / points / 2)
+  centres = (np.arange(points) * (size / points)).astype(np.float32) + np.float32(size / points / 2)
   x, y = np.meshgrid(centres, centres, indexing="ij")
   return np.stack([y, x], -1).reshape(-1, 2)
 

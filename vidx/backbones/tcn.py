@@ -163,7 +163,8 @@ class TCN(nn.Module):
         if mask is not None:
           out["early_mask"] = mask
     x = self.last(nn.relu(x))
-    x, mask = self.at_end(self.norm(x, mask=None if mask is None else mask[..., None]), mask, train)
+    live = None if mask is None else jnp.broadcast_to(mask[..., None], x.shape)
+    x, mask = self.at_end(self.norm(x, mask=live), mask, train)
     out["regions"] = x.astype(jnp.float32)
     if mask is not None:
       out["regions_mask"] = mask

@@ -1,0 +1,236 @@
+"""Weights across frameworks: torch state dicts, as NumPy arrays, to variables and back.
+
+`RULES` says, per family of networks and source, where the rules are; nothing is
+imported before it is asked for, torch never. A family is a module with a function
+per source, `timm(model) -> list[rules.Rule]`.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import importlib
+from typing import Any
+
+from flax import traverse_util
+import jax
+import numpy as np
+
+from vidx import errors
+from vidx.interop import rules as rules_lib
+from vidx.interop.rules import Rule
+
+#: (class of the trunk, source) -> "module:function".
+RULES: dict[tuple[str, str], str] = {
+    ("ViT", "timm"): "vidx.interop.vit:timm",
+    ("ViT", "deit"): "vidx.interop.vit:timm",
+    ("ViT", "torchvision"): "vidx.interop.vit:torchvision",
+    ("ViT", "timesformer"): "vidx.interop.vit:timesformer",
+    ("ViT", "xvit"): "vidx.interop.vit:xvit",
+    ("CvT", "cvt"): "vidx.interop.cvt:cvt",
+    ("PSViT", "psvit"): "vidx.interop.psvit:psvit",
+    ("BERT", "huggingface"): "vidx.interop.text:huggingface",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What became of every tensor.
+
+  Attributes:
+    mapped: {torch key: path}.
+    dropped: {torch key: reason}.
+    changed: {torch key: what was done to fit the shape}, of the mapped ones.
+    fresh: paths that no tensor filled: a new head.
+  """
+
+  mapped: Mapping[str, str]
+  dropped: Mapping[str, str]
+  changed: Mapping[str, str]
+  fresh: Sequence[str]
+
+  def __str__(self) -> str:
+    lines = [f"{len(self.mapped)} tensors mapped, {len(self.dropped)} dropped, {len(self.fresh)} new"]
+    lines += [f"  {key}: {what}" for key, what in [*self.changed.items(), *self.dropped.items()]]
+    return "\n".join(lines + [f"  {path}: new" for path in self.fresh])
+
+
+def rules_of(model: Any, source: str) -> list[Rule]:
+  """The rules between a model and a source.
+
+  Raises:
+    ConfigError: there are none.
+  """
+  name = type(model).__name__
+  place = RULES.get((name, source))
+  if place is None:
+    sources = sorted(s for family, s in RULES if family == name)
+    raise errors.ConfigError(f"no rules for weights of {name} from '{source}'{errors.hint(source, sources)};"
+                             f" there are some for {', '.join(sources) or 'nothing'}.")
+  module, _, function = place.partition(":")
+  return getattr(importlib.import_module(module), function)(model)
+
+
+def shapes_of(model: Any, inputs: Sequence[Sequence[int]] = ()) -> dict[str, jax.ShapeDtypeStruct]:
+  """{path: shape and dtype} of a model's variables; nothing is allocated.
+
+  Args:
+    model: a trunk.
+    inputs: shapes of its inputs; default: a size that fits the trunk.
+  """
+  if not inputs:
+    inputs = [_example(model)]
+  arrays = [jax.ShapeDtypeStruct(tuple(s), np.float32) for s in inputs]
+  variables = jax.eval_shape(model.init, jax.random.PRNGKey(0), *arrays)
+  return traverse_util.flatten_dict(variables, sep="/")
+
+
+def _example(model) -> tuple[int, ...]:
+  """The shape of an input that any trunk of its kind takes."""
+  if "text" in model.inputs:
+    return (1, 8)
+  if "features" in model.inputs:
+    raise errors.ConfigError(f"the parameters of {type(model).__name__} depend on its input: give inputs=[(1, T, C)].")
+  side = getattr(model, "image", 0) or 112
+  return (1, getattr(model, "frames", 0) or 16, side, side, 3)
+
+
+def from_torch(model: Any, state: Mapping[str, np.ndarray], source: str, *, inputs: Sequence[Sequence[int]] = (),
+               new_head: bool = False, inflate: str = "", resize: bool = False, seed: int = 0
+               ) -> tuple[dict[str, Any], Report]:
+  """Variables of a model from the state dict of its torch original.
+
+  Args:
+    model: a trunk.
+    state: {key: array}.
+    source: whose original: 'timm', 'torchvision', ...; see `RULES`.
+    inputs: shapes of the model's inputs, where its parameters depend on them.
+    new_head: a classifier of another shape is left out and initialised anew.
+    inflate: how 2-D kernels become 3-D: 'mean' repeats them along time, divided by its
+      extent; 'centre' puts them into the middle frame; '' does not.
+    resize: tables of positions are interpolated to the model's grid.
+    seed: of what is initialised anew.
+
+  Returns:
+    Variables, fp32 as the model has them, and what became of every tensor.
+
+  Raises:
+    CheckpointError: a tensor without a place, a place without a tensor, or a shape that does not fit.
+  """
+  rules = rules_of(model, source)
+  shapes = shapes_of(model, inputs)
+  out: dict[str, np.ndarray] = {}
+  filled: dict[str, set[int]] = {}
+  mapped, dropped, changed, wrong = {}, {}, {}, []
+  for key, array in state.items():
+    array = np.asarray(array)
+    rule, path = _rule_for_key(rules, key, shapes)
+    if rule is None:
+      wrong.append(f"{key} has no rule")
+    elif rule.kind == "drop":
+      dropped[key] = rule.reason
+    elif rule.kind == "constant":
+      if array.shape != rule.fill.shape or not np.allclose(array, rule.fill, atol=1e-4):
+        wrong.append(f"{key} is not the constant that the model computes")
+      dropped[key] = rule.reason
+    elif path not in shapes:
+      wrong.append(f"{key} belongs to {path}, which the model has not")
+    else:
+      want = _part_shape(shapes[path].shape, rule)
+      value, note = _fitted(rules_lib.KINDS[rule.kind][0](array), want, rule, inflate, resize)
+      if value is not None:
+        whole = out.setdefault(path, np.zeros(shapes[path].shape, shapes[path].dtype))
+        slots = filled.setdefault(path, set())
+        if rule.part[0] in slots and not np.array_equal(whole[_slot(rule, want)], value):
+          wrong.append(f"{key} is not equal to another tensor for {path}")
+        whole[_slot(rule, want)] = value
+        slots.add(rule.part[0])
+        mapped[key] = path
+        if note:
+          changed[key] = note
+      elif rule.head and new_head:
+        dropped[key] = f"head of shape {array.shape}, the model's is {want}"
+      else:
+        more = "; new_head=True puts a new one there" if rule.head else ""
+        wrong.append(f"{key} has shape {array.shape}, {path} wants {want}{more}")
+  parts = {p: {r.part[0] for r in rules if r.kind != "drop" and r.to_key(p) is not None} for p in shapes}
+  fresh = [p for p in shapes if filled.get(p, set()) < (parts[p] or {0})]
+  heads = [p for p in fresh if new_head and any(r.head and r.to_key(p) is not None for r in rules)]
+  wrong += [f"nothing fills {p}" for p in fresh if p not in heads]
+  if wrong:
+    head = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+    raise errors.CheckpointError(f"weights from {source} do not fit {type(model).__name__}: {head}.")
+  rng = np.random.default_rng(seed)
+  for path in heads:
+    kernel = path.endswith("/kernel")
+    out[path] = (0.01 * rng.standard_normal(shapes[path].shape) if kernel else np.zeros(shapes[path].shape)
+                 ).astype(shapes[path].dtype)
+  variables = traverse_util.unflatten_dict({tuple(p.split("/")): out[p] for p in shapes})
+  return variables, Report(mapped, dropped, changed, tuple(heads))
+
+
+def to_torch(model: Any, variables: Mapping[str, Any], source: str) -> dict[str, np.ndarray]:
+  """The state dict of the torch original; `from_torch` and back gives the same bits.
+
+  Args:
+    model: a trunk.
+    variables: its variables.
+    source: see `RULES`.
+
+  Raises:
+    CheckpointError: a variable without a rule.
+  """
+  flat = traverse_util.flatten_dict(variables, sep="/")
+  rules = rules_of(model, source)
+  out, lost = {}, []
+  for path, value in flat.items():
+    value, found = np.asarray(value), False
+    for rule in rules:
+      key = rule.to_key(path) if rule.path else None
+      if key is None or rule.alias:
+        continue
+      if rule.kind == "drop":
+        out[key] = rule.fill
+        continue
+      found = True
+      out[key] = np.ascontiguousarray(rules_lib.KINDS[rule.kind][1](value[_slot(rule, _part_shape(value.shape, rule))]))
+    if not found:
+      lost.append(path)
+  if lost:
+    raise errors.CheckpointError(f"no rule of {source} for {', '.join(lost[:5])}, {len(lost)} variables in all.")
+  out.update({rule.key: rule.fill for rule in rules if rule.kind == "constant"})
+  return out
+
+
+def _rule_for_key(rules, key, shapes):
+  """The first rule for a key whose place the model has; else the first rule for it."""
+  first = (None, "")
+  for rule in rules:
+    path = rule.to_path(key)
+    if path is None:
+      continue
+    if rule.kind in ("drop", "constant") or path in shapes:
+      return rule, path
+    if first[0] is None:
+      first = rule, path
+  return first
+
+
+def _part_shape(shape, rule):
+  return (*shape[:-1], shape[-1] // rule.part[1]) if shape else shape
+
+
+def _slot(rule, part_shape):
+  """Where a part lies in the whole: a slice of the last axis."""
+  size = part_shape[-1] if part_shape else 0
+  return (Ellipsis, slice(rule.part[0] * size, (rule.part[0] + 1) * size)) if part_shape else ()
+
+
+def _fitted(value, want, rule, inflate, resize):
+  """(value in the wanted shape, what was done), or (None, '') where it does not fit."""
+  want = tuple(want)
+  if value.shape == want:
+    return value, ""
+  if rule.kind == "conv" and len(want) == 5 and value.shape == want[1:] and inflate:
+    return rules_lib.inflated(value, want[0], inflate), f"inflated to {want[0]} frames ({inflate})"
+  if rule.kind == "positions" and resize and value.shape[-1] == want[-1] and value.ndim == len(want):
+    return rules_lib.resized_positions(value, want[1]), f"resized from {value.shape[1]} to {want[1]} positions"
+  return None, ""

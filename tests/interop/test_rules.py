@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from tests.backbones import promises
+import vidx
+from vidx import errors, interop
+from vidx.interop import rules
+
+
+def model(**fields):
+  return vidx.create_model("deit_ti", **{**dict(image=32, patch=16, dim=12, depth=2, heads=3, num_classes=5), **fields})
+
+
+def state_of(model):
+  return interop.to_torch(model, promises.some_variables(model, np.zeros((1, 32, 32, 3), "f")), "timm")
+
+
+def test_templates_translate_both_ways_with_offsets_and_words():
+  (weight, bias) = rules.conv("layer{i}.{j}.{part:conv1|conv2}", "res{i+1}_{j}/{part}")
+  assert weight.to_path("layer3.10.conv2.weight") == "params/res4_10/conv2/kernel"
+  assert weight.to_key("params/res4_10/conv2/kernel") == "layer3.10.conv2.weight"
+  assert bias.to_key("params/res2_0/conv1/bias") == "layer1.0.conv1.bias"
+  assert weight.to_path("layer3.0.conv3.weight") is None and weight.to_path("xlayer3.0.conv1.weight") is None
+  (there, _) = rules.conv("stem.{i}", "block{i-4}")
+  assert there.to_path("stem.5.weight") == "params/block1/kernel"
+  assert there.to_key("params/block1/kernel") == "stem.5.weight"
+
+
+def test_kernels_change_their_axes():
+  to, back = rules.KINDS["conv"]
+  w = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+  assert to(w).shape == (4, 5, 3, 2) and to(w)[1, 2, 0, 1] == w[1, 0, 1, 2]
+  np.testing.assert_array_equal(back(to(w)), w)
+
+
+def test_batch_norm_has_its_statistics_and_a_count_that_is_dropped_and_refilled():
+  found = {r.key: (r.path, r.kind) for r in rules.batch_norm("bn", "norm")}
+  assert found["bn.running_var"] == ("batch_stats/norm/var", "raw")
+  assert found["bn.num_batches_tracked"] == ("batch_stats/norm/mean", "drop")
+  assert rules.batch_norm("bn", "norm")[-1].fill.dtype == np.int64
+
+
+def test_there_and_back_gives_the_same_bits():
+  state = state_of(model())
+  variables, report = interop.from_torch(model(), state, "timm")
+  back = interop.to_torch(model(), variables, "timm")
+  assert set(back) == set(state) == set(report.mapped) and not report.dropped
+  assert all(np.array_equal(back[k], state[k]) for k in state)
+  assert "28 tensors mapped" not in str(report) and f"{len(state)} tensors mapped" in str(report)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda s: s.update(extra=np.zeros(2)), "extra has no rule"),
+    (lambda s: s.pop("norm.bias"), "nothing fills params/norm/bias"),
+    (lambda s: s.update({"norm.bias": np.zeros(3)}), r"norm.bias has shape \(3,\), params/norm/bias wants \(12,\)"),
+    (lambda s: s.update({"blocks.2.norm1.bias": np.zeros(12)}), "block2/norm1/bias, which the model has not"),
+])
+def test_every_tensor_has_a_place_and_every_place_a_tensor(change, message):
+  state = state_of(model())
+  change(state)
+  with pytest.raises(errors.CheckpointError, match=message):
+    interop.from_torch(model(), state, "timm")
+
+
+def test_a_new_head_is_made_only_when_asked():
+  state, other = state_of(model()), model(num_classes=9)
+  with pytest.raises(errors.CheckpointError, match="new_head=True puts a new one there"):
+    interop.from_torch(other, state, "timm")
+  variables, report = interop.from_torch(other, state, "timm", new_head=True)
+  assert variables["params"]["head"]["fc"]["kernel"].shape == (12, 9)
+  assert 0 < np.abs(variables["params"]["head"]["fc"]["kernel"]).max() < 0.1
+  assert set(report.fresh) == {"params/head/fc/kernel", "params/head/fc/bias"}
+  assert "the model's is (12, 9)" in report.dropped["head.weight"]
+
+
+def test_positions_are_resized_only_when_asked_and_constant_ones_stay():
+  state, other = state_of(model()), model(image=48)
+  state["pos_embed"] = np.ones_like(state["pos_embed"])
+  with pytest.raises(errors.CheckpointError, match="pos_embed"):
+    interop.from_torch(other, state, "timm")
+  variables, report = interop.from_torch(other, state, "timm", resize=True)
+  np.testing.assert_allclose(variables["params"]["embed"]["positions"], np.ones((1, 10, 12)), rtol=1e-5)
+  assert report.changed == {"pos_embed": "resized from 5 to 10 positions"}
+
+
+def test_inflated_kernels_answer_a_still_clip_as_the_image():
+  kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 4))
+  for how in ("mean", "centre"):
+    out = rules.inflated(kernel, 5, how)
+    assert out.shape == (5, 3, 3, 2, 4)
+    np.testing.assert_allclose(out.sum(0), kernel)
+  with pytest.raises(ValueError, match="'copy' is not one of mean, centre"):
+    rules.inflated(kernel, 3, "copy")
+
+
+def test_an_unknown_source_is_named_with_the_known_ones():
+  with pytest.raises(errors.ConfigError, match="no rules for weights of ViT from 'tim'.*'timm'"):
+    interop.from_torch(model(), {}, "tim")

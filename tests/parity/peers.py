@@ -1,0 +1,101 @@
+"""The torch originals, and the comparison of a trunk with one."""
+
+import pathlib
+import re
+import sysconfig
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="parity with torch needs the extra 'parity'")
+
+from vidx import interop  # noqa: E402
+
+
+def _declare_operators():
+  """Declares torchvision's compiled operators by name, without which it does not import next to a CPU torch."""
+  folder = pathlib.Path(sysconfig.get_paths()["purelib"]) / "torchvision"
+  names = {m.group(1) for path in folder.rglob("*.py") for m in re.finditer(r"torchvision::(\w+)", path.read_text())}
+  library = torch.library.Library("torchvision", "DEF")
+  for name in sorted(names):
+    library.define(f"{name}(Tensor a) -> Tensor")
+  return library
+
+
+_operators = _declare_operators()
+
+
+def randomised(module, seed=0):
+  """The module in evaluation mode, every parameter and statistic random."""
+  generator = torch.Generator().manual_seed(seed)
+  with torch.no_grad():
+    for name, p in module.named_parameters():
+      if p.ndim > 1 and not name.endswith(("token", "embed", "embedding")):
+        spread = p[0].numel() ** -0.5
+        p.copy_(torch.randn(p.shape, generator=generator) * spread)
+      elif name.endswith("weight"):
+        p.copy_(1 + 0.2 * torch.randn(p.shape, generator=generator))
+      else:
+        p.copy_(0.2 * torch.randn(p.shape, generator=generator))
+    for name, b in module.named_buffers():
+      if name.endswith("running_mean"):
+        b.copy_(0.2 * torch.randn(b.shape, generator=generator))
+      elif name.endswith("running_var"):
+        b.copy_(0.5 + torch.rand(b.shape, generator=generator))
+  return module.eval()
+
+
+def arrays(module):
+  """The state dict as NumPy arrays."""
+  return {k: v.detach().numpy() for k, v in module.state_dict().items()}
+
+
+def relative(a, b):
+  """Largest difference over largest value."""
+  a, b = np.asarray(a), np.asarray(b)
+  assert a.shape == b.shape, (a.shape, b.shape)
+  return np.abs(a - b).max() / np.abs(b).max()
+
+
+def channels_first(x):
+  """(B, ..., C) -> (B, C, ...)."""
+  return np.moveaxis(x, -1, 1)
+
+
+def compare(model, module, source, x, layout=channels_first, output=1e-4, gradient=1e-3, **options):
+  """Weights converted both ways, outputs, and gradients with respect to the input.
+
+  Args:
+    model: a trunk.
+    module: its torch original; called with layout(x).
+    source: of the rules.
+    x: input of the trunk.
+    layout: the input as torch wants it.
+    output: largest relative difference of the logits.
+    gradient: largest relative difference of the gradients.
+    **options: of from_torch.
+  """
+  state = arrays(randomised(module))
+  variables, report = interop.from_torch(model, state, source, **options)
+  assert set(report.mapped) | set(report.dropped) == set(state)
+  back = interop.to_torch(model, variables, source)
+  for key in set(back) | set(report.mapped):
+    assert back[key].dtype == state[key].dtype and np.array_equal(back[key], state[key]), key
+  assert not {k for k in set(state) - set(back) if "batches" in k}
+
+  weights = np.random.default_rng(1).normal(size=(x.shape[0], model.num_classes)).astype("f")
+  there = torch.from_numpy(np.ascontiguousarray(layout(x))).requires_grad_()
+  expected = module(there)
+  (expected * torch.from_numpy(weights)).sum().backward()
+
+  @jax.jit
+  def run(variables, x):
+    loss = lambda x: (lambda y: ((y * weights).sum(), y))(model.apply(variables, x)["logits"])
+    return jax.value_and_grad(loss, has_aux=True)(x)
+
+  (_, logits), grad = run(variables, jnp.asarray(x))
+  assert relative(logits, expected.detach().numpy()) < output
+  assert relative(layout(np.asarray(grad)), there.grad.numpy()) < gradient
+  return variables, report
