@@ -68,7 +68,7 @@ def _load(name: str, root: str, splits: Sequence[str], options: dict) -> tuple[l
   for split in splits:
     try:
       found.append(datasets.load(name, root, split, **options))
-    except errors.DataError as e:
+    except errors.AbsentError as e:
       absent[split] = str(e)
   if not found:
     raise errors.DataError(next(iter(absent.values())) if absent else "no splits to build.")

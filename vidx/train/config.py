@@ -40,7 +40,6 @@ def base() -> ConfigDict:
           flip=True,                  # off for classes that know left from right
           colour_jitter=0.0,
           mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
-          bgr=False,
           workers=2,                  # decoding processes; 0: threads in this process
           threads=1,                  # decoder threads per video
           prefetch=2,                 # batches kept ready per worker
