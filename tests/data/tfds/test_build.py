@@ -37,7 +37,7 @@ def given(monkeypatch, tmp_path):
     if name == "array_record":
       return array_record.read(root, split)
     if split not in sets:
-      raise errors.DataError(f"{root}: split '{split}' is empty.")
+      raise errors.AbsentError(f"{root}: split '{split}' is empty.")
     return sets[split]
 
   monkeypatch.setattr(datasets, "load", load)
@@ -233,3 +233,10 @@ def test_a_missing_shard_is_a_decode_error(built):
 def test_shards_are_of_about_equal_length(source, shards, lengths):
   plan = writer.plan(datasets.load("folder", source, "train"), "out", shards)
   assert [len(s.records) for s in plan] == lengths
+
+
+def test_a_broken_table_is_an_error_and_not_a_split_that_is_absent(tmp_path):
+  (tmp_path / "in").mkdir()
+  (tmp_path / "in" / "clips.csv").write_text("path,label,split\na.mp4\n")
+  with pytest.raises(errors.DataError, match="line 2"):
+    build.build("folder", str(tmp_path / "in"), str(tmp_path / "out"))
