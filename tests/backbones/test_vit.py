@@ -185,12 +185,11 @@ def test_a_plug_in_may_drop_tokens_and_dropped_tokens_equal_masked_ones(name):
   variables = promises.some_variables(plain, x)
   tokens, mask = jax.jit(lambda v, x: dropping.apply(v, x, method="tokens"))(variables, x)
   frames = 3 if plain.attention == "divided" else 1
-  assert tokens.shape[2] == 1 + frames * (len(keep) - 1) and bool(mask.all())
-  if plain.attention == "divided":
-    return  # the places that are left attend along time without the others, as masked ones do
-
+  assert tokens.shape[2] == 1 + frames * (len(keep) - 1)
+  assert mask.shape == tokens.shape[:-1] and bool(mask.all())
   dead = np.ones(1 + (48 if plain.attention == "joint" else 16), bool)
   dead[list(keep)] = False
+  dead = np.concatenate([dead[:1], np.tile(dead[1:], frames)])  # the same places in every frame
   masking = plain.clone(sites={"block1.in": lambda x, mask=None: (
       x, jnp.broadcast_to(~dead, x.shape[:-1]))})
   expected = promises.jitted(masking)(variables, x)["logits"]
