@@ -178,6 +178,12 @@ def test_csv_of_one_file_with_splits_or_none(tmp_path):
     (["path,label", "a.mp4,wawe"], r"line 2: label 'wawe' is not one of the 2 classes .*\(nearest: 'wave'\)"),
     (["path,label", "a.mp4,7"], r"line 2: label '7' is not one of the 2 classes"),
     (["path,label", "a.mp4,run", "a.mp4,run"], r"line 3: 'a.mp4' stands already in line 2"),
+    (["path,label", "a.mp4,"], r"line 2: nothing in column 'label'"),
+    (["path,label", ",run"], r"line 2: nothing in column 'path'"),
+    (["path,label,label", "a.mp4,run,wave"], r"line 1: two columns are named 'label'"),
+    (["path,label", "a.mp4,²"], r"line 2: label '²' is not one of the 2 classes"),
+    (["path,label", "a.mp4,-1"], r"line 2: label '-1' is not one of the 2 classes"),
+    (["path,label", "a.mp4,run", "./a.mp4,run"], r"line 3: 'a.mp4' stands already in line 2"),
     (["path,label,fold", "a.mp4,run,x"], r"line 2: fold 'x' is not a whole number"),
     (["path,label,split", "a.mp4,run,trian"], r"line 2: split 'trian' is none of"),
 ])
@@ -188,6 +194,39 @@ def test_csv_names_the_broken_line(tmp_path, lines, message):
   with pytest.raises(errors.DataError, match=r"train.csv, " + message) as e:
     datasets.load("csv", str(tmp_path), "train")
   assert "\n" not in str(e.value)
+
+
+def test_folds_are_chosen_by_text_numbers_or_tuples(tmp_path):
+  touch(tmp_path, *(f"{i}.mp4" for i in range(4)))
+  write(tmp_path, "clips.csv", "path,label,fold,who", *(f"{i}.mp4,x,{i},me" for i in range(4)))
+  for train in ("0,1", (0, 1), [0, 1], ("0", "1")):
+    for val in (2, "2", (2,)):
+      ids = {s: [r.id for r in datasets.load("folder", str(tmp_path), s, train_folds=train, val_folds=val).records]
+             for s in ("train", "val", "test")}
+      assert ids == {"train": ["0.mp4", "1.mp4"], "val": ["2.mp4"], "test": ["3.mp4"]}
+  for train, val, message in (("", "", "has folds: choose them"), ("a", 2, "train_folds='a'"), (0, 1.5, "val_folds=1.5"),
+                              ("0,2", "2", r"share \[2\]")):
+    with pytest.raises(errors.ConfigError, match=message):
+      datasets.load("folder", str(tmp_path), "train", train_folds=train, val_folds=val)
+
+
+def test_a_table_may_name_folders_of_frames(tmp_path):
+  touch(tmp_path, "one/00001.jpg", "two.mp4")
+  write(tmp_path, "clips.csv", "path,label,split", "one,x,train", "two.mp4,y,train")
+  assert [r.media.kind for r in datasets.load("folder", str(tmp_path), "train").records] == ["frames", "video"]
+
+
+def test_class_folders_may_be_named_like_splits(tmp_path):
+  touch(tmp_path, *(f"{c}/{i}.mp4" for c in ("train", "plane") for i in range(5)))
+  a, b = (datasets.load("folder", str(tmp_path), s) for s in ("train", "val"))
+  assert a.classes == ("plane", "train") and (len(a), len(b)) == (8, 2)
+
+
+def test_class_folders_without_splits_give_every_class_a_fifth(tmp_path):
+  touch(tmp_path, *(f"{c}/{i}.mp4" for c, n in (("a", 20), ("b", 2), ("c", 1)) for i in range(n)))
+  a, b = (datasets.load("folder", str(tmp_path), s) for s in ("train", "val"))
+  assert [sum(r.label == c for r in b.records) for c in range(3)] == [4, 1, 0]
+  assert len(a) + len(b) == 23 and not {r.id for r in a.records} & {r.id for r in b.records}
 
 
 def test_text_that_is_none_is_said_in_one_line(tmp_path):

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -235,12 +237,15 @@ def test_tags_keep_their_six_kinds(tmp_path):
     (dict(layout="foldr"), "no layout 'foldr'.*nearest: 'folder'"),
     (dict(labels="tags", layout="folder"), "layout 'hvu'"),
     (dict(labels="motion", layout="hvu"), "layout 'hvu'"),
-    (dict(size=(33, 32)), r"size \(33, 32\)"),
-    (dict(frames=0), "frames and fps positive"),
+    (dict(size=(33, 32)), r"size \(33, 32\)"), (dict(size=64), "size 64 must be two"),
+    (dict(size="ab"), "size ab must be two"), (dict(size=(64.0, 64)), "size .* must be two"),
+    (dict(frames=0), "frames and fps positive"), (dict(frames="ten"), "frames=ten"), (dict(fps="x"), "fps=x"),
+    (dict(seed=-1), "seed=-1"), (dict(split=(8, -1, 0)), r"split=\(8, -1, 0\)"), (dict(split="x"), "split=x"),
+    (dict(split=(1, 1, 1, 1)), "must be the numbers of training"),
 ])
 def test_what_cannot_be_built_is_said_in_one_line_and_leaves_nothing(tmp_path, options, message):
   with pytest.raises(errors.ConfigError, match=message) as e:
-    toybox.build(str(tmp_path / "out"), split=(2, 2, 0), workers=1, **options)
+    toybox.build(str(tmp_path / "out"), **{"split": (2, 2, 0), "workers": 1, **options})
   assert "\n" not in str(e.value) and not os.path.exists(tmp_path / "out")
 
 
@@ -248,3 +253,53 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(errors.DataError, match="cannot write Toybox"):
     toybox.build(str(tmp_path / "file"), split=(1, 1, 0), **SMALL)
+
+
+def test_a_folder_of_another_set_is_refused_and_left_as_it_was(tmp_path):
+  out = str(tmp_path / "toy")
+  toybox.build(out, labels="motion", split=(3, 1, 0), **SMALL)
+  before = contents(out)
+  for changed, was in ((dict(labels="biased"), "labels=motion"), (dict(seed=1), "seed=0"), (dict(fps=5.0), "fps=6.0"),
+                       (dict(layout="csv"), "layout=folder"), (dict(size=(16, 32)), r"size=\[32, 32\]")):
+    with pytest.raises(errors.DataError, match=f"holds a Toybox of {was}; remove it or choose another"):
+      toybox.build(out, **{"labels": "motion", "split": (3, 1, 0), **SMALL, **changed})
+  assert contents(out) == before
+  assert toybox.build(out, labels="motion", split=(5, 2, 0), **SMALL)["rendered"] == 3  # more of the same
+
+
+def test_a_folder_of_other_files_is_refused_and_left_as_it_was(tmp_path):
+  (tmp_path / "clips.csv").write_text("path,label\n")
+  with pytest.raises(errors.DataError, match="is not empty and holds no Toybox"):
+    toybox.build(str(tmp_path), split=(1, 1, 0), **SMALL)
+  assert os.listdir(tmp_path) == ["clips.csv"]
+
+
+def test_test_videos_are_annotated_in_every_layout(tmp_path):
+  for layout, kind in (("folder", "motion"), ("csv", "motion"), ("hvu", "tags")):
+    toybox.build(str(tmp_path / layout), labels=kind, layout=layout, split=(2, 1, 3), **SMALL)
+    d = datasets.load(layout, str(tmp_path / layout), "test")
+    assert named(d) == expected(kind, "test", 3)
+
+
+FULL = """
+import resource, signal, sys
+from vidx import errors
+from vidx.data import toybox
+if __name__ == "__main__":
+  signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file may not grow, as on a full disk
+  resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+  try:
+    toybox.build(sys.argv[1], split=(20, 0, 0), size=(64, 64), frames=6, workers=int(sys.argv[2]))
+  except errors.DataError as e:
+    print(e)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_that_takes_no_more_is_said_in_one_line_and_leaves_no_half_video(tmp_path, workers):
+  script, out = tmp_path / "full.py", tmp_path / "toy"
+  script.write_text(FULL)
+  ran = subprocess.run([sys.executable, str(script), str(out), str(workers)], capture_output=True, text=True)
+  assert ran.returncode == 0 and len(ran.stdout.splitlines()) == 1, ran.stderr
+  assert ran.stdout.startswith(f"cannot write Toybox to {out}")
+  assert list(contents(out)) == ["toybox.json"]

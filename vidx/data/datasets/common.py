@@ -40,10 +40,14 @@ def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
   """Rows of a csv file with a header, as (line number, {column: text}).
 
   Raises:
-    DataError: a needed column is absent, or a line has another number of columns.
+    DataError: a needed column is absent, a column is named twice, a line has
+      another number of columns, or nothing in a needed one.
   """
   rows = _rows(path)
   header = [c.strip() for c in next(rows, (0, []))[1]]
+  twice = next((c for i, c in enumerate(header) if c and c in header[:i]), None)
+  if twice is not None:
+    raise errors.DataError(f"{path}, line 1: two columns are named '{twice}'.")
   for column in needed:
     if column not in header:
       raise errors.DataError(f"{path}, line 1: no column '{column}'{errors.hint(column, header)};"
@@ -53,7 +57,11 @@ def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
       continue
     if len(row) != len(header):
       raise errors.DataError(f"{path}, line {line}: {len(row)} columns, but the header has {len(header)}.")
-    yield line, {k: v.strip() for k, v in zip(header, row)}
+    found = {k: v.strip() for k, v in zip(header, row)}
+    bare = next((c for c in needed if not found[c]), None)
+    if bare:
+      raise errors.DataError(f"{path}, line {line}: nothing in column '{bare}'.")
+    yield line, found
 
 
 def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
@@ -90,7 +98,7 @@ def not_twice(name: str, seen: dict[str, int], path: str, line: int) -> None:
 
 
 def read_classes(path: str) -> tuple[str, ...]:
-  """Class names by id, one per line."""
+  """Class names by id, one per line; a name may stand twice, as in the map of Gym99."""
   return tuple(line.strip() for line in read_lines(path) if line.strip())
 
 
@@ -102,7 +110,7 @@ def class_id(label: str, ids: dict[str, int], path: str, line: int, source: str)
   """
   if label in ids:
     return ids[label]
-  if label.lstrip("-").isdigit() and 0 <= int(label) < len(ids):
+  if label.isdecimal() and int(label) < len(ids):
     return int(label)
   raise errors.DataError(f"{path}, line {line}: label '{label}' is not one of the {len(ids)} classes of"
                          f" {source}{errors.hint(label, ids)}.")
@@ -116,15 +124,15 @@ def folds(value: Any, what: str) -> frozenset[int]:
   """
   parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (tuple, list)) else (value,)
   try:
-    return frozenset(int(p) for p in parts if str(p).strip())
+    return frozenset(int(str(p)) for p in parts if str(p).strip())
   except ValueError:
     raise errors.ConfigError(f"{what}={value!r}: write folds as numbers, such as 0,1.") from None
 
 
 def natural(labels: Sequence[str]) -> list[str]:
   """Distinct labels in order: as numbers where all are, else as text."""
-  distinct = set(labels)
-  return sorted(distinct, key=int) if all(x.isdigit() for x in distinct) else sorted(distinct)
+  distinct = sorted(set(labels))
+  return sorted(distinct, key=int) if all(x.isdecimal() for x in distinct) else distinct
 
 
 def inside(root: str, path: str) -> str:

@@ -2,7 +2,8 @@
 
   root/<class>/*.mp4                  split by a hash of the name: a fifth is for validation
   root/{train,val,test}/<class>/*     split by folder
-  root/clips.csv                      `path,label`, and `split` or `fold`, further columns are kept
+  root/clips.csv                      `path,label`, and `split` or `fold`, further columns are kept;
+                                      a path may be a folder of frames
 
 Labels are names or ids. classes.txt (a name per line) fixes the order of the
 classes; else it is that of the sorted labels.
@@ -60,7 +61,7 @@ def read_table(name: str, table: str, root: str, split: str, given: tuple[str, .
   seen: dict[str, int] = {}
   records, missing = [], []
   for line, row in rows:
-    common.not_twice(row["path"], seen, table, line)
+    common.not_twice(os.path.normpath(row["path"]), seen, table, line)
     label = common.class_id(row["label"], ids, table, line, source)
     of_split = whole and not {"split", "fold"} & row.keys()
     if not of_split and split_of(row, table, line, train_folds, val_folds) != split:
@@ -68,7 +69,8 @@ def read_table(name: str, table: str, root: str, split: str, given: tuple[str, .
     path = common.inside(root, row["path"])
     extra = {k: v for k, v in row.items() if k not in _COLUMNS}
     if os.path.exists(path):
-      records.append(Record(row["path"], Media(path), label, extra=extra))
+      media = Media(path, "frames" if os.path.isdir(path) else "video")
+      records.append(Record(row["path"], media, label, extra=extra))
     else:
       missing.append(row["path"])
   return Dataset(name, split, tuple(records), order, missing=tuple(missing))
@@ -100,7 +102,7 @@ def hashed_split(name: str) -> str:
 
 def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Dataset:
   """Class folders, perhaps below split folders."""
-  split_names = [d for d in ("train", "val", "test") if os.path.isdir(os.path.join(root, d))]
+  split_names = [d for d in ("train", "val", "test") if _holds_folders(os.path.join(root, d))]
   base = os.path.join(root, split) if split_names else root
   if split_names and split not in split_names:
     raise errors.AbsentError(f"{root} has folders for {', '.join(split_names)} and none for split '{split}'.")
@@ -123,8 +125,13 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
   return Dataset("folder", split, tuple(records), order)
 
 
+def _holds_folders(path: str) -> bool:
+  """Whether a folder is a split, and not a class of that name."""
+  return os.path.isdir(path) and any(d.is_dir() and not d.name.startswith(".") for d in os.scandir(path))
+
+
 def _balanced(files: list[str], split: str) -> list[str]:
-  """The split's share of one class: a fifth, chosen by hash, so that every class has its share."""
+  """The split's share of one class: a fifth, chosen by hash, so that every class of two and more has its share."""
   by_hash = sorted(files, key=lambda f: (zlib.crc32(f.encode()), f))
-  val = set(by_hash[:round(VAL_SHARE * len(files))])
+  val = set(by_hash[:max(len(files) > 1, round(VAL_SHARE * len(files)))])
   return [f for f in files if (f in val) == (split == "val") and split != "test"]

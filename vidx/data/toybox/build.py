@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 import concurrent.futures
+import json
 import multiprocessing
+import numbers
 import os
 from typing import Any
 
@@ -11,40 +13,44 @@ from vidx.data.toybox import labels as label_sets
 from vidx.data.toybox import layouts
 
 SIZE = (64, 64)
+STAMP = "toybox.json"  # how the videos of a folder were made
 COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0)}
 
 
 def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[int] | None = None,
           size: tuple[int, int] = SIZE, frames: int = 24, fps: float = 12.0, seed: int = 0,
           workers: int = 2) -> dict[str, Any]:
-  """Writes videos and annotations; videos that are there already are kept.
+  """Writes videos and annotations; videos of an earlier, equal call are kept.
 
   Args:
-    out: root of the data set.
+    out: root of the data set; new, empty, or written with the same labels,
+      layout, size, frames, fps and seed.
     labels: motion, appearance, biased or tags.
     layout: folder, csv, ucf101 or hvu; '' is hvu for tags and folder for the others.
-    split: numbers of training, validation and test videos.
+    split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.
     frames: per video.
     fps: frames per second.
     seed: of everything random.
-    workers: processes; 1 works in this process.
+    workers: processes; 0 and 1 work in this process.
 
   Returns:
     {'root', 'videos', 'rendered', 'classes'}.
 
   Raises:
     ConfigError: names or numbers that cannot be used.
-    DataError: `out` cannot be written.
+    DataError: `out` cannot be written, or holds something else.
   """
   chosen = label_sets.get(labels)
   layout = layout or ("hvu" if chosen.multilabel else "folder")
   layouts.check(layout, chosen.multilabel)
   if not out:
     raise errors.ConfigError("no folder to write: add --out=FOLDER.")
-  if len(size) != 2 or any(s % 2 or s < 16 for s in size) or frames < 1 or fps <= 0:
-    raise errors.ConfigError(f"Toybox: size {size} must be two even numbers of at least 16; frames and fps positive.")
-  counts = tuple(split) if split is not None else COUNTS[labels]
+  _check_numbers(size, frames, fps, seed, workers)
+  counts = _counts(COUNTS[labels] if split is None else split)
+  made = {"labels": labels, "layout": layout, "size": [int(s) for s in size], "frames": int(frames),
+          "fps": float(fps), "seed": int(seed)}
+  _check_folder(out, made)
   entries = []
   for name, count in zip(label_sets.SPLITS, counts):
     for index in range(count):
@@ -58,6 +64,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
       jobs.append((path, labels, e.split, e.index, tuple(size), frames, fps, seed))
   try:
     os.makedirs(out, exist_ok=True)
+    layouts.write_text(out, STAMP, [json.dumps(made)])  # first, so that a build that is stopped can go on
     if workers > 1 and len(jobs) > 16:
       with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(make, jobs, chunksize=8))
@@ -66,7 +73,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
         make(job)
     layouts.write(layout, out, chosen.classes, entries)
   except OSError as e:
-    raise errors.DataError(f"cannot write Toybox to {out}: {e.strerror or e}.") from e
+    raise _unwritten(out, e) from e
   return {"root": out, "videos": len(entries), "rendered": len(jobs), "classes": len(chosen.classes)}
 
 
@@ -76,4 +83,49 @@ def make(job: tuple) -> None:
   from vidx.data.toybox.write import write_video
   path, labels, split, index, size, frames, fps, seed = job
   scene, _ = label_sets.scene_of(labels, split, index, frames, seed)
-  write_video(path, render(scene, size), fps, sound(scene, fps), RATE)
+  try:
+    write_video(path, render(scene, size), fps, sound(scene, fps), RATE)
+  except OSError as e:  # PyAV's errors do not travel from a process to another
+    raise _unwritten(path, e) from None
+
+
+def _unwritten(where: str, e: OSError) -> errors.DataError:
+  return errors.DataError(f"cannot write Toybox to {where}: {e.strerror or e}.")
+
+
+def _whole(value: Any, least: int) -> bool:
+  return isinstance(value, numbers.Integral) and value >= least
+
+
+def _check_numbers(size: Any, frames: Any, fps: Any, seed: Any, workers: Any) -> None:
+  pair = isinstance(size, (tuple, list)) and len(size) == 2
+  if not pair or not all(_whole(s, 16) and s % 2 == 0 for s in size):
+    raise errors.ConfigError(f"Toybox: size {size} must be two even numbers of at least 16, such as 64,64.")
+  if not _whole(frames, 1) or not isinstance(fps, numbers.Real) or not 0 < fps <= 1000:
+    raise errors.ConfigError(f"Toybox: frames={frames} must be a whole number and fps={fps} at most 1000,"
+                             " and both frames and fps positive.")
+  if not _whole(seed, 0) or not _whole(workers, 0):
+    raise errors.ConfigError(f"Toybox: seed={seed} and workers={workers} must be whole numbers of at least 0.")
+
+
+def _counts(split: Any) -> tuple[int, ...]:
+  counts = tuple(split) if isinstance(split, (tuple, list)) else (split,)
+  if not 1 <= len(counts) <= 3 or not all(_whole(n, 0) for n in counts):
+    raise errors.ConfigError(f"Toybox: split={split} must be the numbers of training, validation and test videos,"
+                             " such as 960,160,0.")
+  return counts
+
+
+def _check_folder(out: str, made: dict[str, Any]) -> None:
+  """Raises DataError where `out` holds anything but videos made in the same way: they would get wrong labels."""
+  stamp = os.path.join(out, STAMP)
+  if os.path.isdir(out) and os.listdir(out):
+    try:
+      with open(stamp, encoding="utf-8") as f:
+        before = json.load(f)
+    except (OSError, ValueError):
+      raise errors.DataError(f"{out} is not empty and holds no Toybox; choose another --out.") from None
+    changed = [k for k in made if not isinstance(before, dict) or before.get(k) != made[k]]
+    if changed:
+      was = ", ".join(f"{k}={before[k]}" for k in changed if isinstance(before, dict) and k in before)
+      raise errors.DataError(f"{out} holds a Toybox of {was or 'another kind'}; remove it or choose another --out.")

@@ -7,6 +7,7 @@ import os
 
 from vidx import errors
 from vidx.data.toybox import labels as label_sets
+from vidx.data.toybox.write import whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,28 +44,23 @@ def write(layout: str, root: str, classes: Sequence[str], entries: Sequence[Entr
 
 
 def _rows(root: str, name: str, header: Sequence[str], rows) -> None:
-  path = os.path.join(root, name)
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  with open(path + ".tmp", "w", newline="", encoding="utf-8") as f:
+  with whole(os.path.join(root, name)) as path, open(path, "w", newline="", encoding="utf-8") as f:
     writer = csv.writer(f)
     writer.writerow(header)
     writer.writerows(rows)
-  os.replace(path + ".tmp", path)
 
 
-def _text(root: str, name: str, lines) -> None:
-  path = os.path.join(root, name)
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  with open(path + ".tmp", "w", encoding="utf-8") as f:
+def write_text(root: str, name: str, lines) -> None:
+  """Writes lines in one piece."""
+  with whole(os.path.join(root, name)) as path, open(path, "w", encoding="utf-8") as f:
     f.writelines(f"{line}\n" for line in lines)
-  os.replace(path + ".tmp", path)
 
 
 def _folder(root, classes, entries):
   """clips.csv `path,label,split`, and classes.txt."""
   _rows(root, "clips.csv", ("path", "label", "split"),
         ((path_of("folder", classes, e), classes[e.label], e.split) for e in entries))
-  _text(root, "classes.txt", classes)
+  write_text(root, "classes.txt", classes)
 
 
 def _csv(root, classes, entries):
@@ -74,7 +70,7 @@ def _csv(root, classes, entries):
     if of_split:
       _rows(root, f"{split}.csv", ("path", "label"),
             ((path_of("csv", classes, e), classes[e.label]) for e in of_split))
-  _text(root, "classes.txt", classes)
+  write_text(root, "classes.txt", classes)
 
 
 def _ucf101(root, classes, entries):
@@ -82,20 +78,21 @@ def _ucf101(root, classes, entries):
   order = sorted(range(len(classes)), key=lambda i: camel(classes[i]))
   number = {c: n + 1 for n, c in enumerate(order)}
   inside = lambda e: path_of("ucf101", classes, e).removeprefix("UCF-101/")
-  _text(root, "ucfTrainTestlist/classInd.txt", (f"{number[c]} {camel(classes[c])}" for c in order))
-  _text(root, "ucfTrainTestlist/trainlist01.txt",
+  write_text(root, "ucfTrainTestlist/classInd.txt", (f"{number[c]} {camel(classes[c])}" for c in order))
+  write_text(root, "ucfTrainTestlist/trainlist01.txt",
         (f"{inside(e)} {number[e.label]}" for e in entries if e.split == "train"))
-  _text(root, "ucfTrainTestlist/testlist01.txt", (inside(e) for e in entries if e.split != "train"))
+  write_text(root, "ucfTrainTestlist/testlist01.txt", (inside(e) for e in entries if e.split != "train"))
 
 
 def _hvu(root, classes, entries):
-  """The three csv files of HVU."""
+  """The csv files of HVU: tags, and clips of each split."""
   _rows(root, "HVU_Tags_Categories_V1.0.csv", ("Tag", "Category"),
         ((tag, kind) for kind, tags in label_sets.TAGS.items() for tag in tags))
-  for split, name in (("train", "HVU_Train_V1.0.csv"), ("val", "HVU_Val_V1.0.csv")):
-    _rows(root, name, ("Tags", "youtube_id", "time_start", "time_end"),
-          (("|".join(classes[c] for c in e.label), video_id(e), 0.0, float(int(e.seconds)))
-           for e in entries if e.split == split))
+  for split in label_sets.SPLITS:
+    of_split = [e for e in entries if e.split == split]
+    if of_split:
+      _rows(root, f"HVU_{split.capitalize()}_V1.0.csv", ("Tags", "youtube_id", "time_start", "time_end"),
+            (("|".join(classes[c] for c in e.label), video_id(e), 0.0, float(int(e.seconds))) for e in of_split))
 
 
 WRITERS = {"folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu}
