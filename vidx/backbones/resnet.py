@@ -53,6 +53,17 @@ def middle_width(inner: int, out: int) -> int:
   return inner * out * 27 // (inner * 9 + 3 * out)
 
 
+CHOICES = {
+    "block": ("basic", "bottleneck"),
+    "temporal_at": ("a", "b"),
+    "stride_at": ("a", "b"),
+    "split": ("", "block", "conv", "same"),
+    "shortcut": ("A", "B"),
+    "stem": tuple(STEMS),
+    "frozen_bn": ("", "all", "all_but_first"),
+}
+
+
 class SplitConv(nn.Module):
   """(2+1)D: a spatial ConvNormAct to `mid` channels, then a temporal one."""
 
@@ -279,6 +290,13 @@ class ResNet(nn.Module):
 
   def __post_init__(self):
     self.sites = sites_lib.merge(self.sites)  # hashable
+    for field, allowed in CHOICES.items():
+      if getattr(self, field) not in allowed:
+        raise ValueError(f"{field} = '{getattr(self, field)}' is not one of {', '.join(filter(None, allowed))}")
+    for field in ("strides", "time_strides", "dilations", "time_pools", "temporal", "widths"):
+      given = getattr(self, field)
+      if given and len(given) < len(self.stages):
+        raise ValueError(f"{len(self.stages)} stages, but {field} names {len(given)}")
     super().__post_init__()
 
   @nn.nowrap

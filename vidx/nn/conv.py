@@ -104,7 +104,7 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
   if inner == 1 and groups > 1:
     return "shifts"
   if min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])) < max(kh, kw):
-    return "shifts"  # a kernel as large as the image leaves XLA's quick path
+    return "patches" if groups == 1 else "shifts"  # XLA has no quick path for a kernel as large as the image
   return "taps" if kt > 1 else "native"
 
 

@@ -54,8 +54,12 @@ def create_model(name: str, **fields: Any):
     if field not in known:
       raise errors.ConfigError(
           f"{name} has no field '{field}'{errors.hint(field, known)}; its fields are {', '.join(known)}.")
-  model = _load(row.factory)(**fields)
-  _check_sites(name, model)
+  from vidx.nn import sites
+  try:
+    model = _load(row.factory)(**fields)
+    sites.check(getattr(model, "sites", {}), model.site_names())
+  except ValueError as e:
+    raise errors.ConfigError(f"{name}: {e}.") from None
   return model
 
 
@@ -83,11 +87,3 @@ def _fixed(value: Any) -> Any:
   if isinstance(value, Mapping):
     return {k: _fixed(v) for k, v in value.items()}
   return value
-
-
-def _check_sites(name: str, model: Any) -> None:
-  from vidx.nn import sites
-  try:
-    sites.check(getattr(model, "sites", {}), model.site_names())
-  except ValueError as e:
-    raise errors.ConfigError(f"{name}: {e}.") from None

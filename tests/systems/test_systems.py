@@ -1,0 +1,101 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vidx
+from vidx import errors, systems
+from vidx.nn import TemporalShift
+
+TINY = dict(num_classes=3, trunk="resnet_18", stages=(1, 2), width=16)
+
+
+@pytest.fixture(scope="module")
+def clip():
+  return jax.random.normal(jax.random.PRNGKey(0), (2, 4, 16, 16, 3))
+
+
+@pytest.fixture(scope="module")
+def variables(clip):
+  return jax.jit(vidx.create_model("tsn", **TINY).init)(jax.random.PRNGKey(1), clip)
+
+
+def logits(model, variables, clip):
+  return jax.jit(lambda v, x: model.apply(v, x)["logits"])(variables, clip)
+
+
+def test_tsn_does_not_know_the_order_of_frames_and_tsm_does(clip, variables):
+  order = jnp.asarray([2, 0, 3, 1])
+  tsn, tsm = (vidx.create_model(name, **TINY) for name in ("tsn", "tsm"))
+  np.testing.assert_allclose(logits(tsn, variables, clip[:, order]), logits(tsn, variables, clip), rtol=1e-4, atol=1e-6)
+  assert jnp.abs(logits(tsm, variables, clip[:, order]) - logits(tsm, variables, clip)).max() > 1e-6
+
+
+def test_tsm_has_the_parameters_of_tsn_and_equals_it_without_a_shift(clip, variables):
+  tsn, tsm, still = (vidx.create_model("tsn", **TINY), vidx.create_model("tsm", **TINY),
+                     vidx.create_model("tsm", **TINY, fraction=0.0))
+  shapes = lambda m: jax.tree.map(jnp.shape, jax.eval_shape(m.init, jax.random.PRNGKey(0), clip))
+  assert shapes(tsm) == shapes(tsn)
+  np.testing.assert_array_equal(logits(still, variables, clip), logits(tsn, variables, clip))
+
+
+def test_tsm_is_tsn_with_the_shift_plugged_in_by_hand(clip, variables):
+  by_hand = vidx.create_model("tsn", **TINY, sites={"res*.*.branch": TemporalShift})
+  np.testing.assert_array_equal(logits(by_hand, variables, clip),
+                                logits(vidx.create_model("tsm", **TINY), variables, clip))
+
+
+def test_a_user_s_block_comes_after_the_shift(clip, variables):
+  seen = []
+
+  def spy(x):
+    seen.append(x.shape)
+    return x
+
+  model = vidx.create_model("tsm", **TINY, sites={"res2.0.branch": spy})
+  np.testing.assert_array_equal(model.apply(variables, clip)["logits"].shape, (2, 3))
+  assert seen and [len(v) for k, v in model.sites.items() if k == "res2.0.branch"] == [2]
+
+
+def test_deep_stages_shift_every_second_block():
+  shifted = vidx.create_model("tsm_r101").sites
+  assert "res4.0.branch" in shifted and "res4.1.branch" not in shifted and "res4.22.branch" in shifted
+  assert len(vidx.create_model("tsm_r50").sites) == 16
+
+
+def test_the_last_layer_starts_small_and_dropout_acts_in_training_only(clip, variables):
+  assert 5e-4 < variables["params"]["head"]["fc"]["kernel"].std() < 2e-3
+  model = vidx.create_model("tsn", **TINY)
+  train = lambda seed: model.apply(variables, clip, train=True, mutable=["batch_stats"],
+                                   rngs={"dropout": jax.random.PRNGKey(seed)})[0]["logits"]
+  assert (train(0) != train(1)).any()
+  np.testing.assert_array_equal(logits(model, variables, clip), logits(model, variables, clip))
+
+
+def test_lists_of_a_config_file_become_fields():
+  model = vidx.create_model("tsm", num_classes=3, trunk="resnet_18", stages=[1, 1], width=8)
+  assert model.stages == (1, 1) and isinstance(hash(model), int)
+
+
+def test_every_listed_name_makes_a_model_with_sites():
+  for name in vidx.list_models():
+    model = vidx.create_model(name)
+    assert model.site_names() and isinstance(hash(model), int)
+    assert all(i in ("video", "text") for i in model.inputs)
+  assert vidx.list_models("tsm*") == ["tsm", "tsm_r101", "tsm_r50"]
+
+
+@pytest.mark.parametrize("call, words", [
+    (dict(name="tsn2"), ["unknown model 'tsn2'", "nearest: 'tsn'"]),
+    (dict(name="tsm", trunk="resnet50"), ["unknown model 'resnet50'", "nearest: 'resnet_50'"]),
+    (dict(name="tsm", widht=16), ["no field 'widht'", "nearest: 'width'", "num_classes", "fraction", "stages"]),
+    (dict(name="r3d_18", sites={"res9*": TemporalShift}), ["res9*", "the sites are stem, res2.0.in"]),
+    (dict(name="r3d_18", block="basics"), ["block", "basics", "basic, bottleneck"]),
+    (dict(name="r3d_18", stem="none"), ["stem", "none", "image"]),
+    (dict(name="r3d_18", frozen_bn="some"), ["frozen_bn", "some", "all_but_first"]),
+    (dict(name="r3d_18", stages=(2, 2, 2, 2, 2)), ["5 stages", "strides"]),
+])
+def test_a_wrong_name_or_field_is_one_clear_line(call, words):
+  with pytest.raises(errors.ConfigError) as e:
+    systems.create_model(**call)
+  assert all(w in str(e.value) for w in words) and "\n" not in str(e.value)
