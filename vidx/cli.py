@@ -165,7 +165,7 @@ VERBS: dict[str, Verb] = {
     "data toybox": Verb(
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
         _all(_OUT, _string("labels", "motion", "motion, appearance, biased or tags"),
-             _string("layout", "folder", "folder, csv, ucf101 or hvu"), _integer("seed", 0, "random seed"),
+             _string("layout", "", "folder, csv, ucf101 or hvu; empty: hvu for tags, else folder"), _integer("seed", 0, "random seed"),
              _WORKERS), _data_toybox),
     "data check": Verb("verify a data set and list every bad file",
                        "--dataset=READER --root=FOLDER [--split=train] [option=value ...]",
@@ -227,7 +227,7 @@ def _start_jax() -> None:
   """Quiet libraries; joins the other processes of the run, where a launcher started several."""
   import jax
   from absl import logging
-  logging.set_verbosity(logging.ERROR)
+  logging.set_verbosity(logging.FATAL)  # what goes wrong in the background is raised as well
   if os.environ.get("VIDX_COORDINATOR"):
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
       jax.config.update("jax_cpu_collectives_implementation", "gloo")

@@ -49,6 +49,7 @@ class Checkpointer:
     self.folder = os.path.join(os.path.abspath(workdir), FOLDER)
     if read_only and not os.path.isdir(self.folder):
       raise errors.CheckpointError(f"{workdir} holds no checkpoints: train there first.")
+    self._read_only = read_only
     self.unfinished = [] if read_only or jax.process_index() else remove_unfinished(self.folder)
     policies = [checkpoint_managers.LatestN(n=max(1, keep_last))]
     score = lambda metrics: metrics.get(metric, float("-inf")) if metrics else float("-inf")
@@ -98,7 +99,7 @@ class Checkpointer:
               data=ocp.args.JsonSave(dict(data_state))),
           metrics=metrics or None, force=True)
     except Exception as e:  # the disk's errors arrive wrapped in several types
-      raise _explained(e, self.folder) from e
+      raise explained(e, self.folder) from e
 
   def wait(self) -> None:
     """Returns when the running save is complete.
@@ -109,7 +110,7 @@ class Checkpointer:
     try:
       self._manager.wait_until_finished()
     except Exception as e:
-      raise _explained(e, self.folder) from e
+      raise explained(e, self.folder) from e
 
   def restore(self, step: int, state: TrainState, shardings: TrainState) -> tuple[TrainState, dict[str, Any]]:
     """The full state and the pipeline's state.
@@ -174,10 +175,22 @@ class Checkpointer:
     return ""
 
   def close(self) -> None:
-    self._manager.close()
+    """Ends the background work; what it could not complete is removed.
+
+    Raises:
+      CheckpointError: the disk is full.
+    """
+    try:
+      self._manager.close()
+    except Exception as e:
+      raise explained(e, self.folder) from e
+    finally:
+      if not self._read_only and not jax.process_index():
+        remove_unfinished(self.folder)
 
 
-def _explained(e: Exception, folder: str) -> Exception:
+def explained(e: Exception, folder: str) -> Exception:
+  """A CheckpointError where the disk is full, in whichever of its several types; else the error itself."""
   text = " ".join(str(e).split())
   if "No space left" in text or "ENOSPC" in text or getattr(e, "errno", None) == 28:
     return errors.CheckpointError(

@@ -149,6 +149,8 @@ def train(config: ConfigDict, workdir: str, profile: bool = False) -> dict[str, 
   try:
     loop = _Loop(run, saves, batches, val_set, log, console, workdir, last_step, profile)
     result = loop.run(state, start)
+  except OSError as e:
+    raise checkpoint.explained(e, workdir) from e
   finally:
     batches.close()
     console.close()

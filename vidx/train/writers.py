@@ -1,6 +1,7 @@
 """Where the figures of a run go: JSON lines, TensorBoard, and the console."""
 
 from collections.abc import Mapping
+import contextlib
 import json
 import os
 import sys
@@ -39,7 +40,8 @@ class Writers:
   def close(self) -> None:
     for writer in (self._file, self._board):
       if writer is not None:
-        writer.close()
+        with contextlib.suppress(OSError):  # a full disk was reported where it stopped the run
+          writer.close()
 
 
 def _cut(path: str, step: int) -> None:
