@@ -81,7 +81,7 @@ def test_every_listed_name_makes_a_model_with_sites():
   for name in vidx.list_models():
     model = vidx.create_model(name)
     assert model.site_names() and isinstance(hash(model), int)
-    assert all(i in ("video", "text") for i in model.inputs)
+    assert model.inputs and all(isinstance(i, str) for i in model.inputs)
   assert vidx.list_models("tsm*") == ["tsm", "tsm_r101", "tsm_r50"]
 
 

@@ -39,6 +39,7 @@ class StemShape:
 
 STEMS = {
     "image": StemShape((1, 7, 7), (1, 2, 2), (1, 3, 3)),
+    "image_flat": StemShape((1, 7, 7), (1, 2, 2)),
     "small": StemShape((1, 3, 3), (1, 2, 2)),
     "video": StemShape((3, 7, 7), (1, 2, 2)),
     "video_pool": StemShape((5, 7, 7), (1, 2, 2), (1, 3, 3)),
@@ -57,7 +58,7 @@ CHOICES = {
     "block": ("basic", "bottleneck"),
     "temporal_at": ("a", "b"),
     "stride_at": ("a", "b"),
-    "split": ("", "block", "conv", "same"),
+    "split": ("", "block", "conv", "reversed"),
     "shortcut": ("A", "B"),
     "stem": tuple(STEMS),
     "frozen_bn": ("", "all", "all_but_first"),
@@ -65,7 +66,7 @@ CHOICES = {
 
 
 class SplitConv(nn.Module):
-  """(2+1)D: a spatial ConvNormAct to `mid` channels, then a temporal one."""
+  """(2+1)D: a spatial ConvNormAct to `mid` channels, then a temporal one; or the temporal one first."""
 
   features: int
   kernel: tuple[int, int, int]
@@ -75,15 +76,19 @@ class SplitConv(nn.Module):
   mid_norm: tuple[tuple[str, object], ...] = ()
   norm: tuple[tuple[str, object], ...] = ()
   dtype: jnp.dtype | None = None
+  temporal_first: bool = False
 
   @nn.compact
   def __call__(self, x, train=False, mask=None, mask_before=None):
     """Args: x (B, T, H, W, C); mask (B, T') after the time stride, mask_before (B, T) before it."""
     (kt, kh, kw), (st, sh, sw) = self.kernel, self.strides
-    x = ConvNormAct(self.mid, (1, kh, kw), (1, sh, sw), norm=self.mid_norm, dtype=self.dtype, name="spatial")(
-        x, train, mask_before)
-    return ConvNormAct(self.features, (kt, 1, 1), (st, 1, 1), act=self.act, norm=self.norm, dtype=self.dtype,
-                       name="temporal")(x, train, mask)
+    halves = [("spatial", (1, kh, kw), (1, sh, sw), mask_before), ("temporal", (kt, 1, 1), (st, 1, 1), mask)]
+    if self.temporal_first:
+      halves = [halves[1], ("spatial", (1, kh, kw), (1, sh, sw), mask)]
+    ends = [(self.mid, nn.relu, self.mid_norm), (self.features, self.act, self.norm)]
+    for (name, kernel, strides, live), (features, act, norm) in zip(halves, ends):
+      x = ConvNormAct(features, kernel, strides, act=act, norm=norm, dtype=self.dtype, name=name)(x, train, live)
+    return x
 
 
 class Stem(nn.Module):
@@ -161,7 +166,8 @@ class Block(nn.Module):
       inside = pool.stride_mask(inside, kernel[0], strides[0], kernel[0] // 2, -(-y.shape[1] // strides[0]))
       if s.split and kernel[0] > 1 and kernel[1] > 1:
         y = SplitConv(features, kernel, strides, self._middle(y.shape[-1], width, features), act,
-                      self.norm, norm, self.dtype, name=f"conv{i + 1}")(y, train, inside, before)
+                      self.norm, norm, self.dtype, s.split == "reversed", name=f"conv{i + 1}")(
+                          y, train, inside, before)
       else:
         spread = (1, s.dilation, s.dilation)
         y = ConvNormAct(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups, spread[3 - s.dims:], act,
@@ -185,7 +191,7 @@ class Block(nn.Module):
 
   def _middle(self, width, block_width, features):
     """Channels between the halves of a split convolution."""
-    if self.shape.split == "same":
+    if self.shape.split == "reversed":
       return features
     return middle_width(block_width if self.shape.split == "block" else width, features)
 
@@ -239,8 +245,9 @@ class ResNet(nn.Module):
     stride_at: which convolution of a bottleneck strides: 'b', the 3x3, or 'a', the first.
     dilations: of the 3x3 convolutions, per stage.
     time_pools: max pooling over time after each stage.
-    split: (2+1)D convolutions; the middle width follows the 'block', each
-      'conv', or is the 'same' as the output; '' for none.
+    split: (2+1)D convolutions: spatial, then temporal, with a middle width that
+      follows the 'block' or each 'conv'; or 'reversed', with the width of the
+      output between; '' for none.
     shortcut: where shapes change: 'B', a 1x1 convolution, or 'A', zero channels.
     stem: a key of STEMS.
     zero_init: residual branches start as nothing.

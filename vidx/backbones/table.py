@@ -42,6 +42,8 @@ _IMAGE = dict(consensus=True)
 _VIDEO = dict(num_classes=400, dims=3, temporal=(3, 3, 3, 3), time_strides=(1, 2, 2, 2), zero_init=True)
 _SLIM = dict(num_classes=400, dims=3, block="bottleneck", width=8, widths=(8, 64, 128, 256),
              stem="video_pool", temporal=(3, 1, 1, 3), temporal_at="a", zero_init=True, dropout=0.5)
+_I3D = dict(num_classes=400, dims=3, temporal_at="a", zero_init=True, dropout=0.5, **_DEPTHS[50])
+_TO_RES5 = dict(temporal=(1, 1, 3, 3))
 
 
 def _vit(source: str, shape: tuple[int, ...], weights: str, **fields: Any) -> Row:
@@ -93,6 +95,14 @@ ROWS: dict[str, Row] = {
        for d in (18, 34, 50, 101)},
     "resnext3d_101": _resnet("Hara et al. 2018", CLIP, "kenshohara", stem="hara", groups=32, inner=2,
                              **_DEPTHS[101], **_VIDEO),
+    "r2plus1d_r50": _resnet("Tran et al. 2018", (1, 16, 224, 224, 3), "pytorchvideo", stem="image_flat", split="reversed",
+                            strides=(2, 2, 2, 2), **_DEPTHS[50], **{**_VIDEO, "time_strides": (1, 1, 2, 2)}),
+    "c2d_r50": _resnet("Wang et al. 2018", (1, 8, 224, 224, 3), "pytorchvideo, pyslowfast",
+                       time_pools=(2, 1, 1, 1), **_I3D),
+    "i3d_r50": _resnet("Wang et al. 2018", (1, 8, 224, 224, 3), "pytorchvideo, pyslowfast", stem="video_pool",
+                       temporal=(3, (3, 1, 3, 1), (3, 1, 3, 1, 3, 1), (1, 3, 1)), time_pools=(2, 1, 1, 1), **_I3D),
+    **{f"slowonly_r50_{n}": _resnet("Feichtenhofer et al. 2019", (1, int(n[0]), 224, 224, 3),
+                                    "pytorchvideo, pyslowfast", **_I3D, **_TO_RES5) for n in ("4x16", "8x8")},
     "resnet3d_slim_18": _resnet("thesis, table 6.12", (1, 32, 224, 224, 3), "", stages=(2, 2, 2, 2), **_SLIM),
     "resnet3d_slim_50": _resnet("thesis, table 6.12", (1, 32, 256, 256, 3), "", stages=(3, 4, 6, 3), **_SLIM),
 }
