@@ -9,13 +9,13 @@ import time
 
 from tests.system.conftest import environment, losses
 
-STEPS = 240
+STEPS = 160
 KILLS = 10
 
 
 def command(config, workdir):
   return [sys.executable, "-m", "vidx", "train", f"--config={config}", f"--workdir={workdir}",
-          "--config.schedule.epochs=60.0", "--config.checkpoint.every_steps=4", "--config.optimizer.ema=0.9",
+          "--config.schedule.epochs=40.0", "--config.system.stages=1,", "--config.checkpoint.every_steps=4", "--config.optimizer.ema=0.9",
           "--config.system.dropout=0.2"]
 
 
