@@ -132,7 +132,7 @@ class VideoReader:
 
     Args:
       indices: (N,) frame numbers in any order, repeats allowed.
-      short_side: size to resize to (bilinear, averaging where it shrinks), None to keep it.
+      short_side: size to resize to (averaging where it shrinks), None to keep it.
       crop: x0, y0, x1, y1 in pixels of the resized frame, None for all of it.
 
     Returns:
@@ -229,7 +229,7 @@ class VideoReader:
     """
     last, wanted = max(positions), frozenset(positions)
     decoder, skipping = self._decoder, None
-    sound = last + 1  # positions before it are exact
+    exact = last + 1  # positions before it are so
     try:
       for i in range(start, b + 1):
         for p in self._index.block(i).packets:
@@ -242,12 +242,12 @@ class VideoReader:
           try:
             found = decoder.decode(p)
           except av.FFmpegError:
-            sound, last, found = position, -1, []
+            exact, last, found = position, -1, []
           for frame in found:
             if frame.pts in wanted and not frame.is_corrupt:
               yield frame.pts, frame
       for frame in packets.decode(decoder, None):
-        if frame.pts in wanted and frame.pts < sound and not frame.is_corrupt:
+        if frame.pts in wanted and frame.pts < exact and not frame.is_corrupt:
           yield frame.pts, frame
     finally:
       decoder.flush_buffers()
@@ -256,8 +256,7 @@ class VideoReader:
     """uint8 (H, W, 3) of a decoded frame as it is shown."""
     size = (self._decoder.width or frame.width, self._decoder.height or frame.height)
     width, height = frame_tools.fit_short_side(*size, short_side) if short_side else size
-    rgb = self._reformatter.reformat(frame, width, height, "rgb24", threads=1)
-    return frame_tools.oriented(frame_tools.pixels(rgb), frame)
+    return frame_tools.oriented(frame_tools.to_rgb(frame, self._reformatter, width, height), frame)
 
   def _errors(self) -> frame_tools.DecodeErrors:
     return frame_tools.DecodeErrors(self.name)

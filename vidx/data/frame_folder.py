@@ -113,7 +113,7 @@ class FrameFolder:
       frame = found[0]
       width, height = (frame_tools.fit_short_side(frame.width, frame.height, short_side) if short_side
                        else (frame.width, frame.height))
-      return frame_tools.pixels(self._reformatter.reformat(frame, width, height, "rgb24", threads=1))
+      return frame_tools.to_rgb(frame, self._reformatter, width, height)
 
 
 def _numbered(names: Sequence[str], pattern: str) -> list[str]:

@@ -4,6 +4,7 @@ import os
 from typing import BinaryIO
 
 import av
+from av.video.reformatter import Interpolation, VideoReformatter
 import numpy as np
 
 from vidx import errors
@@ -25,6 +26,14 @@ def checked(indices: np.ndarray, count: int, name: str) -> tuple[np.ndarray, np.
     bad = indices[(indices < 0) | (indices >= count)][0]
     raise IndexError(f"{name}: frame {bad} is not one of its {count} frames.")
   return np.unique(indices, return_inverse=True)
+
+
+def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter, width: int, height: int) -> np.ndarray:
+  """uint8 (height, width, 3) of a decoded frame: averages where it shrinks, bilinear where it grows."""
+  how = Interpolation.BILINEAR
+  if width < frame.width and height < frame.height:
+    how = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND  # colour at full size
+  return pixels(reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1))
 
 
 def pixels(frame: av.VideoFrame) -> np.ndarray:

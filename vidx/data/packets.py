@@ -157,6 +157,8 @@ class PacketIndex:
     if not entries or not self._stream.frames or b"moof" in _boxes(head, size):
       return None
     key, shown, place, dts, sizes = zip(*entries)
+    if len(set(place)) < len(place):  # an edit list that shows a part twice
+      return None
     whole = sum(p + s <= size for p, s in zip(place, sizes))
     if whole < len(entries):
       raise ValueError(f"it is cut off: {whole} of its {len(entries)} frames are there")
