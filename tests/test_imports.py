@@ -50,8 +50,8 @@ def test_imports_go_one_way(room):
 
 def loaded_by(code):
   """Top-level modules in memory after running `code` in a new process."""
-  done = subprocess.run([sys.executable, "-c", f"{code}\nimport sys\nprint(*sorted({{m.split('.')[0] for m in sys.modules}}))"],
-                        capture_output=True, text=True, cwd=ROOT, check=True)
+  code += "\nimport sys\nprint(*sorted({m.split('.')[0] for m in sys.modules}))"
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
   return set(done.stdout.split())
 
 

@@ -137,7 +137,8 @@ def test_training_in_bf16_is_close_to_fp32():
   variables = filled(model, clip)
 
   def loss(params, dtype):
-    out, new = model.clone(dtype=dtype).apply({**variables, "params": params}, clip, train=True, mutable=["batch_stats"])
+    out, new = model.clone(dtype=dtype).apply(
+        {**variables, "params": params}, clip, train=True, mutable=["batch_stats"])
     return (out["features"]**2).mean(), new
 
   def both(params):
@@ -207,6 +208,7 @@ def test_frozen_norms_use_stored_statistics_and_the_first_may_stay_free():
 def test_last_norms_start_at_zero_where_asked():
   def scale(name):
     model = vidx.create_model(name, num_classes=0, stages=(1,), width=2)
-    return jax.jit(model.init)(jax.random.PRNGKey(0), jnp.zeros((1, 2, 8, 8, 3)))["params"]["res2_0"]["conv2"]["norm"]["scale"]
+    params = jax.jit(model.init)(jax.random.PRNGKey(0), jnp.zeros((1, 2, 8, 8, 3)))["params"]
+    return params["res2_0"]["conv2"]["norm"]["scale"]
 
   assert (scale("r3d_18") == 0).all() and (scale("resnet_18") == 1).all()

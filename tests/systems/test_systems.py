@@ -45,6 +45,14 @@ def test_tsm_is_tsn_with_the_shift_plugged_in_by_hand(clip, variables):
                                 logits(vidx.create_model("tsm", **TINY), variables, clip))
 
 
+def test_blocks_can_be_named_as_in_a_json_config(clip, variables):
+  expected = logits(vidx.create_model("tsm", **TINY), variables, clip)
+  for block in ("TemporalShift", {"name": "TemporalShift", "fraction": 0.125}):
+    for sites in ({"res*.*.branch": block}, [["res*.*.branch", block]]):
+      model = vidx.create_model("tsn", **TINY, sites=sites)
+      np.testing.assert_array_equal(logits(model, variables, clip), expected)
+
+
 def test_a_user_s_block_comes_after_the_shift(clip, variables):
   seen = []
 
@@ -90,6 +98,7 @@ def test_every_listed_name_makes_a_model_with_sites():
     (dict(name="tsm", trunk="resnet50"), ["unknown model 'resnet50'", "nearest: 'resnet_50'"]),
     (dict(name="tsm", widht=16), ["no field 'widht'", "nearest: 'width'", "num_classes", "fraction", "stages"]),
     (dict(name="r3d_18", sites={"res9*": TemporalShift}), ["res9*", "the sites are stem, res2.0.in"]),
+    (dict(name="r3d_18", sites={"res2": "TemporalShfit"}), ["TemporalShfit", "nearest: 'TemporalShift'"]),
     (dict(name="r3d_18", block="basics"), ["block", "basics", "basic, bottleneck"]),
     (dict(name="r3d_18", stem="none"), ["stem", "none", "image"]),
     (dict(name="r3d_18", frozen_bn="some"), ["frozen_bn", "some", "all_but_first"]),

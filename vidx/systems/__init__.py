@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import fnmatch
+import functools
 import importlib
 import inspect
 from typing import Any
@@ -36,7 +37,9 @@ def create_model(name: str, **fields: Any):
 
   Args:
     name: one of `list_models()`.
-    **fields: see the docstring of what the name stands for.
+    **fields: see the docstring of what the name stands for. In `sites` (a mapping,
+      or (pattern, block) pairs) a block may be the name of one in `vidx.nn`, or a
+      mapping {'name': ..., field: value}, so that a config can be written as JSON.
 
   Returns:
     A linen module, called as model.apply(variables, video, train=...).
@@ -49,6 +52,8 @@ def create_model(name: str, **fields: Any):
         f"unknown model '{name}'{errors.hint(name, rows())}; `vidx models` lists all {len(rows())}.")
   row = rows()[name]
   fields = {**row.fields, **{k: _fixed(v) for k, v in fields.items()}}
+  if "sites" in fields:
+    fields["sites"] = _blocks(fields["sites"])
   known = field_names(name, fields.get("trunk"))
   for field in fields:
     if field not in known:
@@ -87,3 +92,25 @@ def _fixed(value: Any) -> Any:
   if isinstance(value, Mapping):
     return {k: _fixed(v) for k, v in value.items()}
   return value
+
+
+def _blocks(sites: Any) -> dict[str, Any]:
+  """`sites` with every named block as its factory."""
+  from vidx import nn
+
+  def factory(block):
+    if isinstance(block, str):
+      block = {"name": block}
+    if isinstance(block, tuple):
+      return tuple(map(factory, block))
+    if not isinstance(block, Mapping):
+      return block
+    fields = dict(block)
+    name = fields.pop("name", "")
+    if not inspect.isclass(getattr(nn, name, None)):
+      blocks = [n for n in dir(nn) if inspect.isclass(getattr(nn, n))]
+      raise errors.ConfigError(
+          f"sites: '{name}' is no block of vidx.nn{errors.hint(name, blocks)}; it has {', '.join(blocks)}.")
+    return functools.partial(getattr(nn, name), **fields) if fields else getattr(nn, name)
+
+  return {pattern: factory(block) for pattern, block in dict(sites).items()}
