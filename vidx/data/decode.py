@@ -213,7 +213,8 @@ class VideoReader:
       first = b - 1 if b and self._index.block(b).leading.intersection(numbers) else b
       # Should frames stay away (a key frame that is none, wrong reference flags), start
       # earlier and skip nothing.
-      for start, skip in ((first, self._index.skippable), (first, False), (max(0, b - 1), False), (max(0, b - 3), False)):
+      tries = [(first, self._index.skippable), (first, False), (max(0, b - 1), False), (max(0, b - 3), False)]
+      for start, skip in tries:
         for position, frame in self._decoded_from(start, b, missing, skip):
           yield missing.pop(position), frame
         if not missing:

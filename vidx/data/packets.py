@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import dataclasses
 import functools
 import itertools
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -119,12 +119,10 @@ class PacketIndex:
   def _load(self, b: int) -> Block:
     start, end = int(self._starts[b]), int(self._ends[b])
     packets = tuple(self._kept[start:end] if self._kept else self._read(start, end))
-    if self._table.pts:
-      self._pts.update(zip(range(start, end), self._table.pts[start:end]))
-    else:
-      self._pts.update((start + i, p.pts) for i, p in enumerate(packets))
-    for i, p in enumerate(packets):
-      p.pts = start + i
+    stamps = self._table.pts[start:end] if self._table.pts else [p.pts for p in packets]
+    self._pts.update(zip(range(start, end), stamps))
+    for i, p in enumerate(packets, start):
+      p.pts = i
     if self._orders is not None:
       return Block(start, packets, self._orders[b])
     shown = (i for i in range(start, end) if self._table.shown[i])
@@ -185,19 +183,15 @@ class PacketIndex:
 
   def _read(self, start: int, end: int) -> list[av.Packet]:
     """Packets from the file: seeks to the block, or before it, and reads on."""
-    t = self._table
-    wanted = {place: i for i, place in enumerate(t.place[start:end])}
+    t, count = self._table, end - start
+    places = t.place[start:end]
     target = t.dts[start] if t.dts[start] is not None else t.pts[start]
     for seek in (target, 0 if target > 0 else target * 2):
       self._container.seek(seek, stream=self._stream)
-      found: dict[int, av.Packet] = {}
-      for p in _packets(self._container, self._stream):
-        if p.pos in wanted:
-          found[wanted[p.pos]] = p
-        if len(found) == end - start or (found and p.pos not in wanted):
-          break
-      if len(found) == end - start:
-        return [found[i] for i in range(end - start)]
+      following = itertools.dropwhile(lambda p: p.pos != places[0], _packets(self._container, self._stream))
+      found = list(itertools.islice(following, count))
+      if [p.pos for p in found] == places:
+        return found
     raise ValueError(f"its packets {start} to {end - 1} cannot be read")
 
   def _times_tell(self, kind: str) -> bool:

@@ -56,7 +56,8 @@ def write(source: str, target: str, settings: Any, copied_sound: Collection[str]
       out.mux(video.encode())
       sound.up_to(float("inf"))
   if count != reader.num_frames:
-    raise errors.DecodeError(f"{source}: {count} of its {reader.num_frames} frames can be decoded; the file is damaged.")
+    raise errors.DecodeError(
+        f"{source}: {count} of its {reader.num_frames} frames can be decoded; the file is damaged.")
   return count
 
 
