@@ -14,19 +14,19 @@ def rows():
 
 
 def test_both_sides_are_measured_on_raw_and_on_prepared_files(rows):
-  assert [(r["name"], r["files"]) for r in rows] == [
-      ("decord", "raw"), ("vidx", "raw"), ("decord", "prepared"), ("vidx", "prepared")]
+  assert [(r["name"], r["files"], r["threads"]) for r in rows] == [
+      (name, files, threads) for files in ("raw", "prepared") for name in ("decord", "vidx") for threads in (1, "auto")]
   assert all(r["clips_per_s"] > 0 and r["cpu_ms"] > 0 for r in rows)
-  assert rows[0]["ratio"] == rows[0]["cpu_ratio"] == 1
+  assert max(r["ratio"] for r in rows[:2]) == max(r["cpu_ratio"] for r in rows[:2]) == 1
 
 
 def test_frames_are_identical_to_decord_s(rows):
-  assert [r["max_difference"] for r in rows] == [0, 0, 0, 0]
+  assert [r["max_difference"] for r in rows] == [0] * 8
 
 
 def test_the_table_and_json_hold_every_row(rows):
   table = input_speed.to_table([{**r, "load": 99.0} for r in rows])
-  assert table.count("identical") == 4 and "load 99.0" in table
+  assert table.count("identical") == 8 and "load 99.0" in table
   assert json.loads(json.dumps(rows)) == rows
 
 
