@@ -28,6 +28,10 @@ RULES: dict[tuple[str, str], str] = {
     ("CvT", "cvt"): "vidx.interop.cvt:cvt",
     ("PSViT", "psvit"): "vidx.interop.psvit:psvit",
     ("BERT", "huggingface"): "vidx.interop.text:huggingface",
+    ("ResNet", "torchvision"): "vidx.interop.resnet:torchvision",
+    ("ResNet", "timm"): "vidx.interop.resnet:timm",
+    ("ResNet", "kenshohara"): "vidx.interop.resnet:kenshohara",
+    ("ResNet", "tsm"): "vidx.interop.resnet:tsm",
 }
 
 

@@ -1,0 +1,101 @@
+import jax
+import numpy as np
+import pytest
+
+from tests.parity import peers  # noqa: I001: lets torchvision be imported
+import vidx
+from vidx import interop
+from vidx.nn import conv
+
+torch = peers.torch
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_convolutions():
+  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
+  with conv.using("native"):
+    yield
+
+
+def some(*shape):
+  return np.random.default_rng(0).normal(size=shape).astype("f")
+
+
+@pytest.mark.parametrize("name, peer", [("resnet_18", "resnet18"), ("resnet_50", "resnet50"), ("resnet_101", "resnet101")])
+def test_image_networks_equal_torchvision(name, peer):
+  models = pytest.importorskip("torchvision.models")
+  peers.compare(vidx.create_model(name, num_classes=7), getattr(models, peer)(num_classes=7), "torchvision",
+                some(2, 65, 64, 3))
+
+
+@pytest.mark.parametrize("name, peer", [("resnet_18", "resnet18")])
+def test_image_networks_equal_timm(name, peer):
+  timm = pytest.importorskip("timm")
+  peers.compare(vidx.create_model(name, num_classes=7), timm.create_model(peer, num_classes=7), "timm",
+                some(1, 64, 64, 3))
+
+
+@pytest.mark.parametrize("name", ["r3d_18", "mc3_18", "r2plus1d_18"])
+def test_clip_networks_equal_torchvision(name):
+  models = pytest.importorskip("torchvision.models.video")
+  peers.compare(vidx.create_model(name, num_classes=7), getattr(models, name)(num_classes=7), "torchvision",
+                some(1, 8, 32, 32, 3))
+
+
+class ShiftedNetwork(torch.nn.Module):
+  """TSM with the names of its release, written for reading."""
+
+  def __init__(self, models, frames):
+    super().__init__()
+    self.frames, base = frames, models.resnet18(num_classes=7)
+    for stage in (base.layer1, base.layer2, base.layer3, base.layer4):
+      for block in stage:
+        block.conv1 = Shifted(block.conv1, frames)
+    self.new_fc, base.fc = base.fc, torch.nn.Identity()
+    self.base_model = base
+
+  def forward(self, x):
+    """(B, C, T, H, W) -> (B, classes)."""
+    y = self.new_fc(self.base_model(x.transpose(1, 2).flatten(0, 1)))
+    return y.unflatten(0, (-1, self.frames)).mean(1)
+
+
+class Shifted(torch.nn.Module):
+
+  def __init__(self, net, frames):
+    super().__init__()
+    self.net, self.frames = net, frames
+
+  def forward(self, x):
+    x = x.unflatten(0, (-1, self.frames))
+    y, fold = x.clone(), x.shape[2] // 8
+    for t in range(self.frames):
+      y[:, t, :fold] = x[:, t + 1, :fold] if t + 1 < self.frames else 0
+      y[:, t, fold:2 * fold] = x[:, t - 1, fold:2 * fold] if t > 0 else 0
+    return self.net(y.flatten(0, 1))
+
+
+def test_tsm_equals_its_reference():
+  models = pytest.importorskip("torchvision.models")
+  module = torch.nn.Module()
+  module.module = ShiftedNetwork(models, 4)
+  module.forward = module.module.forward
+  peers.compare(vidx.create_model("tsm", trunk="resnet_18", num_classes=7), module, "tsm", some(2, 4, 32, 32, 3))
+
+
+def test_only_shifted_convolutions_of_deep_stages_are_called_net():
+  model = vidx.create_model("tsm_r101", num_classes=7)
+  shapes = interop.shapes_of(model)
+  keys = {rule.to_key(path) for rule in interop.rules_of(model, "tsm") if not rule.alias for path in shapes} - {None}
+  assert {"module.base_model.layer3.0.conv1.net.weight", "module.base_model.layer3.1.conv1.weight",
+          "module.base_model.layer3.1.bn1.running_var", "module.new_fc.bias"} <= keys
+  assert "module.base_model.layer3.1.conv1.net.weight" not in keys
+
+
+def test_files_of_hara_may_name_the_module_they_were_trained_in():
+  model = vidx.create_model("resnet3d_18", num_classes=3, width=4, stages=(1, 1))
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), some(1, 4, 16, 16, 3))
+  state = interop.to_torch(model, variables, "kenshohara")
+  assert {"conv1.weight", "bn1.running_var", "layer2.0.downsample.0.weight", "fc.bias"} <= set(state)
+  again, _ = interop.from_torch(model, {f"module.{k}": v for k, v in state.items()}, "kenshohara")
+  jax.tree.map(np.testing.assert_array_equal, again, variables)
