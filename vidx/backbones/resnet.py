@@ -101,6 +101,7 @@ class Stem(nn.Module):
   first_norm: tuple[tuple[str, object], ...]
   sites: sites_lib.Sites
   dtype: jnp.dtype | None
+  site: str = "stem"
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
@@ -117,7 +118,7 @@ class Stem(nn.Module):
       padding = tuple(w // 2 for w in s.window)
       x = pool.max_pool(x, s.window, s.window_strides, padding)
       mask = pool.stride_mask(mask, s.window[0], s.window_strides[0], padding[0], x.shape[1])
-    return sites_lib.Site("stem", sites_lib.plugged(self.sites, "stem"), name="at_stem")(x, mask, train)
+    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_stem")(x, mask, train)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,6 +261,7 @@ class ResNet(nn.Module):
     consensus: mean of per-frame logits.
     sites: blocks to plug in; see vidx.nn.sites.
     dtype: compute dtype; None is fp32.
+    prefix: of the names of its sites, where it is one of several pathways.
   """
 
   num_classes: int = 1000
@@ -292,6 +294,7 @@ class ResNet(nn.Module):
   consensus: bool = False
   sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   dtype: jnp.dtype | None = None
+  prefix: str = ""
 
   inputs = ("video",)
 
@@ -313,7 +316,7 @@ class ResNet(nn.Module):
     for i, blocks in enumerate(self.stages):
       names += [f"res{i + 2}.{j}.{part}" for j in range(blocks) for part in BLOCK_SITES]
       names.append(f"res{i + 2}")
-    return tuple(names)
+    return tuple(self.prefix + name for name in names)
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
@@ -321,12 +324,12 @@ class ResNet(nn.Module):
     rest = (*norm, ("frozen", self.frozen_bn != ""))
     first = (*norm, ("frozen", self.frozen_bn == "all"))
     steps = [("stem", Stem(self.stem_features or self.width, STEMS[self.stem], self.dims, rest, first, self.sites,
-                           self.dtype, name="stem"))]
+                           self.dtype, self.prefix + "stem", name="stem"))]
     for i, blocks in enumerate(self.stages):
       stage = f"res{i + 2}"
       steps += [(f"{stage}.{j}", Block(self._shape(i, j), rest, self.sites, self.dtype, name=f"{stage}_{j}"))
                 for j in range(blocks)]
-      steps.append((stage, StageEnd(stage, self.time_pools[i], self.sites, name=stage)))
+      steps.append((stage, StageEnd(self.prefix + stage, self.time_pools[i], self.sites, name=stage)))
     self._steps = steps
     self.head = Head(self.num_classes, self.dropout, self.head_std, self.consensus)
 
@@ -336,7 +339,7 @@ class ResNet(nn.Module):
     bottleneck = self.block == "bottleneck"
     temporal = self.temporal[stage]
     return Shape(
-        name=f"res{stage + 2}.{block}", kind=self.block,
+        name=f"{self.prefix}res{stage + 2}.{block}", kind=self.block,
         inner=int(width * self.inner) if bottleneck else width,
         out=width * self.expansion if bottleneck else width,
         temporal=temporal if isinstance(temporal, int) else temporal[block],

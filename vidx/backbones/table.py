@@ -80,8 +80,36 @@ _TRANSFORMERS = {
     "tcn": Row("vidx.backbones.tcn:TCN", {}, "Fayyaz and Gall 2020", ((1, 2048, 2048),)),
 }
 
+_BUILT = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # all of bottlenecks
+
+
+def _slowfast(depth: int, frames: str, weights: str, **fields: Any) -> Row:
+  alpha, kernel = (8, 5) if frames == "4x16" else (4, 7)
+  fields = {**dict(stages=_BUILT[depth], alpha=alpha, fusion_kernel=kernel), **fields}
+  return Row("vidx.backbones.slowfast:SlowFast", fields, "Feichtenhofer et al. 2019", ((1, 32, 256, 256, 3),), weights)
+
+
+def _x3d(frames: int, size: int, weights: str = "pytorchvideo, pyslowfast", **fields: Any) -> Row:
+  return Row("vidx.backbones.x3d:X3D", fields, "Feichtenhofer 2020", ((1, frames, size, size, 3),), weights)
+
+
+_DEEP = dict(stages=(5, 10, 25, 15))
+
+_PATHWAYS = {
+    "slowfast_r18_8x8": _slowfast(18, "8x8", ""),
+    "slowfast_r50_4x16": _slowfast(50, "4x16", "pyslowfast"),
+    "slowfast_r50_8x8": _slowfast(50, "8x8", "pytorchvideo, pyslowfast"),
+    "slowfast_r101_8x8": _slowfast(101, "8x8", "pytorchvideo", fusion_kernel=5),
+    "x3d_xs": _x3d(4, 160),
+    "x3d_s": _x3d(13, 160),
+    "x3d_m": _x3d(16, 224),
+    "x3d_l": _x3d(16, 312, **_DEEP),
+    "x3d_xl": _x3d(16, 312, "", **_DEEP, stem_features=32, widths=(32, 72, 136, 280)),
+}
+
 ROWS: dict[str, Row] = {
     **_TRANSFORMERS,
+    **_PATHWAYS,
     **{f"resnet_{d}": _resnet("He et al. 2016", IMAGE, "torchvision", **_DEPTHS[d], **_IMAGE) for d in _DEPTHS},
     **{f"r3d_{d}": _resnet("Tran et al. 2018", CLIP, "torchvision" if d == 18 else "", stem="video",
                            **_DEPTHS[d], **_VIDEO) for d in (18, 50)},

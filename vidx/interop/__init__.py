@@ -32,6 +32,12 @@ RULES: dict[tuple[str, str], str] = {
     ("ResNet", "timm"): "vidx.interop.resnet:timm",
     ("ResNet", "kenshohara"): "vidx.interop.resnet:kenshohara",
     ("ResNet", "tsm"): "vidx.interop.resnet:tsm",
+    ("ResNet", "pytorchvideo"): "vidx.interop.pytorchvideo:resnet",
+    ("ResNet", "pyslowfast"): "vidx.interop.pytorchvideo:pyslowfast_resnet",
+    ("SlowFast", "pytorchvideo"): "vidx.interop.pytorchvideo:slowfast",
+    ("SlowFast", "pyslowfast"): "vidx.interop.pytorchvideo:pyslowfast_slowfast",
+    ("X3D", "pytorchvideo"): "vidx.interop.pytorchvideo:x3d",
+    ("X3D", "pyslowfast"): "vidx.interop.pytorchvideo:pyslowfast_x3d",
 }
 
 

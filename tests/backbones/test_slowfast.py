@@ -1,0 +1,137 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.backbones import promises
+import vidx
+from vidx import errors
+from vidx.backbones.slowfast import join, slow_clip
+from vidx.measure import count
+from vidx.nn import conv, features
+
+SIZES = {  # name: (parameters, GMACs at 32 x 256^2)
+    "slowfast_r18_8x8": (20_588_344, 40.41), "slowfast_r50_4x16": (34_480_216, 36.10),
+    "slowfast_r50_8x8": (34_566_488, 65.71), "slowfast_r101_8x8": (62_826_968, 125.9),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_convolutions():
+  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
+  with conv.using("native"):
+    yield
+
+
+def tiny(**fields):
+  return vidx.create_model("slowfast_r50_4x16", **{
+      **dict(stages=(1, 1), slow_temporal=(1, 3), fast_temporal=(3, 3), strides=(1, 2), width=16, alpha=4, num_classes=3),
+      **fields})
+
+
+CLIP = promises.some_input((2, 8, 16, 16, 3))
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_parameters_are_exact_and_products_as_published(name):
+  counts = count(vidx.create_model(name), jax.ShapeDtypeStruct((1, 32, 256, 256, 3), jnp.float32))
+  assert counts.params == SIZES[name][0]
+  assert counts.macs / 1e9 == pytest.approx(SIZES[name][1], rel=3e-3)
+
+
+def test_temporal_kernels_in_six_blocks_of_res4_are_a_field():
+  six = (3,) * 6 + (1,) * 17
+  model = vidx.create_model("slowfast_r101_8x8", slow_temporal=(1, 1, six, 3), fast_temporal=(3, 3, six, 3))
+  assert count(model, jax.ShapeDtypeStruct((1, 32, 64, 64, 3), jnp.float32)).params == 53_774_808
+
+
+def test_stage_shapes_are_those_of_the_paper():
+  model = vidx.create_model("slowfast_r50_4x16")
+  clip = jax.ShapeDtypeStruct((1, 32, 224, 224, 3), jnp.float32)
+  variables = jax.eval_shape(model.init, jax.random.PRNGKey(0), clip)
+  shape = lambda site: jax.eval_shape(lambda v, x: features(model, v, x, site=site), variables, clip).shape
+  assert shape("slow.stem") == (1, 4, 56, 56, 64) and shape("fast.stem") == (1, 32, 56, 56, 8)
+  assert shape("lateral.stem") == (1, 4, 56, 56, 16)
+  assert shape("slow.res3.0.in") == (1, 4, 56, 56, 320)
+  assert shape("slow.res5") == (1, 4, 7, 7, 2048) and shape("fast.res5") == (1, 32, 7, 7, 256)
+
+
+def test_the_slow_frames_are_spread_from_first_to_last():
+  clip = jnp.arange(32.0).reshape(1, 32, 1, 1, 1)
+  np.testing.assert_array_equal(slow_clip(clip, 4)[0].ravel(), [0, 4, 8, 13, 17, 22, 26, 31])
+  np.testing.assert_array_equal(slow_clip(clip, 8)[0].ravel(), [0, 10, 20, 31])
+  np.testing.assert_array_equal(slow_clip(clip, 32)[0].ravel(), [0])
+
+
+def test_the_slow_frames_of_a_shorter_clip_are_its_own():
+  clip = 1 + jnp.arange(16.0).reshape(1, 16, 1, 1, 1)
+  slow, mask = slow_clip(clip, 4, jnp.ones((1, 16), jnp.int32).at[:, 8:].set(0))
+  np.testing.assert_array_equal(slow.ravel(), [1, 8, 0, 0])
+  np.testing.assert_array_equal(mask, [[1, 1, 0, 0]])
+
+
+def test_clips_that_alpha_does_not_divide_and_fields_without_sense_are_refused():
+  with pytest.raises(ValueError, match="alpha = 4 does not divide 6"):
+    slow_clip(CLIP[:, :6], 4)
+  with pytest.raises(errors.ConfigError, match="odd"):
+    tiny(fusion_kernel=4)
+  with pytest.raises(errors.ConfigError, match="beta"):
+    tiny(beta=3)
+  with pytest.raises(errors.ConfigError, match="matches no site"):
+    tiny(sites={"slow.res9": promises.Identity})
+
+
+def test_joining_centres_the_shorter_clip():
+  x, y = jnp.ones((1, 5, 1, 1, 1)), 2 * jnp.ones((1, 2, 1, 1, 1))
+  z, mask = join(x, y)
+  np.testing.assert_array_equal(z[0, :, 0, 0], [[1, 0], [1, 2], [1, 2], [1, 0], [1, 0]])
+  assert mask is None
+  z, mask = join(x, y, jnp.asarray([[1, 1, 1, 0, 0]]), None)
+  np.testing.assert_array_equal(z[0, :, 0, 0], [[1, 2], [1, 2], [1, 0], [0, 0], [0, 0]])
+  np.testing.assert_array_equal(mask, [[1, 1, 1, 0, 0]])
+  same, mask = join(x, x, jnp.ones((1, 5)), jnp.ones((1, 5)))
+  np.testing.assert_array_equal(same, join(x, x)[0])
+
+
+def test_clips_do_not_depend_on_their_batch_in_evaluation():
+  promises.keeps_examples_apart(tiny(), CLIP)
+
+
+def test_identities_change_nothing():
+  promises.identities_change_nothing(tiny, CLIP[:1])
+
+
+def test_every_site_is_visited_in_order():
+  promises.visits_every_site(tiny(stages=(2, 1)), CLIP)
+
+
+def test_gradients_are_finite_and_reach_every_parameter():
+  for path, live in promises.has_finite_gradients(tiny(dropout=0.0, dtype=jnp.bfloat16), CLIP):
+    assert live, path
+
+
+def test_evaluation_lowers_for_accelerators():
+  promises.lowers_for_accelerators(tiny(dtype=jnp.bfloat16), CLIP)
+
+
+def test_a_masked_clip_equals_the_shorter_one():
+  model = tiny()
+  variables = promises.some_variables(model, CLIP)
+  mask = jnp.asarray([[1] * 4 + [0] * 4, [1] * 8])
+  clip = CLIP * mask[:, :, None, None, None]
+  masked = promises.jitted(model)(variables, clip, mask=mask)["logits"]
+  whole = promises.jitted(model)(variables, CLIP)["logits"]
+  short = promises.jitted(model)(variables, CLIP[:, :4])["logits"]
+  np.testing.assert_allclose(masked[0], short[0], rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(masked[1], whole[1], rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_norms_keep_their_statistics():
+  model = tiny(frozen_bn="all_but_first")
+  variables = promises.some_variables(model, CLIP)
+  _, new = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"],
+                                            rngs={"dropout": jax.random.PRNGKey(0)}))(variables, CLIP)
+  same = jax.tree.map(lambda a, b: bool((a == b).all()), variables["batch_stats"], new["batch_stats"])
+  moved = {jax.tree_util.keystr(k, simple=True, separator="/").rsplit("/", 1)[0]
+           for k, s in jax.tree_util.tree_leaves_with_path(same) if not s}
+  assert moved == {"slow/stem/conv/norm", "fast/stem/conv/norm"}

@@ -1,0 +1,226 @@
+"""SlowFast: two residual networks on one clip, few frames with many channels and many frames with few.
+
+Feichtenhofer et al.: "SlowFast Networks for Video Recognition", 2019.
+
+Both pathways are `ResNet`s, walked step by step; after the stem and every stage but
+the last, a convolution with a stride in time carries the fast pathway's features
+over to the slow one. Sites: those of a ResNet behind `slow.` and `fast.`, and
+`lateral.stem`, `lateral.res2`, ...: what is carried over.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import fnmatch
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from vidx.backbones.resnet import ResNet
+from vidx.nn import pool, sites as sites_lib
+from vidx.nn.head import Head
+from vidx.nn.norm import ConvNormAct
+
+
+def slow_clip(video: jax.Array, alpha: int, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:
+  """The slow pathway's frames: T / alpha of them, evenly spaced from the first to the last.
+
+  Frame i is number i (T - 1) / (T / alpha - 1) of the clip, rounded down (the
+  published linspace, truncated; in whole numbers here, where a published index
+  could be one less by rounding).
+
+  Args:
+    video: (B, T, H, W, C); alpha divides T.
+    alpha: frames of the clip per slow one.
+    mask: (B, T), live frames in front; the slow frames then come from those alone.
+
+  Returns:
+    (B, T / alpha, H, W, C) and its mask, (B, T / alpha) or None.
+  """
+  frames = video.shape[1]
+  if frames % alpha:
+    raise ValueError(f"a clip of {frames} frames has no slow one: alpha = {alpha} does not divide {frames}")
+  steps = jnp.arange(frames // alpha)
+  if mask is None:
+    return video[:, steps * (frames - 1) // max(frames // alpha - 1, 1)], None
+  length = mask.sum(1, dtype=jnp.int32)[:, None]
+  slow = jnp.maximum(length // alpha, 1)
+  index = jnp.minimum(steps * (length - 1) // jnp.maximum(slow - 1, 1), frames - 1)
+  live = (steps < slow).astype(mask.dtype)
+  clip = jnp.take_along_axis(video, index[:, :, None, None, None], 1)
+  return clip * live[:, :, None, None, None].astype(clip.dtype), live
+
+
+def join(x: jax.Array, y: jax.Array, x_mask: jax.Array | None = None, y_mask: jax.Array | None = None
+         ) -> tuple[jax.Array, jax.Array | None]:
+  """Channels of two clips side by side; the shorter of two gets zero frames on both sides, the odd one behind.
+
+  Args:
+    x: (B, T, H, W, C).
+    y: (B, T', H, W, C').
+    x_mask: (B, T), live frames in front; None: all live.
+    y_mask: (B, T').
+
+  Returns:
+    (B, max(T, T'), H, W, C + C'), and its mask, None where both are None.
+  """
+  frames = max(x.shape[1], y.shape[1])
+  if x_mask is None and y_mask is None:
+    return jnp.concatenate([_centred(x, frames), _centred(y, frames)], -1), None
+  masks = [jnp.ones(z.shape[:2], jnp.int32) if m is None else m for z, m in ((x, x_mask), (y, y_mask))]
+  lengths = [m.sum(1, dtype=jnp.int32) for m in masks]
+  longest = jnp.maximum(*lengths)
+  parts = [_moved(z, n, (longest - n) // 2, frames) for z, n in zip((x, y), lengths)]
+  mask = (jnp.arange(frames) < longest[:, None]).astype(masks[0].dtype)
+  return jnp.concatenate(parts, -1), mask
+
+
+def _centred(x, frames):
+  more = frames - x.shape[1]
+  return jnp.pad(x, [(0, 0), (more // 2, more - more // 2)] + [(0, 0)] * 3) if more else x
+
+
+def _moved(x, length, offset, frames):
+  """The first `length` frames of each example, `offset` frames later, in an array of `frames`; zeros elsewhere."""
+  index = jnp.arange(frames) - offset[:, None]
+  live = (index >= 0) & (index < length[:, None])
+  x = jnp.take_along_axis(x, jnp.clip(index, 0, x.shape[1] - 1)[:, :, None, None, None], 1)
+  return jnp.where(live[:, :, None, None, None], x, 0)
+
+
+class Lateral(nn.Module):
+  """What the fast pathway hands to the slow one: a convolution over time, with a stride, to more channels."""
+
+  site: str
+  kernel: int
+  stride: int
+  ratio: int
+  norm: tuple[tuple[str, object], ...]
+  sites: sites_lib.Sites
+  dtype: jnp.dtype | None
+
+  @nn.compact
+  def __call__(self, x, mask=None, train=False):
+    k = self.kernel
+    mask = pool.stride_mask(mask, k, self.stride, k // 2, -(-x.shape[1] // self.stride))
+    x = ConvNormAct(self.ratio * x.shape[-1], (k, 1, 1), (self.stride, 1, 1), norm=self.norm, dtype=self.dtype,
+                    name="conv")(x, train, mask)
+    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_lateral")(x, mask, train)
+
+
+class SlowFast(nn.Module):
+  """A slow and a fast residual network with lateral connections.
+
+  Attributes:
+    num_classes: 0 leaves the logits out.
+    stages: bottlenecks per stage, of both pathways.
+    width: of the slow pathway; see ResNet.
+    beta: how many times narrower the fast pathway is.
+    alpha: frames of the clip per frame of the slow pathway.
+    fusion_kernel: extent in time of the lateral convolutions; odd.
+    fusion_ratio: their channels over those of the fast pathway.
+    slow_temporal: extent of kernels in time, per stage; a stage may list its blocks.
+    fast_temporal: the same of the fast pathway.
+    strides: spatial stride per stage.
+    zero_init: residual branches start as nothing.
+    eps: of batch normalisation.
+    momentum: share of stored batch statistics kept per step.
+    frozen_bn: '', 'all', or 'all_but_first' (of each pathway).
+    bn_groups: see BatchNorm.groups.
+    dropout: before the last layer.
+    head_std: of its initialisation.
+    sites: blocks to plug in; see vidx.nn.sites.
+    dtype: compute dtype; None is fp32.
+  """
+
+  num_classes: int = 400
+  stages: Sequence[int] = (3, 4, 6, 3)
+  width: int = 64
+  beta: int = 8
+  alpha: int = 4
+  fusion_kernel: int = 7
+  fusion_ratio: int = 2
+  slow_temporal: Sequence[int | Sequence[int]] = (1, 1, 3, 3)
+  fast_temporal: Sequence[int | Sequence[int]] = (3, 3, 3, 3)
+  strides: Sequence[int] = (1, 2, 2, 2)
+  zero_init: bool = True
+  eps: float = 1e-5
+  momentum: float = 0.9
+  frozen_bn: str = ""
+  bn_groups: int = 1
+  dropout: float = 0.5
+  head_std: float = 0.01
+  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  dtype: jnp.dtype | None = None
+
+  inputs = ("video",)
+
+  def __post_init__(self):
+    self.sites = sites_lib.merge(self.sites)  # hashable
+    if self.fusion_kernel % 2 == 0:
+      raise ValueError(f"fusion_kernel = {self.fusion_kernel} has no middle: take an odd one")
+    if self.width % self.beta:
+      raise ValueError(f"width = {self.width} cannot be divided by beta = {self.beta}")
+    super().__post_init__()
+
+  @nn.nowrap
+  def pathway(self, name: str) -> ResNet:
+    """The 'slow' or the 'fast' network."""
+    slow = name == "slow"
+    own = dict(width=self.width, stem="image", temporal=self.slow_temporal) if slow else dict(
+        width=self.width // self.beta, stem="video_pool", temporal=self.fast_temporal)
+    shared = {f: getattr(self, f) for f in ("stages", "strides", "zero_init", "eps", "momentum", "frozen_bn",
+                                            "bn_groups", "dtype")}
+    make = lambda sites: ResNet(num_classes=0, block="bottleneck", dims=3, temporal_at="a", prefix=f"{name}.",
+                                sites=sites, parent=None, **own, **shared)
+    names = make({}).site_names()
+    return make({pattern: blocks for pattern, blocks in self.sites.items() if fnmatch.filter(names, pattern)})
+
+  @nn.nowrap
+  def site_names(self) -> tuple[str, ...]:
+    """All sites, in the order in which the input passes them."""
+    names = ["slow.stem", "fast.stem", "lateral.stem"]
+    for i, blocks in enumerate(self.stages):
+      for j in range(blocks):
+        names += [f"{way}.res{i + 2}.{j}.{part}" for way in ("slow", "fast")
+                  for part in ("in", "branch", "residual", "out")]
+      names += [f"{way}.res{i + 2}" for way in ("slow", "fast")]
+      if i < len(self.stages) - 1:
+        names.append(f"lateral.res{i + 2}")
+    return tuple(names)
+
+  def setup(self):
+    sites_lib.check(self.sites, self.site_names())
+    self.slow, self.fast = self.pathway("slow"), self.pathway("fast")
+    norm = (("eps", self.eps), ("momentum", self.momentum), ("groups", self.bn_groups),
+            ("frozen", self.frozen_bn != ""))
+    ends = ["stem", *(f"res{i + 2}" for i in range(len(self.stages) - 1))]
+    self.laterals = {end: Lateral(f"lateral.{end}", self.fusion_kernel, self.alpha, self.fusion_ratio, norm,
+                                  self.sites, self.dtype, name=f"lateral_{end}") for end in ends}
+    self.head = Head(self.num_classes, self.dropout, self.head_std)
+
+  def trunk(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
+            ) -> tuple[tuple[jax.Array, jax.Array | None], tuple[jax.Array, jax.Array | None]]:
+    """(x, mask) of the last stage of the slow and of the fast pathway."""
+    slow, fast = slow_clip(video, self.alpha, mask), (video, mask)
+    for (name, slow_step), (_, fast_step) in zip(self.slow.steps(), self.fast.steps()):
+      slow, fast = slow_step(*slow, train), fast_step(*fast, train)
+      if name in self.laterals:
+        (x, x_mask), (y, y_mask) = slow, self.laterals[name](*fast, train)
+        slow = join(x, y, x_mask, y_mask)
+    return slow, fast
+
+  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
+    """Scores clips.
+
+    Args:
+      video: (B, T, H, W, 3), normalised: the fast pathway's clip; alpha divides T.
+      train: batch statistics of this batch, dropout.
+      mask: (B, T), 1 for live frames, live ones in front; None: all live.
+
+    Returns:
+      {'logits': (B, num_classes), 'features': (B, C), slow channels first}, fp32.
+    """
+    pooled = [pool.mean_pool(*way) for way in self.trunk(video, train, mask)]
+    return self.head(jnp.concatenate(pooled, -1)[:, None, None, None], None, train)
