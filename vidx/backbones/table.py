@@ -107,7 +107,16 @@ _PATHWAYS = {
     "x3d_xl": _x3d(16, 312, "", **_DEEP, stem_features=32, widths=(32, 72, 136, 280)),
 }
 
+_CHAINS = {
+    "mobilenet_v2": Row("vidx.backbones.mobilenet:MobileNet", {}, "Sandler et al. 2018", (IMAGE,), "torchvision, timm"),
+    "shufflenet_v2": Row("vidx.backbones.shufflenet:ShuffleNet", {}, "Ma et al. 2018", (IMAGE,), "torchvision"),
+    "vgg16": Row("vidx.backbones.vgg:VGG", {}, "Simonyan and Zisserman 2015", (IMAGE,), "torchvision"),
+    "c3d": Row("vidx.backbones.vgg:VGG", dict(num_classes=487, widths=((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),
+                                              dims=3, consensus=False), "Tran et al. 2015", (CLIP,), "DavideA/c3d-pytorch"),
+}
+
 ROWS: dict[str, Row] = {
+    **_CHAINS,
     **_TRANSFORMERS,
     **_PATHWAYS,
     **{f"resnet_{d}": _resnet("He et al. 2016", IMAGE, "torchvision", **_DEPTHS[d], **_IMAGE) for d in _DEPTHS},

@@ -109,6 +109,7 @@ class ConvNormAct(nn.Module):
     use_bias: of the convolution.
     norm: BatchNorm fields as pairs.
     dtype: compute dtype; None is fp32.
+    padding: of the convolution; None keeps the size at stride 1.
   """
 
   features: int
@@ -120,11 +121,12 @@ class ConvNormAct(nn.Module):
   use_bias: bool = False
   norm: tuple[tuple[str, object], ...] = ()
   dtype: jnp.dtype | None = None
+  padding: int | tuple[int, ...] | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
     """Args: x (B, T, H, W, C); mask (B, T') of the frames after the convolution."""
-    x = Conv(self.features, self.kernel, self.strides, groups=self.groups, dilation=self.dilation,
+    x = Conv(self.features, self.kernel, self.strides, self.padding, groups=self.groups, dilation=self.dilation,
              use_bias=self.use_bias, dtype=self.dtype, name="conv")(x)
     x = BatchNorm(**dict(self.norm), dtype=self.dtype, name="norm")(x, train, mask)
     if self.act is not None:

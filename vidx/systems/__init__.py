@@ -18,6 +18,7 @@ SYSTEMS: dict[str, Row] = {
     "tsn": Row("vidx.systems.tsn:tsn", {}, "Wang et al. 2016", (_CLIP,), "mit-han-lab"),
     "tsm": Row("vidx.systems.tsm:tsm", {}, _TSM, (_CLIP,), "mit-han-lab"),
     "tsm_r50": Row("vidx.systems.tsm:tsm", dict(trunk="resnet_50"), _TSM, (_CLIP,), "mit-han-lab"),
+    "tsm_mobilenet_v2": Row("vidx.systems.tsm:tsm", dict(trunk="mobilenet_v2"), _TSM, (_CLIP,), "mit-han-lab"),
     "tsm_r101": Row("vidx.systems.tsm:tsm", dict(trunk="resnet_101"), _TSM, (_CLIP,), "mit-han-lab"),
 }
 
