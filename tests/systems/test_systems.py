@@ -90,7 +90,7 @@ def test_every_listed_name_makes_a_model_with_sites():
     model = vidx.create_model(name)
     assert model.site_names() and isinstance(hash(model), int)
     assert model.inputs and all(isinstance(i, str) for i in model.inputs)
-  assert vidx.list_models("tsm*") == ["tsm", "tsm_r101", "tsm_r50"]
+  assert vidx.list_models("tsm_r*") == ["tsm_r101", "tsm_r50"]
 
 
 @pytest.mark.parametrize("call, words", [
