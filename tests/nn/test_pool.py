@@ -37,6 +37,18 @@ def test_the_gradient_of_max_pool_is_the_same_on_every_platform(window, strides,
   np.testing.assert_allclose(loss(pool.max_pool), loss(pool._max_windows), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("window, strides, padding", [*CASES, ((1, 3, 3), (1, 1, 1), (0, 1, 1)), ((2, 2, 2), (2, 2, 2), (0,) * 3)])
+def test_average_pool_counts_no_padding(window, strides, padding):
+  x = np.random.default_rng(0).normal(size=(2, 5, 7, 8, 3)).astype("f")
+  out = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[1:4], window, strides, padding)]
+  y = jax.jit(lambda x: pool.average_pool(x, window, strides, padding))(x)
+  assert y.shape == (2, *out, 3)
+  for at in itertools.product(*map(range, out)):
+    view = x[(slice(None), *(slice(max(a * s - p, 0), a * s - p + k)
+                             for a, s, p, k in zip(at, strides, padding, window)))]
+    np.testing.assert_allclose(y[(slice(None), *at)], view.mean((1, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
 def test_mean_pool_counts_live_frames_only():
   x = jax.random.normal(jax.random.PRNGKey(0), (2, 4, 3, 3, 5))
   mask = jnp.asarray([[1, 1, 1, 0], [1, 0, 0, 0]])

@@ -6,6 +6,7 @@ import functools
 import jax
 from jax import lax
 import jax.numpy as jnp
+import numpy as np
 
 
 def max_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Sequence[int]) -> jax.Array:
@@ -37,10 +38,35 @@ def _max_windows(x, window, strides, padding):
 def _max_slices(x, window, strides, padding):
   for axis, (k, s, p) in enumerate(zip(window, strides, padding), start=1):
     if k > 1 or s > 1:
-      length = (x.shape[axis] + 2 * p - k) // s + 1
-      x = jnp.pad(x, [(p, p) if i == axis else (0, 0) for i in range(x.ndim)], constant_values=-jnp.inf)
-      parts = [lax.slice_in_dim(x, i, i + (length - 1) * s + 1, s, axis) for i in range(k)]
-      x = functools.reduce(lax.max, parts)
+      x = functools.reduce(lax.max, _taps(x, axis, k, s, p, -jnp.inf))
+  return x
+
+
+def _taps(x, axis, kernel, stride, padding, fill):
+  """The first, second, ... entries of all windows along one axis."""
+  length = (x.shape[axis] + 2 * padding - kernel) // stride + 1
+  x = jnp.pad(x, [(padding, padding) if i == axis else (0, 0) for i in range(x.ndim)], constant_values=fill)
+  return [lax.slice_in_dim(x, i, i + (length - 1) * stride + 1, stride, axis) for i in range(kernel)]
+
+
+def average_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Sequence[int]) -> jax.Array:
+  """Mean over windows, of what lies inside the input alone.
+
+  Args:
+    x: (B, T, H, W, C).
+    window: in time, height, width.
+    strides: in time, height, width.
+    padding: in time, height, width; what is padded is not counted.
+
+  Returns:
+    (B, T', H', W', C), dtype of `x`.
+  """
+  for axis, (k, s, p) in enumerate(zip(window, strides, padding), start=1):
+    if k > 1 or s > 1:
+      total = sum(_taps(x, axis, k, s, p, 0))
+      start = s * np.arange(total.shape[axis]) - p
+      share = 1 / (np.minimum(start + k, x.shape[axis]) - np.maximum(start, 0))
+      x = total * jnp.asarray(share, x.dtype).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
   return x
 
 
