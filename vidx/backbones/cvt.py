@@ -7,20 +7,18 @@ Sites: per stage `embed0`, and per block
 by row; in the last stage the CLS comes first.
 """
 
-from collections.abc import Mapping, Sequence
-import dataclasses
+from collections.abc import Sequence
 import functools
-from typing import Any
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.backbones.chain import Chain, as_clip
 from vidx.nn import sites as sites_lib
 from vidx.nn import transformer
 from vidx.nn.attention import Heads, attend
 from vidx.nn.conv import Conv
-from vidx.nn.head import Head
 from vidx.nn.norm import BatchNorm
 
 
@@ -131,7 +129,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, mask=None, grid=(0, 0), train=False):
     """(B, T, N, D), mask (B, T, N), grid (H, W) -> tokens and mask."""
-    at = transformer.site_of(self.site, self.sites)
+    at = sites_lib.within(self.site, self.sites)
     norm = functools.partial(nn.LayerNorm, 1e-5, dtype=self.dtype)
     drop = transformer.DropPath(self.drop_path)
     between = lambda heads: at("heads")(heads, heads.mask, train)[0]
@@ -146,11 +144,13 @@ class Block(nn.Module):
     return at("out")(x + drop(y, train), mask, train)
 
 
-class CvT(nn.Module):
+class CvT(Chain):
   """A convolutional vision transformer; on clips, frame by frame.
 
+  See Chain and Trunk for the fields that trunks share. A mask may name live pixels,
+  (B, H, W) of images and (B, T, H, W) of clips, or live frames, (B, T).
+
   Attributes:
-    num_classes: 0 leaves the logits out.
     dims: channels per stage.
     depths: blocks per stage.
     heads: of attention, per stage.
@@ -159,19 +159,10 @@ class CvT(nn.Module):
     paddings: of these.
     convolved: per stage, whether queries, keys and values are convolved; a stage
       whose tokens are dropped on the way must not be.
-    momentum: share of stored batch statistics kept per step.
-    frozen_bn: '' or 'all'.
-    bn_groups: see BatchNorm.groups.
-    dropout: before the last layer.
     drop_path: rate of the last stage's last block; grows linearly from 0 there.
-    head_std: of the last layer's initialisation.
-    consensus: mean of per-frame logits.
     chunk: keys that attention works on at a time; see `attention.attend`.
-    sites: blocks to plug in; see vidx.nn.sites.
-    dtype: compute dtype; None is fp32.
   """
 
-  num_classes: int = 1000
   dims: Sequence[int] = (64, 192, 384)
   depths: Sequence[int] = (1, 2, 10)
   heads: Sequence[int] = (1, 3, 6)
@@ -179,22 +170,9 @@ class CvT(nn.Module):
   strides: Sequence[int] = (4, 2, 2)
   paddings: Sequence[int] = (2, 1, 1)
   convolved: Sequence[bool] = (True, True, True)
-  momentum: float = 0.9
-  frozen_bn: str = ""
-  bn_groups: int = 1
-  dropout: float = 0.0
   drop_path: float = 0.0
   head_std: float = 0.02
-  consensus: bool = True
   chunk: int | None = None
-  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  dtype: jnp.dtype | None = None
-
-  inputs = ("video",)
-
-  def __post_init__(self):
-    self.sites = sites_lib.merge(self.sites)  # hashable
-    super().__post_init__()
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
@@ -206,9 +184,7 @@ class CvT(nn.Module):
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
-    if self.frozen_bn not in ("", "all"):
-      raise ValueError(f"frozen_bn '{self.frozen_bn}' is not one of '', 'all'")
-    norm = (("momentum", self.momentum), ("frozen", self.frozen_bn == "all"), ("groups", self.bn_groups))
+    norm = self.norms()[1]
     last = len(self.dims) - 1
     self._embeds = [ConvEmbed(s, dim, self.kernels[s], self.strides[s], self.paddings[s], s == last, self.sites,
                               self.dtype, name=f"embed{s}") for s, dim in enumerate(self.dims)]
@@ -217,25 +193,18 @@ class CvT(nn.Module):
                            self.sites, self.dtype, name=f"block{s}_{i}") for i in range(depth)]
                     for s, depth in enumerate(self.depths)]
     self.norm = nn.LayerNorm(1e-5, dtype=self.dtype)
-    self.head = Head(self.num_classes, self.dropout, self.head_std, self.consensus)
+    self.head = self.pooled_head()
 
-  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
-    """Scores images or clips.
+  def steps(self):
+    """(name, module) pairs; an embedding gives (tokens, mask, grid), and blocks are told the grid."""
+    return [(module.name, module) for embed, blocks in zip(self._embeds, self._blocks) for module in (embed, *blocks)]
 
-    Args:
-      video: (B, H, W, 3) or (B, T, H, W, 3), normalised.
-      train: batch statistics of this batch, dropout.
-      mask: live pixels, (B, H, W) of images, (B, T, H, W) of clips; or live frames (B, T).
-
-    Returns:
-      {'logits': (B, num_classes), 'features': (B, D)}, fp32.
-    """
-    x = video[:, None] if video.ndim == 4 else video
-    live = None
+  def trunk(self, video, train=False, mask=None):
+    """The last stage's tokens (B, T, N, D), not normalised, and their mask."""
+    x = as_clip(video)
     if mask is not None:
       mask = mask.astype(bool).reshape(*x.shape[:2], *(mask.shape[-2:] if mask.ndim == video.ndim - 1 else (1, 1)))
       mask = jnp.broadcast_to(mask, x.shape[:-1])
-      live = mask.any((2, 3))
     for s, blocks in enumerate(self._blocks):
       x, mask, grid = self._embeds[s](x, mask, train)
       for block in blocks:
@@ -243,4 +212,9 @@ class CvT(nn.Module):
       if s + 1 < len(self._blocks):
         x = x.reshape(*x.shape[:2], *grid, x.shape[-1])
         mask = None if mask is None else mask.reshape(*x.shape[:2], *grid)
-    return self.head(self.norm(x[:, :, 0])[:, :, None, None], live, train)
+    return x, mask
+
+  def scores(self, x, mask=None, train=False):
+    """See Trunk.scores."""
+    x, live = transformer.read_cls(x, mask)
+    return self.head(self.norm(x)[:, :, None, None], live, train)

@@ -34,24 +34,22 @@ class InvertedResidual(nn.Module):
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
-    def at(part, x, mask):
-      name = f"{self.name_of}.{part}"
-      return sites_lib.Site(name, sites_lib.plugged(self.sites, name), name=f"at_{part}")(x, mask, train)
+    site = sites_lib.within(self.name_of, self.sites)
 
     def unit(name, features, kernel, stride=1, groups=1, act=jax.nn.relu6):
       return ConvNormAct(features, kernel, stride, groups, act=act, norm=self.norm, dtype=self.dtype, name=name)
 
-    x, mask = at("in", x, mask)
-    y, inside = at("branch", x, mask) if self.shortcut else (x, mask)
+    x, mask = site("in")(x, mask, train)
+    y, inside = site("branch")(x, mask, train) if self.shortcut else (x, mask)
     width = x.shape[-1] * self.expansion
     if self.expansion != 1:
       y = unit("expand", width, (1, 1))(y, train, inside)
     y = unit("depthwise", width, (3, 3), self.stride, width)(y, train, inside)
     y = unit("project", self.features, (1, 1), act=None)(y, train, inside)
     if self.shortcut:
-      y, inside = at("residual", y, inside)
+      y, inside = site("residual")(y, inside, train)
       y = x + y
-    return at("out", y, inside)
+    return site("out")(y, inside, train)
 
 
 class MobileNet(Chain):

@@ -7,19 +7,17 @@ Sites: `stem`, the map (B, T, H, W, D); per sampling step `sample0.in`, `.heads`
 (B, T, N, D), in the blocks with the CLS first.
 """
 
-from collections.abc import Mapping, Sequence
-import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vidx.backbones.chain import Chain, as_clip
 from vidx.nn import pool
 from vidx.nn import sites as sites_lib
 from vidx.nn import transformer
-from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 
 
@@ -96,11 +94,13 @@ class Stem(nn.Module):
     return sites_lib.Site("stem", sites_lib.plugged(self.sites, "stem"), name="at_stem")(x, None, train)[0]
 
 
-class PSViT(nn.Module):
-  """A vision transformer over progressively sampled tokens; on clips, frame by frame.
+class PSViT(Chain):
+  """A vision transformer over progressively sampled tokens; on clips, frame by frame. Points are fp32.
+
+  See Chain and Trunk for the fields that trunks share. A mask may name live points,
+  (B, P) of images and (B, T, P) of clips, or live frames, (B, T).
 
   Attributes:
-    num_classes: 0 leaves the logits out.
     image: height and width of the images.
     points: side of the grid of points.
     dim: channels D.
@@ -111,19 +111,10 @@ class PSViT(nn.Module):
     widths: of the stem's bottlenecks; the last is D.
     scale: of the scores; 0: D ** -0.5, as in the public weights; None: head width ** -0.5.
     gamma: factor of the offsets where the map is sampled.
-    momentum: share of stored batch statistics kept per step.
-    frozen_bn: '' or 'all'.
-    bn_groups: see BatchNorm.groups.
-    dropout: before the last layer.
     drop_path: rate of the last block; grows linearly from 0.
-    head_std: of the last layer's initialisation.
-    consensus: mean of per-frame logits.
     chunk: keys that attention works on at a time; see `attention.attend`.
-    sites: blocks to plug in; see vidx.nn.sites.
-    dtype: compute dtype; None is fp32. Points are fp32.
   """
 
-  num_classes: int = 1000
   image: int = 224
   points: int = 14
   dim: int = 384
@@ -134,22 +125,9 @@ class PSViT(nn.Module):
   widths: Sequence[int] = (256, 384)
   scale: float | None = 0
   gamma: float = 1.0
-  momentum: float = 0.9
-  frozen_bn: str = ""
-  bn_groups: int = 1
-  dropout: float = 0.0
   drop_path: float = 0.0
   head_std: float = 0.02
-  consensus: bool = True
   chunk: int | None = None
-  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  dtype: jnp.dtype | None = None
-
-  inputs = ("video",)
-
-  def __post_init__(self):
-    self.sites = sites_lib.merge(self.sites)  # hashable
-    super().__post_init__()
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
@@ -162,10 +140,7 @@ class PSViT(nn.Module):
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
-    if self.frozen_bn not in ("", "all"):
-      raise ValueError(f"frozen_bn '{self.frozen_bn}' is not one of '', 'all'")
-    norm = (("momentum", self.momentum), ("frozen", self.frozen_bn == "all"), ("groups", self.bn_groups))
-    self.stem = Stem(self.widths, norm, self.sites, self.dtype)
+    self.stem = Stem(self.widths, self.norms()[1], self.sites, self.dtype)
     scale = self.dim ** -0.5 if self.scale == 0 else self.scale
     self._steps = [
         (name, transformer.Block(name, self.heads, self.mlp_ratio, False, scale, eps=1e-5, chunk=self.chunk,
@@ -177,7 +152,7 @@ class PSViT(nn.Module):
                     for i in range(self.samplings - 1)]
     self.cls = self.param("cls", transformer.token_init, (1, 1, self.dim))
     self.norm = nn.LayerNorm(1e-5, dtype=self.dtype)
-    self.head = Head(self.num_classes, self.dropout, self.head_std, self.consensus)
+    self.head = self.pooled_head()
 
   def sampled(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False
               ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
@@ -197,28 +172,21 @@ class PSViT(nn.Module):
         offset = self.offsets[i](out.astype(jnp.float32))
     return out, mask, point
 
-  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
-    """Scores images or clips.
-
-    Args:
-      video: (B, H, W, 3) or (B, T, H, W, 3), normalised.
-      train: batch statistics of this batch, dropout.
-      mask: live points, (B, P) of images, (B, T, P) of clips; or live frames (B, T).
-
-    Returns:
-      {'logits': (B, num_classes), 'features': (B, D)}, fp32.
-    """
-    x = video[:, None] if video.ndim == 4 else video
+  def trunk(self, video, train=False, mask=None):
+    """The last block's tokens (B, T, N, D), not normalised, the CLS first, and their mask."""
+    x = as_clip(video)
     b, t = x.shape[:2]
     if mask is not None:
       mask = jnp.broadcast_to(mask.astype(bool).reshape(b, t, -1), (b, t, self.points ** 2))
     x, mask, _ = self.sampled(self.stem(x, train), mask, train)
     cls = jnp.broadcast_to(self.cls.astype(x.dtype), (b, t, 1, self.dim))
     x = jnp.concatenate([cls, x], 2)
-    live = None
-    if mask is not None:
-      live = mask.any(-1)
-      mask = jnp.pad(mask, [(0, 0), (0, 0), (1, 0)], constant_values=True)
+    mask = None if mask is None else jnp.pad(mask, [(0, 0), (0, 0), (1, 0)], constant_values=True)
     for _, block in self._steps[self.samplings:]:
       x, mask = block(x, mask, train)
-    return self.head(self.norm(x[:, :, 0])[:, :, None, None], live, train)
+    return x, mask
+
+  def scores(self, x, mask=None, train=False):
+    """See Trunk.scores."""
+    x, live = transformer.read_cls(x, mask)
+    return self.head(self.norm(x)[:, :, None, None], live, train)

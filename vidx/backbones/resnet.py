@@ -11,7 +11,7 @@ branch), `.residual` (what the branch adds), `.out` (what leaves the block), and
 per stage `res2`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -19,8 +19,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.backbones.chain import Chain
 from vidx.nn import pool, sites as sites_lib
-from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 
 BLOCK_SITES = ("in", "branch", "residual", "out")
@@ -61,7 +61,6 @@ CHOICES = {
     "split": ("", "block", "conv", "reversed"),
     "shortcut": ("A", "B"),
     "stem": tuple(STEMS),
-    "frozen_bn": ("", "all", "all_but_first"),
 }
 
 
@@ -153,8 +152,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     s = self.shape
-    site = lambda part: sites_lib.Site(
-        f"{s.name}.{part}", sites_lib.plugged(self.sites, f"{s.name}.{part}"), name=f"at_{part}")
+    site = sites_lib.within(s.name, self.sites)
     x, mask = site("in")(x, mask, train)
     width = x.shape[-1]
     y, inside = site("branch")(x, mask, train)
@@ -225,11 +223,10 @@ class StageEnd(nn.Module):
     return x, mask
 
 
-class ResNet(nn.Module):
-  """A residual network with its sites, steps and head.
+class ResNet(Chain):
+  """A residual network; see Chain and Trunk for the fields that trunks share.
 
   Attributes:
-    num_classes: 0 leaves the logits out.
     stages: blocks per stage.
     block: 'basic' or 'bottleneck'.
     width: channels of the first stage's inner convolutions; doubles per stage.
@@ -252,19 +249,9 @@ class ResNet(nn.Module):
     shortcut: where shapes change: 'B', a 1x1 convolution, or 'A', zero channels.
     stem: a key of STEMS.
     zero_init: residual branches start as nothing.
-    eps: of batch normalisation.
-    momentum: share of stored batch statistics kept per step.
-    frozen_bn: '', 'all', or 'all_but_first'.
-    bn_groups: see BatchNorm.groups.
-    dropout: before the last layer.
-    head_std: of its initialisation.
-    consensus: mean of per-frame logits.
-    sites: blocks to plug in; see vidx.nn.sites.
-    dtype: compute dtype; None is fp32.
     prefix: of the names of its sites, where it is one of several pathways.
   """
 
-  num_classes: int = 1000
   stages: Sequence[int] = (2, 2, 2, 2)
   block: str = "basic"
   width: int = 64
@@ -285,21 +272,10 @@ class ResNet(nn.Module):
   shortcut: str = "B"
   stem: str = "image"
   zero_init: bool = False
-  eps: float = 1e-5
-  momentum: float = 0.9
-  frozen_bn: str = ""
-  bn_groups: int = 1
-  dropout: float = 0.0
-  head_std: float = 0.01
   consensus: bool = False
-  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  dtype: jnp.dtype | None = None
   prefix: str = ""
 
-  inputs = ("video",)
-
   def __post_init__(self):
-    self.sites = sites_lib.merge(self.sites)  # hashable
     for field, allowed in CHOICES.items():
       if getattr(self, field) not in allowed:
         raise ValueError(f"{field} = '{getattr(self, field)}' is not one of {', '.join(filter(None, allowed))}")
@@ -320,9 +296,7 @@ class ResNet(nn.Module):
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
-    norm = (("eps", self.eps), ("momentum", self.momentum), ("groups", self.bn_groups))
-    rest = (*norm, ("frozen", self.frozen_bn != ""))
-    first = (*norm, ("frozen", self.frozen_bn == "all"))
+    first, rest = self.norms()
     steps = [("stem", Stem(self.stem_features or self.width, STEMS[self.stem], self.dims, rest, first, self.sites,
                            self.dtype, self.prefix + "stem", name="stem"))]
     for i, blocks in enumerate(self.stages):
@@ -331,7 +305,7 @@ class ResNet(nn.Module):
                 for j in range(blocks)]
       steps.append((stage, StageEnd(self.prefix + stage, self.time_pools[i], self.sites, name=stage)))
     self._steps = steps
-    self.head = Head(self.num_classes, self.dropout, self.head_std, self.consensus)
+    self.head = self.pooled_head()
 
   def _shape(self, stage: int, block: int) -> Shape:
     first = block == 0
@@ -347,28 +321,3 @@ class ResNet(nn.Module):
         time_stride=self.time_strides[stage] if first else 1, stride_at=self.stride_at,
         dilation=self.dilations[stage], groups=self.groups, dims=self.dims, split=self.split,
         shortcut=self.shortcut, zero_init=self.zero_init)
-
-  def steps(self) -> list[tuple[str, nn.Module]]:
-    """(name, module) pairs; each module is called as (x, mask, train) -> (x, mask)."""
-    return self._steps
-
-  def trunk(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
-            ) -> tuple[jax.Array, jax.Array | None]:
-    """The last stage's (B, T', H', W', C) and its mask."""
-    x = video[:, None] if video.ndim == 4 else video
-    for _, step in self.steps():
-      x, mask = step(x, mask, train)
-    return x, mask
-
-  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
-    """Scores images or clips.
-
-    Args:
-      video: (B, H, W, 3) or (B, T, H, W, 3), normalised.
-      train: batch statistics of this batch, dropout.
-      mask: (B, T), 1 for live frames, live ones in front; None: all live.
-
-    Returns:
-      {'logits': (B, num_classes), 'features': (B, C)}, fp32.
-    """
-    return self.head(*self.trunk(video, train, mask), train)

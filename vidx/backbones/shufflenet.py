@@ -38,9 +38,7 @@ class Shuffled(nn.Module):
   def __call__(self, x, mask=None, train=False):
     half = self.features // 2
 
-    def at(part, x, mask):
-      name = f"{self.name_of}.{part}"
-      return sites_lib.Site(name, sites_lib.plugged(self.sites, name), name=f"at_{part}")(x, mask, train)
+    site = sites_lib.within(self.name_of, self.sites)
 
     def pointwise(name, x, mask):
       return ConvNormAct(half, (1, 1), norm=self.norm, dtype=self.dtype, name=name)(x, train, mask)
@@ -50,16 +48,16 @@ class Shuffled(nn.Module):
       return ConvNormAct(width, (3, 3), self.stride, width, act=None, norm=self.norm, dtype=self.dtype,
                          name=name)(x, train, mask)
 
-    x, mask = at("in", x, mask)
+    x, mask = site("in")(x, mask, train)
     if self.stride > 1:
       left, right = pointwise("left2", depthwise("left1", x, mask), mask), x
     else:
       left, right = x[..., :half], x[..., half:]
-    right, inside = at("branch", right, mask)
+    right, inside = site("branch")(right, mask, train)
     right = pointwise("right1", right, inside)
     right = pointwise("right3", depthwise("right2", right, inside), inside)
-    right, inside = at("residual", right, inside)
-    return at("out", shuffle(jnp.concatenate([left, right], -1)), inside)
+    right, inside = site("residual")(right, inside, train)
+    return site("out")(shuffle(jnp.concatenate([left, right], -1)), inside, train)
 
 
 class Stem(nn.Module):

@@ -8,18 +8,16 @@ over to the slow one. Sites: those of a ResNet behind `slow.` and `fast.`, and
 `lateral.stem`, `lateral.res2`, ...: what is carried over.
 """
 
-from collections.abc import Mapping, Sequence
-import dataclasses
+from collections.abc import Sequence
 import fnmatch
-from typing import Any
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.backbones.chain import Chain
 from vidx.backbones.resnet import ResNet
 from vidx.nn import pool, sites as sites_lib
-from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 
 
@@ -109,11 +107,13 @@ class Lateral(nn.Module):
     return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_lateral")(x, mask, train)
 
 
-class SlowFast(nn.Module):
-  """A slow and a fast residual network with lateral connections.
+class SlowFast(Chain):
+  """A slow and a fast residual network with lateral connections, on clips of a multiple of `alpha` frames.
+
+  See Chain and Trunk for the fields that trunks share. The steps are those of the
+  two pathways, side by side; features have the slow pathway's channels first.
 
   Attributes:
-    num_classes: 0 leaves the logits out.
     stages: bottlenecks per stage, of both pathways.
     width: of the slow pathway; see ResNet.
     beta: how many times narrower the fast pathway is.
@@ -124,14 +124,6 @@ class SlowFast(nn.Module):
     fast_temporal: the same of the fast pathway.
     strides: spatial stride per stage.
     zero_init: residual branches start as nothing.
-    eps: of batch normalisation.
-    momentum: share of stored batch statistics kept per step.
-    frozen_bn: '', 'all', or 'all_but_first' (of each pathway).
-    bn_groups: see BatchNorm.groups.
-    dropout: before the last layer.
-    head_std: of its initialisation.
-    sites: blocks to plug in; see vidx.nn.sites.
-    dtype: compute dtype; None is fp32.
   """
 
   num_classes: int = 400
@@ -145,19 +137,10 @@ class SlowFast(nn.Module):
   fast_temporal: Sequence[int | Sequence[int]] = (3, 3, 3, 3)
   strides: Sequence[int] = (1, 2, 2, 2)
   zero_init: bool = True
-  eps: float = 1e-5
-  momentum: float = 0.9
-  frozen_bn: str = ""
-  bn_groups: int = 1
   dropout: float = 0.5
-  head_std: float = 0.01
-  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  dtype: jnp.dtype | None = None
-
-  inputs = ("video",)
+  consensus: bool = False
 
   def __post_init__(self):
-    self.sites = sites_lib.merge(self.sites)  # hashable
     if self.fusion_kernel % 2 == 0:
       raise ValueError(f"fusion_kernel = {self.fusion_kernel} has no middle: take an odd one")
     if self.width % self.beta:
@@ -193,34 +176,28 @@ class SlowFast(nn.Module):
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
     self.slow, self.fast = self.pathway("slow"), self.pathway("fast")
-    norm = (("eps", self.eps), ("momentum", self.momentum), ("groups", self.bn_groups),
-            ("frozen", self.frozen_bn != ""))
+    _, norm = self.norms()
     ends = ["stem", *(f"res{i + 2}" for i in range(len(self.stages) - 1))]
     self.laterals = {end: Lateral(f"lateral.{end}", self.fusion_kernel, self.alpha, self.fusion_ratio, norm,
                                   self.sites, self.dtype, name=f"lateral_{end}") for end in ends}
-    self.head = Head(self.num_classes, self.dropout, self.head_std)
+    self.head = self.pooled_head()
+
+  def steps(self):
+    """((name, slow module), (name, fast module)) pairs; see Trunk.steps."""
+    return list(zip(self.slow.steps(), self.fast.steps()))
 
   def trunk(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
             ) -> tuple[tuple[jax.Array, jax.Array | None], tuple[jax.Array, jax.Array | None]]:
     """(x, mask) of the last stage of the slow and of the fast pathway."""
     slow, fast = slow_clip(video, self.alpha, mask), (video, mask)
-    for (name, slow_step), (_, fast_step) in zip(self.slow.steps(), self.fast.steps()):
+    for (name, slow_step), (_, fast_step) in self.steps():
       slow, fast = slow_step(*slow, train), fast_step(*fast, train)
       if name in self.laterals:
         (x, x_mask), (y, y_mask) = slow, self.laterals[name](*fast, train)
         slow = join(x, y, x_mask, y_mask)
     return slow, fast
 
-  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
-    """Scores clips.
-
-    Args:
-      video: (B, T, H, W, 3), normalised: the fast pathway's clip; alpha divides T.
-      train: batch statistics of this batch, dropout.
-      mask: (B, T), 1 for live frames, live ones in front; None: all live.
-
-    Returns:
-      {'logits': (B, num_classes), 'features': (B, C), slow channels first}, fp32.
-    """
-    pooled = [pool.mean_pool(*way) for way in self.trunk(video, train, mask)]
+  def scores(self, slow, fast, train=False):
+    """The outputs for (x, mask) of each pathway."""
+    pooled = [pool.mean_pool(*way) for way in (slow, fast)]
     return self.head(jnp.concatenate(pooled, -1)[:, None, None, None], None, train)

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 
 from vidx.nn import pool
 from vidx.nn import sites as sites_lib
-from vidx.nn import transformer
 from vidx.nn.conv import convolve
 from vidx.nn.space_time import mean_over_live
 
@@ -66,7 +65,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     """(B, T, D), mask (B, T) -> (B, T or T // 2, D) and mask."""
-    at = transformer.site_of(self.site, self.sites)
+    at = sites_lib.within(self.site, self.sites)
     width = x.shape[-1]
     drop = nn.Dropout(self.dropout, deterministic=not train)
     x, mask = at("in")(x, mask, train)

@@ -61,7 +61,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     """(B, N, D), mask (B, N) -> tokens and mask."""
-    at = transformer.site_of(self.site, self.sites)
+    at = sites_lib.within(self.site, self.sites)
     norm = functools.partial(nn.LayerNorm, self.eps, dtype=self.dtype)
     drop = nn.Dropout(self.dropout, deterministic=not train)
     between = lambda heads: at("heads")(heads, heads.mask, train)[0]

@@ -11,14 +11,11 @@ Steps: `embed`, `block0`, `block1`, ... Sites: `embed` and, per block, `block0.i
 else 1, and then the patches follow frame by frame.
 """
 
-from collections.abc import Mapping
-import dataclasses
-from typing import Any
-
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.backbones.chain import Trunk
 from vidx.nn import sites as sites_lib
 from vidx.nn import space_time
 from vidx.nn import transformer
@@ -97,11 +94,13 @@ class TemporalHead(nn.Module):
     return out
 
 
-class ViT(nn.Module):
-  """A vision transformer with its sites, steps and head.
+class ViT(Trunk):
+  """A vision transformer; see Trunk for the fields that trunks share.
+
+  A mask may name live patches, (B, N) of images and (B, T, N) of clips, or live
+  frames, (B, T).
 
   Attributes:
-    num_classes: 0 leaves the logits out.
     image: height and width of the images that it has positions for.
     patch: side of a patch.
     dim: channels D.
@@ -118,16 +117,11 @@ class ViT(nn.Module):
     consensus: mean of per-frame logits; otherwise the frames' tokens are averaged before the last norm.
     qkv_bias: whether queries, keys and values have a bias.
     eps: of the norms.
-    dropout: before the last layer.
     drop_path: rate of the last block; grows linearly from 0.
-    head_std: of the last layer's initialisation.
     chunk: keys that attention works on at a time; see `attention.attend`.
     remat: computes blocks anew in the backward pass, for less memory.
-    sites: blocks to plug in; see vidx.nn.sites.
-    dtype: compute dtype; None is fp32.
   """
 
-  num_classes: int = 1000
   image: int = 224
   patch: int = 16
   dim: int = 768
@@ -139,22 +133,12 @@ class ViT(nn.Module):
   shift: float = 1 / 8
   shift_frames: int = 0
   temporal_layers: int = 0
-  consensus: bool = True
   qkv_bias: bool = True
   eps: float = 1e-6
-  dropout: float = 0.0
   drop_path: float = 0.0
   head_std: float = 0.02
   chunk: int | None = None
   remat: bool = False
-  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  dtype: jnp.dtype | None = None
-
-  inputs = ("video",)
-
-  def __post_init__(self):
-    self.sites = sites_lib.merge(self.sites)  # hashable
-    super().__post_init__()
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
@@ -187,35 +171,10 @@ class ViT(nn.Module):
     between = space_time.shift_keys(self.shift, self.shift_frames) if self.attention == "shift" else None
     return wrap(transformer.Block)(qkv_bias=self.qkv_bias, between=between, **fields)
 
-  def steps(self) -> list[tuple[str, nn.Module]]:
-    """(name, module) pairs; each module is called as (x, mask, train) -> (x, mask)."""
-    return self._steps
-
-  def tokens(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
-             ) -> tuple[jax.Array, jax.Array | None]:
-    """The last block's (B, G, N, D), not normalised, and its mask."""
-    x = video[:, None] if video.ndim == 4 else video
-    for _, step in self.steps():
-      x, mask = step(x, mask, train)
-    return x, mask
-
-  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
-    """Scores images or clips.
-
-    Args:
-      video: (B, H, W, 3) or (B, T, H, W, 3), normalised.
-      train: dropout.
-      mask: live patches, (B, N) of images, (B, T, N) of clips; or live frames (B, T).
-
-    Returns:
-      {'logits': (B, num_classes), 'features': (B, D)}, fp32.
-    """
-    x, mask = self.tokens(video, train, mask)
-    x = x[:, :, 0]
-    live = None if mask is None else mask[..., 1:].any(-1)
+  def scores(self, x, mask=None, train=False):
+    """See Trunk.scores; x: (B, G, N, D), not normalised."""
+    x, live = transformer.read_cls(x, mask)
     if not self.consensus:
       x, live = space_time.mean_over_live(x, live)[:, None], None
     x = self.norm(x)
-    if self.temporal_layers:
-      return self.head(x, live, train)
-    return self.head(x[:, :, None, None], live, train)
+    return self.head(x if self.temporal_layers else x[:, :, None, None], live, train)

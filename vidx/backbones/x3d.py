@@ -5,18 +5,16 @@ Feichtenhofer: "X3D: Expanding Architectures for Efficient Video Recognition", 2
 Steps and sites are those of a ResNet, with a last one, `conv5`.
 """
 
-from collections.abc import Mapping, Sequence
-import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.backbones.chain import Chain
 from vidx.backbones.resnet import BLOCK_SITES, StageEnd
 from vidx.nn import pool, sites as sites_lib
 from vidx.nn.conv import Conv
-from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 
 
@@ -84,8 +82,7 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
-    site = lambda part: sites_lib.Site(
-        f"{self.block}.{part}", sites_lib.plugged(self.sites, f"{self.block}.{part}"), name=f"at_{part}")
+    site = sites_lib.within(self.block, self.sites)
     strides = (1, self.stride, self.stride)
     x, mask = site("in")(x, mask, train)
     y, inside = site("branch")(x, mask, train)
@@ -120,11 +117,10 @@ class LastConv(nn.Module):
     return sites_lib.Site("conv5", sites_lib.plugged(self.sites, "conv5"), name="at_conv5")(x, mask, train)
 
 
-class X3D(nn.Module):
-  """An X3D network with its sites, steps and head.
+class X3D(Chain):
+  """An X3D network; see Chain and Trunk for the fields that trunks share.
 
   Attributes:
-    num_classes: 0 leaves the logits out.
     stages: blocks per stage.
     widths: channels per stage.
     stem_features: channels of the stem.
@@ -133,14 +129,6 @@ class X3D(nn.Module):
       first on, over the inner width; 0 for none.
     features: width of the hidden layer of the head.
     zero_init: residual branches start as nothing.
-    eps: of batch normalisation.
-    momentum: share of stored batch statistics kept per step.
-    frozen_bn: '', 'all', or 'all_but_first'.
-    bn_groups: see BatchNorm.groups.
-    dropout: before the last layer.
-    head_std: of its initialisation.
-    sites: blocks to plug in; see vidx.nn.sites.
-    dtype: compute dtype; None is fp32.
   """
 
   num_classes: int = 400
@@ -151,21 +139,10 @@ class X3D(nn.Module):
   squeeze: float = 1 / 16
   features: int = 2048
   zero_init: bool = True
-  eps: float = 1e-5
-  momentum: float = 0.9
-  frozen_bn: str = ""
-  bn_groups: int = 1
   dropout: float = 0.5
-  head_std: float = 0.01
-  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-  dtype: jnp.dtype | None = None
-
-  inputs = ("video",)
+  consensus: bool = False
 
   def __post_init__(self):
-    self.sites = sites_lib.merge(self.sites)  # hashable
-    if self.frozen_bn not in ("", "all", "all_but_first"):
-      raise ValueError(f"frozen_bn = '{self.frozen_bn}' is not one of all, all_but_first")
     if len(self.widths) < len(self.stages):
       raise ValueError(f"{len(self.stages)} stages, but widths names {len(self.widths)}")
     super().__post_init__()
@@ -181,9 +158,7 @@ class X3D(nn.Module):
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
-    norm = (("eps", self.eps), ("momentum", self.momentum), ("groups", self.bn_groups))
-    rest = (*norm, ("frozen", self.frozen_bn != ""))
-    first = (*norm, ("frozen", self.frozen_bn == "all"))
+    first, rest = self.norms()
     steps = [("stem", Stem(self.stem_features, first, self.sites, self.dtype, name="stem"))]
     for i, blocks in enumerate(self.stages):
       stage, out = f"res{i + 2}", self.widths[i]
@@ -196,30 +171,9 @@ class X3D(nn.Module):
     steps.append(("conv5", LastConv(inner, rest, self.sites, self.dtype, name="conv5")))
     self._steps = steps
     self.hidden = nn.Dense(self.features, use_bias=False)
-    self.head = Head(self.num_classes, self.dropout, self.head_std)
+    self.head = self.pooled_head()
 
-  def steps(self) -> list[tuple[str, nn.Module]]:
-    """(name, module) pairs; each module is called as (x, mask, train) -> (x, mask)."""
-    return self._steps
-
-  def trunk(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
-            ) -> tuple[jax.Array, jax.Array | None]:
-    """The (B, T, H', W', C) in front of the pooling, and its mask."""
-    x = video[:, None] if video.ndim == 4 else video
-    for _, step in self.steps():
-      x, mask = step(x, mask, train)
-    return x, mask
-
-  def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
-    """Scores clips.
-
-    Args:
-      video: (B, T, H, W, 3), normalised.
-      train: batch statistics of this batch, dropout.
-      mask: (B, T), 1 for live frames, live ones in front; None: all live.
-
-    Returns:
-      {'logits': (B, num_classes), 'features': (B, features)}, fp32.
-    """
-    y = nn.relu(self.hidden(pool.mean_pool(*self.trunk(video, train, mask))))
+  def scores(self, x, mask=None, train=False):
+    """See Trunk.scores."""
+    y = nn.relu(self.hidden(pool.mean_pool(x, mask)))
     return self.head(y[:, None, None, None], None, train)

@@ -14,7 +14,7 @@ start, and memory for its own libraries: where few cores are shared with trainin
 threads are the better choice; where cores are many, processes are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import copy
 import functools
 import math

@@ -85,6 +85,11 @@ def at(sites: Sites, name: str) -> Site:
   return Site(name, plugged(sites, name))
 
 
+def within(step: str, sites: Sites) -> Callable[[str], Site]:
+  """part -> the module of the site 'step.part', for a step's compact call."""
+  return lambda part: Site(f"{step}.{part}", plugged(sites, f"{step}.{part}"), name=f"at_{part}")
+
+
 def features(model: nn.Module, variables: Any, *inputs: jax.Array, site: str, **kwargs: Any) -> jax.Array:
   """What leaves a site of a trunk, blocks plugged there included.
 

@@ -87,7 +87,7 @@ class DividedBlock(nn.Module):
   def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False
                ) -> tuple[jax.Array, jax.Array | None]:
     """(..., 1 + T * S, D) tokens and (..., 1 + T * S) bool, live tokens -> the same, maybe with smaller S."""
-    at = transformer.site_of(self.site, self.sites)
+    at = sites_lib.within(self.site, self.sites)
     norm = functools.partial(nn.LayerNorm, epsilon=self.eps, dtype=self.dtype)
     attention = functools.partial(Attention, self.heads, chunk=self.chunk, dtype=self.dtype)
     drop = transformer.DropPath(self.drop_path)

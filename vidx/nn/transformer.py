@@ -94,7 +94,7 @@ class Block(nn.Module):
   def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False
                ) -> tuple[jax.Array, jax.Array | None]:
     """(..., N, D) tokens and (..., N) bool, live tokens -> the same, maybe with fewer tokens."""
-    at = site_of(self.site, self.sites)
+    at = sites_lib.within(self.site, self.sites)
     norm = functools.partial(nn.LayerNorm, epsilon=self.eps, dtype=self.dtype)
     drop = DropPath(self.drop_path)
     between = lambda heads: at("heads")(self.between(heads) if self.between else heads, heads.mask, train)[0]
@@ -110,6 +110,6 @@ class Block(nn.Module):
     return at("out")(x + drop(y, train), mask, train)
 
 
-def site_of(step: str, sites: sites_lib.Sites) -> Callable[[str], sites_lib.Site]:
-  """part -> the module of the site 'step.part', for a step's compact call."""
-  return lambda part: sites_lib.Site(f"{step}.{part}", sites_lib.plugged(sites, f"{step}.{part}"), name=f"at_{part}")
+def read_cls(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:
+  """Tokens (..., N, D), the CLS first, and mask (..., N) -> the CLS (..., D), and where any other token is live."""
+  return x[..., 0, :], None if mask is None else mask[..., 1:].any(-1)

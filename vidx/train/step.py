@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 import re
-from typing import Any
 
 import jax
 import jax.numpy as jnp
