@@ -183,7 +183,7 @@ def test_a_plug_in_may_drop_tokens_and_dropped_tokens_equal_masked_ones(name):
 
   dropping = plain.clone(sites={"block0.heads": lambda x: choose(x)})
   variables = promises.some_variables(plain, x)
-  tokens, mask = jax.jit(lambda v, x: dropping.apply(v, x, method="tokens"))(variables, x)
+  tokens, mask = jax.jit(lambda v, x: dropping.apply(v, x, method="trunk"))(variables, x)
   frames = 3 if plain.attention == "divided" else 1
   assert tokens.shape[2] == 1 + frames * (len(keep) - 1)
   assert mask.shape == tokens.shape[:-1] and bool(mask.all())
