@@ -113,6 +113,11 @@ _CHAINS = {
     "vgg16": Row("vidx.backbones.vgg:VGG", {}, "Simonyan and Zisserman 2015", (IMAGE,), "torchvision"),
     "c3d": Row("vidx.backbones.vgg:VGG", dict(num_classes=487, widths=((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),
                                               dims=3, consensus=False), "Tran et al. 2015", (CLIP,), "DavideA/c3d-pytorch"),
+    "inception_resnet_v2": Row("vidx.backbones.inception_resnet:InceptionResNet", {}, "Szegedy et al. 2017",
+                               ((1, 299, 299, 3),), "timm, Cadene"),
+    "densenet3d_121": Row("vidx.backbones.densenet:DenseNet", {}, "Diba et al. 2017", (CLIP,), "kenshohara"),
+    "densenet3d_161": Row("vidx.backbones.densenet:DenseNet", dict(layers=(6, 12, 36, 24), growth=48, width=96),
+                          "Diba et al. 2017", (CLIP,)),
 }
 
 ROWS: dict[str, Row] = {
