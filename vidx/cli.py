@@ -4,7 +4,7 @@ Each verb is one function that declares its flags, reads them and calls the
 library; it imports what it needs when it runs, so `vidx --help` is quick.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 import dataclasses
 import os
 import sys
@@ -22,13 +22,15 @@ class Verb:
     summary: one line.
     usage: what follows `vidx VERB`.
     define: declares the flags.
-    run: (flag values, positional arguments, config overrides) -> exit status.
+    run: (flag values, positional arguments, overrides) -> exit status.
+    prefix: of the flags that are the overrides, such as `--config.data.crop=112`.
   """
 
   summary: str
   usage: str
   define: Callable[[flags.FlagValues], None]
   run: Callable[[flags.FlagValues, Sequence[str], Sequence[str]], int | None]
+  prefix: str = "--config."
 
 
 def _string(name: str, default: str, text: str):
@@ -105,6 +107,22 @@ def _models(fv, args, overrides):
   models.main(args[0] if args else "*", "json" if fv.json else "markdown" if fv.markdown else "table")
 
 
+def _convert(fv, args, overrides):
+  if len(args) != 3:
+    raise errors.ConfigError(f"vidx convert takes SOURCE CHECKPOINT OUT, not {len(args)} words.")
+  if fv.to not in ("", "torch"):
+    raise errors.ConfigError(f"--to={fv.to}: the only other side is torch.")
+  if not (fv.model or fv.to):
+    raise errors.ConfigError("no model: add --model=NAME; `vidx models` lists them.")
+  fields = _pairs(overrides)
+  if fv.num_classes:
+    fields["num_classes"] = fv.num_classes
+  _start_jax()
+  from vidx.interop import convert
+  convert.main(*args, to=fv.to, model=fv.model, fields=fields, new_head=fv.new_head, inflate=fv.inflate,
+               resize=fv.resize, inputs=_shapes(fv.inputs), sha256=fv.sha256, overwrite=fv.overwrite)
+
+
 def _data_build(fv, args, overrides):
   from vidx.data import build
   summary = build.build(fv.dataset, fv.root, fv.out, beam_runner=fv.beam_runner, shards=fv.shards,
@@ -162,6 +180,18 @@ VERBS: dict[str, Verb] = {
                    _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html")), _report),
     "models": Verb("list the models with their sizes", "[PATTERN]",
                    _all(_JSON, _bool("markdown", "print a Markdown table")), _models),
+    "convert": Verb(
+        "public weights of torch to a folder that train, eval and predict start from, and back",
+        "SOURCE CHECKPOINT OUT --model=NAME [--model.FIELD=VALUE ...], or SOURCE WORKDIR OUT --to=torch",
+        _all(_string("model", "", "name of the model that gets the weights"),
+             _string("to", "", "torch: writes a .safetensors or .pth file from a workdir"),
+             _integer("num_classes", 0, "of the model; 0: as published"),
+             _bool("new_head", "initialise a classifier of another shape anew"),
+             _string("inflate", "", "how 2-D kernels become 3-D: mean or centre"),
+             _bool("resize", "interpolate tables of positions"),
+             _string("inputs", "", "shape of the input, such as 1x16x112x112x3, where parameters depend on it"),
+             _string("sha256", "", "what the file's has to be, or its first 8 digits or more"),
+             _bool("overwrite", "replace what an earlier call wrote")), _convert, "--model."),
     "data toybox": Verb(
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
         _all(_OUT, _string("labels", "motion", "motion, appearance, biased or tags"),
@@ -196,6 +226,13 @@ def _views(text: str) -> tuple[int, int]:
   return clips, crops
 
 
+def _shapes(text: str) -> list[tuple[int, ...]]:
+  try:
+    return [tuple(int(n) for n in shape.split("x")) for shape in text.split(",") if shape]
+  except ValueError:
+    raise errors.ConfigError(f"--inputs={text}: write a shape such as 1x16x112x112x3, several with commas.") from None
+
+
 def _step(text: str) -> int | str:
   if text in ("best", "last"):
     return text
@@ -204,15 +241,15 @@ def _step(text: str) -> int | str:
   raise errors.ConfigError(f"--step={text}: write best, last, or the number of a checkpoint.")
 
 
-def _pairs(args: Sequence[str], fv: flags.FlagValues) -> dict[str, object]:
-  """{'name': value} of `name=value` words that are no flags of the verb."""
+def _pairs(args: Sequence[str], taken: Container[str] = ()) -> dict[str, object]:
+  """{'name': value} of `name=value` words, whose names are not the taken ones of flags."""
   from vidx.train import config as config_lib
   found = {}
   for arg in args:
     name, equals, text = arg.partition("=")
     if not equals:
       raise errors.ConfigError(f"'{arg}' is not understood here; options are written name=value.")
-    if name in fv:
+    if name in taken:
       raise errors.ConfigError(f"'{arg}': {name} is a flag; write --{arg}.")
     found[name] = config_lib.parse(text)
   return found
@@ -272,6 +309,12 @@ def _find(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
   return word, argv[1:]
 
 
+def _underscored(word: str) -> str:
+  """--new-head=x as --new_head=x."""
+  name, equals, value = word.partition("=")
+  return "--" + name[2:].replace("-", "_") + equals + value if name.startswith("--") else word
+
+
 def main(argv: Sequence[str]) -> int:
   """Runs `vidx ARGV...`; returns the exit status (0, or 2 for what a user can cause)."""
   debug = "--debug" in argv
@@ -283,12 +326,13 @@ def main(argv: Sequence[str]) -> int:
     name, rest = _find(argv)
     verb = VERBS[name]
     fv = flags.FlagValues()
+    fv.set_gnu_getopt()  # flags may follow arguments
     verb.define(fv)
     if any(a in ("--help", "-h") for a in rest):
       print(_verb_help(name, verb, fv))
       return 0
-    overrides = [a.removeprefix("--config.") for a in rest if a.startswith("--config.")]
-    own = [a for a in rest if not a.startswith("--config.")]
+    overrides = [a.removeprefix(verb.prefix) for a in rest if a.startswith(verb.prefix)]
+    own = [_underscored(a) for a in rest if not a.startswith(verb.prefix)]
     try:
       args = fv(["vidx", *own])[1:]
     except flags.UnrecognizedFlagError as e:

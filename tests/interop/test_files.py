@@ -51,7 +51,8 @@ def test_safetensors_are_mapped_and_not_copied(tmp_path):
 
 def header(path, change, data=b"\0" * 24):
   """A file of two arrays, 4 and 2 fp32 numbers, whose header was changed."""
-  entries = {"a": dict(dtype="F32", shape=[4], data_offsets=[0, 16]), "b": dict(dtype="F32", shape=[2], data_offsets=[16, 24])}
+  entries = {"a": dict(dtype="F32", shape=[4], data_offsets=[0, 16]),
+             "b": dict(dtype="F32", shape=[2], data_offsets=[16, 24])}
   change(entries)
   text = json.dumps(entries).encode()
   path.write_bytes(len(text).to_bytes(8, "little") + text + data)
@@ -142,7 +143,8 @@ def test_module_in_front_goes_only_where_all_names_have_it(tmp_path):
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_blobs_of_caffe2_are_read_by_a_pickle_that_knows_arrays_only(tmp_path, protocol):
-  blobs = {"conv1_w": np.arange(6, dtype="f").reshape(1, 2, 3), "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+  blobs = {"conv1_w": np.arange(6, dtype="f").reshape(1, 2, 3),
+           "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
            "big": np.arange(3, dtype=">f4"), "lr": np.float32(0.5), "model_iter": 3}
   (tmp_path / "a.pkl").write_bytes(pickle.dumps({"blobs": blobs}, protocol))
   found = files.read_state(tmp_path / "a.pkl")
@@ -153,7 +155,8 @@ def test_blobs_of_caffe2_are_read_by_a_pickle_that_knows_arrays_only(tmp_path, p
 def test_blobs_of_python_2_have_their_bytes_as_text(tmp_path):
   data = np.float32([1, -2]).tobytes()
   array = (b"cnumpy.core.multiarray\n_reconstruct\n" + t.several(b"cnumpy\nndarray\n", b"(K\x00t", b"U\x01b") + b"R("
-           + b"K\x01(K\x02t" + b"cnumpy\ndtype\n(U\x02f4K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+           + b"K\x01(K\x02t" + b"cnumpy\ndtype\n(U\x02f4K\x00K\x01tR"
+           + b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
            + b"\x89U\x08" + data + b"tb")
   (tmp_path / "a.pkl").write_bytes(t.program(t.dictionary({"blobs": t.dictionary({"conv1_b": array})})))
   np.testing.assert_array_equal(files.read_state(tmp_path / "a.pkl")["conv1_b"], np.float32([1, -2]))

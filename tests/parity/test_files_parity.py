@@ -24,7 +24,8 @@ def same(found, state):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_what_torch_saves_is_what_torch_loads(tmp_path, zipped):
   numbers = torch.randn(6, 4)
-  state = {**module().state_dict(), "half": numbers.half(), "bfloat16": numbers.bfloat16(), "parameter": torch.nn.Parameter(numbers),
+  state = {**module().state_dict(), "half": numbers.half(), "bfloat16": numbers.bfloat16(),
+           "parameter": torch.nn.Parameter(numbers),
            "transposed": numbers.t(), "part": numbers[2:, 1::2], "empty": numbers[:0], "flag": torch.tensor(True)}
   path = tmp_path / "a.pth"
   torch.save({"state_dict": state, "epoch": 3, "best": np.float64(70)}, path, _use_new_zipfile_serialization=zipped)

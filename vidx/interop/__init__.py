@@ -68,7 +68,10 @@ class Report:
 
   def __str__(self) -> str:
     lines = [f"{len(self.mapped)} tensors mapped, {len(self.dropped)} dropped, {len(self.fresh)} new"]
-    lines += [f"  {key}: {what}" for key, what in [*self.changed.items(), *self.dropped.items()]]
+    for what in (self.changed, self.dropped):
+      for reason in dict.fromkeys(what.values()):
+        first, *more = [k for k, r in what.items() if r == reason]
+        lines.append(f"  {first}{f' and {len(more)} more' if more else ''}: {reason}")
     return "\n".join(lines + [f"  {path}: new" for path in self.fresh])
 
 

@@ -114,8 +114,9 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
       raise errors.CheckpointError(f"{path}: {key} is of the unknown dtype '{dtype}'; known are {', '.join(_SAFE)}.")
     if begin != at:
       raise damaged(f"{key} begins at byte {begin}, where byte {at} is next")
-    if end - begin != math.prod(shape) * dtype.itemsize:
-      raise damaged(f"{key} has {end - begin} bytes, its shape {shape} of {dtype} wants {math.prod(shape) * dtype.itemsize}")
+    want = math.prod(shape) * dtype.itemsize
+    if end - begin != want:
+      raise damaged(f"{key} has {end - begin} bytes, its shape {shape} of {dtype} wants {want}")
     at = end
   if at != size - 8 - length:
     raise damaged(f"the header speaks of {at} bytes, {size - 8 - length} are there")
@@ -156,10 +157,11 @@ def write_safetensors(path: str | os.PathLike, state: Mapping[str, np.ndarray]) 
   header, at = {"__metadata__": {"format": "pt"}}, 0
   order = sorted(arrays, key=lambda k: (-arrays[k].dtype.itemsize, k))  # keeps every array aligned
   for key in order:
-    if arrays[key].dtype not in names:
-      raise errors.CheckpointError(f"safetensors has no dtype for {key}, which is of {arrays[key].dtype}.")
-    header[key] = dict(dtype=names[arrays[key].dtype], shape=arrays[key].shape, data_offsets=(at, at + arrays[key].nbytes))
-    at += arrays[key].nbytes
+    array = arrays[key]
+    if array.dtype not in names:
+      raise errors.CheckpointError(f"safetensors has no dtype for {key}, which is of {array.dtype}.")
+    header[key] = dict(dtype=names[array.dtype], shape=array.shape, data_offsets=(at, at + array.nbytes))
+    at += array.nbytes
   text = json.dumps(header, separators=(",", ":")).encode()
   text += b" " * (-len(text) % 8)
 

@@ -193,8 +193,9 @@ def load(path: str) -> Any:
   except (errors.UserError, OSError):
     raise
   except Exception as e:  # a damaged pickle may raise anything
+    why = " ".join(str(e).split())[:120]
     raise errors.CheckpointError(
-        f"{path} is damaged, or no file of torch, safetensors or pickled arrays ({' '.join(str(e).split())[:120]}).") from e
+        f"{path} is damaged, or no file of torch, safetensors or pickled arrays ({why}).") from e
 
 
 def _load_zip(path: str) -> Any:

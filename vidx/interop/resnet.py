@@ -43,8 +43,13 @@ def _clips(model) -> list[Rule]:
 
 
 def torchvision(model) -> list[Rule]:
-  """Images and clips; the IG-65M releases have the names of the latter."""
-  return _plain() + _fc() if model.dims == 2 else _clips(model)
+  """Images and clips; the IG-65M releases have the names of the latter.
+
+  Networks on clips take the names of images' as well, whose kernels can be inflated.
+  """
+  if model.dims == 2:
+    return _plain() + _fc()
+  return _clips(model) + ([] if model.split else aliases(_plain()))
 
 
 def timm(model) -> list[Rule]:

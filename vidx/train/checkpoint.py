@@ -101,6 +101,15 @@ class Checkpointer:
     except Exception as e:  # the disk's errors arrive wrapped in several types
       raise explained(e, self.folder) from e
 
+  def save_variables(self, variables: Mapping[str, Any], step: int = 0) -> None:
+    """Starts a save of what evaluation and a warm start need: nothing to go on training with."""
+    stats = {k: v for k, v in variables.items() if k != "params"}
+    try:
+      self._manager.save(step, args=ocp.args.Composite(model=ocp.args.StandardSave(
+          {"params": variables["params"], "stats": stats, "ema": {}})), force=True)
+    except Exception as e:
+      raise explained(e, self.folder) from e
+
   def wait(self) -> None:
     """Returns when the running save is complete.
 
