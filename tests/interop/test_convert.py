@@ -1,6 +1,8 @@
 import hashlib
+import itertools
 import json
 import os
+import pickle
 
 import jax
 import numpy as np
@@ -87,6 +89,29 @@ def test_there_and_back_on_the_command_line_gives_the_same_bits(state, weights, 
   found = files.read_state(back)
   assert set(found) == set(state)
   assert all(found[k].dtype == state[k].dtype and np.array_equal(found[k], state[k]) for k in state)
+
+
+def test_blobs_of_caffe2_give_what_pyslowfast_names_give(tmp_path):
+  fields = dict(stages=(1, 1), width=8, num_classes=3)
+  model = vidx.create_model("slowonly_r50_8x8", **fields)
+  state = interop.to_torch(model, promises.some_variables(model, np.zeros(CLIP, "f")), "pyslowfast")
+  names = {"s1.pathway0_stem.conv": "conv1", "s1.pathway0_stem.bn": "res_conv1_bn", "head.projection": "pred"}
+  for i, part, norm in itertools.product((2, 3), ("branch1", "branch2.a", "branch2.b", "branch2.c"), ("", "_bn")):
+    names[f"s{i}.pathway0_res0.{part}{norm}"] = f"res{i}_0_{part.replace('.', '')}{norm}"
+  blobs = {"lr": np.float32(0.1), "model_iter": 3, "conv1_w_momentum": np.zeros(2, "f")}
+  for key, value in state.items():
+    layer, _, kind = key.rpartition(".")
+    short = {"weight": "s" if layer.endswith("bn") else "w", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+    if kind in short:
+      blobs[f"{names[layer]}_{short[kind]}"] = value
+  (tmp_path / "a.pkl").write_bytes(pickle.dumps({"blobs": blobs}, 2))
+  files.write_safetensors(tmp_path / "a.safetensors", state)
+  for name in ("a.pkl", "a.safetensors"):
+    report = convert.from_file("pyslowfast", tmp_path / name, tmp_path / f"{name}.out", model="slowonly_r50_8x8",
+                               fields=fields)
+    assert set(report.dropped) <= {"lr", "model_iter", "conv1_w_momentum"} or name.endswith("safetensors")
+  jax.tree.map(np.testing.assert_array_equal, *(
+      vidx.load_checkpoint(tmp_path / f"{name}.out").variables for name in ("a.pkl", "a.safetensors")))
 
 
 def test_images_become_clips_and_heads_new(weights, tmp_path, capsys):
