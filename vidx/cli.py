@@ -151,6 +151,19 @@ def _bench_input(fv, args, overrides):
   input_speed.main(json=fv.json, videos=fv.videos, repeats=fv.repeats)
 
 
+def _bench_model(fv, args, overrides):
+  from vidx.measure import model_speed
+  if len(args) != 1:
+    raise errors.ConfigError("one model: vidx bench model NAME; `vidx models` lists them.")
+  model_speed.main(args[0], json=fv.json, train=fv.train, batch=fv.batch, peer=fv.peer, dtype=fv.dtype,
+                   seconds=fv.seconds, frames=fv.frames, side=fv.side)
+
+
+def _bench_conv(fv, args, overrides):
+  from vidx.measure import conv_speed
+  conv_speed.main(json=fv.json, pattern=" ".join(args), train=fv.train, dtype=fv.dtype, batch=fv.batch)
+
+
 _WORKDIR = _string("workdir", "", "folder of the run")
 _ROOT = _string("root", "", "folder of the data set")
 _OUT = _string("out", "", "folder to write")
@@ -158,6 +171,9 @@ _READER = _string("dataset", "folder", "reader: folder, csv, ucf101, hmdb51, kin
 _WORKERS = _integer("workers", os.cpu_count() or 1, "processes")
 _REPORT = _bool("report", "write the HTML report as well")
 _JSON = _bool("json", "print JSON")
+_TRAIN = _bool("train", "forward and backward pass; otherwise the forward pass")
+_BATCH = _integer("batch", 1, "clips at once")
+_DTYPE = _string("dtype", "float32", "float32 or bfloat16")
 _VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
 _STEP = _string("step", "best", "which checkpoint: best, last, or a number")
 
@@ -210,6 +226,13 @@ VERBS: dict[str, Verb] = {
     "bench input": Verb("clips per second of decoding, beside decord", "[--json]",
                         _all(_JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")),
                         _bench_input),
+    "bench model": Verb("speed of a model, beside its PyTorch peer", "NAME [--train] [--batch=N] [--peer] [--json]",
+                        _all(_JSON, _TRAIN, _BATCH, _DTYPE, _bool("peer", "measure the peer as well, in turns"),
+                             _number("seconds", 10.0, "how long the slower side is measured"),
+                             _integer("frames", 0, "of a clip; 0: as published"),
+                             _integer("side", 0, "of the frames, in pixels; 0: as published")), _bench_model),
+    "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",
+                       _all(_JSON, _TRAIN, _BATCH, _DTYPE), _bench_conv),
 }
 
 

@@ -1,9 +1,5 @@
 """The torch originals, and the comparison of a trunk with one."""
 
-import pathlib
-import re
-import sysconfig
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,19 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="parity with torch needs the extra 'parity'")
 
 from vidx import interop  # noqa: E402
+from vidx.measure import peers as measure_peers  # noqa: E402
 
-
-def _declare_operators():
-  """Declares torchvision's compiled operators by name, without which it does not import next to a CPU torch."""
-  folder = pathlib.Path(sysconfig.get_paths()["purelib"]) / "torchvision"
-  names = {m.group(1) for path in folder.rglob("*.py") for m in re.finditer(r"torchvision::(\w+)", path.read_text())}
-  library = torch.library.Library("torchvision", "DEF")
-  for name in sorted(names):
-    library.define(f"{name}(Tensor a) -> Tensor")
-  return library
-
-
-_operators = _declare_operators()
+measure_peers.declare_operators()
 
 
 def randomised(module, seed=0):

@@ -86,6 +86,11 @@ def patches(x, w, strides, padding, dilation, groups):
 LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches)
 
 
+def applies(lowering: str, kernel: Triple, groups: int) -> bool:
+  """Whether a lowering can compute such a convolution, and is another program than XLA's."""
+  return {"taps": kernel[0] > 1, "patches": groups == 1 and max(kernel) > 1}.get(lowering, True)
+
+
 def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], strides: Triple, groups: int) -> str:
   """The name of the quickest lowering, as measured.
 

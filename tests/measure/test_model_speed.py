@@ -1,0 +1,55 @@
+import json
+
+import pytest
+
+from vidx import errors
+from vidx.measure import model_speed, peers
+import vidx
+
+KEYS = {"name", "device", "seconds", "peer_seconds", "ratio", "clips_per_s", "peak_bytes", "peer_peak_bytes", "gmacs",
+        "share_of_peak", "peak_flops", "train", "batch", "input", "dtype", "peer", "versions"}
+
+
+@pytest.mark.parametrize("train, dtype", [(False, "float32"), (True, "bfloat16")])
+def test_a_measurement_says_what_was_measured_and_how_fast_it_was(capsys, train, dtype):
+  model_speed.main("shufflenet_v2", json=True, train=train, dtype=dtype, batch=2, seconds=0, side=32)
+  row = json.loads(capsys.readouterr().out)
+  assert set(row) == KEYS
+  assert (row["name"], row["batch"], row["input"]) == ("shufflenet_v2", 2, [2, 32, 32, 3])
+  assert row["ratio"] is None and row["peer_seconds"] is None
+  assert row["clips_per_s"] == pytest.approx(2 / row["seconds"])
+  flops = 2 * row["gmacs"] * 1e9 * 2 * (3 if train else 1)
+  assert row["share_of_peak"] == pytest.approx(flops / row["seconds"] / row["peak_flops"])
+  assert row["peak_bytes"] > 4 * 2_278_604 and row["device"] and row["versions"]["jax"]
+
+
+def test_the_text_names_model_input_and_machine(capsys):
+  model_speed.main("shufflenet_v2", seconds=0, side=32)
+  out = capsys.readouterr().out
+  assert out.startswith("shufflenet_v2: forward, 1x32x32x3, float32, ") and " ms " in out and "ratio" not in out
+
+
+def test_sides_take_turns_and_medians_count():
+  calls = []
+  times = model_speed.in_turns([lambda: calls.append("a"), lambda: calls.append("b")], 0)
+  assert "".join(calls) == "ab" * 4 and len(times) == 2 and all(t >= 0 for t in times)
+
+
+@pytest.mark.parametrize("call, words", [
+    (dict(name="shuflenet_v2"), "nearest: 'shufflenet_v2'"),
+    (dict(name="bert_base"), "bert_base takes text"),
+    (dict(name="resnet_18", dtype="int8"), "int8"),
+    (dict(name="resnet_18", batch=0), "batch=0"),
+])
+def test_mistakes_are_one_clear_line(call, words):
+  with pytest.raises(errors.ConfigError, match=words):
+    model_speed.bench_model(**call)
+
+
+def test_a_model_without_a_peer_says_which_have_one():
+  with pytest.raises(errors.ConfigError, match="xvit_b16 has no peer; .*r3d_18"):
+    peers.make("xvit_b16", 8, 224)
+
+
+def test_peers_are_of_models_that_exist():
+  assert set(peers.PEERS) <= set(vidx.list_models())

@@ -1,0 +1,212 @@
+"""Speed of a model on this machine, and beside its PyTorch peer in the same process.
+
+Both sides do the same work on the same random input: the forward pass in
+evaluation mode, or, with `train`, the forward and backward pass in training mode, with
+gradients of every parameter. Everything is compiled and warmed up before; then the
+sides take turns, and the median of each counts; a large matrix product takes turns with
+them, as the peak of the machine. On a GPU the peer runs as its users
+would run it: `torch.compile`, channels last, in the same precision.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import metadata
+import json as json_lib
+import os
+import platform
+import statistics
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vidx import errors, systems
+from vidx.measure import peers
+from vidx.measure.count import count
+
+_PAUSE = 0.05  # seconds between the sides: one's idle threads may spin for a while on the other's cores
+
+
+def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = False, dtype: str = "float32",
+                seconds: float = 10.0, frames: int = 0, side: int = 0) -> dict[str, Any]:
+  """Measures one model.
+
+  Args:
+    name: a name of `vidx.list_models()` that takes images or clips.
+    train: forward and backward pass; otherwise the forward pass.
+    batch: examples at once.
+    peer: measures the peer as well, in turns.
+    dtype: 'float32' or 'bfloat16': of the computation; for the peer of its parameters too.
+    seconds: about how long the slower side is measured; at least three times are taken.
+    frames: of a clip; 0: as published.
+    side: of the frames in pixels; 0: as published.
+
+  Returns:
+    `name`, `device`, `seconds` and `peer_seconds` (medians of one pass over the batch; None without a
+    peer), `ratio` (of both), `clips_per_s`, `peak_bytes` (that the compiled program needs at once) and
+    `peer_peak_bytes` (on a GPU), `gmacs` of one example, `share_of_peak` (of the matrix products of this
+    machine, `peak_flops`), and what was measured: `train`, `batch`, `input`, `dtype`, `versions`.
+
+  Raises:
+    ConfigError: an unknown name, a model of other inputs, no peer.
+  """
+  if dtype not in ("float32", "bfloat16"):
+    raise errors.ConfigError(f"dtype '{dtype}' is not one of float32, bfloat16.")
+  if batch < 1:
+    raise errors.ConfigError(f"batch={batch}: at least 1.")
+  model = systems.create_model(name, **({} if dtype == "float32" else {"dtype": jnp.dtype(dtype)}))
+  if tuple(model.inputs) != ("video",):
+    raise errors.ConfigError(f"{name} takes {', '.join(model.inputs)}; models of images and clips can be measured.")
+  shape = _shape(systems.rows()[name].inputs[0], batch, frames, side)
+  x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  run, peak_bytes = _vidx(model, x, train)
+  sides = [run]
+  if peer:
+    sides.append(_torch(name, x, train, dtype))
+  product, product_flops = _product(dtype)
+  *times, product_seconds = in_turns([*sides, product], seconds)
+  counts = count(systems.create_model(name), jax.ShapeDtypeStruct((1, *shape[1:]), jnp.float32))
+  peak = product_flops / product_seconds
+  flops = counts.macs * 2 * batch * (3 if train else 1)
+  return {
+      "name": name, "device": device_name(), "seconds": times[0], "peer_seconds": times[1] if peer else None,
+      "ratio": times[0] / times[1] if peer else None, "clips_per_s": batch / times[0], "peak_bytes": peak_bytes,
+      "peer_peak_bytes": _torch_peak() if peer else None, "gmacs": counts.macs / 1e9,
+      "share_of_peak": flops / times[0] / peak, "peak_flops": peak, "train": train, "batch": batch,
+      "input": list(shape), "dtype": dtype, "peer": peers.PEERS[name].library if peer else None,
+      "versions": versions(("torch", "torchvision", "timm", "pytorchvideo") if peer else ()),
+  }
+
+
+def once(call: Callable[[], None]) -> float:
+  """Seconds of the second of two calls."""
+  call()
+  start = time.perf_counter()
+  call()
+  return time.perf_counter() - start
+
+
+def in_turns(sides: list[Callable[[], None]], seconds: float) -> list[float]:
+  """The median time of each function; they are called in turns, after one call that does not count."""
+  times: list[list[float]] = [[] for _ in sides]
+  for call in sides:
+    call()
+  while min(map(len, times)) < 3 or max(map(sum, times)) < seconds:
+    for call, taken in zip(sides, times):
+      if len(sides) > 1:
+        time.sleep(_PAUSE)
+      start = time.perf_counter()
+      call()
+      taken.append(time.perf_counter() - start)
+  return [statistics.median(taken) for taken in times]
+
+
+def _product(dtype: str) -> tuple[Callable[[], None], int]:
+  """A large square matrix product as a function, and its floating-point operations."""
+  size = 2048 if jax.default_backend() == "cpu" else 8192
+  a = jnp.ones((size, size), dtype)
+  multiply = jax.jit(lambda a: a @ a)
+  return lambda: multiply(a).block_until_ready(), 2 * size**3
+
+
+def _shape(published: tuple[int, ...], batch: int, frames: int, side: int) -> tuple[int, ...]:
+  *lead, height, width, channels = published
+  lead = [batch, *([frames or lead[1]] if len(lead) > 1 else [])]
+  return (*lead, side or height, side or width, channels)
+
+
+def _vidx(model, x, train) -> tuple[Callable[[], None], int | None]:
+  """One pass as a function, and the memory of its compiled program."""
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), x)
+  x, key = jnp.asarray(x), jax.random.PRNGKey(0)
+
+  def forward(variables, x):
+    return model.apply(variables, x)["logits"]
+
+  def gradients(variables, x):
+    def loss(params):
+      out, state = model.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"],
+                               rngs={"dropout": key})
+      return out["logits"].sum(), state
+    return jax.grad(loss, has_aux=True)(variables["params"])
+
+  compiled = jax.jit(gradients if train else forward).lower(variables, x).compile()
+  memory = compiled.memory_analysis()
+  needed = memory and (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+                       - memory.alias_size_in_bytes)
+  return lambda: jax.block_until_ready(compiled(variables, x)), needed
+
+
+def _torch(name, x, train, dtype) -> Callable[[], None]:
+  """One pass of the peer as a function."""
+  clip = x.ndim == 5
+  peer, module = peers.make(name, x.shape[1] if clip else 1, x.shape[-2])
+  import torch
+  if peer.frames and clip:
+    x = x.reshape(-1, *x.shape[2:])
+  x = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
+  module = module.train(train)
+  cuda = jax.default_backend() in ("gpu", "cuda") and torch.cuda.is_available()
+  if cuda:
+    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    module, x = module.cuda().to(memory_format=layout), x.cuda().to(memory_format=layout)
+  if dtype != "float32":
+    module, x = module.to(getattr(torch, dtype)), x.to(getattr(torch, dtype))
+  if cuda:
+    module = torch.compile(module)
+    torch.cuda.reset_peak_memory_stats()
+
+  def run():
+    if train:
+      module.zero_grad(set_to_none=True)
+      module(x).float().sum().backward()
+    else:
+      with torch.inference_mode():
+        module(x)
+    if cuda:
+      torch.cuda.synchronize()
+
+  run()  # compiles
+  return run
+
+
+def _torch_peak() -> int | None:
+  import torch
+  return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+
+
+def device_name() -> str:
+  """The accelerator's kind, or the number of cores."""
+  device = jax.devices()[0]
+  if device.platform != "cpu":
+    return device.device_kind
+  return f"cpu x {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
+
+
+def versions(more: Sequence[str] = ()) -> dict[str, str]:
+  """Versions of Python, JAX and Flax, and of other packages that are installed."""
+  out = {"python": platform.python_version()}
+  for name in ("jax", "jaxlib", "flax", *more):
+    try:
+      out[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+      pass
+  return out
+
+
+def main(name: str, *, json: bool = False, **options: Any) -> None:
+  """Prints one measurement as text or JSON."""
+  r = bench_model(name, **options)
+  if json:
+    print(json_lib.dumps(r))
+    return
+  what = "forward + backward" if r["train"] else "forward"
+  print(f"{r['name']}: {what}, {'x'.join(map(str, r['input']))}, {r['dtype']}, {r['device']}")
+  print(f"  vidx  {r['seconds'] * 1e3:10.1f} ms  {r['clips_per_s']:9.2f} clips/s  {r['gmacs']:.2f} GMACs each,"
+        f" {100 * r['share_of_peak']:.0f} % of the peak of {r['peak_flops'] / 1e9:,.0f} GFLOP/s"
+        + (f"  {r['peak_bytes'] / 2**20:,.0f} MiB" if r["peak_bytes"] else ""))
+  if r["peer_seconds"]:
+    print(f"  {r['peer']:5} {r['peer_seconds'] * 1e3:10.1f} ms  {r['batch'] / r['peer_seconds']:9.2f} clips/s"
+          + (f"  {r['peer_peak_bytes'] / 2**20:,.0f} MiB" if r["peer_peak_bytes"] else ""))
+    print(f"  ratio {r['ratio']:.2f}")
