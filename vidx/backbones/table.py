@@ -107,6 +107,32 @@ _PATHWAYS = {
     "x3d_xl": _x3d(16, 312, "", **_DEEP, stem_features=32, widths=(32, 72, 136, 280)),
 }
 
+_BN_INCEPTION = (  # see vidx.backbones.inception.STAGES
+    ((64, (64, 64), (64, 96, 96), ("avg", 32)), (64, (64, 96), (64, 96, 96), ("avg", 64)),
+     (0, (128, 160), (64, 96, 96), ("max", 0))),
+    ((224, (64, 96), (96, 128, 128), ("avg", 128)), (192, (96, 128), (96, 128, 128), ("avg", 128)),
+     (160, (128, 160), (128, 160, 160), ("avg", 128)), (96, (128, 192), (160, 192, 192), ("avg", 128)),
+     (0, (128, 192), (192, 256, 256), ("max", 0))),
+    ((352, (192, 320), (160, 224, 224), ("avg", 128)), (352, (192, 320), (192, 224, 224), ("max", 128))),
+)
+
+
+def _inception(source: str, shape: tuple[int, ...], weights: str, **fields: Any) -> Row:
+  return Row("vidx.backbones.inception:Inception", fields, source, (shape,), weights)
+
+
+_CLIPS = dict(num_classes=400, dims=3, consensus=False, eps=1e-3)
+
+_INCEPTION = {
+    "bn_inception": _inception("Ioffe and Szegedy 2015", IMAGE, "Cadene, TSM",
+                               stages=_BN_INCEPTION, pools=(), bias=True),
+    "inception_v1": _inception("Szegedy et al. 2015", IMAGE, "torchvision", eps=1e-3, dropout=0.2),
+    "i3d": _inception("Carreira and Zisserman 2017", (1, 64, 224, 224, 3), "piergiaj/pytorch-i3d", padding="same",
+                      momentum=0.99, dropout=0.5, **_CLIPS),
+    "s3d": _inception("Xie et al. 2018", (1, 16, 224, 224, 3), "torchvision", padding="half", separable=True,
+                      momentum=0.999, dropout=0.2, **_CLIPS),
+}
+
 _CHAINS = {
     "mobilenet_v2": Row("vidx.backbones.mobilenet:MobileNet", {}, "Sandler et al. 2018", (IMAGE,), "torchvision, timm"),
     "shufflenet_v2": Row("vidx.backbones.shufflenet:ShuffleNet", {}, "Ma et al. 2018", (IMAGE,), "torchvision"),
@@ -122,6 +148,7 @@ _CHAINS = {
 
 ROWS: dict[str, Row] = {
     **_CHAINS,
+    **_INCEPTION,
     **_TRANSFORMERS,
     **_PATHWAYS,
     **{f"resnet_{d}": _resnet("He et al. 2016", IMAGE, "torchvision", **_DEPTHS[d], **_IMAGE) for d in _DEPTHS},

@@ -3,20 +3,12 @@
 PySlowFast's older files have Caffe2's names; those are read as well, never written.
 """
 
-from vidx.interop import rules
-from vidx.interop.rules import Rule, aliases, batch_norm, conv, drop, linear
-
-# (O, I, 1, 1, 1) kernels of what is a dense layer here.
-rules.KINDS["pointwise"] = (lambda x: x[:, :, 0, 0, 0].T, lambda x: x.T[:, :, None, None, None])
+from vidx.interop.rules import Rule, aliases, batch_norm, conv, drop, linear, pointwise
 
 
 def _unit(key: str, norm: str, path: str) -> list[Rule]:
   """A ConvNormAct."""
   return conv(key, f"{path}/conv") + batch_norm(norm, f"{path}/norm")
-
-
-def _pointwise(key: str, path: str) -> list[Rule]:
-  return [Rule(f"{key}.weight", f"params/{path}/kernel", "pointwise"), Rule(f"{key}.bias", f"params/{path}/bias")]
 
 
 def _blob_norm(key: str, path: str) -> list[Rule]:
@@ -79,11 +71,11 @@ def x3d(model) -> list[Rule]:
           + _unit(f"{key}.branch2.conv_b", f"{key}.branch2.norm_b.0", f"{path}/conv2") + squeeze
           + _unit(f"{key}.branch2.conv_c", f"{key}.branch2.norm_c", f"{path}/conv3")
           + _unit(f"{last}.pool.pre_conv", f"{last}.pool.pre_norm", "conv5/conv")
-          + _pointwise(f"{last}.pool.post_conv", "hidden") + linear(f"{last}.proj", "head/fc", head=True))
+          + pointwise(f"{last}.pool.post_conv", "hidden") + linear(f"{last}.proj", "head/fc", head=True))
 
 
 def _squeeze(first: str, second: str, path: str) -> list[Rule]:
-  return _pointwise(first, f"{path}/se/fc1") + _pointwise(second, f"{path}/se/fc2")
+  return pointwise(first, f"{path}/se/fc1") + pointwise(second, f"{path}/se/fc2")
 
 
 def _shortcut(key: str, norm: str, path: str) -> list[Rule]:
@@ -148,5 +140,5 @@ def pyslowfast_x3d(model) -> list[Rule]:
           + _unit(f"{key}.branch2.b", f"{key}.branch2.b_bn", f"{path}/conv2")
           + _squeeze(f"{key}.branch2.se.fc1", f"{key}.branch2.se.fc2", path)
           + _unit(f"{key}.branch2.c", f"{key}.branch2.c_bn", f"{path}/conv3")
-          + _unit("head.conv_5", "head.conv_5_bn", "conv5/conv") + _pointwise("head.lin_5", "hidden")
+          + _unit("head.conv_5", "head.conv_5_bn", "conv5/conv") + pointwise("head.lin_5", "hidden")
           + linear("head.projection", "head/fc", head=True))

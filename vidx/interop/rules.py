@@ -107,6 +107,7 @@ KINDS: dict[str, tuple[Callable, Callable]] = {
     "linear": (np.transpose, np.transpose),
     "conv": (_conv_in, _conv_out),
     "positions": (_same, _same),
+    "pointwise": (lambda x: x[:, :, 0, 0, 0].T, lambda x: x.T[:, :, None, None, None]),  # (O, I, 1, 1, 1) <-> (I, O)
     "times": (lambda x: x[:, :, 0], lambda x: x[:, :, None]),  # (1, T, 1, D) <-> (1, T, D)
 }
 
@@ -141,6 +142,12 @@ def raw(key: str, path: str, **options) -> list[Rule]:
 def linear(key: str, path: str, **options) -> list[Rule]:
   """Weight and bias of a dense layer."""
   return [Rule(f"{key}.weight", f"params/{path}/kernel", "linear", **options),
+          Rule(f"{key}.bias", f"params/{path}/bias", **options)]
+
+
+def pointwise(key: str, path: str, **options) -> list[Rule]:
+  """Weight and bias of a 1^3 convolution that is a dense layer here."""
+  return [Rule(f"{key}.weight", f"params/{path}/kernel", "pointwise", **options),
           Rule(f"{key}.bias", f"params/{path}/bias", **options)]
 
 
