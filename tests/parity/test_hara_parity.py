@@ -4,17 +4,9 @@ import pytest
 from tests.parity import peers
 import vidx
 from vidx import interop
-from vidx.nn import conv
 
 torch = peers.torch
 nn, F = torch.nn, torch.nn.functional
-
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
 
 
 class Block(nn.Module):

@@ -19,13 +19,6 @@ NARROW = dict(num_classes=7, pools=(), stages=tuple(
     tuple((one, left, right, (kind, out)) for name, one, left, right, kind, out in ROWS if name[0] == n) for n in "34"))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
-
-
 def some(*shape):
   return np.random.default_rng(0).normal(size=shape).astype("f")
 

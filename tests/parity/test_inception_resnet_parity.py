@@ -4,16 +4,8 @@ import pytest
 from tests.parity import peers
 import vidx
 from vidx import errors, interop
-from vidx.nn import conv
 
 timm = pytest.importorskip("timm")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
 
 
 def original(repeats=None):

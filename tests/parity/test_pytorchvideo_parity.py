@@ -54,7 +54,7 @@ def test_slowfast_equals_pytorchvideo(name, peer):
 
 
 def test_the_slow_frames_are_those_of_a_truncated_linspace():
-  for frames, alpha in [(t, a) for a in (1, 2, 4, 8) for t in range(a, 129, a)]:
+  for frames, alpha in [(t, a) for a in (1, 2, 4, 8) for t in a * np.array([1, 2, 3, 5, 8, 16])]:
     clip = np.arange(frames, dtype="f").reshape(1, frames, 1, 1, 1)
     expected = torch.linspace(0, frames - 1, frames // alpha).long()
     np.testing.assert_array_equal(np.ravel(slowfast.slow_clip(clip, alpha)[0]), expected)

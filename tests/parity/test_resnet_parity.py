@@ -4,16 +4,8 @@ import pytest
 from tests.parity import peers  # noqa: I001: lets torchvision be imported
 import vidx
 from vidx import interop
-from vidx.nn import conv
 
 torch = peers.torch
-
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
 
 
 def some(*shape):
