@@ -139,3 +139,17 @@ def test_vmap_and_forward_mode_work():
   np.testing.assert_allclose(many[1], 2 * many[0], rtol=1e-5)
   y, tangent = jax.jvp(lambda w: convolve(x, w, *how), (w,), (w,))
   np.testing.assert_allclose(y, tangent, rtol=1e-5)
+
+
+@pytest.mark.parametrize("platform, x, w, groups, lowering", [
+    ("cuda", (1, 8, 28, 28, 64), (3, 3, 3, 64, 64), 1, "native"),
+    ("tpu", (1, 8, 28, 28, 64), (3, 3, 3, 1, 64), 64, "native"),
+    ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 64, 64), 1, "taps"),
+    ("cpu", (1, 8, 28, 28, 64), (1, 3, 3, 64, 64), 1, "native"),
+    ("cpu", (1, 8, 28, 28, 64), (3, 1, 1, 64, 64), 1, "shifts"),
+    ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 1, 64), 64, "shifts"),
+    ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 8, 64), 8, "shifts"),
+    ("cpu", (1, 8, 7, 7, 64), (3, 3, 3, 64, 64), 1, "patches"),
+])
+def test_the_choice_follows_platform_and_shape(platform, x, w, groups, lowering):
+  assert conv.choose(platform, x, w, (1, 1, 1), groups) == lowering
