@@ -85,14 +85,25 @@ def _eval(fv, args, overrides):
 
 
 def _predict(fv, args, overrides):
-  from vidx.infer import predict
+  from vidx.infer import load, predict
   if not args:
     raise errors.DataError("no videos: name files, folders or globs after the flags.")
+  if fv.show and os.path.isfile(fv.out):
+    raise errors.ConfigError(f"--out={fv.out} is a file; with --show it is the folder of the pictures.")
   _start_jax()
   clips, crops = _views(fv.views)
-  found = predict.predict(fv.workdir, args, clips=clips, crops=crops, top=fv.top, step=_step(fv.step))
+  loaded = load.load_checkpoint(fv.workdir, _step(fv.step))
+  if fv.show:
+    from vidx.infer import explain
+    explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
+  found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top)
   print(predict.to_json(found) if fv.json else predict.to_table(found))
-  if fv.out:
+  if fv.show:
+    from vidx.show import maps
+    page = maps.write(explainer(found), found, fv.out or os.path.join(fv.workdir, "maps"),
+                      f"{loaded.config.system.name}, step {loaded.step}: what it sees")
+    print(f"pictures: {page}", file=sys.stderr if fv.json else sys.stdout)
+  elif fv.out:
     predict.write(found, fv.out)
   return 2 if found and all(f["error"] for f in found) else 0
 
@@ -164,6 +175,13 @@ def _bench_conv(fv, args, overrides):
   conv_speed.main(json=fv.json, pattern=" ".join(args), train=fv.train, dtype=fv.dtype, batch=fv.batch)
 
 
+def _claims(fv, args, overrides):
+  from vidx.measure import claims
+  if not args:
+    raise errors.ConfigError("which claims: vidx claims NAME..., the names of the files in configs/claims.")
+  return claims.main(args, fv.seeds, fv.json)
+
+
 _WORKDIR = _string("workdir", "", "folder of the run")
 _ROOT = _string("root", "", "folder of the data set")
 _OUT = _string("out", "", "folder to write")
@@ -189,8 +207,11 @@ VERBS: dict[str, Verb] = {
         _all(_WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, _STEP,
              _integer("batch_size", 0, "videos per batch; 0: as the config says"), _REPORT), _eval),
     "predict": Verb(
-        "name what videos show", "--workdir=FOLDER PATH [PATH ...]",
-        _all(_WORKDIR, _VIEWS, _STEP, _JSON, _string("out", "", "JSON file to write"),
+        "name what videos show", "--workdir=FOLDER [--show=KIND,...] PATH [PATH ...]",
+        _all(_WORKDIR, _VIEWS, _STEP, _JSON,
+             _string("out", "", "JSON file to write; with --show the folder of the pictures, WORKDIR/maps"),
+             _string("show", "", "input, squeezed, appearance, band_pass, attention, gradcam: pictures and a page"),
+             _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _integer("top", 5, "classes per video")), _predict),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE]",
                    _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html")), _report),
@@ -231,6 +252,8 @@ VERBS: dict[str, Verb] = {
                              _number("seconds", 10.0, "how long the slower side is measured"),
                              _integer("frames", 0, "of a clip; 0: as published"),
                              _integer("side", 0, "of the frames, in pixels; 0: as published")), _bench_model),
+    "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
+                   _all(_JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
     "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",
                        _all(_JSON, _TRAIN, _BATCH, _DTYPE), _bench_conv),
 }

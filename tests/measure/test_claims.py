@@ -1,0 +1,76 @@
+import json
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+
+from vidx import cli
+from vidx.measure import claims
+from vidx.measure.claims import Claim
+
+FILE = '''
+from vidx.measure.claims import Claim
+
+def get_claims():
+  return [Claim("good", "Two is more than one.", lambda seed: {"method": 2.0 + seed, "baseline": 1.0}, margin=1.5),
+          Claim("bad", "Two is less than one.", lambda seed: {"method": 2.0, "baseline": 1.0}, better="less", seeds=2)]
+'''
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+  (tmp_path / "small.py").write_text(FILE)
+  monkeypatch.setattr(claims, "FOLDERS", (tmp_path,))
+  return tmp_path
+
+
+@pytest.mark.parametrize("better, margin, gain, holds", [
+    ("more", 1.0, 1.0, True), ("more", 1.1, 1.0, False), ("less", 0.0, -1.0, False)])
+def test_the_mean_over_seeds_is_held_against_the_margin(better, margin, gain, holds):
+  claim = Claim("a", "A.", lambda seed: {"method": 2.0 + seed, "baseline": 2.0, "other": 0.0}, margin, better, seeds=3)
+  outcome = claims.check(claim)
+  assert (outcome.gain, outcome.holds) == (gain, holds)
+  assert outcome.figures == {"method": [2, 3, 4], "baseline": [2, 2, 2], "other": [0, 0, 0]}
+  assert len(claims.check(claim, seeds=1).figures["method"]) == 1
+
+
+def test_a_claim_that_does_not_hold_is_named_and_is_the_exit_status(folder, capsys):
+  assert cli.main(["claims", "small"]) == 1
+  out = capsys.readouterr().out
+  assert "1 of 2 claims hold; not small/bad" in out and "DOES NOT HOLD" in out
+
+
+def test_json_has_every_figure(folder, capsys):
+  assert cli.main(["claims", "small", "--json", "--seeds=1"]) == 1
+  good, bad = json.loads(capsys.readouterr().out)
+  assert good["holds"] is False and good["gain"] == 1 and good["figures"]["method"] == [2.0]
+  assert (bad["file"], bad["name"], bad["holds"]) == ("small", "bad", False)
+
+
+@pytest.mark.parametrize("argv, words", [(["claims"], "which claims"), (["claims", "smal"], "nearest: 'small'")])
+def test_mistakes_are_one_line(folder, capsys, argv, words):
+  assert cli.main(argv) == 2
+  assert words in capsys.readouterr().err
+
+
+class Small(nn.Module):
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+    self.sow("losses", "small", 1e-3 * jnp.mean(x ** 2))
+    return {"logits": nn.Dense(2)(nn.Dropout(0.1, deterministic=not train)(x))}
+
+
+def batches(key):
+  x = jax.random.normal(key, (32, 4))
+  return x, (x[:, 0] > x[:, 1]).astype(jnp.int32)
+
+
+def test_a_small_model_learns_what_can_be_learnt_and_the_seed_decides_all():
+  variables = claims.fit(Small(), batches, 150, seed=1, rate=3e-2)
+  assert claims.accuracy(Small(), variables, batches) > 95
+  assert claims.accuracy(Small(), jax.tree.map(jnp.zeros_like, variables), batches) < 70
+  again = claims.fit(Small(), batches, 150, seed=1, rate=3e-2)
+  assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), variables, again)))

@@ -1,0 +1,190 @@
+"""Claims: small experiments that say whether a method does what it is for, and by how much.
+
+A file `configs/claims/NAME.py` has `get_claims()`, a list of `Claim`s. Each is run
+for several seeds; what counts is the mean of the method over the seeds against that
+of its baseline. `fit` and `accuracy` train and score small models on data that is
+made on the fly, inside one compiled program.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import importlib.util
+import json as json_lib
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from vidx import errors
+
+FOLDERS = (pathlib.Path("configs/claims"), pathlib.Path(__file__).resolve().parents[2] / "configs/claims")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+  """One experiment.
+
+  Attributes:
+    name: short, unique in its file.
+    statement: one sentence, what is claimed.
+    run: seed -> {'method': figure, 'baseline': figure, other arms: figures}.
+    margin: by how much the method has to be better.
+    better: 'more' or 'less'.
+    seeds: how many are run, unless the caller says otherwise.
+    unit: of the figures.
+  """
+
+  name: str
+  statement: str
+  run: Callable[[int], Mapping[str, float]]
+  margin: float = 0.0
+  better: str = "more"
+  seeds: int = 3
+  unit: str = "%"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What came of a claim: figures per arm and seed, the gain over the baseline, and whether that is the margin."""
+
+  claim: Claim
+  figures: Mapping[str, Sequence[float]]
+  seconds: float
+
+  @property
+  def gain(self) -> float:
+    """Mean of the method less that of the baseline; the other way round where less is better."""
+    gain = float(np.mean(self.figures["method"]) - np.mean(self.figures["baseline"]))
+    return gain if self.claim.better == "more" else -gain
+
+  @property
+  def holds(self) -> bool:
+    return self.gain >= self.claim.margin
+
+  def to_json(self) -> dict[str, Any]:
+    c = self.claim
+    return {"name": c.name, "statement": c.statement, "unit": c.unit, "better": c.better, "margin": c.margin,
+            "gain": self.gain, "holds": self.holds, "figures": {k: list(v) for k, v in self.figures.items()},
+            "seconds": self.seconds}
+
+
+def load(name: str) -> list[Claim]:
+  """The claims of a file.
+
+  Raises:
+    ConfigError: there is no such file.
+  """
+  for folder in FOLDERS:
+    if (folder / f"{name}.py").is_file():
+      break
+  else:
+    known = sorted({p.stem for folder in FOLDERS for p in folder.glob("*.py")})
+    raise errors.ConfigError(f"no claims are called '{name}'{errors.hint(name, known)};"
+                             f" there are some for {', '.join(known) or 'nothing'} in {FOLDERS[0]}.")
+  spec = importlib.util.spec_from_file_location(f"vidx_claims_{name}", folder / f"{name}.py")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module.get_claims()
+
+
+def check(claim: Claim, seeds: int = 0) -> Outcome:
+  """Runs a claim for seeds 0, 1, ..."""
+  start, figures = time.perf_counter(), {}
+  for seed in range(seeds or claim.seeds):
+    for arm, value in claim.run(seed).items():
+      figures.setdefault(arm, []).append(float(value))
+  return Outcome(claim, figures, time.perf_counter() - start)
+
+
+def main(names: Sequence[str], seeds: int = 0, json: bool = False) -> int:
+  """Runs the claims of files, prints them as they come; returns 0 where all hold, else 1."""
+  files = {name: load(name) for name in names}
+  outcomes = []
+  for name, claims in files.items():
+    for claim in claims:
+      outcome = check(claim, seeds)
+      outcomes.append((name, outcome))
+      if not json:
+        print(_text(name, outcome), flush=True)
+  if json:
+    print(json_lib.dumps([{"file": name, **o.to_json()} for name, o in outcomes], indent=2))
+  missed = [f"{name}/{o.claim.name}" for name, o in outcomes if not o.holds]
+  if not json:
+    print(f"{len(outcomes) - len(missed)} of {len(outcomes)} claims hold"
+          + (f"; not {', '.join(missed)}" if missed else ""))
+  return 1 if missed else 0
+
+
+def _text(name: str, outcome: Outcome) -> str:
+  c = outcome.claim
+  lines = [f"{name}/{c.name}: {c.statement}"]
+  for arm, values in outcome.figures.items():
+    lines.append(f"  {arm:24} {np.mean(values):9.3f} {c.unit}   ({', '.join(f'{v:.3f}' for v in values)})")
+  lines.append(f"  gain {outcome.gain:.3f}, wanted {c.margin:.3f} ({c.better} is better):"
+               f" {'holds' if outcome.holds else 'DOES NOT HOLD'}, {outcome.seconds:.0f} s")
+  return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- small trainings
+
+Batches = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def fit(model: Any, batches: Batches, steps: int, seed: int = 0, rate: float = 3e-3,
+        loss: Callable[[Any, jax.Array], jax.Array] | None = None) -> Any:
+  """Variables of a model after training by AdamW with a cosine schedule, in one compiled program.
+
+  Args:
+    model: called as model.apply(variables, x, train=True) -> {'logits': (B, C)} or what `loss` takes. What its
+      blocks put into the collection `losses` is added.
+    batches: key -> (x, label (B,)), traced.
+    steps: of training.
+    seed: of initialisation, data and dropout.
+    rate: the highest learning rate.
+    loss: (outputs, label) -> (); cross entropy of the logits where None.
+  """
+  loss = loss or (lambda out, label: optax.softmax_cross_entropy_with_integer_labels(out["logits"], label).mean())
+  tx = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=1e-4)
+
+  @jax.jit
+  def run(key):
+    variables = model.init(key, batches(key)[0])
+    variables = {k: v for k, v in variables.items() if k in ("params", "batch_stats")}
+    params, stats = variables.pop("params"), variables
+
+    def step(carry, i):
+      params, stats, state = carry
+      data_key, dropout_key = jax.random.split(jax.random.fold_in(key, i))
+      x, label = batches(data_key)
+
+      def total(params):
+        out, new = model.apply({"params": params, **stats}, x, train=True, rngs={"dropout": dropout_key},
+                               mutable=[*stats, "losses"])
+        new = dict(new)
+        added = sum((jnp.sum(v) for v in jax.tree.leaves(new.pop("losses", {}))), jnp.zeros(()))
+        return loss(out, label) + added, {k: new[k] for k in stats}
+
+      grads, stats = jax.grad(total, has_aux=True)(params)
+      updates, state = tx.update(grads, state, params)
+      return (optax.apply_updates(params, updates), stats, state), None
+
+    (params, stats, _), _ = jax.lax.scan(step, (params, stats, tx.init(params)), jnp.arange(steps))
+    return {"params": params, **stats}
+
+  return run(jax.random.PRNGKey(seed))
+
+
+def accuracy(model: Any, variables: Any, batches: Batches, count: int = 8, seed: int = 0) -> float:
+  """Percent of the labels of `count` batches, other than those of training, that the logits name."""
+
+  @jax.jit
+  def hits(variables, key):
+    x, label = batches(key)
+    return (model.apply(variables, x)["logits"].argmax(-1) == label).mean()
+
+  keys = jax.random.split(jax.random.PRNGKey(10_000 + seed), count)
+  return 100 * float(np.mean([hits(variables, key) for key in keys]))
