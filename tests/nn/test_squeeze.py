@@ -1,0 +1,128 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vidx.nn.dynamic_image import DynamicImage, rank_weights
+from vidx.nn.squeeze import TemporalSqueezePooling, cosine_basis
+
+
+def some(*shape, seed=0):
+  return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def squeezed(block, x, **kwargs):
+  """(images, projection loss, variables)."""
+  variables = {"params": block.init(jax.random.PRNGKey(0), x)["params"]}
+  y, state = block.apply(variables, x, mutable=["losses", "maps"], **kwargs)
+  return y, state["losses"]["projection"][0], variables
+
+
+@pytest.mark.parametrize("frames, images, bias, params", [
+    (10, 3, False, 400), (10, 3, True, 440), (64, 16, False, 69_632), (64, 16, True, 70_720)])
+def test_it_has_the_published_parameters(frames, images, bias, params):
+  block = TemporalSqueezePooling(images, use_bias=bias)
+  shapes = jax.eval_shape(block.init, jax.random.PRNGKey(0), jnp.zeros((1, frames, 2, 2, 3)))
+  assert sum(p.size for p in jax.tree.leaves(shapes["params"])) == params
+
+
+def test_clips_of_ten_full_frames_become_three_images():
+  block = TemporalSqueezePooling()
+  x = jax.ShapeDtypeStruct((2, 10, 299, 299, 3), jnp.float32)
+  assert jax.eval_shape(lambda x: block.init_with_output(jax.random.PRNGKey(0), x)[0], x).shape == (2, 3, 299, 299, 3)
+
+
+def test_the_loss_is_ten_times_the_mean_norm_of_the_residual():
+  x = some(2, 6, 3, 3, 2)
+  block = TemporalSqueezePooling(2, activations=("sigmoid", "tanh"))
+  zero = jax.tree.map(jnp.zeros_like, squeezed(block, x)[2]["params"])
+  zero["excite"]["bias"] = jnp.ravel(cosine_basis(6, 2))
+  y, state = block.apply({"params": zero}, x, mutable=["losses"])
+  basis = np.tanh(cosine_basis(6, 2))
+  norms = []
+  for b in range(2):
+    series = np.asarray(x[b]).reshape(6, -1)
+    want = np.linalg.lstsq(basis, series, rcond=None)[0]
+    np.testing.assert_allclose(np.reshape(y[b], (2, -1)), want, atol=1e-4)
+    norms.append(np.linalg.norm(series - basis @ want, axis=0))
+  np.testing.assert_allclose(state["losses"]["projection"][0], 10 * np.mean(norms), rtol=1e-4)
+
+
+def test_as_many_images_as_frames_lose_nothing_and_still_clips_lose_nothing():
+  _, loss, _ = squeezed(TemporalSqueezePooling(4, activations=("sigmoid", "tanh"), beta=1.0), some(1, 4, 3, 3, 3))
+  assert loss < 5e-3
+  still = jnp.broadcast_to(some(1, 1, 3, 3, 3), (1, 6, 3, 3, 3))
+  block = TemporalSqueezePooling(2, beta=1.0)
+  zero = jax.tree.map(jnp.zeros_like, squeezed(block, still)[2]["params"])
+  zero["excite"]["bias"] = jnp.ravel(jnp.concatenate([jnp.ones((6, 1)), jnp.arange(6.0)[:, None]], 1))
+  _, state = block.apply({"params": zero}, still, mutable=["losses"])
+  assert state["losses"]["projection"][0] < 5e-3
+
+
+def test_an_orthonormal_basis_loses_as_much():
+  x = some(2, 6, 3, 3, 2)
+  identity, qr = (squeezed(TemporalSqueezePooling(3, phi=phi), x) for phi in ("identity", "qr"))
+  np.testing.assert_allclose(identity[1], qr[1], rtol=1e-4)
+  assert jnp.abs(identity[0] - qr[0]).max() > 1e-2
+
+
+@pytest.mark.parametrize("first, second", [("sigmoid", "tanh"), ("tanh", "sigmoid"), ("sigmoid", "sigmoid"),
+                                           ("relu", "relu"), ("leaky_relu", "sigmoid"), ("sigmoid", "leaky_relu")])
+def test_every_pair_of_activations_has_finite_gradients(first, second):
+  x = some(2, 5, 2, 2, 3)
+  block = TemporalSqueezePooling(2, activations=(first, second))
+  params = block.init(jax.random.PRNGKey(0), x)["params"]
+
+  def loss(params):
+    y, state = block.apply({"params": params}, x, mutable=["losses"])
+    return jnp.sum(y**2) + state["losses"]["projection"][0]
+
+  grads = jax.jit(jax.grad(loss))(params)
+  assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+  assert np.any(grads["squeeze"]["kernel"]) or second == "relu"
+
+
+@pytest.mark.parametrize("basis_init", ["dct", "orthogonal", "normal"])
+def test_dead_frames_change_nothing(basis_init):
+  x = some(2, 6, 3, 3, 2)
+  block = TemporalSqueezePooling(2, basis_init=basis_init)
+  variables = {"params": block.init(jax.random.PRNGKey(0), x)["params"]}
+  mask = jnp.asarray([[1] * 6, [1, 1, 1, 1, 0, 0]])
+  a, live = block.apply(variables, x, mask=mask)
+  b, _ = block.apply(variables, x.at[1, 4:].set(7.0), mask=mask)
+  np.testing.assert_array_equal(a, b)
+  assert live is None and a.shape == (2, 2, 3, 3, 2)
+  np.testing.assert_allclose(a[0], block.apply(variables, x)[0], atol=1e-5)
+
+
+def test_squeezed_images_are_shown_when_asked_for():
+  x = some(1, 5, 4, 4, 3)
+  block = TemporalSqueezePooling(dtype=jnp.bfloat16)
+  variables = {"params": block.init(jax.random.PRNGKey(0), x)["params"]}
+  y, state = block.apply(variables, x, mutable=["maps"])
+  assert y.dtype == jnp.bfloat16 and state["maps"]["squeezed"][0].shape == (1, 3, 4, 4, 3)
+  assert jax.tree.leaves(block.init(jax.random.PRNGKey(0), x)["params"])[0].dtype == jnp.float32
+
+
+@pytest.mark.parametrize("fields, words", [
+    (dict(activations=("sigmoid", "gelu")), "gelu"), (dict(basis_init="zeros"), "basis_init"), (dict(phi="svd"), "phi")])
+def test_a_wrong_choice_is_named(fields, words):
+  with pytest.raises(ValueError, match=words):
+    TemporalSqueezePooling(**fields)
+
+
+def test_a_clip_of_another_length_is_refused():
+  for block in (TemporalSqueezePooling(3, frames=10), TemporalSqueezePooling(7)):
+    with pytest.raises(ValueError, match="6"):
+      block.init(jax.random.PRNGKey(0), jnp.zeros((1, 6, 2, 2, 3)))
+
+
+def test_dynamic_images_have_the_published_weights():
+  np.testing.assert_allclose(rank_weights(6), [-5.15, -0.15, 1.35, 1.6833, 1.4333, 0.8333], atol=1e-4)
+  np.testing.assert_allclose(rank_weights(9).sum(), 0, atol=1e-9)
+  x = some(2, 12, 3, 3, 3)
+  y = DynamicImage(6).apply({}, x)
+  np.testing.assert_allclose(y[1, 1], np.tensordot(rank_weights(6), x[1, 6:], 1), atol=1e-5)
+  np.testing.assert_allclose(DynamicImage().apply({}, x[:, :6]), y[:, :1], atol=1e-5)
+  with pytest.raises(ValueError, match="segments of 5"):
+    DynamicImage(5).apply({}, x)

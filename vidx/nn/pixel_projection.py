@@ -1,0 +1,127 @@
+"""Pixel-wise temporal projection: what moves at a pixel is what its own subspace of time does not explain.
+
+Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.5.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from vidx.nn import projector
+from vidx.nn.conv import Conv
+from vidx.nn.norm import BatchNorm
+
+NORMS = ("batch", "layer")
+
+
+def start_of_basis(key: jax.Array, frames: int, size: int) -> jax.Array:
+  """(T, D): columns near the unit constant, each apart from it by a random vector of length 0.3."""
+  apart = jax.random.normal(key, (frames, size))
+  return frames**-0.5 + 0.3 * apart / jnp.linalg.norm(apart, axis=0)
+
+
+class BasisNet(nn.Module):
+  """The perceptron of figure 3.14: frame relations of a position (..., P) -> its basis (..., T * D)."""
+
+  frames: int
+  size: int
+  ratio: float
+  blocks: int
+  bottleneck: float
+  norm: str
+
+  @nn.compact
+  def __call__(self, u: jax.Array, train: bool = False) -> jax.Array:
+    width = int(self.ratio * u.shape[-1])
+    inner = max(1, int(self.bottleneck * width))
+    x = nn.gelu(nn.Dense(width, name="first")(u))
+    for i in range(self.blocks):
+      if self.norm == "batch":
+        y = BatchNorm(name=f"norm{i}")(x, train)
+      else:
+        y = nn.LayerNorm(name=f"norm{i}")(x)
+      y = nn.gelu(nn.Dense(inner, name=f"down{i}")(y))
+      x = x + nn.gelu(nn.Dense(width, name=f"up{i}")(y))
+    start = lambda key, shape, dtype=jnp.float32: start_of_basis(key, self.frames, self.size).reshape(shape).astype(dtype)
+    return nn.Dense(self.frames * self.size, kernel_init=nn.initializers.normal(0.01), bias_init=start, name="last")(x)
+
+
+class PixelwiseTemporalProjection(nn.Module):
+  """(B, S * T, H, W, C) -> dynamic appearance (B, S, H, W, C): per segment of T frames, the mean residual.
+
+  Attributes:
+    consecutive: T, frames per segment; 0: the whole clip is one segment.
+    size: D, columns of the basis.
+    stride: of the local features, s; the basis is enlarged to the clip's size.
+    kernel: of the local features, k.
+    features: their channels, C'.
+    ratio: width of the perceptron over its input.
+    blocks: residual blocks in the perceptron.
+    bottleneck: their inner width over the perceptron's, rounded down.
+    norm: in the blocks, 'batch' or 'layer'.
+    weight: of the energy of the residual (ENoPR) among the losses when the block stands at a site; 0: left out.
+    dtype: of the result; None is fp32. The projection is fp32.
+  """
+
+  consecutive: int = 0
+  size: int = 1
+  stride: int = 8
+  kernel: int = 9
+  features: int = 24
+  ratio: float = 2
+  blocks: int = 1
+  bottleneck: float = 0.25
+  norm: str = "batch"
+  weight: float = 0.0
+  dtype: jnp.dtype | None = None
+
+  def __post_init__(self):
+    if self.norm not in NORMS:
+      raise ValueError(f"norm = '{self.norm}' is not one of {', '.join(NORMS)}")
+    super().__post_init__()
+
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """Args: x (B, S * T, H, W, C)."""
+    appearance, losses = self.with_losses(x, train)
+    if self.weight:
+      self.sow("losses", "enopr", self.weight * jnp.mean(losses["enopr"]))
+    return appearance
+
+  def with_losses(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Dynamic appearance and {'enopr': (B,)}, the residual's energy (equations 3.13 and 3.14)."""
+    batch, total, *image = x.shape
+    frames = self.consecutive or total
+    if total % frames or frames < 2:
+      raise ValueError(f"{total} frames are no segments of {frames}, or these have fewer than 2")
+    clips = x.reshape(-1, frames, *image).astype(jnp.float32)
+    basis = self.bases(clips, train)
+    mean, energy = jax.checkpoint(projector.pixel_residual)(clips, basis)  # 3.7, 3.11, 3.12
+    mean = mean.reshape(batch, -1, *image)
+    if self.is_mutable_collection("maps"):
+      self.sow("maps", "appearance", mean)
+    return mean.astype(self.dtype or jnp.float32), {"enopr": jnp.mean(energy.reshape(batch, -1), -1)}
+
+  @nn.compact
+  def bases(self, clips: jax.Array, train: bool = False) -> jax.Array:
+    """The basis of every position, (N, T, H, W, D), for clips (N, T, H, W, C)."""
+    count, frames, height, width, _ = clips.shape
+    local = Conv(self.features, (self.kernel, self.kernel), self.stride, self.kernel // 2, use_bias=True,
+                 kernel_init=nn.initializers.lecun_normal(), name="local")(clips)  # 3.8
+    basis = BasisNet(frames, self.size, self.ratio, self.blocks, self.bottleneck, self.norm, name="basis")(
+        relations(local), train)  # 3.10
+    basis = basis.reshape(*basis.shape[:-1], frames, self.size).transpose(0, 3, 1, 2, 4)
+    return jax.image.resize(basis, (count, frames, height, width, self.size), "bilinear")
+
+
+def relations(x: jax.Array) -> jax.Array:
+  """Equation 3.9: per position the products of all pairs of frames t1 < t2, over the channels.
+
+  Args:
+    x: (N, T, H, W, C).
+
+  Returns:
+    (N, H, W, T (T - 1) / 2), pairs in the order (0, 1), (0, 2), ..., (1, 2), ...; fp32.
+  """
+  x = x.astype(jnp.float32)
+  products = jnp.einsum("nthwc,nvhwc->nhwtv", x, x, precision="highest") / x.shape[-1]
+  return products[(..., *jnp.triu_indices(x.shape[1], 1))]
