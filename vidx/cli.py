@@ -4,14 +4,14 @@ Each verb is one function that declares its flags, reads them and calls the
 library; it imports what it needs when it runs, so `vidx --help` is quick.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import os
 import sys
 
 from absl import flags
 
-from vidx import errors
+from vidx import errors, flag_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _train(fv, args, overrides):
 def _eval(fv, args, overrides):
   from vidx.infer import evaluate
   _start_jax()
-  clips, crops = _views(fv.views)
-  evaluate.evaluate_workdir(fv.workdir, split=fv.split, clips=clips, crops=crops, step=_step(fv.step),
+  clips, crops = flag_text.views(fv.views)
+  evaluate.evaluate_workdir(fv.workdir, split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
                             batch_size=fv.batch_size or None, overrides=overrides)
   if fv.report:
     from vidx.show import report
@@ -91,8 +91,8 @@ def _predict(fv, args, overrides):
   if fv.show and os.path.isfile(fv.out):
     raise errors.ConfigError(f"--out={fv.out} is a file; with --show it is the folder of the pictures.")
   _start_jax()
-  clips, crops = _views(fv.views)
-  loaded = load.load_checkpoint(fv.workdir, _step(fv.step))
+  clips, crops = flag_text.views(fv.views)
+  loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
   if fv.show:
     from vidx.infer import explain
     explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
@@ -125,19 +125,19 @@ def _convert(fv, args, overrides):
     raise errors.ConfigError(f"--to={fv.to}: the only other side is torch.")
   if not (fv.model or fv.to):
     raise errors.ConfigError("no model: add --model=NAME; `vidx models` lists them.")
-  fields = _pairs(overrides)
+  fields = flag_text.pairs(overrides)
   if fv.num_classes:
     fields["num_classes"] = fv.num_classes
   _start_jax()
   from vidx.interop import convert
   convert.main(*args, to=fv.to, model=fv.model, fields=fields, new_head=fv.new_head, inflate=fv.inflate,
-               resize=fv.resize, inputs=_shapes(fv.inputs), sha256=fv.sha256, overwrite=fv.overwrite)
+               resize=fv.resize, inputs=flag_text.shapes(fv.inputs), sha256=fv.sha256, overwrite=fv.overwrite)
 
 
 def _data_build(fv, args, overrides):
   from vidx.data import build
   summary = build.build(fv.dataset, fv.root, fv.out, beam_runner=fv.beam_runner, shards=fv.shards,
-                        **_pairs(args, fv))
+                        **flag_text.pairs(args, fv))
   _show(summary)
 
 
@@ -148,13 +148,13 @@ def _data_prepare(fv, args, overrides):
 
 def _data_check(fv, args, overrides):
   from vidx.data import check
-  return check.main(fv.dataset, fv.root, fv.split, **_pairs(args, fv))
+  return check.main(fv.dataset, fv.root, fv.split, **flag_text.pairs(args, fv))
 
 
 def _data_toybox(fv, args, overrides):
   from vidx.data import toybox
   _show(toybox.build(fv.out, labels=fv.labels, layout=fv.layout, seed=fv.seed, workers=fv.workers,
-                     **_pairs(args, fv)))
+                     **flag_text.pairs(args, fv)))
 
 
 def _bench_input(fv, args, overrides):
@@ -260,45 +260,6 @@ VERBS: dict[str, Verb] = {
 
 
 # ---------------------------------------------------------------- the machinery
-
-
-def _views(text: str) -> tuple[int, int]:
-  try:
-    clips, crops = (int(t) for t in text.split("x"))
-  except ValueError:
-    raise errors.ConfigError(f"--views={text}: write clips x crops, such as 10x3.") from None
-  if clips < 1 or crops not in (1, 3, 5):
-    raise errors.ConfigError(f"--views={text}: at least 1 clip, and 1, 3 or 5 crops.")
-  return clips, crops
-
-
-def _shapes(text: str) -> list[tuple[int, ...]]:
-  try:
-    return [tuple(int(n) for n in shape.split("x")) for shape in text.split(",") if shape]
-  except ValueError:
-    raise errors.ConfigError(f"--inputs={text}: write a shape such as 1x16x112x112x3, several with commas.") from None
-
-
-def _step(text: str) -> int | str:
-  if text in ("best", "last"):
-    return text
-  if text.isdigit():
-    return int(text)
-  raise errors.ConfigError(f"--step={text}: write best, last, or the number of a checkpoint.")
-
-
-def _pairs(args: Sequence[str], taken: Container[str] = ()) -> dict[str, object]:
-  """{'name': value} of `name=value` words, whose names are not the taken ones of flags."""
-  from vidx.train import config as config_lib
-  found = {}
-  for arg in args:
-    name, equals, text = arg.partition("=")
-    if not equals:
-      raise errors.ConfigError(f"'{arg}' is not understood here; options are written name=value.")
-    if name in taken:
-      raise errors.ConfigError(f"'{arg}': {name} is a flag; write --{arg}.")
-    found[name] = config_lib.parse(text)
-  return found
 
 
 def _show(summary) -> None:

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from vidx import errors
 from vidx.data.records import Dataset, Media, Record
@@ -85,17 +86,22 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
                    batch_size: int = 8) -> list[dict[str, Any]]:
   """`predict` with a run that is loaded already."""
   files = find(paths)
-  config = loaded.config.copy_and_resolve_references()
-  if len(files) <= FEW:
-    config.data.workers = 0
-  unknown = () if loaded.task.multilabel else -1
-  dataset = Dataset("paths", "predict", tuple(Record(f, Media(f), unknown) for f in files), loaded.classes,
-                    multilabel=loaded.task.multilabel)
+  config, dataset = as_split(loaded, files)
   evaluator = evaluate.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
                                  dtype=loaded.dtype)
   result = evaluator(loaded.variables, dataset, clips=clips, crops=crops, batch_size=min(batch_size, len(files)))
   row = {int(index): i for i, index in enumerate(result.predictions["index"])}
   return [_entry(file, result, row.get(i), top) for i, file in enumerate(files)]
+
+
+def as_split(loaded: load.Loaded, files: Sequence[str]) -> tuple[ConfigDict, Dataset]:
+  """A run's config and, as a split without labels, the files."""
+  config = loaded.config.copy_and_resolve_references()
+  if len(files) <= FEW:
+    config.data.workers = 0
+  unknown = () if loaded.task.multilabel else -1
+  return config, Dataset("paths", "predict", tuple(Record(f, Media(f), unknown) for f in files), loaded.classes,
+                         multilabel=loaded.task.multilabel)
 
 
 def _entry(file: str, result: evaluate.EvalResult, row: int | None, top: int) -> dict[str, Any]:

@@ -111,3 +111,19 @@ def features(model: nn.Module, variables: Any, *inputs: jax.Array, site: str, **
   wanted = lambda module, method: isinstance(module, Site) and module.site == site and method == "__call__"
   _, state = model.apply(variables, *inputs, **kwargs, capture_intermediates=wanted, mutable=["intermediates"])
   return jax.tree.leaves(state["intermediates"])[0]
+
+
+def leaving(change: Callable[[Site, jax.Array], jax.Array]):
+  """A context in which every site of every model called gives change(site, x) in place of x, in the order of the flow.
+
+  Plugged blocks come before `change`. Nothing else is changed: a model of which only
+  the object is at hand can be watched, or perturbed at a site, where it is called.
+  """
+
+  def intercept(call, args, kwargs, context):
+    y = call(*args, **kwargs)
+    if isinstance(context.module, Site) and context.method_name == "__call__":
+      return change(context.module, y[0]), y[1]
+    return y
+
+  return nn.intercept_methods(intercept)

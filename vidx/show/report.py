@@ -10,7 +10,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data.records import Media
-from vidx.show import clips, plots
+from vidx.show import clips, page, plots
 
 RIGHT, WRONG = 4, 8  # sample clips
 LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "data_wait": "waiting for data",
@@ -30,16 +30,15 @@ def write_report(workdir: str, out: str | None = None) -> str:
   Raises:
     CheckpointError: `workdir` holds no run.
   """
-  import jinja2
   config = _json(workdir, "config.json")
   if config is None:
     raise errors.CheckpointError(f"{workdir or 'the empty name'} is not the folder of a run: it holds no config.json;"
                                  " train there first, or name another --workdir.")
   rows = _rows(os.path.join(workdir, "metrics.jsonl"))
   evaluations = _evaluations(workdir)
-  environment = jinja2.Environment(loader=jinja2.PackageLoader("vidx", "show"), autoescape=True,
-                                   trim_blocks=True, lstrip_blocks=True)
-  html = environment.get_template("report.html").render(
+  path = out or os.path.join(workdir, "report.html")
+  page.write(
+      path, "report.html",
       title=f"{config['system']['name']} on {config['data']['dataset']['name']}",
       workdir=os.path.abspath(workdir),
       tiles=_tiles(evaluations, rows),
@@ -49,12 +48,6 @@ def write_report(workdir: str, out: str | None = None) -> str:
       failures=_failures(evaluations, rows),
       provenance=_table(_json(workdir, "provenance.json") or {}),
       config=json.dumps(config, indent=2, sort_keys=True))
-  path = out or os.path.join(workdir, "report.html")
-  os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-  temporary = f"{path}.tmp"
-  with open(temporary, "w", encoding="utf-8") as f:
-    f.write(html)
-  os.replace(temporary, path)
   return path
 
 

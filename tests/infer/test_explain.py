@@ -1,0 +1,229 @@
+import dataclasses
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.infer.test_predict import write_video
+from vidx import errors, tasks
+from vidx.backbones.resnet import ResNet
+from vidx.backbones.slowfast import SlowFast
+from vidx.backbones.vit import ViT
+from vidx.infer import explain, load, predict
+from vidx.nn import sites
+from vidx.train import config as config_lib
+
+RESNET = dict(num_classes=5, stages=(1, 1), width=4)
+VIT = dict(num_classes=3, image=8, patch=4, dim=6, depth=2, heads=2)
+CLIP = (2, 4, 16, 16, 3)
+
+
+class Mosaic(nn.Module):
+  """A site over the clip, then channel k of a fixed quarter of the frames is class k's logit."""
+
+  sites: tuple = ()
+  mix: tuple[tuple[float, ...], ...] = ((1.0, 0, 0), (0, 2.0, 0), (0, 0, -1.0))
+  inputs = ("video",)
+
+  def site_names(self):
+    return ("pixels",)
+
+  @nn.compact
+  def __call__(self, video, train=False):
+    x, _ = sites.Site("pixels", self.sites, name="at_pixels")(video, None, train)
+    h, w = x.shape[2] // 2, x.shape[3] // 2
+    features = x[:, :, :h, :w].mean((1, 2, 3))
+    return {"logits": features @ jnp.array(self.mix), "features": features}
+
+
+class Shows(nn.Module):
+  """Passes x on and shows all kinds of maps."""
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    if self.is_mutable_collection("maps"):
+      self.sow("maps", "squeezed", x[:, :2] - x[:, 1:2])
+      self.sow("maps", "attention", jnp.abs(x).mean(-1))
+      self.sow("maps", "scratch", x)
+    return x
+
+
+def run_of(model, variables={}, frames=4, crop=16, classes=3):  # pylint: disable=dangerous-default-value
+  config = config_lib.base()
+  config.system.name = "mosaic"
+  config.data.update(frames=frames, short_side=crop, crop=crop, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+  return load.Loaded(model, variables, config, tuple(f"class {c}" for c in range(classes)),
+                     tasks.get("classification"), 1, jnp.float32)
+
+
+def cam(model, variables, clip, target, site=""):
+  """Grad-CAM with the site's visit and its grid looked up."""
+  seen, _, _ = explain.survey(model, variables, clip)
+  patch = getattr(model, "patch", None)
+  visit = explain.default_site([v for v in seen if site in ("", v.site)], clip.shape, patch)
+  places = explain.grid(visit.shape, clip.shape, patch)
+  run = jax.jit(lambda v, x, t: explain.grad_cam(model, v, x, target=t, visit=visit, places=places))
+  return np.asarray(run(variables, clip, jnp.asarray(target))), visit
+
+
+@pytest.fixture(scope="module")
+def clip():
+  return jax.random.normal(jax.random.PRNGKey(0), CLIP)
+
+
+@pytest.fixture(scope="module")
+def resnet(clip):
+  model = ResNet(**RESNET, consensus=True)
+  return model, jax.jit(model.init)(jax.random.PRNGKey(1), clip)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+  return str(write_video(tmp_path_factory.mktemp("videos") / "v.mp4", (40, 200, 90)))
+
+
+def test_the_weights_are_those_of_a_gradient_through_the_rest_of_the_network(resnet, clip):
+  model, variables = resnet
+  target = [3, 1]
+  found, visit = cam(model, variables, clip, target, "res2")
+  features = sites.features(model, variables, clip, site="res2")
+
+  def rest(features):
+    def after(bound):
+      x, mask = features, None
+      for name, step in bound.steps():
+        if name.startswith("res3"):
+          x, mask = step(x, mask, False)
+      return bound.scores(x, mask)["logits"]
+    return nn.apply(after, model)(variables)
+
+  for i, c in enumerate(target):
+    gradient = np.asarray(jax.grad(lambda f: rest(f)[i, c])(features))
+    assert not gradient[1 - i].any()
+    weights = gradient[i].mean((0, 1, 2))
+    by_hand = np.zeros(visit.shape[1:4], np.float32)
+    for k, weight in enumerate(weights):
+      by_hand += weight * np.asarray(features[i, ..., k])
+    np.testing.assert_allclose(found[i], np.maximum(by_hand, 0), rtol=1e-4, atol=1e-6)
+
+
+def test_where_the_mean_is_scored_linearly_the_map_is_the_class_activation_map(resnet, clip):
+  model, variables = resnet
+  found, visit = cam(model, variables, clip, [0, 4])
+  assert visit.site == "res3"
+  features = np.asarray(sites.features(model, variables, clip, site="res3"))
+  kernel = np.asarray(variables["params"]["head"]["fc"]["kernel"])
+  t, h, w = features.shape[1:4]
+  for i, c in enumerate((0, 4)):
+    np.testing.assert_allclose(found[i], np.maximum(features[i] @ kernel[:, c], 0) / (t * h * w), rtol=1e-4, atol=1e-7)
+
+
+def test_a_logit_that_reads_one_corner_gives_a_map_there():
+  clip = np.full((1, 4, 16, 16, 3), -1.0, np.float32)
+  clip[:, 2, :8, 8:, 1] = 3.0  # bright elsewhere, but in the channel of class 1
+  clip[:, :, :8, :8, 0] = 1.0
+  found, _ = cam(Mosaic(), {}, jnp.asarray(clip), [0])
+  assert found[:, :, :8, :8].min() > 0 and np.count_nonzero(found) == 4 * 64
+  found, _ = cam(Mosaic(), {}, jnp.asarray(clip), [1])
+  assert found[0, 2, :8, 8:].min() > 0 and np.count_nonzero(found) == 64
+
+
+def test_a_negative_weight_shows_nothing_where_its_channel_is_bright():
+  found, _ = cam(Mosaic(), {}, jnp.ones((1, 2, 4, 4, 3)), [2])
+  assert not found.any()
+
+
+@pytest.mark.parametrize("attention, remat, frames", [("space", True, 0), ("divided", False, 3)])
+def test_patches_of_a_transformer_are_a_grid_frame_by_frame(attention, remat, frames):
+  model = ViT(**VIT, attention=attention, frames=frames, remat=remat)
+  clip = jax.random.normal(jax.random.PRNGKey(2), (2, 3, 8, 8, 3))
+  variables = jax.jit(model.init)(jax.random.PRNGKey(3), clip)
+  found, visit = cam(model, variables, clip, [0, 1])
+  assert visit.site == "block1.in" and found.shape == (2, 3, 2, 2) and found.any()
+  tokens = sites.features(model, variables, clip, site="block1.in")
+  patches = np.asarray(tokens)[:, :, 1:].reshape(2, 3, 2, 2, 6)
+  np.testing.assert_array_equal(explain.on_grid(tokens, (3, 2, 2)), patches)
+
+
+def test_sampled_tokens_without_a_grid_have_no_map():
+  assert explain.grid((1, 4, 10, 6), CLIP, None) is None
+  assert explain.grid((1, 4, 10, 6), (1, 4, 12, 12, 3), 4) == (4, 3, 3)
+  assert explain.grid((1, 1, 37, 6), (1, 4, 12, 12, 3), 4) == (4, 3, 3)
+  assert explain.grid((1, 4, 9, 6), (1, 4, 12, 12, 3), 4) is None
+  assert explain.grid((1, 4, 1, 1, 6), (1, 4, 12, 12, 3), None) is None
+
+
+def test_pathways_have_sites_of_their_own():
+  model = SlowFast(num_classes=3, stages=(1, 1), width=8, alpha=2, slow_temporal=(1, 1), fast_temporal=(3, 3),
+                   strides=(1, 2), fusion_kernel=3)
+  clip = jax.ShapeDtypeStruct((1, 4, 16, 16, 3), jnp.float32)
+  seen, outputs, sown = explain.survey(model, jax.eval_shape(model.init, jax.random.PRNGKey(0), clip), clip)
+  assert outputs["logits"].shape == (1, 3) and not sown and [v.number for v in seen] == list(range(len(seen)))
+  assert {v.site for v in seen} == set(model.site_names())
+  assert explain.default_site(seen, clip.shape, None).site == "fast.res3"
+  slow = explain.default_site([v for v in seen if v.site == "slow.res3"], clip.shape, None)
+  assert explain.grid(slow.shape, clip.shape, None) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_maps_of_blocks_come_with_their_site_and_the_frames_as_the_model_sees_them(video, frames):
+  model = Mosaic(sites=(Shows,))
+  kinds = ["gradcam", "attention", "squeezed", "input"]
+  loaded = run_of(model, frames=frames)
+  found = predict.predict_loaded(loaded, video)
+  one, = explain.Explainer(loaded, kinds)(found)
+  assert one.path == video and one.label == found[0]["predictions"][0]["label"] == "class 1"
+  assert one.frames.shape == (frames, 16, 16, 3) and one.frames.dtype == np.uint8
+  assert [(m.kind, m.where) for m in one.maps] == [(k, "pixels") for k in kinds[:3]]
+  heat, attention, squeezed = (m.values for m in one.maps)
+  x = one.frames / np.float32(255)
+  np.testing.assert_allclose(attention, x.mean(-1), atol=1e-6)
+  np.testing.assert_allclose(squeezed, x[:2] - x[1:2] if frames > 1 else np.zeros((0, 16, 16, 3)), atol=1e-6)
+  np.testing.assert_allclose(heat, 2 / (frames * 256) * x[..., 1], rtol=1e-4)
+  again, = explain.Explainer(loaded, kinds)(found)
+  for a, b in zip(one.maps, again.maps):
+    np.testing.assert_array_equal(a.values, b.values)
+
+
+def test_videos_that_cannot_be_decoded_are_left_out_and_the_others_keep_their_class(video, tmp_path):
+  (tmp_path / "bad.mp4").write_text("no video")
+  loaded = run_of(Mosaic(mix=((0, 0, 0), (1.0, 0, 0), (0, 0, 0))))
+  found = predict.predict_loaded(loaded, [tmp_path / "bad.mp4", video])
+  one, = explain.Explainer(loaded, ["gradcam"])(found)
+  assert (one.path, one.label) == (video, "class 0")
+
+
+def test_nothing_but_what_was_asked_for_is_computed():
+  model = Mosaic(sites=(Shows,))
+  clip = jnp.ones((1, 2, 4, 4, 3))
+  assert set(model.apply({}, clip)) == {"logits", "features"}
+  explainer = explain.Explainer(run_of(model, frames=2, crop=4), ["input"])
+  text = str(jax.make_jaxpr(explainer._maps)({}, jnp.zeros((1, 2, 4, 4, 3), jnp.uint8), jnp.array([0])))
+  assert "transpose" not in text and explainer._maps({}, np.zeros((1, 2, 4, 4, 3), np.uint8), np.array([0]))[1] == []
+
+
+@pytest.mark.parametrize("kinds, site, words", [
+    (["gradcm"], "", ["--show=gradcm", "nearest: 'gradcam'", "squeezed, appearance, band_pass, attention, gradcam"]),
+    ([""], "", ["no kind", "input, squeezed"]),
+    (["input", "band_pass"], "", ["--show=band_pass", "mosaic does not", "produces input, squeezed, attention, gradcam"]),
+    (["gradcam"], "pixel", ["--site=pixel", "nearest: 'pixels'"]),
+])
+def test_kinds_and_sites_that_there_are_not_are_named(kinds, site, words):
+  with pytest.raises(errors.ConfigError) as e:
+    explain.Explainer(run_of(Mosaic(sites=(Shows,))), kinds, site)
+  assert all(w in str(e.value) for w in words) and "\n" not in str(e.value)
+
+
+def test_a_model_without_logits_or_sites_has_no_grad_cam():
+  class Plain(nn.Module):
+    inputs = ("video",)
+
+    @nn.compact
+    def __call__(self, video, train=False):
+      return {"features": video.mean((1, 2, 3))}
+
+  with pytest.raises(errors.ConfigError, match="produces input\\.$"):
+    explain.Explainer(run_of(Plain()), ["gradcam"])
+  assert dataclasses.fields(explain.Map)[0].name == "kind"

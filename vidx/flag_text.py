@@ -1,0 +1,47 @@
+"""What the words and flags of the command line mean; a ConfigError says what was expected."""
+
+from collections.abc import Container, Sequence
+
+from vidx import errors
+
+
+def views(text: str) -> tuple[int, int]:
+  """(clips, crops) of '10x3'."""
+  try:
+    clips, crops = (int(t) for t in text.split("x"))
+  except ValueError:
+    raise errors.ConfigError(f"--views={text}: write clips x crops, such as 10x3.") from None
+  if clips < 1 or crops not in (1, 3, 5):
+    raise errors.ConfigError(f"--views={text}: at least 1 clip, and 1, 3 or 5 crops.")
+  return clips, crops
+
+
+def shapes(text: str) -> list[tuple[int, ...]]:
+  """[(1, 16, 112, 112, 3)] of '1x16x112x112x3', several with commas."""
+  try:
+    return [tuple(int(n) for n in shape.split("x")) for shape in text.split(",") if shape]
+  except ValueError:
+    raise errors.ConfigError(f"--inputs={text}: write a shape such as 1x16x112x112x3, several with commas.") from None
+
+
+def step(text: str) -> int | str:
+  """'best', 'last' or a number."""
+  if text in ("best", "last"):
+    return text
+  if text.isdigit():
+    return int(text)
+  raise errors.ConfigError(f"--step={text}: write best, last, or the number of a checkpoint.")
+
+
+def pairs(args: Sequence[str], taken: Container[str] = ()) -> dict[str, object]:
+  """{'name': value} of `name=value` words, whose names are not the taken ones of flags."""
+  from vidx.train import config as config_lib
+  found = {}
+  for arg in args:
+    name, equals, text = arg.partition("=")
+    if not equals:
+      raise errors.ConfigError(f"'{arg}' is not understood here; options are written name=value.")
+    if name in taken:
+      raise errors.ConfigError(f"'{arg}': {name} is a flag; write --{arg}.")
+    found[name] = config_lib.parse(text)
+  return found

@@ -1,0 +1,280 @@
+"""What a trained run sees in videos, as maps: what its blocks put into `maps`, and Grad-CAM.
+
+Selvaraju et al.: "Grad-CAM: Visual Explanations from Deep Networks via
+Gradient-based Localization", 2017.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import itertools
+from typing import Any
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vidx import errors
+from vidx.data import pipeline
+from vidx.infer import load, predict
+from vidx.nn import augment, sites as sites_lib
+
+SIGNED = ("squeezed", "appearance", "band_pass")  # (B, N, H, W, C), what blocks make of the clip
+HEAT = ("attention", "gradcam")  # (B, N, H, W), not negative
+KINDS = ("input", *SIGNED, *HEAT)
+BATCH = 1  # clips at once: of pictures there are few
+
+
+@dataclasses.dataclass(frozen=True)
+class Map:
+  """One map of one clip.
+
+  Attributes:
+    kind: one of SIGNED or HEAT.
+    where: the site that it is of.
+    values: fp32, (N, H, W, C) of a SIGNED kind, (N, H, W) of a HEAT kind; N evenly
+      spread over the clip.
+  """
+
+  kind: str
+  where: str
+  values: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Explained:
+  """One video.
+
+  Attributes:
+    path: of the file.
+    frames: uint8 (T, H, W, 3), the clip as the model sees it, before normalisation.
+    label: the class that Grad-CAM explains.
+    maps: in the order of the kinds asked for, then of the flow through the model.
+  """
+
+  path: str
+  frames: np.ndarray
+  label: str
+  maps: tuple[Map, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+  """One call of a site: its name, its module's path, what leaves it, and which call of all sites it is."""
+
+  site: str
+  path: tuple[str, ...]
+  shape: tuple[int, ...]
+  dtype: Any
+  number: int
+
+
+def survey(model, variables: Any, *inputs: Any) -> tuple[list[Visit], Any, Any]:
+  """What a model does with inputs, from shapes alone.
+
+  Args:
+    model: linen module.
+    variables: of the model.
+    *inputs: of the model, or their shapes.
+
+  Returns:
+    The calls of its sites in the order of the flow (where queries, keys and values
+    leave a site, it is counted, but left out), its outputs, and its collection `maps`.
+  """
+  found, numbers = [], itertools.count()
+
+  def note(site, x):
+    number = next(numbers)
+    if hasattr(x, "shape"):
+      found.append(Visit(site.site, site.path, tuple(x.shape), x.dtype, number))
+    return x
+
+  with sites_lib.leaving(note):
+    outputs, state = jax.eval_shape(lambda v, *x: model.apply(v, *x, train=False, mutable=["maps"]), variables, *inputs)
+  return found, outputs, state.get("maps", {})
+
+
+def grid(shape: Sequence[int], clip: Sequence[int], patch: int | None) -> tuple[int, int, int] | None:
+  """(T', H', W') of features, None where they have no place in space.
+
+  Args:
+    shape: (B, T', H', W', C), or tokens (B, G, 1 + N, C), the CLS first, of a model of patches.
+    clip: (B, T, H, W, 3), what the model is given.
+    patch: side of the model's patches; None: it has none.
+  """
+  if shape[0] != clip[0]:
+    return None
+  if len(shape) == 5:
+    return tuple(shape[1:4]) if shape[2] * shape[3] > 1 else None
+  if len(shape) != 4 or not patch:
+    return None
+  places = clip[1], clip[2] // patch, clip[3] // patch
+  return places if shape[1] * (shape[2] - 1) == np.prod(places) else None
+
+
+def default_site(seen: Sequence[Visit], clip: Sequence[int], patch: int | None) -> Visit | None:
+  """The last call of a site with a grid of features; of tokens, of a block's input: its output is read at the CLS."""
+  placed = [v for v in seen if grid(v.shape, clip, patch)]
+  maps = [v for v in placed if len(v.shape) == 5]
+  entering = [v for v in placed if v.site.endswith(".in")]
+  return next((some[-1] for some in (maps, entering, placed) if some), None)
+
+
+def on_grid(x: jax.Array, places: tuple[int, int, int]) -> jax.Array:
+  """Features as (B, T', H', W', C): the CLS of tokens is left out, patches follow frame by frame."""
+  return x if x.ndim == 5 else x[:, :, 1:].reshape(len(x), *places, x.shape[-1])
+
+
+def weighted(features: jax.Array, gradient: jax.Array) -> jax.Array:
+  """Grad-CAM, equations 1 and 2: relu(sum_c w_c A_c), w_c the mean of dy / dA_c over the clip.
+
+  Args:
+    features: (B, T, H, W, C), A.
+    gradient: of the class's logit y with respect to the features, same shape.
+
+  Returns:
+    fp32 (B, T, H, W), not negative.
+  """
+  features, gradient = features.astype(jnp.float32), gradient.astype(jnp.float32)
+  weights = gradient.mean((1, 2, 3), keepdims=True)
+  return jax.nn.relu((weights * features).sum(-1))
+
+
+def grad_cam(model, variables: Any, *inputs: jax.Array, target: jax.Array, visit: Visit,
+             places: tuple[int, int, int]) -> jax.Array:
+  """Grad-CAM of each clip at one call of one site.
+
+  The site is perturbed by zero, and the perturbation's gradient taken: the model
+  itself stays as it is.
+
+  Args:
+    model: linen module that gives 'logits' (B, K).
+    variables: of the model.
+    *inputs: of the model.
+    target: (B,) classes.
+    visit: the call of a site, from a `survey` with inputs of these shapes.
+    places: its `grid`.
+
+  Returns:
+    fp32 (B, T', H', W').
+  """
+
+  def logits(perturbation):
+    numbers = itertools.count()
+
+    def perturb(site, x):
+      if next(numbers) != visit.number:
+        return x
+      site.sow("features", "x", x)
+      return x + perturbation
+
+    with sites_lib.leaving(perturb):
+      outputs, state = model.apply(variables, *inputs, train=False, mutable=["features"])
+    chosen = jnp.take_along_axis(outputs["logits"], target[:, None], axis=1)
+    return chosen.sum(), jax.tree.leaves(state["features"])[0]  # clips do not depend on one another
+
+  gradient, features = jax.grad(logits, has_aux=True)(jnp.zeros(visit.shape, visit.dtype))
+  return weighted(on_grid(features, places), on_grid(gradient, places))
+
+
+def named(sown: Mapping[str, Any], seen: Sequence[Visit]) -> list[tuple[tuple[str, ...], str, str]]:
+  """(path in the collection `maps`, kind, site) of what blocks show, in the order of the flow."""
+  rows = []
+  for path in traverse_util.flatten_dict(sown):
+    within = [i for i, v in enumerate(seen) if path[:len(v.path)] == v.path]
+    where = seen[within[-1]].site if within else "/".join(path[:-1]) or "model"
+    if path[-1] in SIGNED + HEAT:
+      rows.append((within[-1] if within else -1, path, path[-1], where))
+  return [row[1:] for row in sorted(rows)]
+
+
+class Explainer:
+  """Maps of the clips of a run: `Explainer(loaded, kinds)(found)` gives one `Explained` per video.
+
+  Attributes:
+    kinds: those that were asked for.
+  """
+
+  def __init__(self, loaded: load.Loaded, kinds: Sequence[str], site: str = ""):
+    """Finds out what the model gives; computes nothing.
+
+    Args:
+      loaded: the run.
+      kinds: of KINDS.
+      site: where Grad-CAM looks; '' for `default_site`.
+
+    Raises:
+      ConfigError: a kind that is unknown or that the model does not produce, or such a site.
+    """
+    self.loaded, self.kinds = loaded, tuple(dict.fromkeys(k.strip() for k in kinds if k.strip()))
+    unknown = [k for k in self.kinds if k not in KINDS]
+    if unknown or not self.kinds:
+      raise errors.ConfigError(f"--show={','.join(kinds)}: " + (
+          f"unknown kind '{unknown[0]}'{errors.hint(unknown[0], KINDS)}" if unknown else "no kind")
+          + f"; the kinds are {', '.join(KINDS)}.")
+    data, model = loaded.config.data, loaded.model
+    clip = (BATCH, data.frames * data.consecutive, data.crop, data.crop, 3)
+    inputs = [jax.ShapeDtypeStruct(clip, loaded.dtype) for _ in model.inputs]
+    seen, outputs, sown = survey(model, loaded.variables, *inputs)
+    self._sown = named(sown, seen)
+    self._visit, self._places = self._place(seen, clip, site)
+    given = ["input", *(k for k in SIGNED + HEAT if k in {m[1] for m in self._sown})]
+    given += ["gradcam"] if self._visit and "logits" in outputs else []
+    for kind in self.kinds:
+      if kind not in given:
+        raise errors.ConfigError(f"--show={kind}: {loaded.config.system.name} does not produce it; it produces"
+                                 f" {', '.join(given)}.")
+    self._run = jax.jit(self._maps)
+
+  def _place(self, seen: Sequence[Visit], clip, site: str) -> tuple[Visit | None, tuple[int, int, int] | None]:
+    """The call of a site that Grad-CAM looks at, and its grid."""
+    patch = getattr(self.loaded.model, "patch", None)
+    places = {v: grid(v.shape, clip, patch) for v in seen}
+    visit = default_site([v for v in seen if v.site == site] if site else seen, clip, patch)
+    if site and visit is None:
+      names = list(dict.fromkeys(v.site for v in seen if places[v]))
+      raise errors.ConfigError(f"--site={site}: no site with a grid of features{errors.hint(site, names)}; those are"
+                               f" {', '.join(names) or 'none'}.")
+    return visit, places.get(visit)
+
+  def _maps(self, variables, video, target):
+    """(classes (B,), arrays by (kind, site) in the order of the flow)."""
+    model, data = self.loaded.model, self.loaded.config.data
+    video = augment.normalize(video, data.mean, data.std, self.loaded.dtype)
+    inputs = [video for _ in model.inputs]
+    outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
+    sown = traverse_util.flatten_dict(state.get("maps", {}))
+    found = [sown[path][-1] for path, kind, _ in self._sown if kind in self.kinds]
+    if "gradcam" in self.kinds:
+      target = jnp.where(target < 0, outputs["logits"].argmax(-1), target)
+      found.append(grad_cam(model, variables, *inputs, target=target, visit=self._visit, places=self._places))
+    return target, [x.astype(jnp.float32) for x in found]
+
+  def __call__(self, found: Sequence[Mapping[str, Any]]) -> Iterator[Explained]:
+    """Maps of the middle view of each video.
+
+    Args:
+      found: what `predict` found; Grad-CAM explains the first class of each.
+
+    Yields:
+      Videos in the order of `found`, without those that cannot be decoded.
+    """
+    files = [f["path"] for f in found]
+    config, dataset = predict.as_split(self.loaded, files)
+    classes = self.loaded.classes
+    target = np.array([classes.index(f["predictions"][0]["label"]) if f["predictions"] else -1 for f in found],
+                      np.int32)
+    names = [(kind, where) for _, kind, where in self._sown if kind in self.kinds]
+    if "gradcam" in self.kinds:
+      names.append(("gradcam", self._visit.site))
+    order = sorted(range(len(names)), key=lambda i: self.kinds.index(names[i][0]))
+    batches = pipeline.eval_batches(dataset, config.data, batch_size=BATCH)
+    try:
+      for batch in batches:
+        video = batch["video"][:, 0]
+        chosen, arrays = jax.device_get(self._run(self.loaded.variables, video, target[batch["index"]]))
+        for row in np.flatnonzero(batch["weight"] > 0):
+          yield Explained(files[batch["index"][row]], video[row], classes[chosen[row]] if chosen[row] >= 0 else "",
+                          tuple(Map(*names[i], arrays[i][row]) for i in order))
+    finally:
+      batches.close()

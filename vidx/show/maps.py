@@ -1,0 +1,161 @@
+"""Maps of clips as pictures: a sheet of frames per video, the same as a moving clip, and a page of all."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from vidx.infer.explain import Explained, Map
+from vidx.show import clips, page
+
+ZERO = 128  # grey level of a signed map's zero
+STRENGTH = 0.7  # share of the colour where a heat map is highest
+SIDE = 112  # pixels of a picture's short side, about
+COLUMNS = 16  # most pictures in a row of a sheet
+MARGIN, LINE = 4, 18  # pixels between pictures, and of a row's heading
+
+
+def signed(values: np.ndarray) -> np.ndarray:
+  """A signed map as colours: zero is mid-grey, and the clip's largest magnitude black or white.
+
+  Args:
+    values: (N, H, W, C); three channels are red, green and blue, of other numbers the mean is shown.
+
+  Returns:
+    uint8 (N, H, W, 3).
+  """
+  values = np.nan_to_num(values.astype(np.float32))
+  if values.shape[-1] != 3:
+    values = np.repeat(values.mean(-1, keepdims=True), 3, -1)
+  scaled = values / max(np.abs(values).max(initial=0), np.finfo(np.float32).tiny)
+  return np.round(ZERO + scaled * np.where(scaled < 0, ZERO, 255 - ZERO)).astype(np.uint8)
+
+
+def heat(values: np.ndarray, frames: np.ndarray) -> np.ndarray:
+  """A map of what is not negative, as colours over the frames: the clip's highest value is the most opaque.
+
+  Args:
+    values: (N, H', W'); each is of T / N frames.
+    frames: uint8 (T, H, W, 3).
+
+  Returns:
+    uint8 (T, H, W, 3); a frame where its map is zero stays as it is.
+  """
+  import cv2
+  import matplotlib
+  values = np.nan_to_num(values.astype(np.float32))
+  scaled = values / max(values.max(initial=0), np.finfo(np.float32).tiny)
+  height, width = frames.shape[1:3]
+  large = np.stack([cv2.resize(scaled[i], (width, height), interpolation=cv2.INTER_LINEAR)
+                    for i in spread(len(scaled), len(frames))])
+  colour = matplotlib.colormaps["turbo"](large)[..., :3] * 255
+  share = STRENGTH * large[..., None]
+  return np.round(frames * (1 - share) + colour * share).astype(np.uint8)
+
+
+def spread(count: int, places: int) -> np.ndarray:
+  """Which of `count` evenly spread things is at each of so many places, (places,)."""
+  return np.arange(places) * count // places
+
+
+def picture(shown: Map, frames: np.ndarray) -> np.ndarray:
+  """uint8 (N, H, W, 3) of a map."""
+  return signed(shown.values) if shown.values.ndim == 4 else heat(shown.values, frames)
+
+
+def rows(explained: Explained) -> list[tuple[str, np.ndarray]]:
+  """(heading, uint8 (N, H, W, 3)): the frames first, then each map; maps of no length are left out."""
+  made = [("input", explained.frames)]
+  made += [(f"{m.kind} at {m.where}", picture(m, explained.frames)) for m in explained.maps if len(m.values)]
+  return made
+
+
+def tiles(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
+  """Pictures at another size, uint8 (N, height, width, 3)."""
+  import cv2
+  smaller = height < pictures.shape[1]
+  how = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
+  return np.stack([cv2.resize(p, (width, height), interpolation=how) for p in pictures])
+
+
+def tile_size(frames: np.ndarray) -> tuple[int, int]:
+  """(height, width), both even, of frames whose short side is brought near SIDE."""
+  height, width = frames.shape[1:3]
+  factor = SIDE / min(height, width)
+  return tuple(max(2, 2 * round(side * factor / 2)) for side in (height, width))
+
+
+def sheet(explained: Explained) -> np.ndarray:
+  """All pictures of a clip in rows: frames in order, below them each map, where its part of the clip begins.
+
+  Returns:
+    uint8 (H, W, 3), at most COLUMNS pictures wide; of more, an even choice is shown.
+  """
+  import cv2
+  height, width = tile_size(explained.frames)
+  many = rows(explained)
+  columns = min(COLUMNS, max(len(p) for _, p in many))
+  canvas = np.full((len(many) * (LINE + height + MARGIN) + MARGIN, columns * (width + MARGIN) + MARGIN, 3), 255,
+                   np.uint8)
+  for i, (heading, pictures) in enumerate(many):
+    top = i * (LINE + height + MARGIN) + LINE
+    cv2.putText(canvas, heading, (MARGIN, top - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+    shown = tiles(pictures[spread(len(pictures), min(columns, len(pictures)))], height, width)
+    for j, tile in enumerate(shown):
+      left = MARGIN + (j * columns // len(shown)) * (width + MARGIN)
+      canvas[top:top + height, left:left + width] = tile
+  return canvas
+
+
+def moving(explained: Explained) -> np.ndarray:
+  """The frames and each map side by side, uint8 (T, H, W, 3); a map of fewer frames stays while its part lasts."""
+  height, width = tile_size(explained.frames)
+  sides = [tiles(p, height, width) for _, p in rows(explained)]
+  count = max(map(len, sides))
+  return np.concatenate([s[spread(len(s), count)] for s in sides], axis=2)
+
+
+def png(image: np.ndarray) -> bytes:
+  """A uint8 (H, W, 3) RGB image as a PNG file."""
+  import cv2
+  return cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+
+
+def file_names(paths: Sequence[str]) -> Iterator[str]:
+  """A file name without extension for each path, no two alike."""
+  taken: set[str] = set()
+  for path in paths:
+    stem = re.sub(r"[^\w.-]+", "_", os.path.splitext(os.path.basename(path))[0]) or "video"
+    tries = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(paths) + 1))
+    taken.add(name := next(t for t in tries if t not in taken))
+    yield name
+
+
+def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
+  """Writes NAME.png and NAME.mp4 of each video, and index.html with all of them inside.
+
+  Args:
+    explained: the videos that could be decoded, in the order of `found`.
+    found: what `predict` found.
+    folder: where; made where there is none.
+    title: of the page.
+
+  Returns:
+    The path of the page.
+  """
+  names = dict(zip((f["path"] for f in found), file_names([f["path"] for f in found])))
+  shown = {}
+  for one in explained:
+    frames = moving(one)
+    files = {"png": png(sheet(one)), "mp4": clips.encode_mp4(frames, min(25.0, max(2.0, len(frames) / 3)), crf=20)}
+    for kind, content in files.items():
+      page.write_bytes(os.path.join(folder, f"{names[one.path]}.{kind}"), content)
+    shown[one.path] = {
+        "sheet": clips.data_uri(files["png"], "image/png"), "clip": clips.data_uri(files["mp4"], "video/mp4"),
+        "order": [heading for heading, _ in rows(one)],
+        "explains": one.label if any(m.kind == "gradcam" for m in one.maps) else ""}
+  path = os.path.join(folder, "index.html")
+  page.write(path, "maps.html", title=title, videos=[{**f, **shown.get(f["path"], {})} for f in found])
+  return path
