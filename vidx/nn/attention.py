@@ -1,7 +1,8 @@
-"""Attention over sets of tokens: exact under key masks, whole or in chunks of keys.
+"""Attention over sets of tokens: exact under key masks, whole or in chunks of queries.
 
-Vaswani et al.: "Attention Is All You Need", 2017. The chunked form is the online
-softmax of Milakov and Gimelshein: "Online normalizer calculation for softmax", 2018.
+Vaswani et al.: "Attention Is All You Need", 2017. Rows of the attention matrix do
+not depend on each other, so a chunk of queries needs its own rows alone (Rabe and
+Staats: "Self-attention Does Not Need O(n^2) Memory", 2021).
 """
 
 from collections.abc import Callable
@@ -49,48 +50,54 @@ def _weights(scores, top, mask):
   return weights if mask is None else jnp.where(mask[..., None, None, :], weights, 0)
 
 
-def _whole(q, k, v, mask):
+def _mean_over(live, keys):
+  """1 / number of live keys, to be multiplied to (..., H, N, d)."""
+  return 1 / keys if live is None else 1 / jnp.maximum(live.sum(-1), 1)[..., None, None, None]
+
+
+def _softmax(q, k, v, mask):
   """Attention of (..., H, N, d) in one piece; normalised after the product, where it is cheap."""
   scores = _scores(q, k, mask)
   weights = _weights(scores, jax.lax.stop_gradient(scores.max(-1, keepdims=True)), mask)
   total = weights.sum(-1, keepdims=True)
-  out = jnp.einsum("...qk,...kd->...qd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
-  return out / (total if mask is None else jnp.maximum(total, 1e-30))
+  return _product("...qk,...kd->...qd", weights, v) / (total if mask is None else jnp.maximum(total, 1e-30))
 
 
-def _chunked(q, k, v, mask, chunk):
-  """`_whole` with a running maximum and sum over chunks of keys; the backward pass recomputes them."""
-  keys = k.shape[-2]
-  count = -(-keys // chunk)
-  if mask is None:
-    mask = jnp.ones(k.shape[:-3] + (keys,), bool)
-  room = count * chunk - keys
-  k, v = (jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, room), (0, 0)]) for x in (k, v))
-  mask = jnp.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, room)])
-  in_front = lambda x, axis: jnp.moveaxis(
-      x.reshape(*x.shape[:axis], count, chunk, *x.shape[axis + 1:]), axis, 0)
+def _relu(q, k, v, mask):
+  """The mean over live keys of relu(q k^T) v, of (..., H, N, d) in one piece."""
+  weights = nn.relu(_scores(q, k, mask))
+  return _product("...qk,...kd->...qd", weights, v) * _mean_over(mask, k.shape[-2])
 
-  @jax.checkpoint
-  def step(carry, part):
-    out, total, top = carry
-    k, v, mask = part
-    scores = _scores(q, k, mask)
-    above = jnp.maximum(top, jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
-    weights = _weights(scores, above, mask)
-    before = jnp.exp(top - above)
-    more = jnp.einsum("...qk,...kd->...qd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
-    return (out * before + more, total * before + weights.sum(-1, keepdims=True), above), None
 
-  rows = q.shape[:-1] + (1,)
-  start = (jnp.zeros(q.shape, jnp.float32), jnp.zeros(rows, jnp.float32), jnp.full(rows, _FAR, jnp.float32))
-  parts = in_front(k, k.ndim - 2), in_front(v, v.ndim - 2), in_front(mask, mask.ndim - 1)
-  (out, total, _), _ = jax.lax.scan(step, start, parts)
-  return out / jnp.maximum(total, 1e-30)
+def _linear(q, k, v, mask):
+  """The mean over live keys of (q k^T) v as q (k^T v), in O(N d^2); values of dead keys are zero."""
+  gathered = _product("...kc,...kd->...cd", k, v) * _mean_over(mask, k.shape[-2])
+  return _product("...qc,...cd->...qd", q, gathered)
+
+
+FORMS = {"softmax": _softmax, "relu": _relu, "linear": _linear}
+
+
+def _product(spec, a, b):
+  """A product in the dtype of `b`, added up in fp32."""
+  return jnp.einsum(spec, a.astype(b.dtype), b, preferred_element_type=jnp.float32)
+
+
+def _in_chunks(rows, q, chunk):
+  """`rows` of (..., N, d) queries, at most `chunk` at a time; the backward pass recomputes each chunk."""
+  queries = q.shape[-2]
+  count = -(-queries // chunk)
+  size = -(-queries // count)
+  q = jnp.pad(q, [(0, 0)] * (q.ndim - 2) + [(0, count * size - queries), (0, 0)])
+  parts = jnp.moveaxis(q.reshape(*q.shape[:-2], count, size, q.shape[-1]), -3, 0)
+  out = jnp.moveaxis(jax.lax.map(jax.checkpoint(rows), parts), 0, -3)
+  return out.reshape(*out.shape[:-3], count * size, out.shape[-1])[..., :queries, :]
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None, *,
-           scale: float | None = None, chunk: int | None = None, lowering: str = "matmul") -> jax.Array:
-  """softmax(scale q k^T) v per head, with the softmax in fp32.
+           scale: float | None = None, form: str = "softmax", chunk: int | None = None,
+           lowering: str = "matmul") -> jax.Array:
+  """softmax(scale q k^T) v per head, with scores and softmax in fp32; or a form without a softmax.
 
   A query whose keys are all dead gets zeros. Values of dead keys, even infinite
   ones, reach neither the output nor the gradient of live ones.
@@ -98,42 +105,50 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = No
   Args:
     q: (..., N, H, d) queries.
     k: (..., M, H, d) keys.
-    v: (..., M, H, d) values.
+    v: (..., M, H, e) values.
     mask: (..., M) bool, live keys.
     scale: factor of the scores; default d ** -0.5.
-    chunk: keys worked on at a time; 0 for all; default all unless more than 2**28
-      scores would be held at once.
+    form: "softmax"; "relu", the mean over live keys of relu(scores) v; or "linear",
+      the mean of scores v, in O(N d e).
+    chunk: queries worked on at a time, in the backward pass too, which recomputes
+      their scores; 0 for all; default all unless more than 2**28 scores would be
+      held at once.
     lowering: "matmul", or "cudnn" for the fused kernel of NVIDIA GPUs (fp16, bf16).
       On a CPU "matmul" took 0.4 of the time of `jax.nn.dot_product_attention`
       (8 x 197 tokens, 6 heads of 64).
 
   Returns:
-    (..., N, H, d), dtype of `v`.
+    (..., N, H, e), dtype of `v`.
   """
+  if form not in FORMS:
+    raise ValueError(f"attend: form '{form}' is not known: {', '.join(FORMS)}")
   scale = q.shape[-1] ** -0.5 if scale is None else scale
   if mask is not None:
     k, v = (jnp.where(mask[..., None, None], x, 0) for x in (k, v))
-  if lowering == "cudnn":
+  if lowering == "cudnn" and form == "softmax":
     fold = lambda x: x.reshape(-1, *x.shape[-3:])
     keys = None if mask is None else mask.reshape(-1, 1, 1, mask.shape[-1])
     out = jax.nn.dot_product_attention(fold(q), fold(k), fold(v), mask=keys, scale=scale, implementation="cudnn")
     return out.reshape(*q.shape[:-1], v.shape[-1])
   if lowering != "matmul":
-    raise ValueError(f"attend: lowering '{lowering}' is not known: 'matmul' or 'cudnn'")
+    raise ValueError(f"attend: lowering '{lowering}' is not known for {form}: 'matmul', or 'cudnn' for softmax")
   q, k, v = (jnp.swapaxes(x, -2, -3) for x in (q * scale, k, v))
   if chunk is None:
     held = q.size // q.shape[-1] * k.shape[-2]
-    chunk = 0 if held <= _WHOLE else max(128, k.shape[-2] * _WHOLE // held)
-  small = not chunk or chunk >= k.shape[-2]
-  out = _whole(q, k, v, mask) if small else _chunked(q, k, v, mask, chunk)
-  return jnp.swapaxes(out, -2, -3).astype(v.dtype)
+    chunk = 0 if held <= _WHOLE else max(128, q.shape[-2] * _WHOLE // held)
+  rows = lambda q: FORMS[form](q, k, v, mask)
+  whole = form == "linear" or not chunk or chunk >= q.shape[-2]
+  return jnp.swapaxes(rows(q) if whole else _in_chunks(rows, q, chunk), -2, -3).astype(v.dtype)
 
 
-def first_row(heads: Heads, scale: float) -> jax.Array:
-  """fp32 attention (..., H, M) of the first query: how much the CLS token takes from each key."""
-  q = (heads.q[..., :1, :, :] * scale).swapaxes(-2, -3)
-  scores = _scores(q, heads.k.swapaxes(-2, -3), heads.mask)
-  return jax.nn.softmax(scores, axis=-1)[..., 0, :]
+def attention_weights(q: jax.Array, k: jax.Array, mask: jax.Array | None = None, *, scale: float,
+                      form: str = "softmax") -> jax.Array:
+  """What `attend` takes of each key for a few queries (..., N, H, d): fp32 (..., H, N, M)."""
+  scores = _scores((q * scale).swapaxes(-2, -3), k.swapaxes(-2, -3), mask)
+  if form == "softmax":
+    return jax.nn.softmax(scores, axis=-1)
+  scores = nn.relu(scores) if form == "relu" else jnp.where(scores > _FAR, scores, 0)
+  return scores * _mean_over(mask, k.shape[-3])
 
 
 class Attention(nn.Module):
@@ -184,7 +199,8 @@ class Attention(nn.Module):
     heads = Heads(qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], mask)
     heads = heads if between is None else between(heads)
     if self.is_mutable_collection("maps") and not self.is_initializing():
-      self.sow("maps", "first", first_row(heads, scale))
+      first = attention_weights(heads.q[..., :1, :, :], heads.k, heads.mask, scale=scale)
+      self.sow("maps", "first", first[..., 0, :])
     out = attend(heads.q, heads.k, heads.v, heads.mask, scale=scale, chunk=self.chunk, lowering=self.lowering)
     out = out.reshape(*out.shape[:-2], width)
     return nn.Dense(width, self.out_bias, self.dtype, kernel_init=self.kernel_init, name="proj")(out), heads

@@ -49,14 +49,16 @@ def _taps(x, axis, kernel, stride, padding, fill):
   return [lax.slice_in_dim(x, i, i + (length - 1) * stride + 1, stride, axis) for i in range(kernel)]
 
 
-def average_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Sequence[int]) -> jax.Array:
+def average_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Sequence[int],
+                 count_padding: bool = False) -> jax.Array:
   """Mean over windows, of what lies inside the input alone.
 
   Args:
     x: (B, T, H, W, C).
     window: in time, height, width.
     strides: in time, height, width.
-    padding: in time, height, width; what is padded is not counted.
+    padding: in time, height, width.
+    count_padding: counts what is padded as zeros.
 
   Returns:
     (B, T', H', W', C), dtype of `x`.
@@ -65,7 +67,8 @@ def average_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], pa
     if k > 1 or s > 1:
       total = sum(_taps(x, axis, k, s, p, 0))
       start = s * np.arange(total.shape[axis]) - p
-      share = 1 / (np.minimum(start + k, x.shape[axis]) - np.maximum(start, 0))
+      inside = np.minimum(start + k, x.shape[axis]) - np.maximum(start, 0)
+      share = 1 / np.where(count_padding, k, inside)
       x = total * jnp.asarray(share, x.dtype).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
   return x
 

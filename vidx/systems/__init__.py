@@ -12,6 +12,7 @@ from vidx.backbones import table
 from vidx.backbones.table import Row
 
 _TSM = "Lin et al. 2019"
+_HUANG = "Huang 2022"
 _CLIP = (1, 8, 224, 224, 3)
 
 SYSTEMS: dict[str, Row] = {
@@ -20,6 +21,10 @@ SYSTEMS: dict[str, Row] = {
     "tsm_r50": Row("vidx.systems.tsm:tsm", dict(trunk="resnet_50"), _TSM, (_CLIP,), "mit-han-lab"),
     "tsm_mobilenet_v2": Row("vidx.systems.tsm:tsm", dict(trunk="mobilenet_v2"), _TSM, (_CLIP,), "mit-han-lab"),
     "tsm_r101": Row("vidx.systems.tsm:tsm", dict(trunk="resnet_101"), _TSM, (_CLIP,), "mit-han-lab"),
+    "rnl": Row("vidx.systems.attention_nets:rnl", {}, _HUANG, (_CLIP,)),
+    "cpa": Row("vidx.systems.attention_nets:cpa", {}, _HUANG, (_CLIP,)),
+    "nonlocal": Row("vidx.systems.attention_nets:nonlocal_net", {}, "Wang et al. 2018", (_CLIP,)),
+    "channel_gate": Row("vidx.systems.attention_nets:channel_gated", {}, "Hu et al. 2018", (_CLIP,)),
 }
 
 

@@ -1,0 +1,98 @@
+"""Non-local operation: each position of a clip gathers from all others.
+
+Wang, Girshick, Gupta, He: "Non-local Neural Networks", 2018; as revisited in Huang:
+"Spatio-Temporal Modeling for Action Recognition in Videos", 2022, eq 4.1.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from vidx.nn.attention import attend, attention_weights
+from vidx.nn.conv import Conv
+from vidx.nn.norm import ConvNormAct
+
+FORMS = {"gaussian": "softmax", "embedded_gaussian": "softmax", "dot": "linear", "concatenation": "relu"}
+
+
+class NonLocal(nn.Module):
+  """y_i = 1/C(x) sum_j f(x_i, x_j) W_g x_j (eq 4.1); z = BN(W_z y) + x, which starts as x.
+
+  The matrix of all pairs of positions is never held. If the caller makes the
+  collection `maps` mutable, what the position at `query` takes from each other is
+  left there as `attention`, (B, T, H, W).
+
+  Attributes:
+    form: f and C: "gaussian", exp(x_i^T x_j), or "embedded_gaussian",
+      exp(theta(x_i)^T phi(x_j)), with C = sum_j f; "dot", theta^T phi, or
+      "concatenation", ReLU(w_f^T [theta, phi]), with C = THW.
+    scale: factor of the products inside f.
+    chunk: positions that gather at a time; 0 for all.
+    query: place whose map is shown, as shares of time, height, width.
+    norm: BatchNorm fields as pairs.
+    dtype: compute dtype; f is fp32.
+  """
+
+  form: str = "embedded_gaussian"
+  scale: float = 1.0
+  chunk: int = 512
+  query: tuple[float, float, float] = (0.5, 0.5, 0.5)
+  norm: tuple[tuple[str, object], ...] = ()
+  dtype: jnp.dtype | None = None
+
+  def __post_init__(self):
+    known(self.form, FORMS, "NonLocal: form")
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
+    """(B, T, H, W, C), mask (B, T) of live frames -> (B, T, H, W, C)."""
+    inner = x.shape[-1] // 2
+    linear = lambda name: Conv(inner, (1, 1, 1), use_bias=True, dtype=self.dtype, name=name)(x)
+    theta, phi = (x, x) if self.form == "gaussian" else (linear("theta"), linear("phi"))
+    if self.form == "concatenation":  # w_f^T [theta_i, phi_j] is the product of [a_i, 1] and [1, b_j]
+      w = self.param("w_f", nn.initializers.normal(inner ** -0.5), (2, inner), jnp.float32)
+      a, b = (jnp.einsum("...c,c->...", y, v, preferred_element_type=jnp.float32) for y, v in zip((theta, phi), w))
+      theta, phi = jnp.stack([a, jnp.ones_like(a)], -1), jnp.stack([jnp.ones_like(b), b], -1)
+    y = gather(self, theta, phi, linear("g"), FORMS[self.form], mask)
+    return add(self, x, y, train, mask)
+
+
+def gather(block: nn.Module, q: jax.Array, k: jax.Array, v: jax.Array, form: str,
+           mask: jax.Array | None) -> jax.Array:
+  """What each position takes from all: `attend` over the positions of a clip.
+
+  Args:
+    block: has `scale`, `chunk` and `query`, and is left the map.
+    q: (B, T, H, W, d).
+    k: (B, T, H, W, d).
+    v: (B, T, H, W, e).
+    form: of `attend`.
+    mask: (B, T), live frames; None: all live.
+
+  Returns:
+    (B, T, H, W, e).
+  """
+  clip = v.shape[:-1]
+  if mask is not None:
+    mask = jnp.broadcast_to(mask[:, :, None, None], clip).reshape(clip[0], -1).astype(bool)
+  q, k, v = (x.reshape(clip[0], -1, 1, x.shape[-1]) for x in (q, k, v))
+  if block.is_mutable_collection("maps") and not block.is_initializing():
+    t, i, j = (min(int(share * size), size - 1) for share, size in zip(block.query, clip[1:]))
+    at = (t * clip[2] + i) * clip[3] + j
+    row = attention_weights(q[:, at:at + 1], k, mask, scale=block.scale, form=form)
+    block.sow("maps", "attention", nn.relu(row).reshape(clip))
+  return attend(q, k, v, mask, scale=block.scale, form=form, chunk=block.chunk).reshape(*clip, -1)
+
+
+def add(block: nn.Module, x: jax.Array, y: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  """z = BN(W_z y) + x (eq 4.8, with the batch normalisation of the public models), within a compact call."""
+  norm = (*block.norm, ("scale_init", 0.0))
+  return x + ConvNormAct(x.shape[-1], (1, 1, 1), act=None, use_bias=True, norm=norm, dtype=block.dtype,
+                         name="out")(y, train, mask)
+
+
+def known(value: str, names, what: str) -> None:
+  """Raises ValueError for a value that is not among the names."""
+  if value not in names:
+    raise ValueError(f"{what} '{value}' is not one of {', '.join(names)}")
