@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="parity with torch needs the extra '
 from vidx import interop  # noqa: E402
 from vidx.measure import peers as measure_peers  # noqa: E402
 
-measure_peers.declare_operators()
+measure_peers.import_torchvision()
 
 
 def randomised(module, seed=0):

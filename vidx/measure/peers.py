@@ -9,6 +9,7 @@ import functools
 import importlib
 import pathlib
 import re
+import sys
 import sysconfig
 from typing import Any
 
@@ -34,8 +35,18 @@ class Peer:
 
 
 @functools.cache
-def declare_operators() -> Any:
-  """Declares torchvision's compiled operators by name, without which it does not import next to a CPU torch."""
+def import_torchvision() -> Any:
+  """The package, also where its compiled operators do not load.
+
+  That is so next to another build of torch than they were made for, such as the one
+  for CPUs, and makes the import fail where it describes operators that are not
+  there. Definitions of networks need none, so they are declared by name.
+  """
+  try:
+    return importlib.import_module("torchvision")
+  except RuntimeError:
+    for name in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
+      del sys.modules[name]
   import torch
   folder = pathlib.Path(sysconfig.get_paths()["purelib"]) / "torchvision"
   names = {m.group(1) for path in folder.rglob("*.py") for m in re.finditer(r"torchvision::(\w+)", path.read_text())}
@@ -43,9 +54,13 @@ def declare_operators() -> Any:
   for name in sorted(names):
     try:
       library.define(f"{name}(Tensor a) -> Tensor")
-    except RuntimeError:  # declared already: the compiled ones are loaded
+    except RuntimeError:  # the failed import came as far as this one
       pass
-  return library
+  _kept.append(library)  # what it declares lives as long as it does
+  return importlib.import_module("torchvision")
+
+
+_kept: list[Any] = []
 
 
 def _torchvision(path: str, **fields: Any) -> Peer:
@@ -183,9 +198,7 @@ def make(name: str, frames: int, side: int) -> tuple[Peer, Any]:
   if peer is None:
     raise errors.ConfigError(f"{name} has no peer; those that have one: {', '.join(sorted(PEERS))}.")
   try:
-    declare_operators()
-    if peer.library != "timm":
-      importlib.import_module("torchvision")
+    import_torchvision()
     library = importlib.import_module(_MODULES[peer.library])
   except ImportError as e:
     raise errors.ConfigError(f"the peer of {name} is in {peer.library}, which cannot be imported ({e}); leave out"
