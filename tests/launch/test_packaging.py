@@ -64,4 +64,4 @@ def test_every_folder_of_the_package_is_installed():
 def test_the_templates_are_installed():
   suffixes = {p.suffix for p in (ROOT / "vidx").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
   patterns = {pattern.strip() for line in setup()["options.package_data"].values() for pattern in line.split(",")}
-  assert {f"*{s}" for s in suffixes - {".py"}} <= patterns
+  assert {f"*{s}" for s in suffixes - {".py", ".md"}} <= patterns
