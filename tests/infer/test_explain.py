@@ -1,5 +1,3 @@
-import dataclasses
-
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -207,7 +205,8 @@ def test_nothing_but_what_was_asked_for_is_computed():
 @pytest.mark.parametrize("kinds, site, words", [
     (["gradcm"], "", ["--show=gradcm", "nearest: 'gradcam'", "squeezed, appearance, band_pass, attention, gradcam"]),
     ([""], "", ["no kind", "input, squeezed"]),
-    (["input", "band_pass"], "", ["--show=band_pass", "mosaic does not", "produces input, squeezed, attention, gradcam"]),
+    (["input", "band_pass"], "",
+     ["--show=band_pass", "mosaic does not", "produces input, squeezed, attention, gradcam"]),
     (["gradcam"], "pixel", ["--site=pixel", "nearest: 'pixels'"]),
 ])
 def test_kinds_and_sites_that_there_are_not_are_named(kinds, site, words):
@@ -226,4 +225,3 @@ def test_a_model_without_logits_or_sites_has_no_grad_cam():
 
   with pytest.raises(errors.ConfigError, match="produces input\\.$"):
     explain.Explainer(run_of(Plain()), ["gradcam"])
-  assert dataclasses.fields(explain.Map)[0].name == "kind"

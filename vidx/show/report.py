@@ -118,6 +118,7 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
        {k: values(val, k) for k in metrics}, dots=metrics, percent=True)
   for name in ("lr", "clips_per_s", "grad_norm"):
     plot(LABELS[name], {LABELS[name]: values(train, name)})
+  plot("model FLOPs utilization (bf16), %", {"utilization": values(train, "mfu", 100.0)})
   plot("waiting for data, % of the time", {"wait": values(train, "data_wait", 100.0)}, percent=True)
   return made
 

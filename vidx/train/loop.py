@@ -20,6 +20,7 @@ from vidx import tasks
 from vidx.data import datasets, pipeline
 from vidx.data.records import Dataset
 from vidx.infer import evaluate
+from vidx.measure import peak
 from vidx.train import checkpoint, config as config_lib, optim, provenance, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib, warm_start, writers
 
@@ -90,9 +91,7 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   steps_per_epoch = len(dataset) / batch_size
   total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
   schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
-  data = config.data
-  inputs = [jax.ShapeDtypeStruct((1, data.frames * data.consecutive, data.crop, data.crop, 3), dtype)
-            for _ in model.inputs]
+  inputs = _one_clip(model, config.data, dtype)
   ones = lambda: [jnp.zeros(s.shape, s.dtype) for s in inputs]
   params = jax.eval_shape(lambda: state_lib.create(model, None, ones(), config.seed, False)).params
   tx = optim.make_optimizer(config.optimizer, schedule, params)
@@ -101,6 +100,12 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   shardings = sharding.tree_shardings(abstract, mesh, config.mesh)
   return Run(config, model, task, mesh, tx, schedule, dtype, fields["num_classes"], total_steps,
              steps_per_epoch, abstract, shardings, jax.jit(create, out_shardings=shardings))
+
+
+def _one_clip(model, data: ConfigDict, dtype: Any) -> list[jax.ShapeDtypeStruct]:
+  """The shapes of a model's inputs for one clip."""
+  shape = (1, data.frames * data.consecutive, data.crop, data.crop, 3)
+  return [jax.ShapeDtypeStruct(shape, dtype) for _ in model.inputs]
 
 
 def load_split(config: ConfigDict, split: str) -> Dataset:
@@ -185,6 +190,8 @@ class _Loop:
     # When recent steps were read, and the seconds that each waited for its batch.
     self.recent = collections.deque(maxlen=1 + max(10, run.config.train.log_every))
     self.metrics, self.evaluator = {}, None
+    self.utilization = peak.utilization(run.model, _one_clip(run.model, run.config.data, run.dtype),
+                                        list(run.mesh.devices.flat))
     self.stop_asked = False
 
   def run(self, state, start: int) -> dict[str, Any]:
@@ -265,6 +272,8 @@ class _Loop:
       rate = (len(self.recent) - 1) * self.run_.config.train.batch_size / seconds
       wait = sum(w for _, w in list(self.recent)[1:])
       figures.update(epoch=step / self.run_.steps_per_epoch, clips_per_s=rate, data_wait=min(1.0, wait / seconds))
+      if self.utilization is not None:
+        figures["mfu"] = self.utilization * rate
       shown = step % max(1, self.run_.config.train.log_every) == 0
       self.log.write(step, "train", figures, board=shown)
       eta = (self.last_step - step) * self.run_.config.train.batch_size / rate

@@ -115,6 +115,8 @@ def _line(figures: Mapping[str, Any]) -> str:
     shown.append(f"lr {figures['lr']:.2e}")
   if "clips_per_s" in figures:
     shown.append(f"{figures['clips_per_s']:.1f} clips/s")
+  if "mfu" in figures:
+    shown.append(f"MFU {100 * figures['mfu']:.1f} %")
   if "data_wait" in figures:
     shown.append(f"data wait {100 * figures['data_wait']:.0f} %")
   return "  ".join(shown)
