@@ -1,0 +1,44 @@
+"""A tiny network of every system trains, goes on exactly where it stopped, is evaluated, and predicts."""
+
+import pathlib
+
+import pytest
+
+from tests.system.conftest import losses
+from vidx.infer import evaluate, predict
+from vidx.train import config, loop
+
+TRUNK = dict(trunk="tsm_r50", block="basic", stages=(1, 1), width=8, stem="small")
+SYSTEMS = [
+    ("rnl", dict(TRUNK, se=True), {}),
+    ("cpa", TRUNK, {}),
+    ("nonlocal", TRUNK, {}),
+    ("tesnet", dict(trunk="resnet_18", stages=(1, 1), width=8, stem="small", placements=(("input", 4, 2),)), {}),
+    ("dan", dict(TRUNK, consecutive=2, projection=dict(stride=4, kernel=5, features=4)), dict(frames=2, consecutive=2)),
+]  # name, fields, entries of config.data
+
+
+@pytest.mark.parametrize("name, fields, data", SYSTEMS)
+def test_a_system_trains_resumes_evaluates_and_predicts(name, fields, data, toy, tmp_path):
+  c = config.base()
+  c.system = dict(name=name, **fields)
+  c.data.update(root=str(toy), frames=4, short_side=20, crop=16, crop_mode="random", flip=False, workers=0)
+  c.data.update(data)
+  c.schedule.update(peak=0.01, epochs=2.0)
+  c.train.update(batch_size=8)
+  c.eval.update(batch_size=8, every_epochs=0.0)
+  c.checkpoint.every_epochs = 0.0
+
+  def train(workdir, steps):
+    c.train.max_steps = steps
+    loop.train(c, str(tmp_path / workdir))
+
+  train("whole", 4)
+  train("parts", 2)
+  train("parts", 4)
+  assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 4
+  result = evaluate.evaluate_workdir(str(tmp_path / "whole"))
+  assert result["evaluated"] == 11 and 0 <= result["metrics"]["top-1"] <= 100
+  video = next(pathlib.Path(toy).rglob("*.mp4"))
+  found, = predict.predict(str(tmp_path / "whole"), [str(video)])
+  assert found["error"] is None and 0 < found["predictions"][0]["score"] <= 1
