@@ -145,6 +145,25 @@ def test_patches_of_a_transformer_are_a_grid_frame_by_frame(attention, remat, fr
   np.testing.assert_array_equal(explain.on_grid(tokens, (3, 2, 2)), patches)
 
 
+@pytest.mark.parametrize("attention", ["space", "joint", "divided"])
+def test_the_attention_of_a_transformers_cls_is_a_map_of_each_block(attention):
+  model = ViT(**VIT, attention=attention, frames=3)
+  clip = jax.random.normal(jax.random.PRNGKey(2), (2, 3, 8, 8, 3))
+  seen, _, sown = explain.survey(model, jax.eval_shape(model.init, jax.random.PRNGKey(3), clip), clip)
+  found = explain.named(sown, seen, clip.shape, model.patch)
+  assert found == [
+      ((f"block{i}", "attn", "first"), "attention", f"block{i}/attn") for i in range(2)]
+  assert explain.named(sown, seen, clip.shape, None) == []
+
+
+def test_the_map_of_a_cls_is_the_mean_of_the_heads_over_the_patches():
+  weights = np.random.default_rng(0).random((2, 3, 4, 1 + 6)).astype(np.float32)
+  by_hand = np.zeros((2, 3, 2, 3), np.float32)
+  for i in range(6):
+    by_hand[:, :, i // 3, i % 3] = weights[..., 1 + i].mean(-1)
+  np.testing.assert_allclose(explain.of_cls(weights, (3, 2, 3)), by_hand, rtol=1e-6)
+
+
 def test_sampled_tokens_without_a_grid_have_no_map():
   assert explain.grid((1, 4, 10, 6), CLIP, None) is None
   assert explain.grid((1, 4, 10, 6), (1, 4, 12, 12, 3), 4) == (4, 3, 3)

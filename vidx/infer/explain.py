@@ -7,6 +7,7 @@ Gradient-based Localization", 2017.
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import itertools
+import math
 from typing import Any
 
 from flax import traverse_util
@@ -108,8 +109,13 @@ def grid(shape: Sequence[int], clip: Sequence[int], patch: int | None) -> tuple[
     return tuple(shape[1:4]) if shape[2] * shape[3] > 1 else None
   if len(shape) != 4 or not patch:
     return None
-  places = clip[1], clip[2] // patch, clip[3] // patch
-  return places if shape[1] * (shape[2] - 1) == np.prod(places) else None
+  places = patches(clip, patch)
+  return places if shape[1] * (shape[2] - 1) == math.prod(places) else None
+
+
+def patches(clip: Sequence[int], patch: int) -> tuple[int, int, int]:
+  """(T, H', W') of the patches of a clip (B, T, H, W, 3)."""
+  return clip[1], clip[2] // patch, clip[3] // patch
 
 
 def default_site(seen: Sequence[Visit], clip: Sequence[int], patch: int | None) -> Visit | None:
@@ -177,15 +183,34 @@ def grad_cam(model, variables: Any, *inputs: jax.Array, target: jax.Array, visit
   return weighted(on_grid(features, places), on_grid(gradient, places))
 
 
-def named(sown: Mapping[str, Any], seen: Sequence[Visit]) -> list[tuple[tuple[str, ...], str, str]]:
-  """(path in the collection `maps`, kind, site) of what blocks show, in the order of the flow."""
+def named(sown: Mapping[str, Any], seen: Sequence[Visit], clip: Sequence[int], patch: int | None
+          ) -> list[tuple[tuple[str, ...], str, str]]:
+  """(path in the collection `maps`, kind, site or module) of what blocks show, in the order of the flow.
+
+  Args:
+    sown: the collection; `first`, the attention of the CLS that `nn.Attention` leaves there, is a
+      map where the keys are the patches.
+    seen: the calls of sites.
+    clip: (B, T, H, W, 3), what the model is given.
+    patch: side of the model's patches; None: it has none.
+  """
   rows = []
-  for path in traverse_util.flatten_dict(sown):
+  for path, values in traverse_util.flatten_dict(sown).items():
     within = [i for i, v in enumerate(seen) if path[:len(v.path)] == v.path]
     where = seen[within[-1]].site if within else "/".join(path[:-1]) or "model"
-    if path[-1] in SIGNED + HEAT:
-      rows.append((within[-1] if within else -1, path, path[-1], where))
+    beside = [i for i, v in enumerate(seen) if path[:1] == v.path[:1]]  # of the same step
+    kind = path[-1]
+    if kind == "first" and patch:
+      *places, _, keys = values[-1].shape
+      kind = "attention" if math.prod(places[1:]) * (keys - 1) == math.prod(patches(clip, patch)) else kind
+    if kind in SIGNED + HEAT:
+      rows.append(((within or beside or [-1])[-1], path, kind, where))
   return [row[1:] for row in sorted(rows)]
+
+
+def of_cls(attention: jax.Array, places: tuple[int, int, int]) -> jax.Array:
+  """The CLS's attention (B, ..., heads, 1 + N) as the heads' mean over the patches, (B, T, H', W')."""
+  return attention.mean(-2)[..., 1:].reshape(len(attention), *places)
 
 
 class Explainer:
@@ -216,8 +241,10 @@ class Explainer:
     clip = (BATCH, data.frames * data.consecutive, data.crop, data.crop, 3)
     inputs = [jax.ShapeDtypeStruct(clip, loaded.dtype) for _ in model.inputs]
     seen, outputs, sown = survey(model, loaded.variables, *inputs)
-    self._sown = named(sown, seen)
-    self._visit, self._places = self._place(seen, clip, site)
+    patch = getattr(model, "patch", None)
+    self._sown = named(sown, seen, clip, patch)
+    self._patches = patches(clip, patch) if patch else None
+    self._visit, self._places = self._place(seen, clip, patch, site)
     given = ["input", *(k for k in SIGNED + HEAT if k in {m[1] for m in self._sown})]
     given += ["gradcam"] if self._visit and "logits" in outputs else []
     for kind in self.kinds:
@@ -226,9 +253,9 @@ class Explainer:
                                  f" {', '.join(given)}.")
     self._run = jax.jit(self._maps)
 
-  def _place(self, seen: Sequence[Visit], clip, site: str) -> tuple[Visit | None, tuple[int, int, int] | None]:
+  def _place(self, seen: Sequence[Visit], clip: Sequence[int], patch: int | None, site: str
+             ) -> tuple[Visit | None, tuple[int, int, int] | None]:
     """The call of a site that Grad-CAM looks at, and its grid."""
-    patch = getattr(self.loaded.model, "patch", None)
     places = {v: grid(v.shape, clip, patch) for v in seen}
     visit = default_site([v for v in seen if v.site == site] if site else seen, clip, patch)
     if site and visit is None:
@@ -244,7 +271,8 @@ class Explainer:
     inputs = [video for _ in model.inputs]
     outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
     sown = traverse_util.flatten_dict(state.get("maps", {}))
-    found = [sown[path][-1] for path, kind, _ in self._sown if kind in self.kinds]
+    found = [of_cls(sown[path][-1], self._patches) if path[-1] == "first" else sown[path][-1]
+             for path, kind, _ in self._sown if kind in self.kinds]
     if "gradcam" in self.kinds:
       target = jnp.where(target < 0, outputs["logits"].argmax(-1), target)
       found.append(grad_cam(model, variables, *inputs, target=target, visit=self._visit, places=self._places))
