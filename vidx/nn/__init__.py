@@ -1,5 +1,6 @@
 """Blocks: linen modules and pure functions of arrays, each importable on its own."""
 
+from vidx.nn.band_pass import BandPassLateral, MotionBandPass
 from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.conv import Conv, convolve
 from vidx.nn.head import Head
@@ -7,5 +8,6 @@ from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct
 from vidx.nn.pyramid_attention import ConvolutionPyramidAttention
 from vidx.nn.region_non_local import RegionNonLocal
+from vidx.nn.represent import FrameDifference, MiddleFrame
 from vidx.nn.sites import Site, features
 from vidx.nn.temporal_shift import TemporalShift
