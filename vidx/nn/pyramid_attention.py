@@ -7,8 +7,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn.conv import convolve
 from vidx.nn.non_local import known
+from vidx.nn.region_non_local import depthwise
 
 MODES = ("rescale", "literal", "residual")
 
@@ -60,4 +60,4 @@ class ConvolutionPyramidAttention(nn.Module):
     for kernel in self.pyramid:
       w = self.param("kernel_{}x{}x{}".format(*kernel), init, (*kernel, 1, 1), jnp.float32)
       total += jnp.pad(w, [((n - k) // 2,) * 2 for n, k in zip(largest, kernel)] + [(0, 0)] * 2)
-    return convolve(mean, total, (1, 1, 1), tuple(n // 2 for n in largest), lowering="taps")
+    return depthwise(mean, total)

@@ -16,23 +16,22 @@ FORMS = {"gaussian": "softmax", "dot": "linear", "cosine": "relu"}
 DESCRIPTORS = ("dwconv", "avgpool", "maxpool", "identity")
 
 
-class RegionConv(nn.Module):
-  """Depth-wise convolution with a large kernel, of stride 1 and without a bias.
+def depthwise(x: jax.Array, w: jax.Array) -> jax.Array:
+  """Depth-wise convolution of stride 1 with a large kernel of odd sizes; keeps the size.
 
   On a CPU it adds up one row of the kernel after the other, so that the backward
   pass holds the shifted inputs of one row alone.
+
+  Args:
+    x: (B, T, H, W, C).
+    w: (kt, kh, kw, 1, C).
+
+  Returns:
+    (B, T, H, W, C), dtype of `x`.
   """
-
-  kernel: tuple[int, int, int]
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, T, H, W, C) -> (B, T, H, W, C), dtype of `x`."""
-    xavier = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-    w = self.param("kernel", xavier, (*self.kernel, 1, x.shape[-1]), jnp.float32).astype(x.dtype)
-    padding = tuple(k // 2 for k in self.kernel)
-    whole = lambda x, w: convolve(x, w, (1, 1, 1), padding, groups=x.shape[-1], lowering="native")
-    return jax.lax.platform_dependent(x, w, cpu=_by_rows, default=whole)
+  padding = tuple(k // 2 for k in w.shape[:3])
+  whole = lambda x, w: convolve(x, w, (1, 1, 1), padding, groups=x.shape[-1], lowering="native")
+  return jax.lax.platform_dependent(x, w.astype(x.dtype), cpu=_by_rows, default=whole)
 
 
 def _by_rows(x, w):
@@ -48,6 +47,17 @@ def _by_rows(x, w):
 
   rows = jnp.arange(kt * kh), w.reshape(kt * kh, kw, channels)
   return jax.lax.scan(add_row, jnp.zeros_like(x), rows)[0]
+
+
+class RegionConv(nn.Module):
+  """`depthwise` with its kernel, which starts as in the public code (Xavier, uniform)."""
+
+  kernel: tuple[int, int, int]
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    xavier = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+    return depthwise(x, self.param("kernel", xavier, (*self.kernel, 1, x.shape[-1]), jnp.float32))
 
 
 class RegionNonLocal(nn.Module):
