@@ -95,6 +95,14 @@ def test_dead_frames_change_nothing(basis_init):
   np.testing.assert_allclose(a[0], block.apply(variables, x)[0], atol=1e-5)
 
 
+def test_segments_are_squeezed_one_by_one():
+  x = some(2, 2, 5, 3, 3, 3)
+  block = TemporalSqueezePooling(2)
+  y, _, variables = squeezed(block, x)
+  assert y.shape == (2, 4, 3, 3, 3)
+  np.testing.assert_allclose(y[:, 2:], block.apply(variables, x[:, 1]), atol=1e-5)
+
+
 def test_squeezed_images_are_shown_when_asked_for():
   x = some(1, 5, 4, 4, 3)
   block = TemporalSqueezePooling(dtype=jnp.bfloat16)
@@ -124,5 +132,6 @@ def test_dynamic_images_have_the_published_weights():
   y = DynamicImage(6).apply({}, x)
   np.testing.assert_allclose(y[1, 1], np.tensordot(rank_weights(6), x[1, 6:], 1), atol=1e-5)
   np.testing.assert_allclose(DynamicImage().apply({}, x[:, :6]), y[:, :1], atol=1e-5)
-  with pytest.raises(ValueError, match="segments of 5"):
+  np.testing.assert_array_equal(DynamicImage().apply({}, x.reshape(2, 2, 6, 3, 3, 3)), y)
+  with pytest.raises(ValueError, match="segments"):
     DynamicImage(5).apply({}, x)

@@ -3,11 +3,15 @@
 from vidx.nn.band_pass import BandPassLateral, MotionBandPass
 from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.conv import Conv, convolve
+from vidx.nn.duration_dp import duration_dp
+from vidx.nn.dynamic_image import DynamicImage
 from vidx.nn.head import Head
 from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct
+from vidx.nn.pixel_projection import PixelwiseTemporalProjection
 from vidx.nn.pyramid_attention import ConvolutionPyramidAttention
 from vidx.nn.region_non_local import RegionNonLocal
 from vidx.nn.represent import FrameDifference, MiddleFrame
 from vidx.nn.sites import Site, features
+from vidx.nn.squeeze import TemporalSqueezePooling
 from vidx.nn.temporal_shift import TemporalShift

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vidx.nn.represent import segments
+
 
 def rank_weights(frames: int) -> np.ndarray:
   """(T,): 2 (T - t + 1) - (T + 1) (H_T - H_{t-1}) for t = 1..T with harmonic numbers H; their sum is 0."""
@@ -17,7 +19,7 @@ def rank_weights(frames: int) -> np.ndarray:
 
 
 class DynamicImage(nn.Module):
-  """(B, S * T, H, W, C) -> (B, S, H, W, C).
+  """(B, S * T, H, W, C), or segments (B, S, T, H, W, C), -> (B, S, H, W, C).
 
   Attributes:
     consecutive: T, frames per image; 0: the whole clip is one image.
@@ -30,10 +32,7 @@ class DynamicImage(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
     del train  # same in training and evaluation
-    batch, total, *image = x.shape
-    frames = self.consecutive or total
-    if total % frames:
-      raise ValueError(f"{total} frames are no segments of {frames}")
+    frames = self.consecutive or x.shape[-4]
     weights = jnp.asarray(rank_weights(frames), jnp.float32)
-    clips = x.reshape(batch, -1, frames, *image).astype(jnp.float32)
+    clips = segments(x, frames).astype(jnp.float32)
     return jnp.einsum("t,bsthwc->bshwc", weights, clips, precision="highest").astype(self.dtype or jnp.float32)

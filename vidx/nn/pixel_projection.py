@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from vidx.nn import projector
 from vidx.nn.conv import Conv
 from vidx.nn.norm import BatchNorm
+from vidx.nn.represent import segments
 
 NORMS = ("batch", "layer")
 
@@ -42,12 +43,14 @@ class BasisNet(nn.Module):
         y = nn.LayerNorm(name=f"norm{i}")(x)
       y = nn.gelu(nn.Dense(inner, name=f"down{i}")(y))
       x = x + nn.gelu(nn.Dense(width, name=f"up{i}")(y))
-    start = lambda key, shape, dtype=jnp.float32: start_of_basis(key, self.frames, self.size).reshape(shape).astype(dtype)
+    start = lambda key, shape, dtype: start_of_basis(key, self.frames, self.size).reshape(shape).astype(dtype)
     return nn.Dense(self.frames * self.size, kernel_init=nn.initializers.normal(0.01), bias_init=start, name="last")(x)
 
 
 class PixelwiseTemporalProjection(nn.Module):
   """(B, S * T, H, W, C) -> dynamic appearance (B, S, H, W, C): per segment of T frames, the mean residual.
+
+  Segments (B, S, T, H, W, C) are taken as they are.
 
   Attributes:
     consecutive: T, frames per segment; 0: the whole clip is one segment.
@@ -81,23 +84,23 @@ class PixelwiseTemporalProjection(nn.Module):
     super().__post_init__()
 
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-    """Args: x (B, S * T, H, W, C)."""
+    """Args: x (B, S * T, H, W, C) or (B, S, T, H, W, C)."""
     appearance, losses = self.with_losses(x, train)
-    if self.weight:
+    if self.weight and not self.is_initializing():
       self.sow("losses", "enopr", self.weight * jnp.mean(losses["enopr"]))
     return appearance
 
   def with_losses(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Dynamic appearance and {'enopr': (B,)}, the residual's energy (equations 3.13 and 3.14)."""
-    batch, total, *image = x.shape
-    frames = self.consecutive or total
-    if total % frames or frames < 2:
-      raise ValueError(f"{total} frames are no segments of {frames}, or these have fewer than 2")
-    clips = x.reshape(-1, frames, *image).astype(jnp.float32)
+    batch, image = x.shape[0], x.shape[-3:]
+    x = segments(x, self.consecutive or x.shape[-4])
+    clips = x.reshape(-1, *x.shape[2:]).astype(jnp.float32)
+    if clips.shape[1] < 2:
+      raise ValueError("a projection over time needs segments of at least 2 frames")
     basis = self.bases(clips, train)
     mean, energy = jax.checkpoint(projector.pixel_residual)(clips, basis)  # 3.7, 3.11, 3.12
     mean = mean.reshape(batch, -1, *image)
-    if self.is_mutable_collection("maps"):
+    if not self.is_initializing() and self.is_mutable_collection("maps"):
       self.sow("maps", "appearance", mean)
     return mean.astype(self.dtype or jnp.float32), {"enopr": jnp.mean(energy.reshape(batch, -1), -1)}
 

@@ -27,6 +27,8 @@ def cosine_basis(frames: int, size: int) -> jax.Array:
 class TemporalSqueezePooling(nn.Module):
   """(B, K, H, W, C) -> (B, D, H, W, C); adds `beta` times its projection loss to the losses.
 
+  Segments (B, N, K, H, W, C) are squeezed one by one: (B, N * D, H, W, C).
+
   Attributes:
     images: D.
     frames: K; 0 takes what comes.
@@ -58,6 +60,9 @@ class TemporalSqueezePooling(nn.Module):
   def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None):
     """Args: x (B, K, H, W, C); mask (B, K), 1 for live frames. With a mask, returns (images, None): all are live."""
     del train  # same in training and evaluation
+    if x.ndim == 6:
+      y = self(x.reshape(-1, *x.shape[2:]), mask=None)
+      return y.reshape(x.shape[0], -1, *x.shape[3:])
     if self.frames not in (0, x.shape[1]):
       raise ValueError(f"temporal squeeze pooling of {self.frames} frames was given {x.shape[1]}")
     if self.images > x.shape[1]:
@@ -72,9 +77,10 @@ class TemporalSqueezePooling(nn.Module):
     if self.phi == "qr":
       basis = projector.orthonormal(basis)
     y, energy = projector.coefficients(x, basis)
-    # Equation 3.5; the norm is not squared, so its gradient at 0 needs the constant.
-    self.sow("losses", "projection", self.beta * jnp.mean(jnp.sqrt(energy + 1e-12)))
-    if self.is_mutable_collection("maps"):
+    if not self.is_initializing():
+      # Equation 3.5; the norm is not squared, so its gradient at 0 needs the constant.
+      self.sow("losses", "projection", self.beta * jnp.mean(jnp.sqrt(energy + 1e-12)))
+    if not self.is_initializing() and self.is_mutable_collection("maps"):
       self.sow("maps", "squeezed", y)
     y = y.astype(self.dtype or jnp.float32)
     return y if mask is None else (y, None)
@@ -93,3 +99,6 @@ class TemporalSqueezePooling(nn.Module):
       return cosine_basis(frames, self.images)
     init = nn.initializers.orthogonal() if self.basis_init == "orthogonal" else nn.initializers.normal(frames**-0.5)
     return init(key, (frames, self.images), jnp.float32)
+
+
+one_image = functools.partial(TemporalSqueezePooling, 1)

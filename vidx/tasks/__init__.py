@@ -9,6 +9,7 @@ from vidx import errors
 
 _TASKS = {
     "classification": ("vidx.tasks.classification", "Classification"),
+    "joint": ("vidx.tasks.joint", "Joint"),
     "multilabel": ("vidx.tasks.multilabel", "MultiLabel"),
 }
 

@@ -35,12 +35,13 @@ class Task:
     best_metric: the metric by which the best checkpoint is kept; larger is better.
     multilabel: whether labels are multi-hot.
     combine: how gradients are combined where the patterns of objectives overlap:
-      'sum', or a function of the list of gradient trees.
+      'sum', or a function (list of gradient trees, int32 step from 0, total steps)
+      -> (gradient tree, {name: figure for the log}).
   """
 
   best_metric: ClassVar[str] = ""
   multilabel: ClassVar[bool] = False
-  combine: ClassVar[str | Callable[[list[Any]], Any]] = "sum"
+  combine: ClassVar[str | Callable[[list[Any], jax.Array, int], tuple[Any, dict[str, jax.Array]]]] = "sum"
 
   @property
   def objectives(self) -> tuple[Objective, ...]:

@@ -50,7 +50,7 @@ class Run:
   def step(self):
     """The compiled step; its state is donated."""
     step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
-                                    self.num_classes, self.dtype)
+                                    self.num_classes, self.dtype, self.total_steps)
     return jax.jit(step, donate_argnums=0, out_shardings=(self.shardings, sharding.replicated(self.mesh)))
 
 

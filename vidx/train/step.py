@@ -48,16 +48,17 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
 
 
 def make_train_step(model, task, tx: optax.GradientTransformation, schedule: optax.Schedule,
-                    config: ConfigDict, num_classes: int, dtype: jnp.dtype
+                    config: ConfigDict, num_classes: int, dtype: jnp.dtype, total_steps: int = 1
                     ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
   """The step for a model and a task.
 
   Per objective of the task, its loss is the weighted mean of its per-example
   losses plus what blocks put into the collection `losses`; its gradient is
-  taken for the parameters that its pattern names, and `task.combine` (their sum,
-  unless it is a function) joins the gradients where patterns overlap. With `optimizer.accumulate` = k the batch is
-  split into k micro-batches whose gradients add up to that of the whole batch
-  (batch statistics are those of the micro-batches).
+  taken for the parameters that its pattern names, and `task.combine` joins the
+  gradients where patterns overlap: by their sum, or as a function (gradient trees,
+  step, total_steps) -> (gradients, figures for the log). With `optimizer.accumulate`
+  = k the batch is split into k micro-batches whose gradients add up to that of the
+  whole batch (batch statistics are those of the micro-batches).
   """
   objectives = task.objectives
   micro = int(config.optimizer.accumulate)
@@ -110,8 +111,9 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
       zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1], shapes[3]))
       (stats, (losses, grads, terms)), _ = jax.lax.scan(
           body, (state.stats, zeros), (jnp.arange(micro), parts))
+    figures = {}
     if len(grads) > 1 and callable(task.combine):
-      grads = task.combine(grads)
+      grads, figures = task.combine(grads, state.step, total_steps)
     else:
       grads = jax.tree.map(lambda *g: sum(g), *grads)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -122,7 +124,7 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
     if config.optimizer.ema:
       ema = optax.incremental_update(new_params, ema, 1 - config.optimizer.ema)
     metrics = {"loss": jnp.sum(losses), "grad_norm": optax.tree.norm(grads),
-               "lr": schedule(state.step) * scale, **terms}
+               "lr": schedule(state.step) * scale, **figures, **terms}
     return state.replace(step=state.step + 1, params=new_params, stats=stats,
                          opt_state=opt_state, ema=ema), metrics
 

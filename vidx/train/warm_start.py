@@ -39,6 +39,8 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
           ) -> tuple[Any, dict[str, list[str]]]:
   """`variables` with the leaves of `source` where name and shape agree.
 
+  A system's trunk also takes the leaves of that trunk alone.
+
   Args:
     variables: {'params': ..., 'batch_stats': ...} of the new model.
     source: the same of the checkpoint.
@@ -52,21 +54,24 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
   target = traverse_util.flatten_dict(variables, sep="/")
   given = traverse_util.flatten_dict(source, sep="/")
   report = {k: [] for k in ("loaded", "excluded", "other shape", "not in the checkpoint", "not used")}
-  merged = {}
+  merged, used = {}, set(target)
   for path, leaf in target.items():
     merged[path] = leaf
     if not re.search(pattern, path):
       continue
+    alone = path.replace("/trunk/", "/", 1)  # what the trunk of a system is called without the system
+    key = path if path in given or alone not in given else alone
+    used.add(key)
     if any(re.search(e, path) for e in exclude):
       report["excluded"].append(path)
-    elif path not in given:
+    elif key not in given:
       report["not in the checkpoint"].append(path)
-    elif tuple(given[path].shape) != tuple(leaf.shape):
-      report["other shape"].append(f"{path}: {tuple(given[path].shape)} there, {tuple(leaf.shape)} here")
+    elif tuple(given[key].shape) != tuple(leaf.shape):
+      report["other shape"].append(f"{path}: {tuple(given[key].shape)} there, {tuple(leaf.shape)} here")
     else:
-      merged[path] = np.asarray(given[path], leaf.dtype)
+      merged[path] = np.asarray(given[key], leaf.dtype)
       report["loaded"].append(path)
-  report["not used"] = [p for p in given if p not in target]
+  report["not used"] = [p for p in given if p not in used]
   return traverse_util.unflatten_dict(merged, sep="/"), report
 
 
