@@ -16,6 +16,9 @@ _HUANG = "Huang 2022"
 _CLIP = (1, 8, 224, 224, 3)
 
 SYSTEMS: dict[str, Row] = {
+    "represented": Row("vidx.systems.represented:represented", {}, _HUANG, (_CLIP,)),
+    "tesnet": Row("vidx.systems.tesnet:tesnet", {}, _HUANG, ((1, 10, 299, 299, 3),)),
+    "dan": Row("vidx.systems.dan:dan", {}, _HUANG, ((1, 64, 224, 224, 3),)),
     "tsn": Row("vidx.systems.tsn:tsn", {}, "Wang et al. 2016", (_CLIP,), "mit-han-lab"),
     "tsm": Row("vidx.systems.tsm:tsm", {}, _TSM, (_CLIP,), "mit-han-lab"),
     "tsm_r50": Row("vidx.systems.tsm:tsm", dict(trunk="resnet_50"), _TSM, (_CLIP,), "mit-han-lab"),

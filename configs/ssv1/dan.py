@@ -1,0 +1,22 @@
+"""DAN on TSM ResNet-50, 8 segments of 4 frames, Something-Something V1: no flips, its classes know left from right.
+
+vidx train --config=configs/ssv1/dan.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx eval --workdir=... --views=2x3
+Published: 50.1 top-1; ours: not yet measured.
+"""
+
+from vidx.train import config
+
+
+def get_config():
+  c = config.base()
+  c.system = dict(name="dan", trunk="tsm_r50", num_classes=174, consecutive=4, dropout=0.8)
+  c.task = dict(name="joint", mode="mgda")
+  c.data.update(dataset=dict(name="ssv1"), frames=8, consecutive=4, sampler="uniform",
+                jitter=(256, 320), short_side=256, crop=224, crop_mode="random", flip=False)
+  c.optimizer.update(name="sgd", weight_decay=8e-4, nesterov=False,
+                     groups=(("head/.*kernel", 5.0, 5.0), ("head/.*bias", 5.0, 0.0)))
+  c.schedule.update(name="cosine", peak=0.12, reference_batch=256, epochs=50.0, warmup_epochs=7.0)
+  c.train.batch_size = 256
+  c.train.init_exclude = ("head",)
+  return c
