@@ -1,6 +1,6 @@
 """What trunks share: fields, the walk through their steps, the head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -106,6 +106,26 @@ class Chain(Trunk):
     """BatchNorm fields of the first normalisation and of the others."""
     norm = (("eps", self.eps), ("momentum", self.momentum), ("groups", self.bn_groups))
     return (*norm, ("frozen", self.frozen_bn == "all")), (*norm, ("frozen", self.frozen_bn != ""))
+
+
+def lockstep(trunks: Sequence[Trunk], ways: Sequence[tuple[jax.Array, jax.Array | None]],
+             exchange: Callable[[str, list, bool], list], train: bool = False
+             ) -> list[tuple[jax.Array, jax.Array | None]]:
+  """Walks trunks of equally many steps side by side, which exchange features after each.
+
+  Args:
+    trunks: the pathways.
+    ways: (x, mask) that enters each of them.
+    exchange: (name of the first trunk's step, ways, train) -> ways.
+    train: see Trunk.
+
+  Returns:
+    (x, mask) that leaves each of them, as Trunk.trunk gives it.
+  """
+  for steps in zip(*(trunk.steps() for trunk in trunks), strict=True):
+    ways = [step(*way, train) for (_, step), way in zip(steps, ways)]
+    ways = exchange(steps[0][0], ways, train)
+  return ways
 
 
 class ConvStep(nn.Module):

@@ -59,12 +59,14 @@ class MobileNet(Chain):
     stages: (expansion, channels, blocks, stride) each.
     width: of the stem.
     last: channels before the classifier.
+    prefix: of the names of its sites, where it is one of several pathways.
   """
 
   stages: Sequence[Sequence[int]] = STAGES
   width: int = 32
   last: int = 1280
   dropout: float = 0.2
+  prefix: str = ""
 
   @nn.nowrap
   def blocks(self) -> list[tuple[str, int, int, int, bool]]:
@@ -83,7 +85,7 @@ class MobileNet(Chain):
     names = ["stem"]
     for name, _, _, _, shortcut in self.blocks():
       names += [f"{name}.{part}" for part in (("in", "branch", "residual", "out") if shortcut else ("in", "out"))]
-    return (*names, "last")
+    return tuple(self.prefix + name for name in (*names, "last"))
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
@@ -91,10 +93,10 @@ class MobileNet(Chain):
     unit = lambda features, kernel, strides, norm: (
         ("features", features), ("kernel", kernel), ("strides", strides), ("act", jax.nn.relu6), ("norm", norm),
         ("dtype", self.dtype))
-    steps = [("stem", ConvStep(unit(self.width, (3, 3), 2, first), "stem", self.sites, name="stem"))]
+    steps = [("stem", ConvStep(unit(self.width, (3, 3), 2, first), self.prefix + "stem", self.sites, name="stem"))]
     for name, features, expansion, stride, shortcut in self.blocks():
-      steps.append((name, InvertedResidual(name, features, expansion, stride, shortcut, norm, self.sites, self.dtype,
-                                           name=name.replace(".", "_"))))
-    steps.append(("last", ConvStep(unit(self.last, (1, 1), 1, norm), "last", self.sites, name="last")))
+      steps.append((name, InvertedResidual(self.prefix + name, features, expansion, stride, shortcut, norm, self.sites,
+                                           self.dtype, name=name.replace(".", "_"))))
+    steps.append(("last", ConvStep(unit(self.last, (1, 1), 1, norm), self.prefix + "last", self.sites, name="last")))
     self._steps = steps
     self.head = self.pooled_head()

@@ -15,7 +15,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.backbones.chain import Chain
+from vidx.backbones.chain import Chain, lockstep
 from vidx.backbones.resnet import ResNet
 from vidx.nn import pool, sites as sites_lib
 from vidx.nn.norm import ConvNormAct
@@ -189,13 +189,14 @@ class SlowFast(Chain):
   def trunk(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
             ) -> tuple[tuple[jax.Array, jax.Array | None], tuple[jax.Array, jax.Array | None]]:
     """(x, mask) of the last stage of the slow and of the fast pathway."""
-    slow, fast = slow_clip(video, self.alpha, mask), (video, mask)
-    for (name, slow_step), (_, fast_step) in self.steps():
-      slow, fast = slow_step(*slow, train), fast_step(*fast, train)
-      if name in self.laterals:
-        (x, x_mask), (y, y_mask) = slow, self.laterals[name](*fast, train)
-        slow = join(x, y, x_mask, y_mask)
-    return slow, fast
+    ways = slow_clip(video, self.alpha, mask), (video, mask)
+    return tuple(lockstep((self.slow, self.fast), ways, self._exchange, train))
+
+  def _exchange(self, name, ways, train):
+    if name not in self.laterals:
+      return ways
+    ((x, x_mask), fast), (y, y_mask) = ways, self.laterals[name](*ways[1], train)
+    return join(x, y, x_mask, y_mask), fast
 
   def scores(self, slow, fast, train=False):
     """The outputs for (x, mask) of each pathway."""

@@ -14,9 +14,14 @@ from vidx.backbones.table import Row
 _TSM = "Lin et al. 2019"
 _HUANG = "Huang 2022"
 _CLIP = (1, 8, 224, 224, 3)
+_TRIPLES = (1, 8, 3, 256, 256, 3)
 
 SYSTEMS: dict[str, Row] = {
+    "bqn": Row("vidx.systems.bqn:bqn", {}, _HUANG, (_TRIPLES,)),
+    "bqn_x3d_m": Row("vidx.systems.bqn:bqn", dict(trunk="x3d_m", shared_head=False, deep_size=7), _HUANG,
+                     ((1, 16, 3, 256, 256, 3),)),
     "represented": Row("vidx.systems.represented:represented", {}, _HUANG, (_CLIP,)),
+    "mbpm": Row("vidx.systems.represented:represented", dict(representation="band_pass"), _HUANG, (_TRIPLES,)),
     "tesnet": Row("vidx.systems.tesnet:tesnet", {}, _HUANG, ((1, 10, 299, 299, 3),)),
     "dan": Row("vidx.systems.dan:dan", {}, _HUANG, ((1, 64, 224, 224, 3),)),
     "tsn": Row("vidx.systems.tsn:tsn", {}, "Wang et al. 2016", (_CLIP,), "mit-han-lab"),

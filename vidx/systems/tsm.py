@@ -32,8 +32,8 @@ def tsm(num_classes: int = 400, trunk: str = "resnet_50", dropout: float = 0.5, 
     A module (B, T, H, W, 3) -> {'logits', 'features'}.
   """
   make = functools.partial(tsn, num_classes, trunk, dropout, head_std, **fields)
-  blocks = [name for name in make().site_names() if name.endswith(".branch")]
-  step = 2 if any(int(name.split(".")[1]) >= 22 for name in blocks) else 1
+  blocks = {name: int(name.split(".")[-2]) for name in make().site_names() if name.endswith(".branch")}
+  step = 2 if max(blocks.values(), default=0) >= 22 else 1
   shift = functools.partial(TemporalShift, fraction)
-  shifted = {name: shift for name in blocks if int(name.split(".")[1]) % step == 0}
+  shifted = {name: shift for name, number in blocks.items() if number % step == 0}
   return make(sites=sites_lib.merge(shifted, sites or {}))

@@ -1,0 +1,21 @@
+"""Busy-Quiet Net on TSM ResNet-50, 16 segments of 3 frames, Kinetics-400.
+
+vidx train --config=configs/kinetics/bqn.py --config.data.root=... --config.train.init_from=... --workdir=...
+vidx eval --workdir=... --views=10x1
+Published: 76.8 top-1 (10 views), from ImageNet weights in both pathways; ours: not yet measured.
+"""
+
+from vidx.train import config
+
+
+def get_config():
+  c = config.base()
+  c.system = dict(name="bqn", num_classes=400, dropout=0.5)
+  c.data.update(dataset=dict(name="kinetics"), frames=16, consecutive=3, sampler="dense", short_side=256, crop=256)
+  c.optimizer.update(name="sgd", weight_decay=2e-4, clip_norm=20.0, groups=(
+      (r"head/fc/kernel$", 5.0, 5.0), (r"head/fc/bias$", 5.0, 0.0),
+      (r"^band_pass/", 5.0, 1.0), (r"stem/conv/conv/kernel$", 5.0, 1.0)))
+  c.schedule.update(name="cosine", peak=0.08, reference_batch=512, epochs=100.0, warmup_epochs=7.0)
+  c.train.batch_size = 512
+  c.train.init_exclude = ("head",)
+  return c

@@ -1,0 +1,58 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vidx
+from vidx import errors
+from vidx.nn import MotionBandPass
+from vidx.systems.represented import REPRESENTATIONS
+
+TINY = dict(num_classes=3, trunk="tsm", stages=(1, 1), width=8)
+
+
+def test_rgb_is_the_trunk_on_the_middle_frames():
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, 12, 16, 16, 3))
+  model = vidx.create_model("represented", consecutive=3, **TINY)
+  trunk = vidx.create_model("tsm", num_classes=3, stages=(1, 1), width=8, trunk="resnet_50")
+  variables = model.init(jax.random.PRNGKey(0), x)
+  inner = {k: v["trunk"] for k, v in variables.items()}
+  np.testing.assert_array_equal(model.apply(variables, x)["logits"], trunk.apply(inner, x[:, 1::3])["logits"])
+
+
+@pytest.mark.parametrize("name", ["rgb", "rgb_difference", "band_pass"])
+def test_both_layouts_and_every_representation_score(name):
+  d = REPRESENTATIONS[name][1]
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, 2, d, 16, 16, 3))
+  model = vidx.create_model("represented", representation=name, **TINY)
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), x)
+  out = jax.jit(model.apply)(variables, x)
+  assert out["logits"].shape == (2, 3) and set(out) == {"logits", "features"}
+  np.testing.assert_allclose(jax.jit(model.apply)(variables, x.reshape(2, 2 * d, 16, 16, 3))["logits"], out["logits"])
+
+
+def test_mbpm_is_the_band_pass_in_front_of_the_trunk():
+  x = jax.random.normal(jax.random.PRNGKey(0), (2, 6, 16, 16, 3))
+  model = vidx.create_model("mbpm", image=dict(size=5, sigma=0.9), **TINY)
+  assert model.image == MotionBandPass(5, 0.9)
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), x)
+  maps = model.apply(variables, x, mutable=["maps"])[1]["maps"]["image"]["band_pass"][-1]
+  trunk = {k: v["trunk"] for k, v in variables.items() if "trunk" in v}
+  np.testing.assert_allclose(model.trunk.apply(trunk, maps)["logits"], model.apply(variables, x)["logits"], rtol=1e-4,
+                             atol=1e-6)
+
+
+def test_the_channels_of_a_precomputed_flow_are_those_of_the_first_kernel():
+  shapes = jax.eval_shape(vidx.create_model("tsm_r50", num_classes=3).init, jax.random.PRNGKey(0),
+                          jnp.zeros((1, 2, 32, 32, 10)))
+  assert shapes["params"]["stem"]["conv"]["conv"]["kernel"].shape == (7, 7, 10, 64)
+
+
+@pytest.mark.parametrize("fields, words", [
+    (dict(representation="rbg"), ["rbg", "nearest: 'rgb'"]),
+    (dict(representation="band_pass", image=dict(sizes=3)), ["image", "sizes"]),
+    (dict(widht=3), ["no field 'widht'", "nearest: 'width'"])])
+def test_wrong_fields_are_one_clear_line(fields, words):
+  with pytest.raises(errors.ConfigError) as e:
+    vidx.create_model("represented", **{**TINY, **fields})
+  assert all(w in str(e.value) for w in words) and "\n" not in str(e.value)
