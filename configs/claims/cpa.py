@@ -1,0 +1,59 @@
+"""What a pyramid of kernels is for: objects whose size is not known.
+
+vidx claims cpa
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from vidx.measure.claims import Claim, accuracy, fit
+from vidx.nn import ConvNormAct, ConvolutionPyramidAttention
+
+SINGLE = ((1, 1, 1),)
+MIDDLE = ((3, 3, 3),)
+PYRAMID = ((1, 1, 1), (3, 3, 3), (3, 7, 7), (3, 9, 9))
+
+
+def blobs(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Clips (B, 2, 24, 24, 3) with a square of 2 to 8 pixels among bright single pixels; label: its quadrant."""
+  batch, size = 32, 24
+  keys = jax.random.split(key, 6)
+  label = jax.random.randint(keys[0], (batch,), 0, 4)
+  width = jax.random.randint(keys[1], (batch, 1), 2, 9)
+  room = size // 2 - width[:, 0]
+  corner = (jax.random.uniform(keys[2], (2, batch)) * (room + 1)).astype(jnp.int32)
+  corner += size // 2 * jnp.stack([label // 2, label % 2])
+  at = jnp.arange(size)
+  rows, columns = ((at >= c[:, None]) & (at < c[:, None] + width) for c in corner)
+  square = (rows[:, None, :, None] & columns[:, None, None, :]).astype(jnp.float32)
+  specks = jax.random.bernoulli(keys[3], 0.08, (batch, 2, size, size)).astype(jnp.float32)
+  x = jnp.maximum(square, specks) + 0.3 * jax.random.normal(keys[4], (batch, 2, size, size))
+  return jnp.broadcast_to(x[..., None], (*x.shape, 3)), label
+
+
+class Small(nn.Module):
+  """A pyramid attention, then the mean over each quadrant of one layer that sees single pixels."""
+
+  pyramid: tuple[tuple[int, int, int], ...]
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    x = ConvNormAct(16, (1, 1))(x, train)
+    if self.pyramid:
+      x = ConvolutionPyramidAttention(self.pyramid)(x, train)
+    b, t, h, w, c = x.shape
+    x = x.reshape(b, t, 2, h // 2, 2, w // 2, c).mean((1, 3, 5))
+    return {"logits": nn.Dense(4)(x.reshape(b, -1))}
+
+
+def scale(seed: int, steps: int = 150) -> dict[str, float]:
+  """Accuracies with the whole pyramid, with its middle kernel, with single positions, and without attention."""
+  arms = {"method": PYRAMID, "baseline": SINGLE, "one kernel 3x3x3": MIDDLE, "no attention": ()}
+  return {arm: accuracy(model, fit(model, blobs, steps, seed, rate=1e-2), blobs, seed=seed)
+          for arm, model in ((arm, Small(pyramid)) for arm, pyramid in arms.items())}
+
+
+def get_claims() -> list[Claim]:
+  return [Claim("scale", "A pyramid finds a blob of unknown size among specks better than attention by single positions.",
+                scale, margin=3.0)]
