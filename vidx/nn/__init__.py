@@ -3,6 +3,7 @@
 from vidx.nn.band_pass import BandPassLateral, MotionBandPass
 from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.conv import Conv, convolve
+from vidx.nn.duration_dp import duration_dp
 from vidx.nn.dynamic_image import DynamicImage
 from vidx.nn.head import Head
 from vidx.nn.non_local import NonLocal
