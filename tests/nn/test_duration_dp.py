@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vidx.nn import duration_dp as exported
-from vidx.nn.duration_dp import Alignment, PUBLIC, duration_dp, forced_alignment, means_per_class, poisson_dp, poisson_log_probs
+from vidx.nn.duration_dp import (
+    PUBLIC, Alignment, duration_dp, forced_alignment, means_per_class, poisson_dp, poisson_log_probs)
 
 
 def score_of(lengths, log_probs, transcript, table):

@@ -12,6 +12,7 @@ from vidx.nn.pixel_projection import PixelwiseTemporalProjection
 from vidx.nn.pyramid_attention import ConvolutionPyramidAttention
 from vidx.nn.region_non_local import RegionNonLocal
 from vidx.nn.represent import FrameDifference, MiddleFrame
+from vidx.nn.segment_masks import segment_masks
 from vidx.nn.sites import Site, features
 from vidx.nn.squeeze import TemporalSqueezePooling
 from vidx.nn.temporal_shift import TemporalShift

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 FLOOR = -1e3
 _LANES = 16  # durations that one step of the inner loop looks at
-PUBLIC = dict(max_length=2000, grid=30, per_class=True, renormalise=True)  # `poisson_dp` as MuCon's released code has it
+PUBLIC = dict(max_length=2000, grid=30, per_class=True, renormalise=True)  # `poisson_dp` as MuCon's code
 
 
 class Alignment(NamedTuple):
@@ -59,7 +59,7 @@ def duration_dp(log_probs: jax.Array, transcript: jax.Array, length_log_probs: j
   frames = jnp.arange(size)
   scores = jnp.maximum(log_probs.astype(jnp.float32), FLOOR)[:, transcript].T  # (M, T)
   live = jnp.arange(count) < segments
-  scores -= jnp.max(scores, 0, where=live[:, None], initial=FLOOR)  # a frame's constant changes no choice, costs precision
+  scores -= jnp.max(scores, 0, where=live[:, None], initial=FLOOR)  # changes no choice; keeps digits
   sums = jnp.pad(jnp.cumsum(scores, 1), ((0, 0), (1, 0)))  # (M, T + 1)
   places = jnp.arange(size // grid + 1) * grid
   at_places = sums[:, places]
