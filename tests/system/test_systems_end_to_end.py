@@ -15,6 +15,8 @@ SYSTEMS = [
     ("nonlocal", TRUNK, {}),
     ("tesnet", dict(trunk="resnet_18", stages=(1, 1), width=8, stem="small", placements=(("input", 4, 2),)), {}),
     ("dan", dict(TRUNK, consecutive=2, projection=dict(stride=4, kernel=5, features=4)), dict(frames=2, consecutive=2)),
+    ("bqn", dict(TRUNK, quiet_size=12, lateral_size=3), dict(frames=2, consecutive=3)),
+    ("mbpm", TRUNK, dict(frames=2, consecutive=3)),
 ]  # name, fields, entries of config.data
 
 
