@@ -13,8 +13,8 @@ class Media:
   """Where the frames of a record are.
 
   Attributes:
-    path: a video file, a folder of frames, or an ArrayRecord file.
-    kind: "video", "frames" or "array_record".
+    path: a video file, a folder of frames, an ArrayRecord file, or a file of features.
+    kind: "video", "frames", "array_record" or "features" (see datasets/sequences.py).
     index: position inside the ArrayRecord file.
     pattern: file name pattern of a frame folder, such as "{:05d}.jpg".
   """

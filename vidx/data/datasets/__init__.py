@@ -22,6 +22,11 @@ READERS = {
     "ssv2": "vidx.data.datasets.ssv2",
     "hvu": "vidx.data.datasets.hvu",
     "array_record": "vidx.data.datasets.array_record",
+    "ms_tcn": "vidx.data.datasets.ms_tcn",
+    "nn_viterbi": "vidx.data.datasets.nn_viterbi",
+    "mucon": "vidx.data.datasets.mucon",
+    "breakfast": "vidx.data.datasets.breakfast",
+    "segments": "vidx.data.datasets.segments",
 }
 SPLITS = ("train", "val", "test")
 

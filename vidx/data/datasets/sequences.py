@@ -1,0 +1,261 @@
+"""What readers of long videos share: a file of features per video, and its segments.
+
+A record of such a data set holds
+
+  media   kind "features": a .npy file, or a text file of rows `index f1 .. fD`
+  label   the set of actions, ascending class ids
+  extra   transcript: class ids in order
+          runs: (class id, frames) of the frame labels, () where there are none
+          time_axis: of the array in the file
+
+and `load` gives its arrays.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from vidx import errors
+from vidx.data.datasets import common
+from vidx.data.records import Dataset, Media, Record
+from vidx.metrics import segments
+
+SIZES = (64, 2048)  # of the published features: reduced Fisher vectors, two-stream I3D
+TOLERANCE = 0.05  # share of the labels by which features may be longer or shorter,
+LEAST = 30  # but always so many frames
+
+Runs = tuple[tuple[int, int], ...]
+
+
+class Annotation(NamedTuple):
+  """Of one video: frame labels as runs, () where unknown, and the transcript."""
+
+  runs: Runs
+  transcript: tuple[int, ...]
+
+
+class FeatureSequence(NamedTuple):
+  """Features (T, D) fp32 and frame labels (T,) int32, None where there are none."""
+
+  features: np.ndarray
+  labels: np.ndarray | None
+
+
+def load(record: Record) -> FeatureSequence:
+  """Features and labels of a record, cut to the shorter of the two.
+
+  Raises:
+    DataError: the file is broken, or the two do not belong together.
+  """
+  path = record.media.path
+  try:
+    x = np.loadtxt(path, np.float32, ndmin=2)[:, 1:] if path.endswith(".txt") else np.load(path, allow_pickle=False)
+  except (OSError, ValueError, EOFError) as e:
+    raise errors.DataError(f"features {path} cannot be read ({e}).") from e
+  x = np.asarray(x.T if record.extra["time_axis"] else x, np.float32)
+  if not np.isfinite(x).all():
+    raise errors.DataError(f"features {path}: frame {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds no numbers.")
+  runs = record.extra["runs"]
+  if not runs:
+    return FeatureSequence(x, None)
+  labels = np.repeat(*np.array(runs, np.int32).T).astype(np.int32)
+  frames = common_length(len(x), len(labels), path)
+  return FeatureSequence(x[:frames], labels[:frames])
+
+
+def common_length(features: int, labels: int, path: str) -> int:
+  """Frames that both have.
+
+  Raises:
+    DataError: they differ by more than a slip at the end.
+  """
+  if abs(features - labels) > max(LEAST, TOLERANCE * labels):
+    raise errors.DataError(f"features {path}: {features} frames, but {labels} are labelled; were they computed at"
+                           " another frame rate?")
+  return min(features, labels)
+
+
+def time_axis(shape: tuple[int, int], frames: int, usual: int) -> int:
+  """Which axis of a feature array is time.
+
+  The one that is as long as the labels, where the other is not; else the one that
+  is not of a known feature size, where the other is; else as is usual.
+
+  Args:
+    shape: of the array.
+    frames: that are labelled, 0 where unknown.
+    usual: of the layout.
+  """
+  near = [frames > 0 and abs(size - frames) <= max(LEAST, TOLERANCE * frames) for size in shape]
+  if near[0] != near[1]:
+    return near.index(True)
+  known = [size in SIZES for size in shape]
+  return known.index(False) if known[0] != known[1] else usual
+
+
+def collect(name: str, split: str, videos: Sequence[str], classes: tuple[str, ...], features: Callable[[str], str],
+            annotate: Callable[[str], Annotation], usual_axis: int) -> Dataset:
+  """The records of a split; only the headers of the feature files are read.
+
+  Args:
+    name: of the reader.
+    split: of the records.
+    videos: names, which become the ids.
+    classes: names by id.
+    features: path of a video's features.
+    annotate: its labels and transcript; raises DataError.
+    usual_axis: see `time_axis`.
+
+  Raises:
+    DataError: a broken file, or features of different sizes.
+  """
+  records, missing, size = [], [], 0
+  for video in videos:
+    path = features(video)
+    if not os.path.isfile(path):
+      missing.append(video)
+      continue
+    runs, transcript = annotate(video)
+    if not transcript:
+      raise errors.DataError(f"video '{video}': it has no labels and no transcript.")
+    axis = 0
+    if path.endswith(".npy"):
+      shape = _shape(path)
+      axis = time_axis(shape, sum(n for _, n in runs), usual_axis)
+      if runs:
+        common_length(shape[axis], sum(n for _, n in runs), path)
+      size = size or shape[1 - axis]
+      if shape[1 - axis] != size:
+        raise errors.DataError(f"features {path}: {shape[1 - axis]} per frame, but those before have {size}.")
+    extra = {"transcript": transcript, "runs": runs, "time_axis": axis}
+    records.append(Record(video, Media(path, "features"), tuple(sorted(set(transcript))), extra=extra))
+  return Dataset(name, split, tuple(records), classes, multilabel=True, missing=tuple(missing))
+
+
+def _shape(path: str) -> tuple[int, int]:
+  """Shape of the matrix in a .npy file."""
+  try:
+    shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+  except (OSError, ValueError, EOFError) as e:
+    raise errors.DataError(f"features {path} cannot be read ({e}).") from e
+  if len(shape) != 2 or not all(shape):
+    raise errors.DataError(f"features {path}: of shape {shape}, expected frames x features or features x frames.")
+  return shape
+
+
+def read_mapping(path: str) -> tuple[str, ...]:
+  """Class names of a file of lines `id name`, ids 0, 1, .. in any order."""
+  found: dict[int, str] = {}
+  for line, text in enumerate(common.read_lines(path), 1):
+    if not text.strip():
+      continue
+    parts = text.split()
+    if len(parts) != 2:
+      raise errors.DataError(f"{path}, line {line}: {len(parts)} columns, expected `id name`.")
+    number = common.as_int(parts[0], "class id", path, line)
+    if number in found or parts[1] in found.values():
+      raise errors.DataError(f"{path}, line {line}: '{text.strip()}' names a class or an id that stands already above.")
+    found[number] = parts[1]
+  if sorted(found) != list(range(len(found))):
+    raise errors.DataError(f"{path}: the class ids are not 0 to {len(found) - 1}.")
+  return tuple(found[i] for i in range(len(found)))
+
+
+def split_lists(lists: Mapping[str, str], split: str) -> list[str]:
+  """Names of one split, from a file of one name per line; endings, folders and lines of `#` are left out.
+
+  Args:
+    lists: file by split.
+    split: a key.
+
+  Raises:
+    AbsentError: no such file.
+    DataError: a name stands twice, in one list or in two.
+  """
+  seen: dict[str, str] = {}
+  names: dict[str, list[str]] = {}
+  for key, path in lists.items():
+    if key != split and not os.path.isfile(path):
+      continue
+    names[key] = []
+    for line, text in enumerate(common.read_lines(path), 1):
+      name = os.path.basename(text.strip()).removesuffix(".txt").removesuffix(".npy")
+      if not name or name.startswith("#"):
+        continue
+      if name in seen:
+        raise errors.DataError(f"{path}, line {line}: '{name}' stands already in {seen[name]}.")
+      seen[name] = f"{path}, line {line}"
+      names[key].append(name)
+  return names[split]
+
+
+def labels_of_text(path: str, ids: Mapping[str, int], source: str) -> np.ndarray:
+  """Class ids of a file of one class name per line: (T,).
+
+  Args:
+    path: of the file.
+    ids: by name.
+    source: where the names come from.
+  """
+  lines = _text(path)
+  try:
+    return np.array([ids[text] for text in lines], np.int32)
+  except KeyError:
+    return np.array([common.class_id(text.strip(), ids, path, i, source) for i, text in enumerate(lines, 1)], np.int32)
+
+
+def labels_of_array(path: str, classes: int) -> np.ndarray:
+  """Class ids of a .npy file of whole numbers: (T,)."""
+  found = whole_numbers(path)
+  if found.size and found.max() >= classes:
+    raise errors.DataError(f"{path}: class id {found.max()}, but there are {classes} classes.")
+  return found
+
+
+def whole_numbers(path: str) -> np.ndarray:
+  """A .npy file of a list of whole numbers, none below 0."""
+  _needed(path)
+  try:
+    found = np.load(path, allow_pickle=False)
+  except (OSError, ValueError, EOFError) as e:
+    raise errors.DataError(f"{path} cannot be read ({e}).") from e
+  if found.ndim != 1 or found.dtype.kind not in "iuf" or (found != np.round(found)).any() or (found < 0).any():
+    raise errors.DataError(f"{path}: of shape {found.shape} and type {found.dtype}, expected a list of whole numbers.")
+  return found.astype(np.int64)
+
+
+def runs_of_spans(path: str, ids: Mapping[str, int], source: str) -> Runs:
+  """Runs of a file of lines `start-end name`, frames from 1 on and the end included, without gaps."""
+  runs, end = [], 0
+  for line, text in enumerate(_text(path), 1):
+    if not text.strip():
+      continue
+    span, *name = text.split()
+    start, dash, last = span.partition("-")
+    if not dash or len(name) != 1:
+      raise errors.DataError(f"{path}, line {line}: expected `start-end name`, not '{text.strip()}'.")
+    start, last = common.as_int(start, "start", path, line), common.as_int(last, "end", path, line)
+    if start != end + 1 or last < start:
+      raise errors.DataError(f"{path}, line {line}: the span {span} does not follow frame {end}.")
+    runs.append((common.class_id(name[0], ids, path, line, source), last - start + 1))
+    end = last
+  return tuple(runs)
+
+
+def annotation(labels: np.ndarray) -> Annotation:
+  """Runs and transcript of frame labels (T,)."""
+  found = segments.segments(labels)
+  classes = tuple(found.classes.tolist())
+  return Annotation(tuple(zip(classes, (found.ends - found.starts).tolist())), classes)
+
+
+def _text(path: str) -> list[str]:
+  _needed(path)
+  return common.read_lines(path)
+
+
+def _needed(path: str) -> None:
+  if not os.path.isfile(path):
+    raise errors.DataError(f"annotation file {path} does not exist, though a list names its video.")
