@@ -12,21 +12,21 @@ KEYS = {"name", "device", "seconds", "peer_seconds", "ratio", "clips_per_s", "pe
 
 @pytest.mark.parametrize("train, dtype", [(False, "float32"), (True, "bfloat16")])
 def test_a_measurement_says_what_was_measured_and_how_fast_it_was(capsys, train, dtype):
-  model_speed.main("shufflenet_v2", json=True, train=train, dtype=dtype, batch=2, seconds=0, side=32)
+  model_speed.main("resnet_18", json=True, train=train, dtype=dtype, batch=2, seconds=0, side=32)
   row = json.loads(capsys.readouterr().out)
   assert set(row) == KEYS
-  assert (row["name"], row["batch"], row["input"]) == ("shufflenet_v2", 2, [2, 32, 32, 3])
+  assert (row["name"], row["batch"], row["input"]) == ("resnet_18", 2, [2, 32, 32, 3])
   assert row["ratio"] is None and row["peer_seconds"] is None
   assert row["clips_per_s"] == pytest.approx(2 / row["seconds"])
   flops = 2 * row["gmacs"] * 1e9 * 2 * (3 if train else 1)
   assert row["share_of_peak"] == pytest.approx(flops / row["seconds"] / row["peak_flops"])
-  assert row["peak_bytes"] > 4 * 2_278_604 and row["device"] and row["versions"]["jax"]
+  assert row["peak_bytes"] > 4 * 11_000_000 and row["device"] and row["versions"]["jax"]
 
 
 def test_the_text_names_model_input_and_machine(capsys):
-  model_speed.main("shufflenet_v2", seconds=0, side=32)
+  model_speed.main("resnet_18", seconds=0, side=32)
   out = capsys.readouterr().out
-  assert out.startswith("shufflenet_v2: forward, 1x32x32x3, float32, ") and " ms " in out and "ratio" not in out
+  assert out.startswith("resnet_18: forward, 1x32x32x3, float32, ") and " ms " in out and "ratio" not in out
 
 
 def test_sides_take_turns_and_medians_count():
@@ -36,7 +36,7 @@ def test_sides_take_turns_and_medians_count():
 
 
 @pytest.mark.parametrize("call, words", [
-    (dict(name="shuflenet_v2"), "nearest: 'shufflenet_v2'"),
+    (dict(name="resnt_18"), "nearest: 'resnet_18'"),
     (dict(name="bert_base"), "bert_base takes text"),
     (dict(name="resnet_18", dtype="int8"), "int8"),
     (dict(name="resnet_18", batch=0), "batch=0"),

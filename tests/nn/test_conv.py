@@ -149,7 +149,9 @@ def test_vmap_and_forward_mode_work():
     ("cpu", (1, 8, 28, 28, 64), (3, 1, 1, 64, 64), 1, "shifts"),
     ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 1, 64), 64, "shifts"),
     ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 8, 64), 8, "shifts"),
-    ("cpu", (1, 8, 7, 7, 64), (3, 3, 3, 64, 64), 1, "patches"),
+    ("cpu", (1, 8, 7, 7, 64), (3, 3, 3, 64, 64), 1, "taps"),
+    ("cpu", (1, 8, 7, 7, 256), (3, 3, 3, 256, 256), 1, "patches"),
+    ("cpu", (1, 8, 2, 2, 64), (3, 3, 3, 64, 64), 1, "patches"),
 ])
 def test_the_choice_follows_platform_and_shape(platform, x, w, groups, lowering):
   assert conv.choose(platform, x, w, (1, 1, 1), groups) == lowering

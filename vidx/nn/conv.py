@@ -103,10 +103,11 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
   """
   if platform != "cpu":
     return "native"
-  kt, kh, kw, *_ = w_shape
+  kt, kh, kw, inner, _ = w_shape
   if kh == kw == 1 or groups > 1:
     return "shifts"  # a matrix product, or products by channel; XLA's gradients of grouped kernels are the slowest of all
-  if min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])) <= 2 * max(kh, kw) + 1:
+  side, kernel = min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])), max(kh, kw)
+  if side < kernel or (side <= 2 * kernel + 1 and kernel <= 3 and inner >= 128):
     return "patches"  # XLA's path for small images is slow, and slowest for a kernel as large as the image
   return "taps" if kt > 1 else "native"
 
