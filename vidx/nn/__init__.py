@@ -5,6 +5,7 @@ from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.conv import Conv, convolve
 from vidx.nn.duration_dp import duration_dp
 from vidx.nn.dynamic_image import DynamicImage
+from vidx.nn.frame_context import FrameScores
 from vidx.nn.head import Head
 from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct
@@ -13,6 +14,9 @@ from vidx.nn.pyramid_attention import ConvolutionPyramidAttention
 from vidx.nn.region_non_local import RegionNonLocal
 from vidx.nn.represent import FrameDifference, MiddleFrame
 from vidx.nn.segment_masks import segment_masks
+from vidx.nn.similarity_sampling import SimilarityGuidedSampling
 from vidx.nn.sites import Site, features
 from vidx.nn.squeeze import TemporalSqueezePooling
 from vidx.nn.temporal_shift import TemporalShift
+from vidx.nn.token_sampling import AdaptiveTokenSampler, TokenReorganization
+from vidx.nn.uniform_sampling import UniformSampling
