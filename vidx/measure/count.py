@@ -40,8 +40,9 @@ def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true", *
     *inputs: shapes and dtypes.
     convention: 'true' counts convolutions and matrix products, those of
       attention included; 'published' leaves products of two activations
-      (attention) out and adds 2 per output element of a batch normalisation,
-      as the papers that print such figures do.
+      (attention) out, adds 2 per output element of a batch normalisation and
+      counts transposed convolutions at the length of their output, as the papers
+      that print such figures do.
     **kwargs: of the model's call.
 
   Returns:
@@ -82,7 +83,7 @@ def _walk(jaxpr, weights: set, times: int, scope: str, macs: dict[str, int], pub
         _walk(sub, own, times * factor, name, macs, published)
     elif eqn.primitive.name in ("dot_general", "conv_general_dilated"):
       if not (published and not any(from_weights)):
-        macs[name] = macs.get(name, 0) + times * _products(eqn)
+        macs[name] = macs.get(name, 0) + times * _products(eqn, published)
     if all(from_weights):
       known.update(eqn.outvars)
   return known
@@ -107,14 +108,16 @@ def _inner(eqn) -> list[tuple[Any, list, int]]:
   return found[:1]
 
 
-def _products(eqn) -> int:
+def _products(eqn, published: bool) -> int:
   out = math.prod(eqn.outvars[0].aval.shape)
   lhs, rhs = (v.aval.shape for v in eqn.invars[:2])
   if eqn.primitive.name == "dot_general":
     (contracted, _), _ = eqn.params["dimension_numbers"]
     return out * math.prod(lhs[i] for i in contracted)
-  spec = eqn.params["dimension_numbers"].rhs_spec  # (out, in, *spatial)
-  return out * math.prod(rhs[i] for i in spec[1:])
+  spec = eqn.params["dimension_numbers"]
+  if not published and math.prod(eqn.params["lhs_dilation"]) > 1:  # the zeros between inputs cost nothing
+    out = lhs[spec.lhs_spec[0]] * rhs[spec.rhs_spec[0]] * math.prod(lhs[i] for i in spec.lhs_spec[2:])
+  return out * math.prod(rhs[i] for i in spec.rhs_spec[1:])  # rhs_spec: (out, in, *spatial)
 
 
 def _scope(outer: str, eqn) -> str:
