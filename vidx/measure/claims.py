@@ -8,6 +8,7 @@ made on the fly, inside one compiled program.
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import importlib.util
 import json as json_lib
 import pathlib
@@ -147,7 +148,16 @@ def fit(model: Any, batches: Batches, steps: int, seed: int = 0, rate: float = 3
     rate: the highest learning rate.
     loss: (outputs, label) -> (); cross entropy of the logits where None.
   """
-  loss = loss or (lambda out, label: optax.softmax_cross_entropy_with_integer_labels(out["logits"], label).mean())
+  return _trainer(model, batches, steps, rate, loss or _cross_entropy)(jax.random.PRNGKey(seed))
+
+
+def _cross_entropy(out, label):
+  return optax.softmax_cross_entropy_with_integer_labels(out["logits"], label).mean()
+
+
+@functools.lru_cache(maxsize=16)
+def _trainer(model, batches, steps, rate, loss):
+  """The program of `fit`, key -> variables: compiled once for all seeds."""
   tx = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=1e-4)
 
   @jax.jit
@@ -175,16 +185,22 @@ def fit(model: Any, batches: Batches, steps: int, seed: int = 0, rate: float = 3
     (params, stats, _), _ = jax.lax.scan(step, (params, stats, tx.init(params)), jnp.arange(steps))
     return {"params": params, **stats}
 
-  return run(jax.random.PRNGKey(seed))
+  return run
 
 
 def accuracy(model: Any, variables: Any, batches: Batches, count: int = 8, seed: int = 0) -> float:
   """Percent of the labels of `count` batches, other than those of training, that the logits name."""
+  hits = _hits(model, batches)
+  keys = jax.random.split(jax.random.PRNGKey(10_000 + seed), count)
+  return 100 * float(np.mean([hits(variables, key) for key in keys]))
+
+
+@functools.lru_cache(maxsize=16)
+def _hits(model, batches):
 
   @jax.jit
   def hits(variables, key):
     x, label = batches(key)
     return (model.apply(variables, x)["logits"].argmax(-1) == label).mean()
 
-  keys = jax.random.split(jax.random.PRNGKey(10_000 + seed), count)
-  return 100 * float(np.mean([hits(variables, key) for key in keys]))
+  return hits
