@@ -13,6 +13,7 @@ from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 
 FROZEN = ("", "all", "all_but_first")
+Ways = list[tuple[jax.Array, jax.Array | None]]  # (x, mask) of each pathway
 
 
 class Trunk(nn.Module):
@@ -49,13 +50,48 @@ class Trunk(nn.Module):
     """(name, module) pairs; each module is called as (x, mask, train) -> (x, mask)."""
     return self._steps
 
+  def enter(self, video: jax.Array, mask: jax.Array | None = None, train: bool = False) -> Ways:
+    """What the first piece is given, one (x, mask) per pathway."""
+    return [(as_clip(video), mask)]
+
+  def pieces(self) -> list[tuple[str, Callable[[Ways, bool], Ways]]]:
+    """(name, call) pairs; folding `enter`'s result through the calls (ways, train) -> ways gives what `leave` takes.
+
+    Between two of them the trunk may be cut: dead entries behind the live ones can
+    be left out (see `fit`), and examples be regrouped.
+    """
+    return [(name, lambda ways, train, step=step: [step(*ways[0], train)]) for name, step in self.steps()]
+
+  def walk(self, ways: Ways, train: bool = False, start: int = 0, stop: int | None = None) -> Ways:
+    """What leaves the pieces from `start` up to `stop`."""
+    for _, piece in self.pieces()[start:stop]:
+      ways = piece(ways, train)
+    return ways
+
+  def leave(self, ways: Ways, train: bool = False) -> dict[str, jax.Array]:
+    """The outputs for what leaves the last piece."""
+    return self.scores(*ways[0], train)
+
+  @nn.nowrap
+  def lengths(self, ways: Ways) -> jax.Array:
+    """Entries (frames, or tokens of the longest group) that hold all live ones: (B, number of pathways) int32."""
+    return jnp.stack([_length(*way) for way in ways], -1)
+
+  @nn.nowrap
+  def capacities(self, ways: Ways) -> tuple[int, ...]:
+    """Entries per pathway, dead ones included."""
+    return tuple(mask.shape[-1] for _, mask in ways)
+
+  @nn.nowrap
+  def fit(self, ways: Ways, sizes: Sequence[int]) -> Ways:
+    """The ways with as many entries as `sizes` says; dead ones are cut off or added behind."""
+    return [_fit(*way, size) for way, size in zip(ways, sizes, strict=True)]
+
   def trunk(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
             ) -> tuple[jax.Array, jax.Array | None]:
     """What the head is given, (B, T', H', W', C) or tokens, and its mask."""
-    x = as_clip(video)
-    for _, step in self.steps():
-      x, mask = step(x, mask, train)
-    return x, mask
+    [way] = self.walk(self.enter(video, mask, train), train)
+    return way
 
   def scores(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False) -> dict[str, jax.Array]:
     """The outputs for what `trunk` gives."""
@@ -74,6 +110,21 @@ class Trunk(nn.Module):
       {'logits': (B, num_classes), 'features': (B, C)}, fp32.
     """
     return self.scores(*self.trunk(video, train, mask), train)
+
+
+def _length(x, mask):
+  if mask is None:
+    raise ValueError("lengths: nothing in this trunk says which entries are live; plug a sampler into it")
+  return mask.sum(-1, dtype=jnp.int32).reshape(x.shape[0], -1).max(-1)
+
+
+def _fit(x, mask, size):
+  axis = mask.ndim - 1  # of the entries
+  more = size - x.shape[axis]
+  if more <= 0:
+    return x[(slice(None),) * axis + (slice(size),)], mask[..., :size]
+  behind = lambda z: jnp.pad(z, [(0, more if i == axis else 0) for i in range(z.ndim)])
+  return behind(x), behind(mask)
 
 
 def as_clip(video: jax.Array) -> jax.Array:
@@ -108,23 +159,26 @@ class Chain(Trunk):
     return (*norm, ("frozen", self.frozen_bn == "all")), (*norm, ("frozen", self.frozen_bn != ""))
 
 
-def lockstep(trunks: Sequence[Trunk], ways: Sequence[tuple[jax.Array, jax.Array | None]],
-             exchange: Callable[[str, list, bool], list], train: bool = False
-             ) -> list[tuple[jax.Array, jax.Array | None]]:
-  """Walks trunks of equally many steps side by side, which exchange features after each.
+def abreast(trunks: Sequence[Trunk], exchange: Callable[[str, Ways, bool], Ways]
+            ) -> list[tuple[str, Callable[[Ways, bool], Ways]]]:
+  """Pieces (see Trunk.pieces) of trunks of equally many steps side by side, which exchange features after each.
 
   Args:
     trunks: the pathways.
-    ways: (x, mask) that enters each of them.
     exchange: (name of the first trunk's step, ways, train) -> ways.
-    train: see Trunk.
-
-  Returns:
-    (x, mask) that leaves each of them, as Trunk.trunk gives it.
   """
-  for steps in zip(*(trunk.steps() for trunk in trunks), strict=True):
-    ways = [step(*way, train) for (_, step), way in zip(steps, ways)]
-    ways = exchange(steps[0][0], ways, train)
+  def piece(name, steps):
+    return lambda ways, train: exchange(name, [step(*way, train) for step, way in zip(steps, ways)], train)
+
+  return [(steps[0][0], piece(steps[0][0], [step for _, step in steps]))
+          for steps in zip(*(trunk.steps() for trunk in trunks), strict=True)]
+
+
+def lockstep(trunks: Sequence[Trunk], ways: Ways, exchange: Callable[[str, Ways, bool], Ways], train: bool = False
+             ) -> Ways:
+  """What leaves trunks that walk `abreast`, (x, mask) for each as Trunk.trunk gives it."""
+  for _, piece in abreast(trunks, exchange):
+    ways = piece(ways, train)
   return ways
 
 

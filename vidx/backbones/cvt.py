@@ -92,9 +92,9 @@ class ConvAttention(nn.Module):
       y, masks[name] = self._convolved(name, x, mask, stride, train) if self.convolved else (x, mask)
       y = dense(name=f"proj_{name}")(y)
       parts[name] = y.reshape(*y.shape[:-1], self.heads, width // self.heads)
-    heads = Heads(parts["q"], parts["k"], parts["v"], masks["k"])
+    heads = Heads(parts["q"], parts["k"], parts["v"], masks["k"], scale=width ** -0.5)
     heads = heads if between is None else between(heads)
-    y = attend(heads.q, heads.k, heads.v, heads.mask, scale=width ** -0.5, chunk=self.chunk)
+    y = attend(heads.q, heads.k, heads.v, heads.mask, scale=heads.scale, chunk=self.chunk)
     return dense(name="proj")(y.reshape(*y.shape[:-2], width)), heads
 
   def _convolved(self, name, x, mask, stride, train):
@@ -136,7 +136,7 @@ class Block(nn.Module):
     x, mask = at("in")(x, mask, train)
     y, heads = ConvAttention(self.heads, grid, self.with_cls, self.convolved, self.norm, self.chunk, self.dtype,
                              name="attn")(norm(name="norm1")(x), mask, train, between)
-    x, mask = transformer.kept_rows(x, mask, heads)
+    x, y, mask = transformer.kept_rows(x, y, mask, heads)
     y, mask = at("attn")(y, mask, train)
     x = x + drop(y, train)
     y = transformer.Mlp(4 * x.shape[-1], transformer.quick_gelu, self.dtype, name="mlp")(norm(name="norm2")(x))
@@ -199,20 +199,26 @@ class CvT(Chain):
     """(name, module) pairs; an embedding gives (tokens, mask, grid), and blocks are told the grid."""
     return [(module.name, module) for embed, blocks in zip(self._embeds, self._blocks) for module in (embed, *blocks)]
 
-  def trunk(self, video, train=False, mask=None):
-    """The last stage's tokens (B, T, N, D), not normalised, and their mask."""
+  def enter(self, video, mask=None, train=False):
+    """See Trunk.enter: tokens (B, T, N, D) and their mask where the trunk may be cut."""
     x = as_clip(video)
     if mask is not None:
       mask = mask.astype(bool).reshape(*x.shape[:2], *(mask.shape[-2:] if mask.ndim == video.ndim - 1 else (1, 1)))
       mask = jnp.broadcast_to(mask, x.shape[:-1])
     for s, blocks in enumerate(self._blocks):
       x, mask, grid = self._embeds[s](x, mask, train)
-      for block in blocks:
+      last = s + 1 == len(self._blocks)
+      for block in () if last and not self.convolved[s] else blocks:
         x, mask = block(x, mask, grid, train)
-      if s + 1 < len(self._blocks):
+      if not last:
         x = x.reshape(*x.shape[:2], *grid, x.shape[-1])
         mask = None if mask is None else mask.reshape(*x.shape[:2], *grid)
-    return x, mask
+    return [(x, mask)]
+
+  def pieces(self):
+    """See Trunk.pieces: the last stage's blocks, unless they convolve and so need all pixels."""
+    blocks = () if self.convolved[-1] else self._blocks[-1]
+    return [(block.site, lambda ways, train, block=block: [block(*ways[0], train=train)]) for block in blocks]
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""

@@ -172,8 +172,8 @@ class PSViT(Chain):
         offset = self.offsets[i](out.astype(jnp.float32))
     return out, mask, point
 
-  def trunk(self, video, train=False, mask=None):
-    """The last block's tokens (B, T, N, D), not normalised, the CLS first, and their mask."""
+  def enter(self, video, mask=None, train=False):
+    """See Trunk.enter: the sampled tokens (B, T, 1 + P, D), the CLS first, and their mask."""
     x = as_clip(video)
     b, t = x.shape[:2]
     if mask is not None:
@@ -182,9 +182,11 @@ class PSViT(Chain):
     cls = jnp.broadcast_to(self.cls.astype(x.dtype), (b, t, 1, self.dim))
     x = jnp.concatenate([cls, x], 2)
     mask = None if mask is None else jnp.pad(mask, [(0, 0), (0, 0), (1, 0)], constant_values=True)
-    for _, block in self._steps[self.samplings:]:
-      x, mask = block(x, mask, train)
-    return x, mask
+    return [(x, mask)]
+
+  def pieces(self):
+    """See Trunk.pieces: the blocks behind the sampling."""
+    return super().pieces()[self.samplings:]
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""

@@ -15,7 +15,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.backbones.chain import Chain, lockstep
+from vidx.backbones.chain import Chain, abreast
 from vidx.backbones.resnet import ResNet
 from vidx.nn import pool, sites as sites_lib
 from vidx.nn.norm import ConvNormAct
@@ -186,11 +186,22 @@ class SlowFast(Chain):
     """((name, slow module), (name, fast module)) pairs; see Trunk.steps."""
     return list(zip(self.slow.steps(), self.fast.steps()))
 
+  def enter(self, video, mask=None, train=False):
+    """See Trunk.enter: the slow clip first."""
+    return [slow_clip(video, self.alpha, mask), (video, mask)]
+
+  def pieces(self):
+    """See Trunk.pieces."""
+    return abreast((self.slow, self.fast), self._exchange)
+
+  def leave(self, ways, train=False):
+    """See Trunk.leave."""
+    return self.scores(*ways, train)
+
   def trunk(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None
             ) -> tuple[tuple[jax.Array, jax.Array | None], tuple[jax.Array, jax.Array | None]]:
     """(x, mask) of the last stage of the slow and of the fast pathway."""
-    ways = slow_clip(video, self.alpha, mask), (video, mask)
-    return tuple(lockstep((self.slow, self.fast), ways, self._exchange, train))
+    return tuple(self.walk(self.enter(video, mask, train), train))
 
   def _exchange(self, name, ways, train):
     if name not in self.laterals:

@@ -171,6 +171,34 @@ class ViT(Trunk):
     between = space_time.shift_keys(self.shift, self.shift_frames) if self.attention == "shift" else None
     return wrap(transformer.Block)(qkv_bias=self.qkv_bias, between=between, **fields)
 
+  @nn.nowrap
+  def lengths(self, ways):
+    """See Trunk.lengths; with divided attention, patches per frame."""
+    [(_, mask)] = ways
+    return super().lengths([self._by_frame(mask, mask)] if self.attention == "divided" else ways)
+
+  @nn.nowrap
+  def capacities(self, ways):
+    """See Trunk.capacities; with divided attention, patches per frame."""
+    [whole] = super().capacities(ways)
+    return ((whole - 1) // self.frames if self.attention == "divided" else whole,)
+
+  @nn.nowrap
+  def fit(self, ways, sizes):
+    """See Trunk.fit; with divided attention, patches per frame."""
+    if self.attention != "divided":
+      return super().fit(ways, sizes)
+    [(x, mask)] = ways
+    [(y, live)] = super().fit([self._by_frame(x, mask)], sizes)
+    flat = lambda z: z.reshape(z.shape[0], 1, -1, *z.shape[3:])
+    return [(jnp.concatenate([x[:, :, :1], flat(y)], 2), jnp.concatenate([mask[:, :, :1], flat(live)], 2))]
+
+  @nn.nowrap
+  def _by_frame(self, x, mask):
+    """The patches (B, T, S, ...) behind the CLS of (B, 1, 1 + T * S, ...), and their mask."""
+    split = lambda z: z[:, 0, 1:].reshape(z.shape[0], self.frames, -1, *z.shape[3:])
+    return split(x), split(mask)
+
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores; x: (B, G, N, D), not normalised."""
     x, live = transformer.read_cls(x, mask)

@@ -1,0 +1,104 @@
+import itertools
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vidx
+from vidx.infer import adaptive
+from vidx.nn import compaction
+
+
+class Brightest(nn.Module):
+  """Drops frames that are darker than the clip."""
+
+  drops = True
+
+  @nn.compact
+  def __call__(self, x, mask=None, train=False):
+    level = x.astype(jnp.float32).mean((2, 3, 4))
+    mask = jnp.ones(level.shape, bool) if mask is None else mask.astype(bool)
+    mean = (level * mask).sum(1, keepdims=True) / mask.sum(1, keepdims=True)
+    rows, live = compaction.live_first(mask & (level >= mean))
+    return compaction.take(x, rows), live
+
+
+class Loudest(nn.Module):
+  """Drops tokens whose keys are shorter than the mean, never the CLS."""
+
+  drops = True
+
+  @nn.compact
+  def __call__(self, heads, mask=None, train=False):
+    level = (heads.k.astype(jnp.float32) ** 2).sum((-1, -2))
+    mask = jnp.ones(level.shape, bool) if mask is None else mask
+    mean = (level * mask).sum(-1, keepdims=True) / mask.sum(-1, keepdims=True)
+    rows, live = compaction.live_first((mask & (level >= mean)).at[..., 0].set(True))
+    axis = rows.ndim - 1
+    return heads.replace(q=compaction.take(heads.q, rows, axis), mask=mask, rows=rows, live=live)
+
+
+TINY = dict(num_classes=3, dropout=0.0)
+VIT = dict(TINY, image=16, patch=4, dim=16, depth=4, heads=2, num_classes=3)
+CASES = {
+    "frames": ("r3d_18", (8, 16, 16, 3), dict(TINY, stages=(1, 1, 1), width=8, strides=(1, 2, 2), widths=(),
+                                              time_strides=(1, 1, 1), sites={"stem": Brightest, "res3": Brightest})),
+    "pathways": ("slowfast_r50_8x8", (8, 16, 16, 3), dict(TINY, stages=(1, 1), width=8, strides=(1, 2), beta=2, alpha=2,
+                                                         slow_temporal=(1, 1), fast_temporal=(1, 1),
+                                                         sites={"*.res2": Brightest})),
+    "tokens": ("deit_ti", (2, 16, 16, 3), dict(VIT, sites={"block1.heads": Loudest, "block2.heads": Loudest})),
+    "divided": ("timesformer_b", (2, 16, 16, 3), dict(VIT, frames=2, sites={"block[12].heads": Loudest})),
+}
+
+
+def made(case, seed=0):
+  name, shape, fields = CASES[case]
+  model = vidx.create_model(name, **fields)
+  x = jax.random.normal(jax.random.PRNGKey(seed), (13, *shape))
+  variables = jax.jit(model.init)(jax.random.PRNGKey(1), x[:1])
+  return model, variables, x
+
+
+@pytest.mark.parametrize("case, host", [("frames", True), ("frames", False), ("pathways", True), ("tokens", True),
+                                        ("tokens", False), ("divided", True)])
+def test_groups_of_like_lengths_get_what_the_whole_model_gives(case, host):
+  model, variables, x = made(case)
+  want = jax.jit(lambda v, x: model.apply(v, x))(variables, x)
+  runner = adaptive.Adaptive(model, variables, group=4, rungs=2, host=host)
+  got, lengths = runner.run([x[:5], x[5:10], x[10:]])
+  assert [len(found) for found in lengths] == [13] * len(runner.cuts) and len(runner.cuts) > 0
+  assert len(np.unique(lengths[0][:, 0])) > 1  # else nothing is regrouped
+  for key in want:
+    np.testing.assert_allclose(got[key], want[key], rtol=1e-4, atol=1e-5)
+
+
+def test_calibration_chooses_few_capacities_that_hold_every_length():
+  model, variables, x = made("frames")
+  runner = adaptive.Adaptive(model, variables, group=4, rungs=2)
+  before, lengths = runner.run([x])
+  runner.calibrate([x], points=2)
+  for rungs, found in zip(runner.ladders, lengths):
+    assert len(rungs[0]) <= 3 and rungs[0][-1] >= found.max() and set(rungs[0]) & set(found[:, 0])
+  after, _ = runner.run([x[:7], x[7:]])
+  np.testing.assert_allclose(after["logits"], before["logits"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_trunk_without_samplers_is_one_segment():
+  model = vidx.create_model("r3d_18", **TINY, stages=(1,), width=8, strides=(1,), time_strides=(1,))
+  x = jnp.ones((2, 2, 8, 8, 3))
+  runner = adaptive.Adaptive(model, jax.jit(model.init)(jax.random.PRNGKey(0), x))
+  got, lengths = runner.run([x])
+  assert runner.cuts == () and lengths == [] and got["logits"].shape == (2, 3)
+
+
+def test_the_ladder_is_the_cheapest_of_all():
+  counts = np.random.default_rng(0).integers(1, 12, 40)
+  cost = lambda n: 2.0 + np.asarray(n) ** 1.5
+  for rungs in (1, 2, 3):
+    found = adaptive.ladder(counts, cost, rungs)
+    price = lambda ladder: sum(cost(min(r for r in ladder if r >= n)) for n in counts)
+    sizes = sorted(set(counts))
+    best = min(price((*some, sizes[-1])) for some in itertools.combinations(sizes[:-1], rungs - 1))
+    assert len(found) == rungs and price(found) == pytest.approx(best)

@@ -1,0 +1,314 @@
+"""Savings on the clock for networks that drop frames or tokens: segments, compaction, regrouping.
+
+A compiler needs shapes; a sampler decides per example. So a trunk is cut behind its
+samplers into segments. A segment runs on a group of examples, the host reads how
+many entries of each are live, examples with similar counts are put together, from
+all batches so far, with the entries cut to the next of a few capacities, and the
+following segment, compiled once per capacity, goes on with them.
+"""
+
+import collections
+from collections.abc import Callable, Iterable, Mapping, Sequence
+import dataclasses
+import functools
+import itertools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vidx.nn import sites as sites_lib
+
+Sizes = tuple[int, ...]  # live entries, or a capacity, per pathway
+
+
+def sampler_places(model) -> list[str]:
+  """The sites of a trunk that hold a block that drops frames or tokens, in the order of the flow."""
+  drops = lambda name: any(getattr(sites_lib.make(block), "drops", False) for block in sites_lib.plugged(model.sites, name))
+  return [name for name in model.site_names() if drops(name)]
+
+
+def cut_points(model, pieces: Sequence[str]) -> list[int]:
+  """How many pieces of a trunk come before each cut: one behind every piece with a sampler but the last.
+
+  Args:
+    model: a trunk.
+    pieces: names of its pieces.
+  """
+  places = sampler_places(model)
+  inside = lambda piece: any(_bare(place) == piece or _bare(place).startswith(f"{piece}.") for place in places)
+  return [i + 1 for i, piece in enumerate(pieces) if inside(piece) and i + 1 < len(pieces)]
+
+
+def _bare(place):
+  """The site without the name of its pathway."""
+  return place.removeprefix("slow.").removeprefix("fast.")
+
+
+def ladder(counts: np.ndarray, cost: Callable[[np.ndarray], np.ndarray], rungs: int) -> tuple[int, ...]:
+  """The capacities, at most `rungs`, at which examples with these live counts cost least in all.
+
+  The largest count is always one. Exact, by dynamic programming over the distinct counts.
+
+  Args:
+    counts: (N,) live entries.
+    cost: seconds at each of some capacities.
+    rungs: most capacities.
+
+  Returns:
+    Increasing capacities.
+  """
+  sizes, times = np.unique(np.asarray(counts), return_counts=True)
+  price, below = cost(sizes), np.concatenate([[0], np.cumsum(times)])
+  best = np.full((rungs + 1, len(sizes) + 1), np.inf)
+  best[:, 0] = 0
+  back = np.zeros(best.shape, int)
+  for r in range(1, rungs + 1):
+    for j in range(1, len(sizes) + 1):  # the first j sizes, the last of them a rung
+      total = best[r - 1, :j] + price[j - 1] * (below[j] - below[:j])
+      back[r, j] = total.argmin()
+      best[r, j] = total[back[r, j]]
+  found, j = [], len(sizes)
+  for r in range(rungs, 0, -1):
+    if j:
+      found.append(int(sizes[j - 1]))
+      j = back[r, j]
+  return tuple(reversed(found))
+
+
+class Adaptive:
+  """A trunk with samplers, run in segments; gives what the trunk gives, however examples are grouped.
+
+  `Adaptive(model, variables).run(batches)` takes videos batch by batch. `calibrate`
+  measures, on some of them, what each segment costs at several capacities, and
+  chooses the capacities; until then they are quarters of the whole.
+
+  Attributes:
+    cuts: names of the pieces behind which the trunk is cut.
+    ladders: per cut and pathway, increasing capacities.
+  """
+
+  def __init__(self, model, variables: Any, *, group: int = 0, rungs: int = 4,
+               prepare: Callable[[jax.Array], jax.Array] = lambda video: video, host: bool | None = None):
+    """A runner for one model.
+
+    Args:
+      model: a trunk, see vidx.backbones.chain.Trunk.
+      variables: of the model.
+      group: examples that go on together; 0: 8 on a CPU, elsewhere as many as the first batch has.
+      rungs: most capacities per cut and pathway.
+      prepare: applied to batches on the device, such as a normalisation.
+      host: whether examples are regrouped by NumPy; by default on a CPU, where the device's memory is the host's.
+    """
+    self.model, self.variables, self.rungs, self._prepare = model, variables, rungs, prepare
+    names = model.apply(variables, method=lambda m: [name for name, _ in m.pieces()])
+    ends = cut_points(model, names)
+    self.cuts = tuple(names[end - 1] for end in ends)
+    self._bounds = list(itertools.pairwise([0, *ends, None]))
+    self._segments = [jax.jit(functools.partial(self._apply, k)) for k in range(len(self._bounds))]
+    self._host = jax.default_backend() == "cpu" if host is None else host
+    self.group = group or (8 if jax.default_backend() == "cpu" else 0)
+    self.ladders: list[list[tuple[int, ...]]] = []
+    self._seen: list[Any] = [None] * len(self.cuts)  # some ways at each cut, for `calibrate`
+
+  def _apply(self, k, variables, x):
+    """Segment k: of videos or ways, to ways and their lengths, or to the outputs."""
+    def call(model, x):
+      ways = model.walk(x if k else model.enter(self._prepare(x)), False, *self._bounds[k])
+      return model.leave(ways) if k == len(self.cuts) else (ways, model.lengths(ways))
+    return self.model.apply(variables, x, method=call)
+
+  def run(self, batches: Iterable[jax.Array]) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Outputs for videos.
+
+    Args:
+      batches: videos (B, T, H, W, 3) or images, of one shape but for B.
+
+    Returns:
+      The model's outputs, (N, ...) each, in the order of the videos; and per cut the
+      lengths (N, number of pathways): live frames, or most live tokens of a frame.
+    """
+    flying, outputs, first = collections.deque(), [], 0
+    queues, lengths = [{} for _ in self.cuts], [[] for _ in self.cuts]
+
+    def launch(k, ids, x):
+      flying.append((k, ids, self._segments[k](self.variables, x)))
+
+    def land():
+      k, ids, result = flying.popleft()
+      if k == len(self.cuts):
+        outputs.append((ids, jax.device_get(result)))
+        return
+      ways, found = result[0], self._lengths(k, ids, np.asarray(result[1])[:len(ids)])
+      self._seen[k] = ways
+      lengths[k].append((ids, found))
+      for group in self._enqueue(queues[k], k, ways, ids, found):
+        launch(k + 1, *group)
+
+    for video in batches:
+      self._plan(video)
+      launch(0, np.arange(first, first + len(video)), video)
+      first += len(video)
+      while len(flying) > 1:  # so that the device has work while the host reads
+        land()
+    for k in range(-1, len(self.cuts)):
+      for group in _drain(queues[k]) if k >= 0 else ():
+        launch(k + 1, *group)
+      while flying:
+        land()
+    return _in_order(outputs), [_in_order(found) for found in lengths]
+
+  def calibrate(self, batches: Sequence[jax.Array], points: int = 3) -> None:
+    """Chooses the ladders from the lengths of some videos and from measured times.
+
+    Args:
+      batches: as in `run`.
+      points: capacities per cut and pathway at which the next segment is measured.
+    """
+    self.ladders = []
+    _, lengths = self.run(batches)
+    for k, found in enumerate(lengths):
+      largest = tuple(int(n) for n in found.max(0))
+      ladders = []
+      for way in range(found.shape[1]):
+        tried = sorted({max(1, int(n)) for n in np.quantile(found[:, way], np.linspace(0, 1, points))})
+        seconds = [self._seconds(k, (*largest[:way], size, *largest[way + 1:])) for size in tried]
+        ladders.append(ladder(np.maximum(found[:, way], 1), lambda n: _line(n, tried, seconds), self.rungs))
+      whole = [rungs[-1] for rungs in self.ladders[k]]
+      self.ladders[k] = [tuple(sorted({*rungs, size})) for rungs, size in zip(ladders, whole)]
+
+  def _plan(self, video):
+    """The group's size, and quarters of the whole for cuts without a ladder."""
+    self.group = self.group or len(video)
+    if len(self.ladders) == len(self.cuts):
+      return
+    x = jax.ShapeDtypeStruct(video.shape, video.dtype)
+    for k in range(len(self.cuts)):
+      x, _ = jax.eval_shape(self._segments[k], self.variables, x)
+      whole = self.model.capacities(x)
+      self.ladders.append([tuple(sorted({-(-n * i // 4) for i in range(1, 5)})) for n in whole])
+
+  def _lengths(self, k, ids, found):
+    """What the host makes of the lengths (B, number of pathways) that it read."""
+    return found
+
+  def _seconds(self, k, sizes):
+    """Of the segment behind cut k for a group at some capacities; the quickest of three."""
+    seen = jax.tree.map(np.asarray, self._seen[k])
+    rows = np.arange(self.group) % len(seen[0][0])
+    ways = jax.tree.map(jnp.asarray, _Queue(self.model, sizes, self.group, True).gathered([(seen, rows)]))
+    call = lambda: jax.block_until_ready(self._segments[k + 1](self.variables, ways))
+    call()
+    times = []
+    for _ in range(3):
+      start = time.perf_counter()
+      call()
+      times.append(time.perf_counter() - start)
+    return min(times)
+
+  def _enqueue(self, queues, k, ways, ids, found):
+    """Puts examples into the queues of their capacities; yields (ids, ways) of groups that are full."""
+    rung = lambda rungs, n: np.asarray(rungs)[np.searchsorted(rungs, n)]
+    keys = np.stack([rung(rungs, found[:, way]) for way, rungs in enumerate(self.ladders[k])], -1)
+    source = jax.tree.map(np.asarray, ways) if self._host else ways
+    for key in np.unique(keys, axis=0):
+      rows, sizes = np.flatnonzero((keys == key).all(-1)), tuple(map(int, key))
+      queue = queues.setdefault(sizes, _Queue(self.model, sizes, self.group, self._host))
+      while len(rows):
+        some, rows = np.split(rows, [queue.room])
+        queue.entries.append((source, some, ids[some]))
+        if not queue.room:
+          yield queue.empty()
+
+
+@dataclasses.dataclass
+class _Queue:
+  """Examples that wait for a segment at one capacity.
+
+  Attributes:
+    model: the trunk.
+    sizes: the capacity, per pathway.
+    group: how many go on together.
+    host: whether NumPy puts them together.
+    entries: (ways, rows of these, ids) triples.
+  """
+
+  model: Any
+  sizes: Sizes
+  group: int
+  host: bool
+  entries: list = dataclasses.field(default_factory=list)
+
+  @property
+  def waiting(self) -> int:
+    return sum(len(ids) for *_, ids in self.entries)
+
+  @property
+  def room(self) -> int:
+    return self.group - self.waiting
+
+  def empty(self):
+    """(ids, ways) of all that waits, in arrays of `group` examples, or of half, a quarter, ... where these suffice."""
+    entries, self.entries = self.entries, []
+    ways = self.gathered([(ways, rows) for ways, rows, _ in entries])
+    return np.concatenate([ids for *_, ids in entries]), ways
+
+  def gathered(self, parts):
+    """Some rows of some ways, one after the other, at this capacity."""
+    waiting, size = sum(len(rows) for _, rows in parts), self.group
+    while size % 2 == 0 and size // 2 >= waiting:
+      size //= 2
+    if not self.host:
+      return self._on_device(parts, size)
+    taken = [jax.tree.map(lambda z, rows=rows: np.asarray(z)[rows], self.model.fit(ways, self.sizes))
+             for ways, rows in parts]
+    behind = lambda z: np.pad(z, [(0, size - waiting)] + [(0, 0)] * (z.ndim - 1)) if size > waiting else z
+    return jax.tree.map(lambda *zs: behind(np.concatenate(zs) if len(zs) > 1 else zs[0]), *taken)
+
+  def _on_device(self, parts, size):
+    out, start = None, 0
+    for ways, rows in parts:
+      out = _write(self.model, self.sizes, size, out, ways, np.resize(rows, size), start)
+      start += len(rows)
+    return out
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def _write(model, sizes, size, out, ways, rows, start):
+  """`out` with rows of the ways from `start` on; what lies behind them is written over later, or never read."""
+  def write(old, z):
+    old = jnp.zeros((size, *z.shape[1:]), z.dtype) if old is None else old
+    return old.at[start + jnp.arange(size)].set(z[rows], mode="drop")
+  ways = model.fit(ways, sizes)
+  return jax.tree.map(lambda z: write(None, z), ways) if out is None else jax.tree.map(write, out, ways)
+
+
+def _drain(queues: Mapping[Sizes, _Queue]):
+  """Yields (ids, ways) of what is left, small capacities with large ones where these have room."""
+  left = sorted((queue for queue in queues.values() if queue.waiting), key=lambda q: q.sizes, reverse=True)
+  for i, queue in enumerate(left):
+    for other in left[i + 1:]:
+      if other.waiting <= queue.room and all(a <= b for a, b in zip(other.sizes, queue.sizes)):
+        queue.entries += other.entries
+        other.entries = []
+    if queue.waiting:
+      yield queue.empty()
+
+
+def _line(sizes, known, values):
+  """Values at some sizes on lines between known ones, and on the last lines beyond."""
+  if len(known) == 1:
+    return np.asarray(sizes) * values[0] / known[0]
+  at = np.clip(np.searchsorted(known, sizes), 1, len(known) - 1)
+  known, values = np.asarray(known), np.asarray(values)
+  slope = (values[at] - values[at - 1]) / (known[at] - known[at - 1])
+  return values[at - 1] + slope * (sizes - known[at - 1])
+
+
+def _in_order(parts):
+  """Leaves (N, ...) of (ids, tree) pairs whose leaves may have padding behind, by id."""
+  order = np.argsort(np.concatenate([ids for ids, _ in parts]))
+  cut = [jax.tree.map(lambda z, n=len(ids): np.asarray(z)[:n], tree) for ids, tree in parts]
+  return jax.tree.map(lambda *zs: np.concatenate(zs)[order], *cut)
