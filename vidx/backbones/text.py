@@ -67,7 +67,7 @@ class Block(nn.Module):
     between = lambda heads: at("heads")(heads, heads.mask, train)[0]
     x, mask = at("in")(x, mask, train)
     y, heads = Attention(self.heads, dtype=self.dtype, name="attn")(x, mask, between)
-    x, mask = transformer.kept_rows(x, mask, heads)
+    x, y, mask = transformer.kept_rows(x, y, mask, heads)
     y, mask = at("attn")(drop(y), mask, train)
     x = norm(name="norm1")(x + y)
     y = drop(transformer.Mlp(self.hidden, dtype=self.dtype, name="mlp")(x))

@@ -28,6 +28,9 @@ class Heads:
     rows: (..., N) int32, the input tokens that the queries belong to; None for all
       tokens in their order. The block keeps only these.
     live: (..., N) bool, live queries where `rows` is given.
+    fused: (..., N) fp32, weights of the input tokens in one more, which has the last
+      live place of `rows`; the queries are all tokens then. None: there is none.
+    scale: factor of the scores.
   """
 
   q: jax.Array
@@ -36,6 +39,8 @@ class Heads:
   mask: jax.Array | None = None
   rows: jax.Array | None = None
   live: jax.Array | None = None
+  fused: jax.Array | None = None
+  scale: float = struct.field(pytree_node=False, default=1.0)
 
 
 def _scores(q, k, mask):
@@ -196,7 +201,7 @@ class Attention(nn.Module):
     scale = (width // self.heads) ** -0.5 if self.scale is None else self.scale
     qkv = nn.Dense(3 * width, self.bias, self.dtype, kernel_init=self.kernel_init, name="qkv")(x)
     qkv = qkv.reshape(*x.shape[:-1], 3, self.heads, width // self.heads)
-    heads = Heads(qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], mask)
+    heads = Heads(qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], mask, scale=scale)
     heads = heads if between is None else between(heads)
     if self.is_mutable_collection("maps") and not self.is_initializing():
       first = attention_weights(heads.q[..., :1, :, :], heads.k, heads.mask, scale=scale)

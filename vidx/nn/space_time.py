@@ -99,7 +99,7 @@ class DividedBlock(nn.Module):
     x = self._per_frame(x)
     x = jnp.concatenate([jnp.broadcast_to(cls[..., None, :, :], (*x.shape[:-2], 1, x.shape[-1])), x], -2)
     y, heads = attention(name="attn")(norm(name="norm1")(x), frames, between)
-    x, frames = transformer.kept_rows(x, frames, heads)
+    x, y, frames = transformer.kept_rows(x, y, frames, heads)
     flat = lambda z: z.reshape(*z.shape[:-3], -1, z.shape[-1])
     live = None if frames is None else frames[..., 1:].any(-1)
     moved = mean_over_live(y[..., 0, :], live)[..., None, :].astype(y.dtype)

@@ -11,6 +11,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import compaction
 from vidx.nn import sites as sites_lib
 from vidx.nn.attention import Attention, Heads
 
@@ -50,11 +51,31 @@ class DropPath(nn.Module):
     return nn.Dropout(self.rate, broadcast_dims=range(1, x.ndim), deterministic=not train)(x)
 
 
-def kept_rows(x: jax.Array, mask: jax.Array | None, heads: Heads) -> tuple[jax.Array, jax.Array | None]:
-  """The tokens (..., N, D) and their mask that are left where a plug-in dropped queries."""
+def kept_rows(x: jax.Array, y: jax.Array, mask: jax.Array | None, heads: Heads
+              ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+  """What is left where a plug-in dropped queries.
+
+  Args:
+    x: (..., N, D) tokens that entered attention.
+    y: (..., M, D) what attention gave for the queries in `heads`.
+    mask: (..., N) live tokens.
+    heads: see `attention.Heads`.
+
+  Returns:
+    Rows of x, rows of y, and their mask.
+  """
   if heads.rows is None:
-    return x, mask
-  return jnp.take_along_axis(x, heads.rows[..., None], axis=-2), heads.live
+    return x, y, mask
+  if heads.fused is None:
+    return compaction.take(x, heads.rows, x.ndim - 2), y, heads.live
+  last = jnp.arange(heads.rows.shape[-1]) == heads.live.sum(-1, keepdims=True) - 1
+  last = (last & heads.fused.any(-1, keepdims=True))[..., None]
+
+  def left(z):
+    fused = jnp.einsum("...n,...nd->...d", heads.fused.astype(z.dtype), z)[..., None, :]
+    return jnp.where(last, fused, compaction.take(z, heads.rows, z.ndim - 2))
+
+  return left(x), left(y), heads.live
 
 
 class Block(nn.Module):
@@ -102,7 +123,7 @@ class Block(nn.Module):
     x, mask = at("in")(x, mask, train)
     y, heads = Attention(self.heads, self.qkv_bias, scale=self.scale, chunk=self.chunk, dtype=self.dtype,
                          name="attn")(norm(name="norm1")(x), mask, between)
-    x, mask = kept_rows(x, mask, heads)
+    x, y, mask = kept_rows(x, y, mask, heads)
     y, mask = at("attn")(y, mask, train)
     x = x + drop(y, train)
     y = Mlp(int(x.shape[-1] * self.mlp_ratio), dtype=self.dtype, name="mlp")(norm(name="norm2")(x))
