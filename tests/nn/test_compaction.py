@@ -19,3 +19,8 @@ def test_tokens_of_frames_are_taken_frame_by_frame():
   x = jnp.arange(24.0).reshape(2, 3, 4, 1)
   rows, _ = compaction.live_first(jnp.asarray([[[0, 0, 1, 1], [1, 0, 0, 1], [1, 1, 1, 1]]] * 2, bool))
   np.testing.assert_array_equal(compaction.take(x, rows, axis=2)[1, 1, :2, 0], [16, 19])
+
+
+def test_the_length_is_that_of_the_room_that_live_entries_need():
+  live = jnp.asarray([[[1, 1, 0, 0], [1, 0, 1, 0]], [[0, 0, 0, 0], [1, 1, 1, 1]]], bool)
+  np.testing.assert_array_equal(compaction.length(live), [[2, 3], [0, 4]])

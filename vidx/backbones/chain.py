@@ -8,6 +8,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import compaction
 from vidx.nn import sites as sites_lib
 from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
@@ -115,7 +116,7 @@ class Trunk(nn.Module):
 def _length(x, mask):
   if mask is None:
     raise ValueError("lengths: nothing in this trunk says which entries are live; plug a sampler into it")
-  return mask.sum(-1, dtype=jnp.int32).reshape(x.shape[0], -1).max(-1)
+  return compaction.length(mask.astype(bool)).reshape(x.shape[0], -1).max(-1)
 
 
 def _fit(x, mask, size):

@@ -18,6 +18,11 @@ def live_first(live: jax.Array) -> tuple[jax.Array, jax.Array]:
   return rows, jnp.arange(live.shape[-1]) < live.sum(-1, keepdims=True)
 
 
+def length(live: jax.Array) -> jax.Array:
+  """How many entries hold all live ones, dead ones in front of the last included: (..., N) bool -> (...) int32."""
+  return jnp.where(live, jnp.arange(1, live.shape[-1] + 1, dtype=jnp.int32), 0).max(-1, initial=0)
+
+
 def take(x: jax.Array, rows: jax.Array, axis: int = 1) -> jax.Array:
   """Entries of x along an axis, for rows (..., M) whose leading axes are those of x before `axis`.
 
