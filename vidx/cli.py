@@ -77,8 +77,13 @@ def _eval(fv, args, overrides):
   from vidx.infer import evaluate
   _start_jax()
   clips, crops = flag_text.views(fv.views)
-  evaluate.evaluate_workdir(fv.workdir, split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
-                            batch_size=fv.batch_size or None, overrides=overrides)
+  options = dict(split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
+                 batch_size=fv.batch_size or None, overrides=overrides)
+  if fv.fuse:
+    from vidx.infer import fuse
+    fuse.evaluate_fused([fv.workdir, *fv.fuse.split(",")], flag_text.numbers("weights", fv.weights), **options)
+  else:
+    evaluate.evaluate_workdir(fv.workdir, **options)
   if fv.report:
     from vidx.show import report
     print(f"report: {report.write_report(fv.workdir)}")
@@ -203,9 +208,11 @@ VERBS: dict[str, Verb] = {
              _bool("profile", "trace a few steps into WORKDIR/profile")), _train),
     "eval": Verb(
         "evaluate a trained system, every video once",
-        "--workdir=FOLDER [--split=test] [--views=10x3] [--config.data.KEY=VALUE ...]",
+        "--workdir=FOLDER [--split=test] [--views=10x3] [--fuse=FOLDER,...] [--config.data.KEY=VALUE ...]",
         _all(_WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, _STEP,
-             _integer("batch_size", 0, "videos per batch; 0: as the config says"), _REPORT), _eval),
+             _integer("batch_size", 0, "videos per batch; 0: as the config says"),
+             _string("fuse", "", "further runs, whose scores are averaged with this one's: two streams, ensembles"),
+             _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"), _REPORT), _eval),
     "predict": Verb(
         "name what videos show", "--workdir=FOLDER [--show=KIND,...] PATH [PATH ...]",
         _all(_WORKDIR, _VIEWS, _STEP, _JSON,

@@ -24,6 +24,14 @@ def shapes(text: str) -> list[tuple[int, ...]]:
     raise errors.ConfigError(f"--inputs={text}: write a shape such as 1x16x112x112x3, several with commas.") from None
 
 
+def numbers(flag: str, text: str) -> tuple[float, ...]:
+  """(1.0, 1.5) of '1,1.5'."""
+  try:
+    return tuple(float(n) for n in text.split(",") if n)
+  except ValueError:
+    raise errors.ConfigError(f"--{flag}={text}: write numbers with commas, such as 1,1.5.") from None
+
+
 def step(text: str) -> int | str:
   """'best', 'last' or a number."""
   if text in ("best", "last"):

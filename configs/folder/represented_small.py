@@ -3,8 +3,8 @@
 vidx train --config=configs/folder/represented_small.py --config.data.root=FOLDER --workdir=runs/mine
 vidx train --config=configs/folder/represented_small.py:band_pass --config.data.root=FOLDER --workdir=runs/motion
 
-The word after the colon is rgb, rgb_difference, dynamic_image, squeezed, appearance or
-band_pass. FOLDER is as for configs/folder/tsm.py; the trunk is that of
+The word after the colon is rgb, rgb_difference, dynamic_image, squeezed, appearance,
+stacked or band_pass. FOLDER is as for configs/folder/tsm.py; the trunk is that of
 configs/folder/tsm_small.py, so that runs compare inputs and nothing else.
 """
 

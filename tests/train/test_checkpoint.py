@@ -96,6 +96,18 @@ def test_a_warm_start_reports_what_it_loaded_and_why_not():
   assert report["not used"] == ["params/old"]
 
 
+def test_both_pathways_start_from_one_trunk_and_other_inputs_from_the_mean_of_its_colours():
+  kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 4)).astype("f")
+  old = {"params": {"stem": {"kernel": kernel}, "norm": {"scale": np.ones(4)}}}
+  pathway = lambda channels: {"stem": {"kernel": np.zeros((3, 3, channels, 4), "f")}, "norm": {"scale": np.zeros(4)}}
+  merged, report = warm_start.merge({"params": {"busy": pathway(3), "quiet": pathway(10)}}, old)
+  np.testing.assert_array_equal(merged["params"]["busy"]["stem"]["kernel"], kernel)
+  quiet = merged["params"]["quiet"]["stem"]["kernel"]
+  np.testing.assert_allclose(quiet, np.broadcast_to(kernel.mean(2, keepdims=True), quiet.shape), rtol=1e-6)
+  assert report["mean of the colours"] == ["params/quiet/stem/kernel"]
+  assert len(report["loaded"]) == 3 and not report["not used"]
+
+
 def test_a_warm_start_may_exclude_and_choose_by_pattern():
   old = {"params": {"a": np.ones(2), "b": np.ones(2)}}
   new = {"params": {"a": np.zeros(2), "b": np.zeros(2)}}

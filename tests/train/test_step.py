@@ -139,10 +139,13 @@ class Sower(nn.Module):
   def __call__(self, video, train=False):
     x = video.mean(axis=(1, 2, 3))
     self.sow("losses", "extra", jnp.asarray(3.0))
+    self.sow("figures", "size", jnp.asarray(5.0))
     return {"logits": nn.Dense(CLASSES, name="head")(x), "features": x}
 
 
-def test_losses_that_blocks_sow_are_added():
-  state, step = make(Sower())
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_losses_that_blocks_sow_are_added_and_figures_are_shown(accumulate):
+  state, step = make(Sower(), optimizer__accumulate=accumulate)
   _, metrics = step(state, batch())
   np.testing.assert_allclose(metrics["loss"] - metrics["cross_entropy"], 3.0, rtol=1e-5)
+  np.testing.assert_allclose(metrics["size"], 5.0, rtol=1e-6)

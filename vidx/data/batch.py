@@ -4,6 +4,8 @@ B is the number of examples of this process, T the frames of a clip, V the views
 (temporal clips x spatial crops, clip-major), C the classes.
 
   video   uint8 (B, T, H, W, 3) in training, (B, V, T, H, W, 3) in evaluation; RGB
+  flow    in place of video, where `data.flow` names images of optical flow: uint8
+          (B, [V,] T, H, W, 2); to the right and down, 0 at 127.5
   label   int32 (B,), -1 where unknown; float32 (B, C) of zeros and ones for multi-label sets
   weight  float32 (B,): 1 for an example that counts, 0 for padding and for a
           video that could not be decoded
@@ -22,8 +24,20 @@ from vidx.data.records import Dataset
 
 Batch = dict[str, Any]
 
-ARRAYS = {"video": np.uint8, "label": None, "weight": np.float32, "index": np.int32}
+CLIPS = {"video": 3, "flow": 2}  # keys of clips, and their channels
+ARRAYS = {**dict.fromkeys(CLIPS, np.uint8), "label": None, "weight": np.float32, "index": np.int32}
 HOST_ONLY = ("id",)
+
+
+def clip_key(shape: Sequence[int]) -> str:
+  """What clips of a shape (..., C) are called."""
+  return next(key for key, channels in CLIPS.items() if channels == shape[-1])
+
+
+def inputs(model: Any, batch: Mapping[str, Any]) -> list[Any]:
+  """The arrays that a model is called with; where a batch has flow and no video, flow takes its place."""
+  names = getattr(model, "inputs", ("video",))
+  return [batch["flow" if name == "video" and name not in batch else name] for name in names]
 
 
 def label_array(label: int | tuple[int, ...], dataset: Dataset) -> np.ndarray:
@@ -40,13 +54,13 @@ def blank(shape: Sequence[int], dataset: Dataset, record: int = -1) -> Batch:
   """An example of weight 0: padding, or a record (named by its position) that has no frames to show.
 
   Args:
-    shape: of the video of one example.
+    shape: of the clip of one example.
     dataset: where labels come from.
     record: position in the data set, -1 for padding.
   """
   known = record >= 0
   return {
-      "video": np.zeros(tuple(shape), np.uint8),
+      clip_key(shape): np.zeros(tuple(shape), np.uint8),
       "label": label_array(dataset.records[record].label if known else -1, dataset),
       "weight": np.float32(0),
       "index": np.int32(record),
@@ -97,5 +111,6 @@ def validate(batch: Mapping[str, Any]) -> None:
       raise ValueError(f"batch '{key}' has {len(value)} examples, 'weight' has {size}.")
     if ARRAYS.get(key) is not None and value.dtype != ARRAYS[key]:
       raise ValueError(f"batch '{key}' is {value.dtype}, expected {np.dtype(ARRAYS[key])}.")
-  if "video" in batch and (batch["video"].ndim not in (5, 6) or batch["video"].shape[-1] != 3):
-    raise ValueError(f"batch 'video' has shape {batch['video'].shape}, expected (B, [V,] T, H, W, 3).")
+  for key in CLIPS.keys() & batch.keys():
+    if batch[key].ndim not in (5, 6) or batch[key].shape[-1] != CLIPS[key]:
+      raise ValueError(f"batch '{key}' has shape {batch[key].shape}, expected (B, [V,] T, H, W, {CLIPS[key]}).")

@@ -1,12 +1,14 @@
 """Clips: from a record to the uint8 frames that a model sees; only those frames are decoded."""
 
 import functools
+import os
 from typing import Any
 
 from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
+from vidx.data import batch
 from vidx.data.records import Media, Record
 
 
@@ -22,6 +24,11 @@ def open_media(media: Media, threads: int = 1) -> Any:
     from vidx.data.datasets import array_record
     return array_record.open_media(media, threads)
   return decode.open_video(media, threads=threads)
+
+
+def clip_shape(data: ConfigDict) -> tuple[int, ...]:
+  """(T, H, W, C) of a clip of a `config.data` section."""
+  return data.frames * data.consecutive, data.crop, data.crop, batch.CLIPS["flow" if data.flow else "video"]
 
 
 def frame_range(timestamps: np.ndarray, span: tuple[float, float] | None) -> tuple[int, int]:
@@ -58,8 +65,8 @@ class Clips:
   Made anew, and cheaply, in every decoding process; keeps no state between clips.
 
   Attributes:
-    train_shape: (T, H, W, 3) of a training clip.
-    eval_shape: (V, T, H, W, 3) of an evaluation example.
+    train_shape: (T, H, W, C) of a training clip.
+    eval_shape: (V, T, H, W, C) of an evaluation example.
   """
 
   def __init__(self, data: ConfigDict, clips: int = 1, crops: int = 1):
@@ -70,7 +77,10 @@ class Clips:
       crops: spatial crops per clip in evaluation: 1, 3 or 5.
     """
     self._data, self._clips, self._crops = data, clips, crops
-    self.train_shape = (data.frames * data.consecutive, data.crop, data.crop, 3)
+    self.train_shape = clip_shape(data)
+    if data.flow:
+      from vidx.data import flow_frames
+      flow_frames.check(data.flow)
 
   @functools.cached_property
   def eval_shape(self) -> tuple[int, ...]:
@@ -78,7 +88,7 @@ class Clips:
     return (temporal * self._crops, *self.train_shape)
 
   def train(self, record: Record, rng: np.random.Generator) -> np.ndarray:
-    """uint8 (T, H, W, 3): one random clip, randomly cropped.
+    """uint8 (T, H, W, C): one random clip, randomly cropped.
 
     Raises:
       DecodeError: the media cannot be decoded.
@@ -87,7 +97,7 @@ class Clips:
     return self._checked(self._train_transform(frames, rng), self.train_shape)
 
   def evaluate(self, record: Record) -> np.ndarray:
-    """uint8 (V, T, H, W, 3), V = clips x crops, clip-major: the same at every call.
+    """uint8 (V, T, H, W, C), V = clips x crops, clip-major: the same at every call.
 
     Raises:
       DecodeError: the media cannot be decoded.
@@ -97,8 +107,8 @@ class Clips:
     return self._checked(np.concatenate(views), self.eval_shape)
 
   def _frames(self, record: Record, sampler, rng, short_side: int | None) -> np.ndarray:
-    """uint8 (views, T, H, W, 3) of the sampled frames."""
-    with open_media(record.media, self._data.threads) as video:
+    """uint8 (views, T, H, W, C) of the sampled frames."""
+    with self._open(record) as video:
       whole = record.span is None
       first, last = (0, video.num_frames) if whole else frame_range(video.timestamps, record.span)
       if last <= first:
@@ -106,6 +116,13 @@ class Clips:
       indices = sampler(last - first, rng) + first
       frames = video.frames(indices.reshape(-1), short_side=short_side)
     return frames.reshape(*indices.shape, *frames.shape[1:])
+
+  def _open(self, record: Record):
+    data = self._data
+    if not data.flow:
+      return open_media(record.media, data.threads)
+    from vidx.data import flow_frames
+    return flow_frames.FlowFrames(os.path.join(data.root, data.flow), record.id)
 
   def _train_hint(self) -> int | None:
     """Short side at which the reader may hand frames over, where that is the first transform anyway."""

@@ -119,16 +119,16 @@ class _Source:
     return _ENDLESS
 
   def shape(self) -> tuple[int, ...]:
-    """Of the video of one example."""
+    """Of the clip of one example."""
     return self.clips.train_shape
 
   def example(self, g: int, failures: dict[str, str]) -> dict[str, Any]:
     """The example at a position of the global stream."""
     raise TypeError("a source of batches defines `example`.")
 
-  def _made(self, index: int, video: np.ndarray) -> dict[str, Any]:
+  def _made(self, index: int, clip: np.ndarray) -> dict[str, Any]:
     record = self.dataset.records[index]
-    return {"video": video, "label": batch_lib.label_array(record.label, self.dataset),
+    return {batch_lib.clip_key(clip.shape): clip, "label": batch_lib.label_array(record.label, self.dataset),
             "weight": np.float32(1), "index": np.int32(index), "id": record.id}
 
 

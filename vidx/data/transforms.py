@@ -32,6 +32,8 @@ def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], np.ndarray]
         f"data.crop_mode={mode!r}: one of {', '.join(CROP_MODES)}{errors.hint(mode, CROP_MODES)}.")
   if data.jitter and (len(data.jitter) != 2 or not 0 < data.jitter[0] <= data.jitter[1]):
     raise errors.ConfigError(f"data.jitter={tuple(data.jitter)}: write the least and the largest short side.")
+  if data.colour_jitter and data.flow:
+    raise errors.ConfigError(f"data.colour_jitter={data.colour_jitter:g}: optical flow has no colours; set it to 0.")
   if mode in ("random", "centre"):
     _fits(size, data.jitter[0] if data.jitter else data.short_side, "data.jitter" if data.jitter else "data.short_side")
 
@@ -82,12 +84,12 @@ def _fits(crop: int, side: int, key: str) -> None:
 
 
 def resize(frames: np.ndarray, width: int, height: int) -> np.ndarray:
-  """(T, height, width, 3): averages where frames shrink, bilinear where they grow."""
-  t, h, w = frames.shape[:3]
+  """(T, height, width, C): averages where frames shrink, bilinear where they grow."""
+  t, h, w, channels = frames.shape
   if (h, w) == (height, width):
     return frames
   how = cv2.INTER_AREA if width <= w and height <= h else cv2.INTER_LINEAR
-  out = np.empty((t, height, width, 3), np.uint8)
+  out = np.empty((t, height, width, channels), np.uint8)
   for source, target in zip(frames, out):
     cv2.resize(source, (width, height), dst=target, interpolation=how)
   return out
@@ -181,8 +183,12 @@ def random_resized_crop(frames: np.ndarray, size: int, rng: Rng) -> np.ndarray:
 
 
 def flip(frames: np.ndarray) -> np.ndarray:
-  """Mirrors left and right. Off for labels that know a direction."""
-  return frames[:, :, ::-1]
+  """Mirrors left and right; what flows to the right (of two channels) then flows to the left.
+
+  Off for labels that know a direction.
+  """
+  mirrored = frames[:, :, ::-1]
+  return mirrored ^ np.array([255, 0], np.uint8) if frames.shape[-1] == 2 else mirrored
 
 
 def colour_jitter(frames: np.ndarray, strength: float, rng: Rng) -> np.ndarray:

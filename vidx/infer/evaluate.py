@@ -12,11 +12,12 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
+from vidx.data import batch as batch_lib
 from vidx.data.records import Dataset
 from vidx.nn import augment
 from vidx.train import sharding
 
-VIEWED = ("video",)  # batch keys that have an axis of views after the batch axis
+VIEWED = tuple(batch_lib.CLIPS)  # batch keys that have an axis of views after the batch axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,20 +50,23 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
                  dtype: Any) -> Callable[[Any, Mapping[str, jax.Array]], dict[str, jax.Array]]:
   """The compiled function (variables, batch) -> predictions of some views.
 
-  The batch's video is uint8 (B, V, T, H, W, 3); predictions and 'loss' are means
+  The batch's clips are uint8 (B, V, T, H, W, C); predictions and 'loss' are means
   over its V views; 'label', 'index' and 'weight' come along. All outputs are
   whole on every device, so that each process reads all of them.
   """
 
   def forward(variables, batch):
-    views = batch["video"].shape[1]
+    views = _views(batch)
 
     def flat(key, x):
       return einops.rearrange(x, "b v ... -> (b v) ...") if key in VIEWED else jnp.repeat(x, views, axis=0)
 
     each = {k: flat(k, v) for k, v in batch.items()}
-    each["video"] = augment.normalize(each["video"], mean, std, dtype)
-    outputs = model.apply(variables, *[each[k] for k in getattr(model, "inputs", ("video",))], train=False)
+    if "video" in each:
+      each["video"] = augment.normalize(each["video"], mean, std, dtype)
+    if "flow" in each:
+      each["flow"] = augment.normalize_flow(each["flow"], std, dtype)
+    outputs = model.apply(variables, *batch_lib.inputs(model, each), train=False)
     found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0]}
     found = {k: einops.reduce(v.astype(jnp.float32), "(b v) ... -> b ...", "mean", v=views) for k, v in found.items()}
     return {**found, **{k: batch[k] for k in ("label", "index", "weight")}}
@@ -76,7 +80,7 @@ def run(forward, variables, batches: Iterable[Mapping[str, Any]], *, num_videos:
   variables = placed(variables, mesh)
   rows, pending = [], None
   for batch in batches:
-    views = batch["video"].shape[1]
+    views = _views(batch)
     size = len(batch["weight"]) * jax.process_count()
     chunk = next(g for g in range(views, 0, -1) if views % g == 0 and (g == 1 or size * g <= (view_batch or 0)))
     parts = []
@@ -94,6 +98,10 @@ def run(forward, variables, batches: Iterable[Mapping[str, Any]], *, num_videos:
   for part in sharding.gather_json(dict(getattr(batches, "failures", {}))):
     failures.update(part)
   return _once({k: np.concatenate([r[k] for r in rows]) for k in rows[0]}, num_videos), failures
+
+
+def _views(batch: Mapping[str, Any]) -> int:
+  return next(batch[k] for k in VIEWED if k in batch).shape[1]
 
 
 def evaluate(model, variables, task, batches: Iterable[Mapping[str, Any]], *, num_videos: int,
@@ -232,6 +240,28 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
   Returns:
     What the file holds (see vidx/infer/results.py).
   """
+  from vidx.infer import results
+  found = of_workdir(workdir, split, clips=clips, crops=crops, step=step, batch_size=batch_size, overrides=overrides)
+  described = results.describe(found.result, found.task, found.protocol, found.step)
+  if jax.process_index() == 0:
+    path = results.write(described, workdir)
+    print("\n".join([*results.lines(described), f"written to {path}"]), flush=True)
+  return described
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+  """A run's result, its task, how it was made (see vidx/infer/results.py), and of which step."""
+
+  result: EvalResult
+  task: Any
+  protocol: dict[str, Any]
+  step: int
+
+
+def of_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1, step: int | str | None = None,
+               batch_size: int | None = None, overrides: Sequence[str] = ()) -> Evaluated:
+  """Evaluates a trained run; see `evaluate_workdir`."""
   from vidx import tasks
   from vidx.infer import load, results
   from vidx.train import loop
@@ -244,8 +274,4 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
   result = evaluator(loaded.variables, dataset, clips=clips, crops=crops,
                      batch_size=batch_size or config.eval.batch_size)
   protocol = results.protocol(config, dataset, clips=clips, crops=crops, dtype=loaded.dtype)
-  described = results.describe(result, task, protocol, loaded.step)
-  if jax.process_index() == 0:
-    path = results.write(described, workdir)
-    print("\n".join([*results.lines(described), f"written to {path}"]), flush=True)
-  return described
+  return Evaluated(result, task, protocol, loaded.step)

@@ -238,6 +238,9 @@ class Explainer:
           f"unknown kind '{unknown[0]}'{errors.hint(unknown[0], KINDS)}" if unknown else "no kind")
           + f"; the kinds are {', '.join(KINDS)}.")
     data, model = loaded.config.data, loaded.model
+    if data.flow:
+      raise errors.ConfigError(f"--show={','.join(kinds)}: pictures are made of videos, but this run reads optical"
+                               " flow.")
     clip = (BATCH, data.frames * data.consecutive, data.crop, data.crop, 3)
     inputs = [jax.ShapeDtypeStruct(clip, loaded.dtype) for _ in model.inputs]
     seen, outputs, sown = survey(model, loaded.variables, *inputs)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vidx import errors, systems, tasks
+from vidx.data.clips import clip_shape
 from vidx.train import checkpoint, config as config_lib, sharding
 
 
@@ -115,8 +116,7 @@ def _listed(steps: Sequence[int]) -> str:
 
 def _check(model, variables: Any, data: ConfigDict, workdir: str) -> None:
   """Compares the shapes that a model wants with those that were stored."""
-  shape = (1, data.frames * data.consecutive, data.crop, data.crop, 3)
-  clips = [jax.ShapeDtypeStruct(shape, jnp.float32) for _ in model.inputs]
+  clips = [jax.ShapeDtypeStruct((1, *clip_shape(data)), jnp.float32) for _ in model.inputs]
   wanted = jax.eval_shape(lambda *x: model.init(jax.random.PRNGKey(0), *x, train=False), *clips)["params"]
   flat = lambda tree: {jax.tree_util.keystr(k, simple=True, separator="/"): tuple(v.shape)
                        for k, v in jax.tree_util.tree_leaves_with_path(tree)}

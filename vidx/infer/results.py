@@ -39,7 +39,7 @@ def protocol(config: ConfigDict, dataset: Dataset, *, clips: int, crops: int, dt
       "data": dataset.name, "split": dataset.split, "fingerprint": dataset.fingerprint(),
       "missing files": len(dataset.missing),
       "views": f"{clips}x{crops}", "clips": clips, "crops": crops, "scores": "mean over the views of a video",
-      "sampler": data.sampler, "frames": data.frames, "consecutive": data.consecutive, "stride": data.stride,
+      **({"flow": data.flow} if data.flow else {}), "sampler": data.sampler, "frames": data.frames, "consecutive": data.consecutive, "stride": data.stride,
       "short side": data.short_side, "crop": data.crop, "precision": np.dtype(dtype).name,
       "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}", "processes": jax.process_count(),
   }
@@ -109,11 +109,11 @@ def lines(described: Mapping[str, Any]) -> list[str]:
   return shown
 
 
-def write(described: Mapping[str, Any], workdir: str) -> str:
-  """Writes eval/<split>-<views>.json in one piece; its path."""
+def write(described: Mapping[str, Any], workdir: str, ending: str = "") -> str:
+  """Writes eval/<split>-<views><ending>.json in one piece; its path."""
   from vidx.train import checkpoint
   how = described["protocol"]
-  path = os.path.join(workdir, "eval", f"{how['split']}-{how['views']}.json")
+  path = os.path.join(workdir, "eval", f"{how['split']}-{how['views']}{ending}.json")
   checkpoint.write_json(path, dict(described))
   return path
 

@@ -24,6 +24,11 @@ def normalize(video: jax.Array, mean: Sequence[float], std: Sequence[float],
   return (video.astype(jnp.float32) * (1 / (255 * std)) - mean / std).astype(dtype)
 
 
+def normalize_flow(flow: jax.Array, std: Sequence[float], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+  """`normalize` for optical flow, (..., 2) uint8: about 127.5, by the mean of the colours' deviations, as TSN does."""
+  return normalize(flow, (0.5, 0.5), (sum(std) / len(std),) * 2, dtype)
+
+
 def mixup(key: jax.Array, video: jax.Array, labels: jax.Array, alpha: float) -> tuple[jax.Array, jax.Array]:
   """Mixes every clip with one other of its batch: r x + (1 - r) x', r ~ Beta(alpha, alpha).
 

@@ -45,6 +45,23 @@ class FrameDifference(nn.Module):
     del train
     if x.shape[2] < 2:
       raise ValueError("a difference needs segments of at least 2 frames")
-    change = x[:, :, 1:] - x[:, :, :-1]
-    b, n, d, h, w, c = change.shape
-    return change.transpose(0, 1, 3, 4, 2, 5).reshape(b, n, h, w, d * c)
+    return side_by_side(x[:, :, 1:] - x[:, :, :-1])
+
+
+class Stacked(nn.Module):
+  """All frames of a segment side by side in channels, as networks for optical flow take them.
+
+  Simonyan, Zisserman: "Two-Stream Convolutional Networks for Action Recognition in Videos", 2014.
+  """
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """(B, N, d, H, W, C) -> (B, N, H, W, d C)."""
+    del train
+    return side_by_side(x)
+
+
+def side_by_side(x: jax.Array) -> jax.Array:
+  """(B, N, d, H, W, C) -> (B, N, H, W, d C)."""
+  b, n, d, h, w, c = x.shape
+  return x.transpose(0, 1, 3, 4, 2, 5).reshape(b, n, h, w, d * c)

@@ -21,6 +21,7 @@ REPRESENTATIONS = {
     "dynamic_image": ("vidx.nn.dynamic_image:DynamicImage", 6),
     "squeezed": ("vidx.nn.squeeze:one_image", 6),
     "appearance": ("vidx.nn.pixel_projection:PixelwiseTemporalProjection", 6),
+    "stacked": ("vidx.nn.represent:Stacked", 5),
     "band_pass": ("vidx.nn.band_pass:MotionBandPass", 3),
 }
 

@@ -80,13 +80,3 @@ def tesnet(num_classes: int = 101, trunk: str = "inception_resnet_v2",
     return Represented(pooling(images, frames), model, frames)
   except TypeError as e:
     raise ValueError(f"squeeze: {e}") from None
-
-
-def two_stream(appearance: jax.Array, motion: jax.Array) -> jax.Array:
-  """Scores of a video from the logits (..., C) of a network on frames and one on optical flow: their mean."""
-  return (jax.nn.softmax(appearance.astype(jnp.float32)) + jax.nn.softmax(motion.astype(jnp.float32))) / 2
-
-
-def flow_kernel(kernel: jax.Array, channels: int = 2) -> jax.Array:
-  """A first layer for optical flow from one for colours: (..., 3, O) -> (..., channels, O), each their mean."""
-  return jnp.repeat(kernel.mean(-2, keepdims=True), channels, -2)

@@ -30,6 +30,7 @@ def base() -> ConfigDict:
       data=dict(
           root="",                    # where the videos and annotations are
           dataset=dict(name="folder"),  # which reader, and its options
+          flow="",                    # images of optical flow, in place of frames: flow/{name}/flow_{axis}_{index}.jpg
           train_split="train", val_split="val",
           train_folds="", val_folds="",  # for sets with folds: "0,1"
           frames=8, consecutive=1, stride=1,

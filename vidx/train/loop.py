@@ -17,7 +17,7 @@ import numpy as np
 from vidx import errors
 from vidx import systems
 from vidx import tasks
-from vidx.data import datasets, pipeline
+from vidx.data import clips, datasets, pipeline
 from vidx.data.records import Dataset
 from vidx.infer import evaluate
 from vidx.measure import peak
@@ -104,8 +104,7 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
 
 def _one_clip(model, data: ConfigDict, dtype: Any) -> list[jax.ShapeDtypeStruct]:
   """The shapes of a model's inputs for one clip."""
-  shape = (1, data.frames * data.consecutive, data.crop, data.crop, 3)
-  return [jax.ShapeDtypeStruct(shape, dtype) for _ in model.inputs]
+  return [jax.ShapeDtypeStruct((1, *clips.clip_shape(data)), dtype) for _ in model.inputs]
 
 
 def load_split(config: ConfigDict, split: str) -> Dataset:

@@ -41,7 +41,7 @@ def create(model, tx: optax.GradientTransformation | None, inputs, seed: int, em
   params_key, dropout_key = jax.random.split(init_key)
   variables = dict(model.init({"params": params_key, "dropout": dropout_key}, *inputs, train=False))
   params = variables.pop("params")
-  for transient in ("losses", "maps", "intermediates"):
+  for transient in ("losses", "figures", "maps", "intermediates"):
     variables.pop(transient, None)
   return TrainState(
       step=jnp.zeros((), jnp.int32),

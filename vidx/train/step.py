@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 import re
 
+from flax import traverse_util
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
+from vidx.data.batch import CLIPS, inputs
 from vidx.nn import augment
 from vidx.train import optim
 from vidx.train.state import TrainState
@@ -20,7 +22,7 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
   """What happens on the device before the model: normalisation, and in training mixup and cutmix.
 
   Args:
-    batch: `video` uint8 (B, T, H, W, 3) and the other arrays of the batch.
+    batch: `video` or `flow`, uint8 (B, T, H, W, C), and the other arrays of the batch.
     config: whole config.
     task: gives soft labels where clips are mixed.
     num_classes: width of a soft label.
@@ -28,9 +30,12 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
     key: randomness of mixing; None in evaluation.
 
   Returns:
-    The batch with `video` of `dtype`, and soft `label` where clips are mixed.
+    The batch with clips of `dtype`, and soft `label` where clips are mixed.
   """
   out = dict(batch)
+  clip = next((k for k in CLIPS if k in out), "video")
+  if "flow" in out:
+    out["flow"] = augment.normalize_flow(out["flow"], config.data.std, dtype)
   if "video" in out:
     out["video"] = augment.normalize(out["video"], config.data.mean, config.data.std, dtype)
   if key is not None and (config.train.mixup or config.train.cutmix):
@@ -38,12 +43,12 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
     soft = task.target(out["label"], num_classes)
 
     def mixed(mix, alpha):
-      return lambda k: mix(k, out["video"], soft, alpha)
+      return lambda k: mix(k, out[clip], soft, alpha)
 
     mixes = [mixed(f, a) for f, a in ((augment.mixup, config.train.mixup),
                                       (augment.cutmix, config.train.cutmix)) if a]
     choice = jax.random.randint(which_key, (), 0, len(mixes))
-    out["video"], out["label"] = jax.lax.switch(choice, mixes, mix_key)
+    out[clip], out["label"] = jax.lax.switch(choice, mixes, mix_key)
   return out
 
 
@@ -53,7 +58,8 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
   """The step for a model and a task.
 
   Per objective of the task, its loss is the weighted mean of its per-example
-  losses plus what blocks put into the collection `losses`; its gradient is
+  losses plus what blocks put into the collection `losses` (what they put into
+  `figures` goes to the log alone); its gradient is
   taken for the parameters that its pattern names, and `task.combine` joins the
   gradients where patterns overlap: by their sum, or as a function (gradient trees,
   step, total_steps) -> (gradients, figures for the log). With `optimizer.accumulate`
@@ -67,13 +73,13 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
     """(losses (objectives,), (new stats, terms)) of one micro-batch."""
     mix_key, dropout_key = jax.random.split(key)
     batch = prepare(batch, config, task, num_classes, dtype, mix_key)
-    inputs = [batch[k] for k in model.inputs]
-    outputs, new = model.apply({"params": params, **stats}, *inputs, train=True,
-                               rngs={"dropout": dropout_key}, mutable=[*stats, "losses"])
+    outputs, new = model.apply({"params": params, **stats}, *inputs(model, batch), train=True,
+                               rngs={"dropout": dropout_key}, mutable=[*stats, "losses", "figures"])
     new = dict(new)
     added = sum((jnp.sum(x) for x in jax.tree.leaves(new.pop("losses", {}))), jnp.zeros(()))
     share = batch["weight"] / total
-    losses, terms = [], {}
+    shown = traverse_util.flatten_dict(new.pop("figures", {}), sep="/")
+    losses, terms = [], {name: sum(values) / len(values) / micro for name, values in shown.items()}
     for objective in objectives:
       per_example, parts = objective.loss(outputs, batch)
       losses.append(jnp.sum(per_example * share))

@@ -35,11 +35,20 @@ def pairs(init_from: str | Sequence) -> list[tuple[str, str]]:
   return [(pattern, source) for pattern, source in init_from]
 
 
+def first_kernel(kernel: np.ndarray, channels: int) -> np.ndarray:
+  """A first layer for other inputs from one for colours: (..., 3, O) -> (..., channels, O), each their mean.
+
+  Wang et al.: "Temporal Segment Networks", 2016, section 3.2, for optical flow.
+  """
+  return np.repeat(kernel.mean(-2, keepdims=True), channels, -2)
+
+
 def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str] = ()
           ) -> tuple[Any, dict[str, list[str]]]:
   """`variables` with the leaves of `source` where name and shape agree.
 
-  A system's trunk also takes the leaves of that trunk alone.
+  A system's trunk, and each of its pathways, also takes the leaves of that trunk
+  alone; a first layer for other inputs than colours takes their mean.
 
   Args:
     variables: {'params': ..., 'batch_stats': ...} of the new model.
@@ -48,24 +57,27 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
     exclude: patterns of parameters that keep their values.
 
   Returns:
-    The new variables, and the report {'loaded', 'excluded', 'other shape',
-    'not in the checkpoint', 'not used'} of paths.
+    The new variables, and the report {'loaded', 'mean of the colours', 'excluded',
+    'other shape', 'not in the checkpoint', 'not used'} of paths.
   """
   target = traverse_util.flatten_dict(variables, sep="/")
   given = traverse_util.flatten_dict(source, sep="/")
-  report = {k: [] for k in ("loaded", "excluded", "other shape", "not in the checkpoint", "not used")}
+  report = {k: [] for k in ("loaded", "mean of the colours", "excluded", "other shape", "not in the checkpoint", "not used")}
   merged, used = {}, set(target)
   for path, leaf in target.items():
     merged[path] = leaf
     if not re.search(pattern, path):
       continue
-    alone = path.replace("/trunk/", "/", 1)  # what the trunk of a system is called without the system
+    alone = re.sub(r"/(trunk|busy|quiet)/", "/", path, count=1)  # what the trunk of a system is called without the system
     key = path if path in given or alone not in given else alone
     used.add(key)
     if any(re.search(e, path) for e in exclude):
       report["excluded"].append(path)
     elif key not in given:
       report["not in the checkpoint"].append(path)
+    elif _of_colours(given[key].shape, leaf.shape):
+      merged[path] = np.asarray(first_kernel(np.asarray(given[key], np.float32), leaf.shape[-2]), leaf.dtype)
+      report["mean of the colours"].append(path)
     elif tuple(given[key].shape) != tuple(leaf.shape):
       report["other shape"].append(f"{path}: {tuple(given[key].shape)} there, {tuple(leaf.shape)} here")
     else:
@@ -73,6 +85,12 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
       report["loaded"].append(path)
   report["not used"] = [p for p in given if p not in used]
   return traverse_util.unflatten_dict(merged, sep="/"), report
+
+
+def _of_colours(given: Sequence[int], wanted: Sequence[int]) -> bool:
+  """Whether a convolution of 3 channels meets one of other channels and else the same shape."""
+  alike = len(given) == len(wanted) >= 4 and (*given[:-2], given[-1]) == (*wanted[:-2], wanted[-1])
+  return alike and given[-2] == 3 != wanted[-2]
 
 
 def start(state, shardings, init_from, exclude: Sequence[str]):

@@ -1,0 +1,73 @@
+"""Optical flow that was computed before: two grey images per frame, with the interface of a video reader."""
+
+from collections.abc import Sequence
+import os
+
+import numpy as np
+
+from vidx import errors
+from vidx.data.frame_folder import FrameFolder
+
+AXES = (("x", "y"), ("u", "v"))
+
+
+def check(pattern: str) -> None:
+  """Raises ConfigError for a pattern that cannot name the images of every video; see FlowFrames."""
+  folder, file = os.path.split(pattern)
+  if "{axis}" not in pattern or "{index}" not in file or not ("{name}" in folder or "{id}" in folder):
+    raise errors.ConfigError(
+        f"data.flow='{pattern}': write where the images of flow are with {{axis}} for x and y (or u and v), {{name}} or"
+        " {id} for the video and {index} for the number, such as flow/{name}/flow_{axis}_{index}.jpg.")
+
+
+class FlowFrames:
+  """The flow of a video as uint8 (N, H, W, 2): displacements to the right and down, 0 at 127.5.
+
+  Attributes:
+    name: of the video, for messages.
+    num_frames: pairs of images; often one less than the video has frames.
+  """
+
+  def __init__(self, pattern: str, record: str):
+    """
+    Args:
+      pattern: path with `{axis}`, `{index}` (digits, perhaps with zeros in front) and
+        `{id}`, the name of the record without its ending, or `{name}`, the last part
+        of that: "tvl1/{axis}/{name}/frame{index}.jpg".
+      record: its id.
+
+    Raises:
+      DecodeError: there are no such images, or not as many of both axes.
+    """
+    self.name = record
+    identity = os.path.splitext(record)[0]
+    path = pattern.replace("{id}", identity).replace("{name}", os.path.basename(identity))
+    reasons = []
+    for axes in AXES:
+      try:
+        self._axes = [FrameFolder(*os.path.split(path.replace("{axis}", axis))) for axis in axes]
+        break
+      except errors.DecodeError as e:
+        reasons.append(str(e))
+    else:
+      raise errors.DecodeError(f"{record}: no optical flow ({reasons[0]})")
+    counts = [axis.num_frames for axis in self._axes]
+    if counts[0] != counts[1]:
+      raise errors.DecodeError(f"{record}: {counts[0]} images of flow to the side and {counts[1]} up and down.")
+    self.num_frames = counts[0]
+
+  def __enter__(self) -> "FlowFrames":
+    return self
+
+  def __exit__(self, *exc) -> None:
+    """Holds nothing open."""
+
+  @property
+  def timestamps(self) -> np.ndarray:
+    """Images of flow state no times."""
+    raise errors.ConfigError(f"{self.name} is a part of a video, and images of optical flow state no times: cut them as"
+                             " the videos are cut.")
+
+  def frames(self, indices: Sequence[int] | np.ndarray, short_side: int | None = None) -> np.ndarray:
+    """uint8 (len(indices), H, W, 2), resized as `VideoReader.frames` does."""
+    return np.stack([axis.frames(indices, short_side)[..., 0] for axis in self._axes], -1)

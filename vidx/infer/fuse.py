@@ -1,0 +1,92 @@
+"""Late fusion: the scores of several runs on the same videos, averaged with weights.
+
+Two streams, of frames and of optical flow, are two runs; so are an ensemble of
+clips of 8 and of 16 frames. Each run is evaluated as its own config says.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from vidx import errors
+from vidx.infer import evaluate, results
+
+
+def fused(runs: Sequence[evaluate.EvalResult], weights: Sequence[float]) -> evaluate.EvalResult:
+  """The videos that every run could decode, with the weighted mean of their scores and losses.
+
+  Args:
+    runs: of the same split; classes may be in another order.
+    weights: one per run, not all 0.
+
+  Returns:
+    A result in the first run's classes and order of videos; its failures are those of all.
+
+  Raises:
+    DataError: the runs have other classes or other videos.
+  """
+  first = runs[0]
+  place = {record.id: i for i, record in enumerate(first.dataset.records)}
+  rows = []
+  for run in runs:
+    if sorted(run.dataset.classes) != sorted(first.dataset.classes):
+      raise errors.DataError(f"runs of {len(first.dataset.classes)} and {len(run.dataset.classes)} classes that are not"
+                             " the same cannot be fused.")
+    ids = [run.dataset.records[i].id for i in run.predictions["index"]]
+    strange = next((i for i in ids if i not in place), None)
+    if strange is not None or len(run.dataset) != len(first.dataset):
+      raise errors.DataError(f"the runs were evaluated on other videos ({strange or len(run.dataset)}"
+                             f" beside {len(first.dataset)}): give them the same data and split.")
+    rows.append({place[name]: row for row, name in enumerate(ids)})
+  index = np.array(sorted(set.intersection(*map(set, rows))), np.int32)
+  mean = lambda parts: np.tensordot(np.asarray(weights, np.float64) / np.sum(weights), np.stack(parts), 1)
+  scores, losses = [], []
+  for run, found in zip(runs, rows):
+    own = [found[i] for i in index]
+    order = [run.dataset.classes.index(name) for name in first.dataset.classes]
+    scores.append(run.predictions["scores"][own][:, order])
+    losses.append(run.predictions["loss"][own])
+  predictions = {"index": index, "label": first.predictions["label"][[rows[0][i] for i in index]],
+                 "scores": mean(scores), "loss": mean(losses)}
+  failures = {name: reason for run in reversed(runs) for name, reason in run.failures.items()}
+  return dataclasses.replace(first, predictions=predictions, failures=failures)
+
+
+def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split: str = "",
+                   **options) -> dict[str, Any]:
+  """Evaluates runs and their fusion, prints the metrics of each, writes FIRST/eval/<split>-<clips>x<crops>-fused.json.
+
+  Args:
+    workdirs: of the runs.
+    weights: of their scores; equal ones by default.
+    split: of their data set; empty for that which the first one was evaluated on.
+    **options: of `evaluate_workdir`.
+
+  Returns:
+    What the file holds (see vidx/infer/results.py).
+  """
+  weights = tuple(weights) or (1.0,) * len(workdirs)
+  if len(weights) != len(workdirs) or min(weights) < 0 or not sum(weights):
+    raise errors.ConfigError(f"--weights={','.join(f'{w:g}' for w in weights)}: {len(workdirs)} runs need as many weights,"
+                             " none below 0 and one above.")
+  found = []
+  for workdir in workdirs:
+    found.append(evaluate.of_workdir(workdir, split, **options))
+    split = found[0].result.dataset.split
+  first = found[0]
+  result = fused([f.result for f in found], weights)
+  result = dataclasses.replace(result, metrics=evaluate.summary(first.task, result.predictions))
+  protocol = {**first.protocol, "scores": "weighted mean of the runs' scores",
+              "runs": [{"workdir": w, "weight": float(weight), "step": f.step, **f.protocol}
+                       for w, weight, f in zip(workdirs, weights, found)]}
+  described = results.describe(result, first.task, protocol, first.step)
+  if jax.process_index() == 0:
+    for workdir, f in zip(workdirs, found):
+      figure = f.result.metrics[f.task.best_metric]
+      print(f"{workdir}: {f.task.best_metric} {figure:.1f} ({f.result.evaluated} of {f.result.videos} videos)")
+    path = results.write(described, workdirs[0], "-fused")
+    print("\n".join([*results.lines(described), f"written to {path}"]), flush=True)
+  return described
