@@ -123,7 +123,24 @@ def test_the_basis_starts_near_the_constant_and_apart_from_it():
   np.testing.assert_allclose(np.linalg.norm(basis - 8**-0.5, axis=0), 0.3, rtol=1e-5)
 
 
+def test_an_appearance_may_have_unit_deviation_and_the_log_shows_its_own():
+  x = some(2, 8, 16, 16, 3)
+  plain, block = PixelwiseTemporalProjection(4), PixelwiseTemporalProjection(4, da_norm="batch_std")
+  variables = init(block, x)
+  own = {k: {n: v for n, v in c.items() if n != "deviation"} for k, c in variables.items()}
+  wanted, state = plain.apply(own, x, mutable=["figures"])
+  np.testing.assert_allclose(state["figures"]["appearance_std"][0], jnp.std(wanted), rtol=1e-5)
+  assert state["figures"]["flat_columns"][0] == 0
+  y, state = block.apply(variables, 0.01 * x, True, mutable=["batch_stats", "figures"])
+  np.testing.assert_allclose(jnp.std(y), 1, rtol=1e-4)
+  var = state["batch_stats"]["deviation"]["var"]
+  np.testing.assert_allclose(var, 0.9 + 0.1 * state["figures"]["appearance_std"][0] ** 2, rtol=1e-6)
+  np.testing.assert_allclose(block.apply(variables, x), wanted, rtol=1e-5, atol=1e-7)  # the stored one starts as 1
+
+
 def test_a_wrong_choice_is_named():
+  with pytest.raises(ValueError, match="da_norm = 'layer'"):
+    PixelwiseTemporalProjection(da_norm="layer")
   with pytest.raises(ValueError, match="norm = 'group'"):
     PixelwiseTemporalProjection(norm="group")
   with pytest.raises(ValueError, match="segments"):

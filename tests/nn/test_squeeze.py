@@ -103,6 +103,26 @@ def test_segments_are_squeezed_one_by_one():
   np.testing.assert_allclose(y[:, 2:], block.apply(variables, x[:, 1]), atol=1e-5)
 
 
+def test_figures_are_those_of_the_residual_of_pixels():
+  pixels = np.random.default_rng(0).uniform(size=(2, 6, 3, 3, 2)).astype("f")
+  block = TemporalSqueezePooling(2, figures=True, pixels=(0.5, 0.25), activations=("sigmoid", "tanh"))
+  x = jnp.asarray((pixels - 0.5) / 0.25)
+  params = jax.tree.map(jnp.zeros_like, block.init(jax.random.PRNGKey(0), x)["params"])
+  params["excite"]["bias"] = jnp.ravel(cosine_basis(6, 2))
+  y, state = block.apply({"params": params}, x, mutable=["losses", "figures"])
+  figures = {k: float(v[0]) for k, v in state["figures"].items()}
+  basis = np.tanh(cosine_basis(6, 2))
+  residual = [series - basis @ np.linalg.lstsq(basis, series, rcond=None)[0]
+              for series in (p.reshape(6, -1) for p in pixels)]
+  assert figures == pytest.approx(dict(
+      projection=np.mean([np.linalg.norm(r, axis=0) for r in residual]), mae=np.abs(residual).mean(),
+      condition=np.linalg.cond(basis), gain=np.linalg.norm(y) / np.linalg.norm(x)), rel=1e-3)
+  plain, state = block.clone(figures=False).apply({"params": params}, x, mutable=["losses", "figures"])
+  assert "figures" not in state
+  unit = block.clone(normalize=True).apply({"params": params}, x)
+  np.testing.assert_allclose(unit, plain / plain.std((2, 3, 4), keepdims=True), rtol=1e-4)
+
+
 def test_squeezed_images_are_shown_when_asked_for():
   x = some(1, 5, 4, 4, 3)
   block = TemporalSqueezePooling(dtype=jnp.bfloat16)

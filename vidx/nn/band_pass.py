@@ -93,6 +93,8 @@ class MotionBandPass(nn.Module):
     channels = x.shape[-1]
     spatial = self._kernel("spatial", laplacian_of_gaussian(self.size, self.sigma, self.normalisation), channels)
     temporal = self._kernel("temporal", np.asarray(HIGH_PASS), channels)
+    if self.trainable and not self.is_initializing():  # decay works on large kernels
+      self.sow("figures", "kernel_norm", jnp.linalg.norm(jax.lax.stop_gradient(spatial)))
     x = x.astype(jnp.float32)
     if self.temporal_first:
       y = filter_space(filter_time(x, temporal, self.stride, mask), spatial)

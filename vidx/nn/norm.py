@@ -93,6 +93,28 @@ def batch_statistics(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.A
   return mean, jnp.maximum((x * x * weight).sum(axes) / count - mean * mean, 0)
 
 
+class UnitDeviation(nn.Module):
+  """Divides by the standard deviation of the batch, or by a stored one in evaluation; the mean stays.
+
+  One number for all channels, `batch_stats/var`, so that their relation stays as well.
+
+  Attributes:
+    momentum: share of the stored variance that is kept per step.
+  """
+
+  momentum: float = 0.9
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """(...) -> the same shape, fp32."""
+    var = self.variable("batch_stats", "var", jnp.ones, (), jnp.float32)
+    x = x.astype(jnp.float32)
+    now = jnp.var(x) if train else var.value
+    if train and not self.is_initializing():
+      var.value = self.momentum * var.value + (1 - self.momentum) * now
+    return x * jax.lax.rsqrt(now + 1e-12)
+
+
 class ConvNormAct(nn.Module):
   """Convolution, batch normalisation, activation: submodules `conv` and `norm`.
 

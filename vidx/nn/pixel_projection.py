@@ -9,10 +9,12 @@ import jax.numpy as jnp
 
 from vidx.nn import projector
 from vidx.nn.conv import Conv
-from vidx.nn.norm import BatchNorm
+from vidx.nn.norm import BatchNorm, UnitDeviation
 from vidx.nn.represent import segments
 
 NORMS = ("batch", "layer")
+DA_NORMS = ("none", "batch_std")
+FLAT = 1e-4  # a column whose square is below has been cancelled by its neighbours
 
 
 def start_of_basis(key: jax.Array, frames: int, size: int) -> jax.Array:
@@ -62,6 +64,8 @@ class PixelwiseTemporalProjection(nn.Module):
     blocks: residual blocks in the perceptron.
     bottleneck: their inner width over the perceptron's, rounded down.
     norm: in the blocks, 'batch' or 'layer'.
+    da_norm: of the dynamic appearance: 'none', or 'batch_std', which divides it by its
+      standard deviation, as it falls with the energy of the residual.
     weight: of the energy of the residual (ENoPR) among the losses when the block stands at a site; 0: left out.
     dtype: of the result; None is fp32. The projection is fp32.
   """
@@ -75,13 +79,20 @@ class PixelwiseTemporalProjection(nn.Module):
   blocks: int = 1
   bottleneck: float = 0.25
   norm: str = "batch"
+  da_norm: str = "none"
   weight: float = 0.0
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
     if self.norm not in NORMS:
       raise ValueError(f"norm = '{self.norm}' is not one of {', '.join(NORMS)}")
+    if self.da_norm not in DA_NORMS:
+      raise ValueError(f"da_norm = '{self.da_norm}' is not one of {', '.join(DA_NORMS)}")
     super().__post_init__()
+
+  def setup(self):
+    if self.da_norm == "batch_std":
+      self.deviation = UnitDeviation()
 
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
     """Args: x (B, S * T, H, W, C) or (B, S, T, H, W, C)."""
@@ -100,6 +111,12 @@ class PixelwiseTemporalProjection(nn.Module):
     basis = self.bases(clips, train)
     mean, energy = jax.checkpoint(projector.pixel_residual)(clips, basis)  # 3.7, 3.11, 3.12
     mean = mean.reshape(batch, -1, *image)
+    if not self.is_initializing():
+      squares = jax.lax.stop_gradient(jnp.sum(basis * basis, 1))
+      self.sow("figures", "appearance_std", jnp.std(jax.lax.stop_gradient(mean)))
+      self.sow("figures", "flat_columns", jnp.mean(squares < FLAT))
+    if self.da_norm == "batch_std":
+      mean = self.deviation(mean, train)
     if not self.is_initializing() and self.is_mutable_collection("maps"):
       self.sow("maps", "appearance", mean)
     return mean.astype(self.dtype or jnp.float32), {"enopr": jnp.mean(energy.reshape(batch, -1), -1)}

@@ -37,6 +37,10 @@ class TemporalSqueezePooling(nn.Module):
     basis_init: where the basis starts, whatever the clip: 'dct', 'orthogonal' or 'normal'.
     phi: 'identity', or 'qr', which makes the columns orthonormal.
     use_bias: of the two layers; without, the basis starts from the clip alone.
+    normalize: divides every image by its standard deviation.
+    figures: whether the log shows, of `pixels`, the loss `projection` and the mean
+      absolute error `mae`; the `condition` of the basis; and `gain`, |y| / |x|.
+    pixels: (mean, std) with which the clip was normalised; (0, 1): as it is.
     dtype: of the result; None is fp32. The projection is fp32.
   """
 
@@ -47,6 +51,9 @@ class TemporalSqueezePooling(nn.Module):
   basis_init: str = "dct"
   phi: str = "identity"
   use_bias: bool = True
+  normalize: bool = False
+  figures: bool = False
+  pixels: tuple[float, float] = (0.0, 1.0)
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
@@ -80,6 +87,11 @@ class TemporalSqueezePooling(nn.Module):
     if not self.is_initializing():
       # Equation 3.5; the norm is not squared, so its gradient at 0 needs the constant.
       self.sow("losses", "projection", self.beta * jnp.mean(jnp.sqrt(energy + 1e-12)))
+    if self.figures and not self.is_initializing() and self.is_mutable_collection("figures"):
+      for name, value in self._figures(x, basis, y).items():
+        self.sow("figures", name, jax.lax.stop_gradient(value))
+    if self.normalize:
+      y = y / (jnp.std(y, (2, 3, 4), keepdims=True) + 1e-6)
     if not self.is_initializing() and self.is_mutable_collection("maps"):
       self.sow("maps", "squeezed", y)
     y = y.astype(self.dtype or jnp.float32)
@@ -93,6 +105,16 @@ class TemporalSqueezePooling(nn.Module):
     a = first(nn.Dense(frames, use_bias=self.use_bias, name="squeeze")(z))
     a = second(nn.Dense(frames * self.images, use_bias=self.use_bias, bias_init=start, name="excite")(a))  # 3.2
     return a.reshape(-1, frames, self.images)
+
+  def _figures(self, x: jax.Array, basis: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+    mean, std = self.pixels
+    pixels = mean + std * x
+    images, energy = projector.coefficients(pixels, basis)
+    error = pixels - jnp.einsum("bkd,bd...->bk...", basis, images, precision="highest")
+    squares = jnp.linalg.eigvalsh(projector.gram(basis)[0])
+    return {"projection": jnp.mean(jnp.sqrt(energy)), "mae": jnp.mean(jnp.abs(error)),
+            "condition": jnp.mean(jnp.sqrt(squares[:, -1] / jnp.maximum(squares[:, 0], 1e-30))),
+            "gain": jnp.linalg.norm(y) / jnp.linalg.norm(x)}
 
   def _start(self, key: jax.Array, frames: int) -> jax.Array:
     if self.basis_init == "dct":
