@@ -58,7 +58,7 @@ CHOICES = {
     "block": ("basic", "bottleneck"),
     "temporal_at": ("a", "b"),
     "stride_at": ("a", "b"),
-    "split": ("", "block", "conv", "reversed"),
+    "split": ("", "block", "conv", "plain", "reversed"),
     "shortcut": ("A", "B"),
     "stem": tuple(STEMS),
 }
@@ -117,6 +117,7 @@ class Stem(nn.Module):
       padding = tuple(w // 2 for w in s.window)
       x = pool.max_pool(x, s.window, s.window_strides, padding)
       mask = pool.stride_mask(mask, s.window[0], s.window_strides[0], padding[0], x.shape[1])
+      x = pool.live_frames(x, mask)
     return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_stem")(x, mask, train)
 
 
@@ -190,7 +191,7 @@ class Block(nn.Module):
 
   def _middle(self, width, block_width, features):
     """Channels between the halves of a split convolution."""
-    if self.shape.split == "reversed":
+    if self.shape.split in ("plain", "reversed"):
       return features
     return middle_width(block_width if self.shape.split == "block" else width, features)
 
@@ -220,6 +221,7 @@ class StageEnd(nn.Module):
     if self.window > 1:
       x = pool.max_pool(x, (self.window, 1, 1), (self.window, 1, 1), (0, 0, 0))
       mask = pool.stride_mask(mask, self.window, self.window, 0, x.shape[1])
+      x = pool.live_frames(x, mask)  # an odd last frame would be met by the next temporal kernel
     return x, mask
 
 
@@ -244,8 +246,8 @@ class ResNet(Chain):
     dilations: of the 3x3 convolutions, per stage.
     time_pools: max pooling over time after each stage.
     split: (2+1)D convolutions: spatial, then temporal, with a middle width that
-      follows the 'block' or each 'conv'; or 'reversed', with the width of the
-      output between; '' for none.
+      follows the 'block' or each 'conv', or is that of the output: 'plain', and
+      'reversed' with the temporal one first; '' for none.
     shortcut: where shapes change: 'B', a 1x1 convolution, or 'A', zero channels.
     stem: a key of STEMS.
     zero_init: residual branches start as nothing.

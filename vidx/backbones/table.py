@@ -166,6 +166,10 @@ ROWS: dict[str, Row] = {
                              **_DEPTHS[101], **_VIDEO),
     "r2plus1d_r50": _resnet("Tran et al. 2018", (1, 16, 224, 224, 3), "pytorchvideo", stem="image_flat",
                             split="reversed", strides=(2, 2, 2, 2), **_DEPTHS[50], **{**_VIDEO, "time_strides": (1, 1, 2, 2)}),
+    **{f"r2plus1d_bottleneck_{d}": _resnet("thesis, table 6.4", (1, 32, size, size, 3), "", stages=_BUILT[d],
+                                           block="bottleneck", stem="image_flat", split="plain", strides=(2, 2, 2, 2),
+                                           **_VIDEO)
+       for d, size in ((18, 224), (50, 256))},
     "c2d_r50": _resnet("Wang et al. 2018", (1, 8, 224, 224, 3), "pytorchvideo, pyslowfast",
                        time_pools=(2, 1, 1, 1), **_I3D),
     "i3d_r50": _resnet("Wang et al. 2018", (1, 8, 224, 224, 3), "pytorchvideo, pyslowfast", stem="video_pool",

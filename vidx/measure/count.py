@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import dataclasses
 import math
 import re
+import types
 from typing import Any
 
 from flax import linen as nn
@@ -32,7 +33,8 @@ class Counts:
   by_module: Mapping[str, tuple[int, int]]
 
 
-def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true", **kwargs: Any) -> Counts:
+def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true",
+          masked: Mapping[str, int] = types.MappingProxyType({}), **kwargs: Any) -> Counts:
   """Counts a linen module for the given inputs.
 
   Args:
@@ -43,6 +45,9 @@ def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true", *
       (attention) out, adds 2 per output element of a batch normalisation and
       counts transposed convolutions at the length of their output, as the papers
       that print such figures do.
+    masked: {name: channels per group} of modules whose depth-wise kernels were
+      published as a grouped convolution times a mask of its size: kernel and mask are
+      both counted, their products are not. Huang's RNL: {'region': 32}.
     **kwargs: of the model's call.
 
   Returns:
@@ -55,18 +60,32 @@ def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true", *
     variables = jax.eval_shape(lambda *x: model.init(key, *x, train=False, **kwargs), *inputs)
     jaxpr = jax.make_jaxpr(lambda v, *x: model.apply(v, *x, train=False, **kwargs))(variables, *inputs)
   published = convention == "published"
-  macs: dict[str, int] = {}
-  weights = set(jaxpr.jaxpr.invars[:len(jax.tree.leaves(variables))])
-  _walk(jaxpr.jaxpr, weights, 1, "", macs, published)
+  macs = products(jaxpr.jaxpr, len(jax.tree.leaves(variables)), published)
   params: dict[str, int] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
     name = "/".join(k.key for k in path[:-1])
     params[name] = params.get(name, 0) + math.prod(leaf.shape)
   if published:
     _add_norms(model, variables, inputs, kwargs, macs)
+  for name in params:
+    if group := masked.get(name.rpartition("/")[2]):
+      params[name], macs[name] = 2 * group * params[name], 0
   names = dict.fromkeys([*params, *macs])
   by_module = {n: (params.get(n, 0), macs.get(n, 0)) for n in names}
   return Counts(sum(params.values()), sum(macs.values()), by_module)
+
+
+def products(jaxpr, weights: int, published: bool = False) -> dict[str, int]:
+  """Multiply-accumulates of a jaxpr by module.
+
+  Args:
+    jaxpr: whose first `weights` arguments hold no activation.
+    weights: how many.
+    published: leaves products of two activations out.
+  """
+  macs: dict[str, int] = {}
+  _walk(jaxpr, set(jaxpr.invars[:weights]), 1, "", macs, published)
+  return macs
 
 
 def _walk(jaxpr, weights: set, times: int, scope: str, macs: dict[str, int], published: bool) -> set:

@@ -97,6 +97,11 @@ def mean_frames(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
   return x.sum(1) / jnp.maximum(mask.sum(1, keepdims=True), 1).astype(x.dtype)
 
 
+def live_frames(x: jax.Array, mask: jax.Array | None) -> jax.Array:
+  """x (B, T, ...) with zeros in place of the frames that mask (B, T) says are dead; None: all live."""
+  return x if mask is None else x * mask.reshape(*mask.shape, *[1] * (x.ndim - 2)).astype(x.dtype)
+
+
 def stride_mask(mask: jax.Array | None, kernel: int, stride: int, padding: int, length: int) -> jax.Array | None:
   """The mask after an operation that strides time.
 

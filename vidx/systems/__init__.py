@@ -15,8 +15,18 @@ _TSM = "Lin et al. 2019"
 _HUANG = "Huang 2022"
 _CLIP = (1, 8, 224, 224, 3)
 _TRIPLES = (1, 8, 3, 256, 256, 3)
+_FAYYAZ = "Fayyaz 2024"
+
+
+def _atfr(trunk: str) -> Row:
+  inputs = ((1, 32, 256, 256, 3),) if trunk == "i3d_r50" else table.ROWS[trunk].inputs
+  return Row("vidx.systems.atfr:atfr", dict(trunk=trunk), _FAYYAZ, inputs)
+
 
 SYSTEMS: dict[str, Row] = {
+    **{f"atfr_{trunk}": _atfr(trunk) for trunk in (
+        "resnet3d_slim_18", "resnet3d_slim_50", "r2plus1d_18", "r2plus1d_bottleneck_18", "r2plus1d_bottleneck_50",
+        "i3d_r50", "x3d_s", "x3d_m", "x3d_l", "x3d_xl", "slowfast_r18_8x8", "slowfast_r50_4x16", "slowfast_r50_8x8")},
     "bqn": Row("vidx.systems.bqn:bqn", {}, _HUANG, (_TRIPLES,)),
     "bqn_x3d_m": Row("vidx.systems.bqn:bqn", dict(trunk="x3d_m", shared_head=False, deep_size=7), _HUANG,
                      ((1, 16, 3, 256, 256, 3),)),
