@@ -28,6 +28,16 @@ def test_views_are_clips_times_crops(tmp_path, clips, crops):
   assert views.shape == loader.eval_shape == (clips * crops, 4, 32, 32, 3)
 
 
+def test_evaluation_may_see_whole_frames(tmp_path):
+  loader = clips_lib.Clips(tiny.data_config(whole=(24, 40)), 3)
+  views = loader.evaluate(record(tmp_path))
+  assert views.shape == loader.eval_shape == (3, 4, 24, 40, 3)
+  crops = clips_lib.Clips(tiny.data_config(short_side=24, crop=24), 3).evaluate(record(tmp_path))
+  assert abs(views.mean() - crops.mean()) < 30 and views[0, 0].std() > 0
+  with pytest.raises(errors.ConfigError, match="data.whole"):
+    clips_lib.Clips(tiny.data_config(whole=(24, 40)), 1, 3).evaluate(record(tmp_path))
+
+
 def test_views_of_one_clip_stand_together(tmp_path):
   views = clips_lib.Clips(tiny.data_config(), 2, 3).evaluate(record(tmp_path))
   for clip in range(2):

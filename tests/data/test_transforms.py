@@ -7,8 +7,8 @@ from vidx.data import transforms
 
 
 def data(**fields):
-  base = dict(short_side=48, jitter=(), crop=32, crop_mode="multiscale", scales=(1, 0.875, 0.75, 0.66),
-              flip=True, colour_jitter=0.0)
+  base = dict(flow="", whole=(), short_side=48, jitter=(), crop=32, crop_mode="multiscale",
+              scales=(1, 0.875, 0.75, 0.66), flip=True, colour_jitter=0.0)
   return ConfigDict({**base, **fields})
 
 

@@ -31,6 +31,12 @@ def clip_shape(data: ConfigDict) -> tuple[int, ...]:
   return data.frames * data.consecutive, data.crop, data.crop, batch.CLIPS["flow" if data.flow else "video"]
 
 
+def eval_clip_shape(data: ConfigDict) -> tuple[int, ...]:
+  """(T, H, W, C) of a view in evaluation: a crop, or the whole frame."""
+  frames, *_, channels = clip_shape(data)
+  return frames, *(data.whole or (data.crop, data.crop)), channels
+
+
 def frame_range(timestamps: np.ndarray, span: tuple[float, float] | None) -> tuple[int, int]:
   """First frame and end (exclusive) of a span in seconds; at least one frame.
 
@@ -85,7 +91,7 @@ class Clips:
   @functools.cached_property
   def eval_shape(self) -> tuple[int, ...]:
     temporal = self._eval_sampler(self._data.frames * self._data.consecutive, None).shape[0]
-    return (temporal * self._crops, *self.train_shape)
+    return (temporal * self._crops, *eval_clip_shape(self._data))
 
   def train(self, record: Record, rng: np.random.Generator) -> np.ndarray:
     """uint8 (T, H, W, C): one random clip, randomly cropped.
@@ -103,7 +109,7 @@ class Clips:
       DecodeError: the media cannot be decoded.
     """
     views = [self._eval_transform(clip) for clip in
-             self._frames(record, self._eval_sampler, None, self._data.short_side)]
+             self._frames(record, self._eval_sampler, None, min(self._data.whole or (self._data.short_side,)))]
     return self._checked(np.concatenate(views), self.eval_shape)
 
   def _frames(self, record: Record, sampler, rng, short_side: int | None) -> np.ndarray:

@@ -59,7 +59,10 @@ def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], np.ndarray]
 
 
 def eval_transform(data: ConfigDict, crops: int = 1) -> Callable[[np.ndarray], np.ndarray]:
-  """The evaluation transform of a `config.data` section: f(frames) -> (crops, T, crop, crop, 3).
+  """The evaluation transform of a `config.data` section: f(frames) -> (crops, T, crop, crop, C).
+
+  With `data.whole` = (H, W), f(frames) -> (1, T, H, W, C), which shows all of a frame
+  and not its shape: networks that average over space take any size.
 
   Args:
     data: the section.
@@ -70,6 +73,12 @@ def eval_transform(data: ConfigDict, crops: int = 1) -> Callable[[np.ndarray], n
   """
   if crops not in (1, 3, 5):
     raise errors.ConfigError(f"{crops} crops: 1, 3 or 5.")
+  if data.whole:
+    if crops != 1 or len(data.whole) != 2:
+      raise errors.ConfigError(f"data.whole={tuple(data.whole)} with {crops} crop(s): write (height, width) of whole"
+                               " frames, and take 1 crop.")
+    height, width = data.whole
+    return lambda frames: np.ascontiguousarray(resize(frames, width, height)[None])
   _fits(data.crop, data.short_side, "data.short_side")
   cut = {1: lambda f, size: centre_crop(f, size)[None], 3: three_crops, 5: five_crops}[crops]
   return lambda frames: np.ascontiguousarray(cut(resize_short_side(frames, data.short_side), data.crop))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx import errors
-from vidx.data import pipeline
+from vidx.data import clips, pipeline
 from vidx.infer import load, predict
 from vidx.nn import augment, sites as sites_lib
 
@@ -241,7 +241,7 @@ class Explainer:
     if data.flow:
       raise errors.ConfigError(f"--show={','.join(kinds)}: pictures are made of videos, but this run reads optical"
                                " flow.")
-    clip = (BATCH, data.frames * data.consecutive, data.crop, data.crop, 3)
+    clip = (BATCH, *clips.eval_clip_shape(data))
     inputs = [jax.ShapeDtypeStruct(clip, loaded.dtype) for _ in model.inputs]
     seen, outputs, sown = survey(model, loaded.variables, *inputs)
     patch = getattr(model, "patch", None)

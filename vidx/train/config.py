@@ -36,6 +36,7 @@ def base() -> ConfigDict:
           frames=8, consecutive=1, stride=1,
           sampler="uniform",          # see vidx/data/sampling.py
           short_side=128, crop=112,   # pixels
+          whole=(),                   # (height, width): evaluation sees whole frames of this size, not crops
           jitter=(),                  # (min, max) short side in training
           crop_mode="multiscale", scales=(1.0, 0.875, 0.75, 0.66),
           flip=True,                  # off for classes that know left from right
