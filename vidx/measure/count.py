@@ -60,9 +60,7 @@ def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true",
     variables = jax.eval_shape(lambda *x: model.init(key, *x, train=False, **kwargs), *inputs)
     jaxpr = jax.make_jaxpr(lambda v, *x: model.apply(v, *x, train=False, **kwargs))(variables, *inputs)
   published = convention == "published"
-  macs: dict[str, int] = {}
-  weights = set(jaxpr.jaxpr.invars[:len(jax.tree.leaves(variables))])
-  _walk(jaxpr.jaxpr, weights, 1, "", macs, published)
+  macs = products(jaxpr.jaxpr, len(jax.tree.leaves(variables)), published)
   params: dict[str, int] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
     name = "/".join(k.key for k in path[:-1])
@@ -75,6 +73,19 @@ def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true",
   names = dict.fromkeys([*params, *macs])
   by_module = {n: (params.get(n, 0), macs.get(n, 0)) for n in names}
   return Counts(sum(params.values()), sum(macs.values()), by_module)
+
+
+def products(jaxpr, weights: int, published: bool = False) -> dict[str, int]:
+  """Multiply-accumulates of a jaxpr by module.
+
+  Args:
+    jaxpr: whose first `weights` arguments hold no activation.
+    weights: how many.
+    published: leaves products of two activations out.
+  """
+  macs: dict[str, int] = {}
+  _walk(jaxpr, set(jaxpr.invars[:weights]), 1, "", macs, published)
+  return macs
 
 
 def _walk(jaxpr, weights: set, times: int, scope: str, macs: dict[str, int], published: bool) -> set:
