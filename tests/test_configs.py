@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from vidx import systems
 from vidx.data.records import Dataset, Media, Record
 from vidx.train import config, loop
 
@@ -20,6 +21,18 @@ def test_a_config_builds_its_model_optimiser_and_schedule(file):
   run = loop.build(c, Dataset("none", "train", records, tuple(map(str, range(classes)))))
   assert run.total_steps > 0
   assert config.differences(c, config.from_json(config.to_json(c))) == []
+
+
+@pytest.mark.parametrize("file, fields", [
+    ("kinetics/dan.py:x3d_m", dict(trunk="x3d_m")), ("ssv1/dan.py:x3d_m", dict(consecutive=3)),
+    ("kinetics/bqn.py:bqn_x3d_m", dict(name="bqn_x3d_m")), ("ssv1/bqn.py:bqn_x3d_m", dict(name="bqn_x3d_m")),
+    ("ucf101/represented.py:stacked", dict(representation="stacked")),
+    ("folder/represented_small.py:band_pass", dict(representation="band_pass"))])
+def test_the_word_behind_a_config_chooses_a_variant_that_exists(file, fields):
+  c = config.load_file(str(ROOT / "configs" / file))
+  system = c.system.to_dict()
+  assert system.items() >= fields.items()
+  systems.create_model(system.pop("name"), **{"num_classes": 2, **system})
 
 
 @pytest.mark.parametrize("file", FILES)
