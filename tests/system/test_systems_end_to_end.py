@@ -17,6 +17,7 @@ SYSTEMS = [
     ("dan", dict(TRUNK, consecutive=2, projection=dict(stride=4, kernel=5, features=4)), dict(frames=2, consecutive=2)),
     ("bqn", dict(TRUNK, quiet_size=12, lateral_size=3), dict(frames=2, consecutive=3)),
     ("mbpm", TRUNK, dict(frames=2, consecutive=3)),
+    ("atfr_resnet3d_slim_18", dict(stages=(1, 1), widths=(8, 8), block="basic", temporal=(1, 3), stem="small"), {}),
 ]  # name, fields, entries of config.data
 
 
