@@ -1,4 +1,5 @@
 import itertools
+import json
 
 from flax import linen as nn
 import jax
@@ -7,14 +8,13 @@ import numpy as np
 import pytest
 
 import vidx
-from vidx.infer import adaptive
+from vidx.infer import adaptive, savings
+from vidx.measure.count import count
 from vidx.nn import compaction
 
 
 class Brightest(nn.Module):
   """Drops frames that are darker than the clip."""
-
-  drops = True
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
@@ -27,8 +27,6 @@ class Brightest(nn.Module):
 
 class Loudest(nn.Module):
   """Drops tokens whose keys are shorter than the mean, never the CLS."""
-
-  drops = True
 
   @nn.compact
   def __call__(self, heads, mask=None, train=False):
@@ -67,9 +65,11 @@ def test_groups_of_like_lengths_get_what_the_whole_model_gives(case, host):
   model, variables, x = made(case)
   want = jax.jit(lambda v, x: model.apply(v, x))(variables, x)
   runner = adaptive.Adaptive(model, variables, group=4, rungs=2, host=host)
-  got, lengths = runner.run([x[:5], x[5:10], x[10:]])
-  assert [len(found) for found in lengths] == [13] * len(runner.cuts) and len(runner.cuts) > 0
-  assert len(np.unique(lengths[0][:, 0])) > 1  # else nothing is regrouped
+  got, counts = runner.run([x[:5], x[5:10], x[10:]])
+  assert runner.cuts > 0 and set(counts) == set(runner.macs.places)
+  assert all(found.shape == (13,) for found in counts.values())
+  assert len(np.unique(counts[runner.macs.places[0]])) > 1  # else nothing is regrouped
+  assert (runner.macs(counts) < runner.macs.dense).all()
   for key in want:
     np.testing.assert_allclose(got[key], want[key], rtol=1e-4, atol=1e-5)
 
@@ -77,10 +77,10 @@ def test_groups_of_like_lengths_get_what_the_whole_model_gives(case, host):
 def test_calibration_chooses_few_capacities_that_hold_every_length():
   model, variables, x = made("frames")
   runner = adaptive.Adaptive(model, variables, group=4, rungs=2)
-  before, lengths = runner.run([x])
+  before, counts = runner.run([x])
   runner.calibrate([x], points=2)
-  for rungs, found in zip(runner.ladders, lengths):
-    assert len(rungs[0]) <= 3 and rungs[0][-1] >= found.max() and set(rungs[0]) & set(found[:, 0])
+  for rungs, found in zip(runner.ladders, counts.values(), strict=True):
+    assert len(rungs[0]) <= 3 and rungs[0][-1] == 8 and set(rungs[0]) & set(found)
   after, _ = runner.run([x[:7], x[7:]])
   np.testing.assert_allclose(after["logits"], before["logits"], rtol=1e-4, atol=1e-5)
 
@@ -89,8 +89,8 @@ def test_a_trunk_without_samplers_is_one_segment():
   model = vidx.create_model("r3d_18", **TINY, stages=(1,), width=8, strides=(1,), time_strides=(1,))
   x = jnp.ones((2, 2, 8, 8, 3))
   runner = adaptive.Adaptive(model, jax.jit(model.init)(jax.random.PRNGKey(0), x))
-  got, lengths = runner.run([x])
-  assert runner.cuts == () and lengths == [] and got["logits"].shape == (2, 3)
+  got, counts = runner.run([x])
+  assert runner.cuts == 0 and counts == {} and got["logits"].shape == (2, 3)
 
 
 def test_the_ladder_is_the_cheapest_of_all():
@@ -102,3 +102,15 @@ def test_the_ladder_is_the_cheapest_of_all():
     sizes = sorted(set(counts))
     best = min(price((*some, sizes[-1])) for some in itertools.combinations(sizes[:-1], rungs - 1))
     assert len(found) == rungs and price(found) == pytest.approx(best)
+
+
+def test_savings_stand_beside_the_same_model_without_samplers():
+  model, variables, x = made("tokens")
+  found = savings.measure(adaptive.Adaptive(model, variables, group=4, rungs=2), [x[:6], x[6:12]])
+  plain = savings.without_samplers(model, list(found.counts))
+  assert not plain.sites and plain.apply(variables, x[:1])["logits"].shape == (1, 3)
+  assert found.dense_macs == count(plain, jax.ShapeDtypeStruct(x[:1].shape, x.dtype)).macs
+  assert found.macs.shape == (12,) and 0 < found.counted_saving < 1
+  row = json.loads(json.dumps(found.to_json()))
+  assert row["mean_counts"].keys() == found.counts.keys() and len(row["gmacs_deciles"]) == 11
+  assert "% of the time" in "\n".join(found.lines())

@@ -19,32 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.nn import sites as sites_lib
+from vidx.measure import live
 
 Sizes = tuple[int, ...]  # live entries, or a capacity, per pathway
-
-
-def sampler_places(model) -> list[str]:
-  """The sites of a trunk that hold a block that drops frames or tokens, in the order of the flow."""
-  drops = lambda name: any(getattr(sites_lib.make(block), "drops", False) for block in sites_lib.plugged(model.sites, name))
-  return [name for name in model.site_names() if drops(name)]
-
-
-def cut_points(model, pieces: Sequence[str]) -> list[int]:
-  """How many pieces of a trunk come before each cut: one behind every piece with a sampler but the last.
-
-  Args:
-    model: a trunk.
-    pieces: names of its pieces.
-  """
-  places = sampler_places(model)
-  inside = lambda piece: any(_bare(place) == piece or _bare(place).startswith(f"{piece}.") for place in places)
-  return [i + 1 for i, piece in enumerate(pieces) if inside(piece) and i + 1 < len(pieces)]
-
-
-def _bare(place):
-  """The site without the name of its pathway."""
-  return place.removeprefix("slow.").removeprefix("fast.")
 
 
 def ladder(counts: np.ndarray, cost: Callable[[np.ndarray], np.ndarray], rungs: int) -> tuple[int, ...]:
@@ -86,8 +63,9 @@ class Adaptive:
   chooses the capacities; until then they are quarters of the whole.
 
   Attributes:
-    cuts: names of the pieces behind which the trunk is cut.
-    ladders: per cut and pathway, increasing capacities.
+    ladders: per cut and pathway, increasing capacities; empty before the first batch.
+    macs: of single examples from the counts that `run` gives, see LiveMacs; None before the first batch.
+    example: shape of one example; None before the first batch.
   """
 
   def __init__(self, model, variables: Any, *, group: int = 0, rungs: int = 4,
@@ -103,62 +81,82 @@ class Adaptive:
       host: whether examples are regrouped by NumPy; by default on a CPU, where the device's memory is the host's.
     """
     self.model, self.variables, self.rungs, self._prepare = model, variables, rungs, prepare
-    names = model.apply(variables, method=lambda m: [name for name, _ in m.pieces()])
-    ends = cut_points(model, names)
-    self.cuts = tuple(names[end - 1] for end in ends)
-    self._bounds = list(itertools.pairwise([0, *ends, None]))
-    self._segments = [jax.jit(functools.partial(self._apply, k)) for k in range(len(self._bounds))]
-    self._host = jax.default_backend() == "cpu" if host is None else host
-    self.group = group or (8 if jax.default_backend() == "cpu" else 0)
+    cpu = jax.default_backend() == "cpu"
+    self._host = cpu if host is None else host
+    self.group = group or (8 if cpu else 0)
     self.ladders: list[list[tuple[int, ...]]] = []
-    self._seen: list[Any] = [None] * len(self.cuts)  # some ways at each cut, for `calibrate`
+    self.macs: live.LiveMacs | None = None
+    self.example: jax.ShapeDtypeStruct | None = None
+    self._segments: list[Callable] = []
+    self._seen: list[Any] = []  # per cut, for `calibrate`: some ways,
+    self._met: list[list[np.ndarray]] = []  # and lengths, as far as they are asked for
+
+  @property
+  def cuts(self) -> int:
+    """How many times the trunk is cut."""
+    return max(len(self._segments) - 1, 0)
+
+  def places(self, video: jax.Array) -> tuple[str, ...]:
+    """The sites at which entries are dropped, for such a batch."""
+    self._plan(video)
+    return self.macs.places
 
   def _apply(self, k, variables, x):
-    """Segment k: of videos or ways, to ways and their lengths, or to the outputs."""
+    """Segment k: of videos or ways, to (ways, lengths, live counts by site) or (outputs, live counts by site)."""
+    counts = {}
+
+    def note(site, mask):
+      counts[site] = live.live_count(mask)
+
     def call(model, x):
       ways = model.walk(x if k else model.enter(self._prepare(x)), False, *self._bounds[k])
-      return model.leave(ways) if k == len(self.cuts) else (ways, model.lengths(ways))
-    return self.model.apply(variables, x, method=call)
+      return (model.leave(ways),) if k == self.cuts else (ways, model.lengths(ways))
 
-  def run(self, batches: Iterable[jax.Array]) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    with live.at_samplers(note):
+      out = self.model.apply(variables, x, method=call)
+    return *out, counts
+
+  def run(self, batches: Iterable[jax.Array]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Outputs for videos.
 
     Args:
       batches: videos (B, T, H, W, 3) or images, of one shape but for B.
 
     Returns:
-      The model's outputs, (N, ...) each, in the order of the videos; and per cut the
-      lengths (N, number of pathways): live frames, or most live tokens of a frame.
+      The model's outputs, (N, ...) each, in the order of the videos; and {site: (N,) int32}, the frames
+      that a sampler left live, or the most tokens of a frame.
     """
-    flying, outputs, first = collections.deque(), [], 0
-    queues, lengths = [{} for _ in self.cuts], [[] for _ in self.cuts]
+    flying, done, first, queues = collections.deque(), [], 0, []
 
     def launch(k, ids, x):
       flying.append((k, ids, self._segments[k](self.variables, x)))
 
     def land():
-      k, ids, result = flying.popleft()
-      if k == len(self.cuts):
-        outputs.append((ids, jax.device_get(result)))
+      k, ids, (*out, counts) = flying.popleft()
+      if k == self.cuts:
+        done.append((k, ids, (jax.device_get(out[0]), jax.device_get(counts))))
         return
-      ways, found = result[0], self._lengths(k, ids, np.asarray(result[1])[:len(ids)])
+      done.append((k, ids, jax.device_get(counts)))
+      ways, lengths = self._seen_at(k, ids, out[0], np.asarray(out[1])[:len(ids)])
       self._seen[k] = ways
-      lengths[k].append((ids, found))
-      for group in self._enqueue(queues[k], k, ways, ids, found):
+      for group in self._enqueue(queues[k], k, ways, ids, lengths):
         launch(k + 1, *group)
 
     for video in batches:
       self._plan(video)
+      queues = queues or [{} for _ in range(self.cuts)]
       launch(0, np.arange(first, first + len(video)), video)
       first += len(video)
       while len(flying) > 1:  # so that the device has work while the host reads
         land()
-    for k in range(-1, len(self.cuts)):
+    for k in range(-1, self.cuts):
       for group in _drain(queues[k]) if k >= 0 else ():
         launch(k + 1, *group)
       while flying:
         land()
-    return _in_order(outputs), [_in_order(found) for found in lengths]
+    each = [_in_order([(ids, tree) for at, ids, tree in done if at == k]) for k in range(self.cuts + 1)]
+    outputs, counts = each.pop()
+    return outputs, functools.reduce(lambda a, b: {**a, **b}, each, {}) | counts
 
   def calibrate(self, batches: Sequence[jax.Array], points: int = 3) -> None:
     """Chooses the ladders from the lengths of some videos and from measured times.
@@ -167,32 +165,41 @@ class Adaptive:
       batches: as in `run`.
       points: capacities per cut and pathway at which the next segment is measured.
     """
-    self.ladders = []
-    _, lengths = self.run(batches)
-    for k, found in enumerate(lengths):
-      largest = tuple(int(n) for n in found.max(0))
-      ladders = []
-      for way in range(found.shape[1]):
-        tried = sorted({max(1, int(n)) for n in np.quantile(found[:, way], np.linspace(0, 1, points))})
-        seconds = [self._seconds(k, (*largest[:way], size, *largest[way + 1:])) for size in tried]
-        ladders.append(ladder(np.maximum(found[:, way], 1), lambda n: _line(n, tried, seconds), self.rungs))
-      whole = [rungs[-1] for rungs in self.ladders[k]]
-      self.ladders[k] = [tuple(sorted({*rungs, size})) for rungs, size in zip(ladders, whole)]
+    self._plan(batches[0])
+    self._met = [[] for _ in range(self.cuts)]
+    self.run(batches)
+    met, self._met = self._met, []
+    for k, lengths in enumerate(met):
+      found = np.maximum(np.concatenate(lengths), 1)
+      largest, whole = tuple(map(int, found.max(0))), [rungs[-1] for rungs in self.ladders[k]]
+      for way, size in enumerate(whole):
+        tried = sorted({int(n) for n in np.quantile(found[:, way], np.linspace(0, 1, points))})
+        seconds = [self._seconds(k, (*largest[:way], n, *largest[way + 1:])) for n in tried]
+        chosen = ladder(found[:, way], lambda n: _line(n, tried, seconds), self.rungs)
+        self.ladders[k][way] = tuple(sorted({*chosen, size}))
 
   def _plan(self, video):
-    """The group's size, and quarters of the whole for cuts without a ladder."""
+    """What the first batch decides: segments, the group's size, ladders of quarters."""
     self.group = self.group or len(video)
-    if len(self.ladders) == len(self.cuts):
-      return
-    x = jax.ShapeDtypeStruct(video.shape, video.dtype)
-    for k in range(len(self.cuts)):
-      x, _ = jax.eval_shape(self._segments[k], self.variables, x)
-      whole = self.model.capacities(x)
-      self.ladders.append([tuple(sorted({-(-n * i // 4) for i in range(1, 5)})) for n in whole])
+    if self.macs is None:
+      self.example = jax.ShapeDtypeStruct((1, *video.shape[1:]), jnp.float32)
+      self.macs = live.LiveMacs(self.model, self.example)
+      pieces = self.model.apply(self.variables, method=lambda m: len(m.pieces()))
+      starts = [start for start, _ in self.macs.segments if start < pieces]
+      self._bounds = list(itertools.pairwise([*starts, None]))
+      self._segments = [jax.jit(functools.partial(self._apply, k)) for k in range(len(self._bounds))]
+      self._seen = [None] * self.cuts
+    if len(self.ladders) < self.cuts:
+      x = jax.ShapeDtypeStruct(video.shape, video.dtype)
+      for segment in self._segments[:-1]:
+        x, *_ = jax.eval_shape(segment, self.variables, x)
+        self.ladders.append([tuple(sorted({-(-n * i // 4) for i in range(1, 5)})) for n in self.model.capacities(x)])
 
-  def _lengths(self, k, ids, found):
-    """What the host makes of the lengths (B, number of pathways) that it read."""
-    return found
+  def _seen_at(self, k, ids, ways, lengths):
+    """The ways and lengths (B, number of pathways) that the host goes on with behind cut k."""
+    if self._met:
+      self._met[k].append(lengths)
+    return ways, lengths
 
   def _seconds(self, k, sizes):
     """Of the segment behind cut k for a group at some capacities; the quickest of three."""
@@ -208,10 +215,10 @@ class Adaptive:
       times.append(time.perf_counter() - start)
     return min(times)
 
-  def _enqueue(self, queues, k, ways, ids, found):
+  def _enqueue(self, queues, k, ways, ids, lengths):
     """Puts examples into the queues of their capacities; yields (ids, ways) of groups that are full."""
-    rung = lambda rungs, n: np.asarray(rungs)[np.searchsorted(rungs, n)]
-    keys = np.stack([rung(rungs, found[:, way]) for way, rungs in enumerate(self.ladders[k])], -1)
+    rung = lambda rungs, n: np.asarray(rungs)[np.searchsorted(rungs, n)]  # the next one
+    keys = np.stack([rung(rungs, lengths[:, way]) for way, rungs in enumerate(self.ladders[k])], -1)
     source = jax.tree.map(np.asarray, ways) if self._host else ways
     for key in np.unique(keys, axis=0):
       rows, sizes = np.flatnonzero((keys == key).all(-1)), tuple(map(int, key))

@@ -240,23 +240,28 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
   Returns:
     What the file holds (see vidx/infer/results.py).
   """
-  from vidx.infer import results
+  from vidx.infer import results, savings
   found = of_workdir(workdir, split, clips=clips, crops=crops, step=step, batch_size=batch_size, overrides=overrides)
-  described = results.describe(found.result, found.task, found.protocol, found.step)
+  described, lines = results.describe(found.result, found.task, found.protocol, found.step), []
   if jax.process_index() == 0:
+    if jax.process_count() == 1:
+      saved = savings.of_split(found.loaded, found.result.dataset, batch_size or found.loaded.config.eval.batch_size)
+      described |= {"savings": saved.to_json()} if saved else {}
+      lines = saved.lines() if saved else []
     path = results.write(described, workdir)
-    print("\n".join([*results.lines(described), f"written to {path}"]), flush=True)
+    print("\n".join([*results.lines(described), *lines, f"written to {path}"]), flush=True)
   return described
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-  """A run's result, its task, how it was made (see vidx/infer/results.py), and of which step."""
+  """A run's result, its task, how it was made (see vidx/infer/results.py), of which step, and the run."""
 
   result: EvalResult
   task: Any
   protocol: dict[str, Any]
   step: int
+  loaded: Any
 
 
 def of_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1, step: int | str | None = None,
@@ -274,4 +279,4 @@ def of_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
   result = evaluator(loaded.variables, dataset, clips=clips, crops=crops,
                      batch_size=batch_size or config.eval.batch_size)
   protocol = results.protocol(config, dataset, clips=clips, crops=crops, dtype=loaded.dtype)
-  return Evaluated(result, task, protocol, loaded.step)
+  return Evaluated(result, task, protocol, loaded.step, loaded)

@@ -9,6 +9,8 @@
   samples     [{id, media, span, truth, top: [{label, score}], right}], at most
               `samples_limit`: all videos, or where there are more, the most
               confident mistakes and an even choice of the others
+  savings     of a system with samplers, see vidx/infer/savings.py: multiply-accumulates
+              and live counts (means, deciles), and clips per second with and without
 
 What is not defined (the accuracy of a class without videos) is null.
 """

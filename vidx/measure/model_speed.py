@@ -63,7 +63,7 @@ def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = 
   run, peak_bytes = _vidx(model, x, train)
   sides = [run]
   if peer:
-    sides.append(_torch(name, x, train, dtype))
+    sides.append(torch_pass(name, x, train, dtype))
   product, product_flops = _product(dtype)
   *times, product_seconds = in_turns([*sides, product], seconds)
   counts = count(systems.create_model(name), jax.ShapeDtypeStruct((1, *shape[1:]), jnp.float32))
@@ -138,8 +138,8 @@ def _vidx(model, x, train) -> tuple[Callable[[], None], int | None]:
   return lambda: jax.block_until_ready(compiled(variables, x)), needed
 
 
-def _torch(name, x, train, dtype) -> Callable[[], None]:
-  """One pass of the peer as a function."""
+def torch_pass(name: str, x: np.ndarray, train: bool, dtype: str) -> Callable[[], None]:
+  """One pass of a model's PyTorch peer over x (B, ..., H, W, 3) as a function."""
   clip = x.ndim == 5
   peer, module = peers.make(name, x.shape[1] if clip else 1, x.shape[-2])
   import torch

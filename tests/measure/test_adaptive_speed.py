@@ -1,0 +1,29 @@
+import json
+
+import pytest
+
+from vidx import errors
+from vidx.measure import adaptive_speed
+
+TINY = {
+    "ats_deit_s": (dict(image=32, patch=4, dim=16, depth=6, heads=2, num_classes=3), (32, 32, 3)),
+    "atfr_resnet3d_slim_18": (dict(stages=(1, 1), strides=(1, 2), num_classes=3), (8, 16, 16, 3)),
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_published_share_is_left_and_both_sides_are_timed(name):
+  fields, shape = TINY[name]
+  row = adaptive_speed.bench(name, batch=4, batches=2, seconds=0, fields=fields, shape=shape)
+  left = adaptive_speed.CASES[name].left
+  assert 1 - row["counted_saving"] == pytest.approx(left, abs=0.06)  # counts are whole numbers
+  assert row["clips"] == 8 and row["dense_seconds"] > 0 and row["adaptive_seconds"] > 0
+  saved = 1 - row["adaptive_seconds"] / row["dense_seconds"]
+  assert row["realised_share"] == pytest.approx(saved / row["counted_saving"])
+  json.dumps(row)
+  assert "realised" in adaptive_speed._text(row)
+
+
+def test_an_unknown_case_is_said_with_its_nearest():
+  with pytest.raises(errors.ConfigError, match="ats_deit_s"):
+    adaptive_speed.bench("ats_deit_z")

@@ -1,0 +1,168 @@
+"""How much of what samplers save in multiply-accumulates they save in time: `vidx bench adaptive`.
+
+Weights are random, so what a sampler would keep means nothing. The samplers run,
+and are paid for; but how many entries each example keeps is drawn, and the draws are
+moved until the share of multiply-accumulates that is left is the published one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import json as json_lib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vidx import errors, systems
+from vidx.infer import savings
+from vidx.infer.adaptive import Adaptive
+from vidx.measure import model_speed
+from vidx.measure.count import count
+
+Counts = dict[str, np.ndarray]
+
+
+def _by_rate(places: Sequence[str], whole: int, mean: float, rng: np.random.Generator, examples: int) -> Counts:
+  """Every sampler keeps about the same share of what it is given, another in each example."""
+  rate = np.clip(rng.normal(mean, 0.035, examples), 0.5, 1.0)
+  power = np.arange(1, len(places) + 1)[:, None]
+  return dict(zip(places, 1 + np.maximum(np.rint((whole - 1) * rate ** power), 8).astype(int)))
+
+
+def _by_length(places: Sequence[str], whole: int, mean: float, rng: np.random.Generator, examples: int) -> Counts:
+  """Clips keep a share of their frames around the mean."""
+  share = np.clip(rng.normal(mean, 0.2, examples), 0, 1)
+  return {place: np.maximum(np.rint(whole * share), 1).astype(int) for place in places}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """What is measured.
+
+  Attributes:
+    system: name of a model with samplers.
+    peer: name of the dense model whose PyTorch original is measured beside it.
+    batch: examples at once.
+    accelerator_batch: the same on an accelerator.
+    left: the published share of multiply-accumulates with samplers.
+    draw: (places, whole, mean rate, rng, examples) -> counts.
+    fields: of the model.
+  """
+
+  system: str
+  peer: str
+  batch: int
+  accelerator_batch: int
+  left: float
+  draw: Callable[..., Counts]
+  fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+CASES = {case.system: case for case in (
+    Case("ats_deit_s", "deit_s", 32, 256, 2.9 / 4.6, _by_rate),  # table 7.6
+    Case("atfr_x3d_s", "x3d_s", 16, 64, 1.1 / 1.96, _by_length),  # table 6.7
+    Case("atfr_resnet3d_slim_18", "", 16, 64, 14.0 / 18.06, _by_length, {"num_classes": 200}),  # table 6.4
+)}
+
+
+class Controlled(Adaptive):
+  """A runner whose samplers keep given numbers of entries, whichever these are."""
+
+  def __init__(self, model, variables, counts: Callable[[Adaptive], Counts], **options):
+    super().__init__(model, variables, **options)
+    self._draw, self.given = counts, {}
+
+  def _plan(self, video):
+    super()._plan(video)
+    self.given = self.given or self._draw(self)
+
+  def _seen_at(self, k, ids, ways, lengths):
+    [(x, mask)] = ways
+    given = np.zeros(len(x), int)
+    given[:len(ids)] = list(self.given.values())[k][ids]
+    mask = np.arange(mask.shape[-1]) < given.reshape(-1, *(1,) * (mask.ndim - 1)) if self._host else (
+        jnp.arange(mask.shape[-1]) < jnp.asarray(given).reshape(-1, *(1,) * (mask.ndim - 1)))
+    return super()._seen_at(k, ids, [(x, mask)], given[:len(ids), None])
+
+  def run(self, batches):
+    outputs, _ = super().run(batches)
+    return outputs, self.given
+
+
+def with_share(case: Case, runner: Adaptive, examples: int) -> Counts:
+  """Counts with which the published share of multiply-accumulates is left, to 0.2 %, or as near as they go."""
+  whole = runner.ladders[0][0][-1]
+  wanted = case.left * count(savings.without_samplers(runner.model, runner.macs.places), runner.example).macs
+  low, high = 0.0, 1.0
+  for _ in range(20):
+    mean = (low + high) / 2
+    counts = case.draw(runner.macs.places, whole, mean, np.random.default_rng(0), examples)
+    found = float(runner.macs(counts).mean()) / wanted
+    if abs(found - 1) < 2e-3:
+      break
+    low, high = (mean, high) if found < 1 else (low, mean)
+  return counts
+
+
+def bench(name: str, *, batch: int = 0, batches: int = 4, seconds: float = 20.0, dtype: str = "float32",
+          peer: bool = False, fields: Mapping[str, Any] | None = None, shape: Sequence[int] = ()) -> dict[str, Any]:
+  """Measures one case.
+
+  Args:
+    name: of CASES.
+    batch: examples at once; 0: as the case has it.
+    batches: in a stream; examples may wait for others of later batches.
+    seconds: about how long the slower side is measured.
+    dtype: of the computation.
+    peer: measures the dense PyTorch original as well.
+    fields: of the model, for other sizes than the published one.
+    shape: of one example; as published where empty.
+
+  Returns:
+    Savings.to_json, and `name`, `batch`, `device`, `dtype`, `ladders`, `versions`, and
+    `peer_seconds` for as many clips (None without one).
+  """
+  if name not in CASES:
+    raise errors.ConfigError(f"'{name}' is not measured{errors.hint(name, CASES)}; there are {', '.join(CASES)}.")
+  case = CASES[name]
+  batch = batch or (case.batch if jax.default_backend() == "cpu" else case.accelerator_batch)
+  compute = {} if dtype == "float32" else {"dtype": jnp.dtype(dtype)}
+  model = systems.create_model(name, **{**case.fields, **(fields or {})}, **compute)
+  shape = (batch, *(shape or systems.rows()[name].inputs[0][1:]))
+  rng = np.random.default_rng(0)
+  videos = [jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(batches)]
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), videos[0][:1])
+  runner = Controlled(model, variables, lambda runner: with_share(case, runner, batch * batches))
+  others = []
+  if peer and case.peer:
+    one = model_speed.torch_pass(case.peer, np.asarray(videos[0]), False, dtype)
+    others.append(lambda: [one() for _ in videos])
+  found = savings.measure(runner, videos, seconds=seconds, others=others)
+  return {"name": name, **found.to_json(), "peer_seconds": found.others[0] if others else None, "batch": batch, "dtype": dtype,
+          "ladders": runner.ladders, "device": model_speed.device_name(),
+          "versions": model_speed.versions(("torch",) if peer else ())}
+
+
+def main(names: Sequence[str] = (), *, json: bool = False, **options: Any) -> None:
+  """Prints the cases as text or JSON."""
+  rows = []
+  for name in names or CASES:
+    rows.append(bench(name, **options))
+    if not json:
+      print(_text(rows[-1]), flush=True)
+  if json:
+    print(json_lib.dumps(rows))
+
+
+def _text(r: Mapping[str, Any]) -> str:
+  clips = r["clips"]
+  lines = [f"{r['name']}: {clips} examples in batches of {r['batch']}, {r['dtype']}, {r['device']}",
+           f"  dense     {r['dense_gmacs']:7.3f} GMACs  {r['dense_clips_per_s']:9.2f} clips/s",
+           f"  adaptive  {r['gmacs']:7.3f} GMACs  {r['adaptive_clips_per_s']:9.2f} clips/s"]
+  if r["peer_seconds"]:
+    lines.append(f"  PyTorch, dense {'':9}  {clips / r['peer_seconds']:9.2f} clips/s")
+  saved = 1 - r["adaptive_seconds"] / r["dense_seconds"]
+  lines.append(f"  saved {100 * r['counted_saving']:.1f} % of the multiply-accumulates and {100 * saved:.1f} % of the"
+               f" time: {100 * r['realised_share']:.0f} % realised")
+  return "\n".join(lines)
