@@ -49,12 +49,6 @@ def _scores(q, k, mask):
   return scores if mask is None else jnp.where(mask[..., None, None, :], scores, _FAR)
 
 
-def _weights(scores, top, mask):
-  """exp(scores - top), exactly 0 for dead keys."""
-  weights = jnp.exp(scores - top)
-  return weights if mask is None else jnp.where(mask[..., None, None, :], weights, 0)
-
-
 def _mean_over(live, keys):
   """1 / number of live keys, to be multiplied to (..., H, N, d)."""
   return 1 / keys if live is None else 1 / jnp.maximum(live.sum(-1), 1)[..., None, None, None]
@@ -63,7 +57,8 @@ def _mean_over(live, keys):
 def _softmax(q, k, v, mask):
   """Attention of (..., H, N, d) in one piece; normalised after the product, where it is cheap."""
   scores = _scores(q, k, mask)
-  weights = _weights(scores, jax.lax.stop_gradient(scores.max(-1, keepdims=True)), mask)
+  top = jnp.maximum(scores.max(-1, keepdims=True), _FAR / 2)  # a dead key's weight is exactly 0, also without live keys
+  weights = jnp.exp(scores - jax.lax.stop_gradient(top))
   total = weights.sum(-1, keepdims=True)
   return _product("...qk,...kd->...qd", weights, v) / (total if mask is None else jnp.maximum(total, 1e-30))
 
