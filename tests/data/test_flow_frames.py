@@ -90,5 +90,5 @@ def test_two_streams_are_trained_evaluated_and_fused(tmp_path, capsys):
   best = ((alone[0] + 2 * alone[1]) / 3).max(1)
   np.testing.assert_allclose([v["top"][0]["score"] for v in described["samples"]], best, atol=1e-4)
   stored = json.loads((tmp_path / "rgb/eval/val-1x1-fused.json").read_text())
-  assert [r["weight"] for r in stored["protocol"]["runs"]] == [1.0, 2.0]
-  assert stored["protocol"]["runs"][1]["flow"] == LAYOUTS[0] and "written to" in capsys.readouterr().out
+  assert [r["weight"] for r in stored["fused"]] == [1.0, 2.0]
+  assert stored["fused"][1]["protocol"]["flow"] == LAYOUTS[0] and "written to" in capsys.readouterr().out

@@ -66,7 +66,8 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
     **options: of `evaluate_workdir`.
 
   Returns:
-    What the file holds (see vidx/infer/results.py).
+    What the file holds (see vidx/infer/results.py), and as `fused` the runs: [{workdir,
+    weight, step, protocol}].
   """
   weights = tuple(weights) or (1.0,) * len(workdirs)
   if len(weights) != len(workdirs) or min(weights) < 0 or not sum(weights):
@@ -80,9 +81,10 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
   result = fused([f.result for f in found], weights)
   result = dataclasses.replace(result, metrics=evaluate.summary(first.task, result.predictions))
   protocol = {**first.protocol, "scores": "weighted mean of the runs' scores",
-              "runs": [{"workdir": w, "weight": float(weight), "step": f.step, **f.protocol}
-                       for w, weight, f in zip(workdirs, weights, found)]}
-  described = results.describe(result, first.task, protocol, first.step)
+              "runs": ", ".join(f"{weight:g} x {w}" for w, weight in zip(workdirs, weights))}
+  described = {**results.describe(result, first.task, protocol, first.step),
+               "fused": [{"workdir": w, "weight": float(weight), "step": f.step, "protocol": f.protocol}
+                         for w, weight, f in zip(workdirs, weights, found)]}
   if jax.process_index() == 0:
     for workdir, f in zip(workdirs, found):
       figure = f.result.metrics[f.task.best_metric]
