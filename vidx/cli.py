@@ -238,7 +238,7 @@ VERBS: dict[str, Verb] = {
              _bool("overwrite", "replace what an earlier call wrote")), _convert, "--model."),
     "data toybox": Verb(
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
-        _all(_OUT, _string("labels", "motion", "motion, appearance, biased or tags"),
+        _all(_OUT, _string("labels", "motion", "motion, appearance, biased, tags, needle, redundant, cluttered or untrimmed"),
              _string("layout", "", "folder, csv, ucf101 or hvu; empty: hvu for tags, else folder"), _integer("seed", 0, "random seed"),
              _WORKERS), _data_toybox),
     "data check": Verb("verify a data set and list every bad file",

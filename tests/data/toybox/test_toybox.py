@@ -187,6 +187,59 @@ def test_tags_say_what_is_in_the_scene():
   assert split == set(classes)
 
 
+# ---------------------------------------------------------------- where computing less is enough
+
+
+@pytest.mark.parametrize("frames", [25, 7, 1])
+def test_a_needle_is_the_one_run_of_a_shape(frames):
+  lengths = []
+  for i in range(40):
+    scene, label = toybox.scene_of("needle", "train", i, frames, 0)
+    needle, decoy = (o.size > 0 for o in scene.objects)
+    assert scene.objects[0].shape == toybox.classes_of("needle")[label] != scene.objects[1].shape
+    where = np.flatnonzero(needle)
+    assert (np.diff(where) == 1).all() and not (needle & decoy).any()
+    both = needle | decoy
+    assert not (decoy[1:] & both[:-1]).any() and not (decoy[:-1] & both[1:]).any()
+    lengths.append((len(where), decoy.sum()))
+  if frames == 25:
+    assert {n for n, _ in lengths} == {5, 6, 7, 8} and np.mean([d for _, d in lengths]) > 4
+
+
+def test_redundant_clips_repeat_frames_and_move_at_any_speed():
+  shares = []
+  for i in range(32):
+    scene, label = toybox.scene_of("redundant", "train", i, 16, 0)
+    frames = toybox.render(scene, (24, 24))
+    same = (frames[1:] == frames[:-1]).all(axis=(1, 2, 3))
+    thing = scene.objects[0]
+    still = np.diff(np.stack([thing.x, thing.y, thing.size, thing.angle]), axis=1).any(0) == 0
+    np.testing.assert_array_equal(same, still)
+    shares.append(same.mean())
+    assert label == i % 8
+  assert min(shares) < 0.15 and max(shares) > 0.7
+
+
+def test_clutter_is_grey_and_half_of_the_scenes_have_none():
+  crowded = [toybox.scene_of("cluttered", "train", i, 2, 0) for i in range(80)]
+  sizes = [len(scene.objects) for scene, _ in crowded]
+  assert set(sizes) == {1, 5, 6, 7, 8} and 25 < sizes.count(1) < 55
+  for scene, label in crowded:
+    *around, thing = scene.objects
+    assert thing.shape == toybox.classes_of("cluttered")[label] and len(set(thing.colour)) > 1
+    assert all(len(set(o.colour)) == 1 for o in around)
+
+
+def test_untrimmed_videos_show_their_motion_for_a_while():
+  for i in range(24):
+    scene, _ = toybox.scene_of("untrimmed", "val", i, 40, 0)
+    seen = np.flatnonzero(scene.objects[0].size)
+    assert 8 <= len(seen) <= 16 and (np.diff(seen) == 1).all()
+  frames = toybox.render(dataclasses.replace(scene, camera=np.zeros((40, 2))), (24, 24))
+  empty = np.delete(frames, seen, axis=0)
+  assert (empty == empty[0]).all() and (frames[seen] != empty[0]).any(axis=(1, 2, 3)).all()
+
+
 # ---------------------------------------------------------------- layouts
 
 

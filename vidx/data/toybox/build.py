@@ -14,7 +14,8 @@ from vidx.data.toybox import layouts
 
 SIZE = (64, 64)
 STAMP = "toybox.json"  # how the videos of a folder were made
-COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0)}
+COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0),
+          "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0)}
 
 
 def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[int] | None = None,
@@ -25,7 +26,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
   Args:
     out: root of the data set; new, empty, or written with the same labels,
       layout, size, frames, fps and seed.
-    labels: motion, appearance, biased or tags.
+    labels: motion, appearance, biased, tags, needle, redundant, cluttered or untrimmed.
     layout: folder, csv, ucf101 or hvu; '' is hvu for tags and folder for the others.
     split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.

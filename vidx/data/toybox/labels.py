@@ -119,6 +119,82 @@ def tags_scene(label: int, split: str, frames: int, rng: np.random.Generator) ->
   return _scene(background, things, frames, rng, 440.0), tuple(sorted(names.index(t) for t in tags))
 
 
+# ---------------------------------------------------------------- where computing less is enough
+
+
+def _over_time(thing: world.Object, index: np.ndarray, seen: np.ndarray | None = None) -> world.Object:
+  """The object with the frames `index`; where not `seen`, it has size 0 and is not there."""
+  path = {k: getattr(thing, k)[index] for k in ("x", "y", "size", "angle")}
+  if seen is not None:
+    path["size"] = np.where(seen, path["size"], 0.0)
+  return dataclasses.replace(thing, **path)
+
+
+def _somewhere(shape: str, colour: str, frames: int, rng: np.random.Generator) -> world.Object:
+  """An object that is at another place in every frame."""
+  thing = _object(shape, colour, "", frames, rng)
+  return dataclasses.replace(thing, x=rng.uniform(size=frames), y=rng.uniform(size=frames))
+
+
+def needle_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """A shape in a fifth to a third of the frames, in one run; another shape in as many frames that are no neighbours.
+
+  In the other frames there is nothing. No single frame tells the class from the
+  other shape, only that it is one of a run.
+  """
+  del split
+  run = min(frames, max(1, round(frames * rng.uniform(0.2, 0.32))))
+  start = int(rng.integers(frames - run + 1))
+  seen = (np.arange(frames) >= start) & (np.arange(frames) < start + run)
+  near = seen | np.append(seen[1:], False) | np.append(False, seen[:-1])
+  decoy = np.zeros(frames, bool)
+  for t in rng.permutation(np.flatnonzero(~near)):
+    if decoy.sum() < run and not decoy[max(0, t - 1):t + 2].any():
+      decoy[t] = True
+  colour, other = _some(rng, _COLOURS), _some(rng, [f for f in _FORMS if f != _FORMS[label]])
+  everywhere = np.arange(frames)
+  things = [_over_time(_somewhere(shape, colour, frames, rng), everywhere, where)
+            for shape, where in ((_FORMS[label], seen), (other, decoy))]
+  return _scene(_some(rng, world.BACKGROUNDS), things, frames, rng), label
+
+
+def redundant_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """A motion at any speed, with pauses: between an eighth and all of the frames differ from the one before."""
+  del split
+  distinct = int(rng.integers(max(1, frames // 8), frames + 1))
+  steps = np.zeros(frames, np.int64)
+  steps[1 + rng.permutation(frames - 1)[:distinct - 1]] = 1
+  index = np.cumsum(steps)
+  scene, _ = motion_scene(label, "", distinct, rng)
+  return dataclasses.replace(scene, objects=tuple(_over_time(o, index) for o in scene.objects),
+                             camera=scene.camera[index], pitch=scene.pitch[index]), label
+
+
+def cluttered_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """A coloured shape: alone over a smooth background, or among grey things over a busy one, half and half."""
+  del split
+  thing = _object(_FORMS[label], _some(rng, _COLOURS), _some(rng, MOTION), frames, rng)
+  if rng.uniform() < 0.5:
+    return _scene("gradient", [thing], frames, rng), label
+  around = []
+  for _ in range(int(rng.integers(4, 8))):
+    grey = _object(_some(rng, tuple(world.SHAPES)), "red", _some(rng, MOTION[:4]), frames, rng)
+    shade = int(rng.integers(70, 190))
+    around.append(dataclasses.replace(grey, colour=(shade,) * 3, size=np.full(frames, rng.uniform(0.08, 0.16))))
+  return _scene(_some(rng, ("noise", "checks", "blobs", "grain")), [*around, thing], frames, rng), label
+
+
+def untrimmed_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """A motion in a fifth to two fifths of the video; before and after there is only the background."""
+  del split
+  length = min(frames, max(2, round(frames * rng.uniform(0.2, 0.4))))
+  start = int(rng.integers(frames - length + 1))
+  thing = _object(_some(rng, tuple(world.DIRECTED)), _some(rng, tuple(world.COLOURS)), MOTION[label], length, rng)
+  at = np.arange(frames) - start
+  thing = _over_time(thing, np.clip(at, 0, length - 1), (at >= 0) & (at < length))
+  return _scene(_some(rng, world.BACKGROUNDS), [thing], frames, rng), label
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelSet:
   """Attributes:
@@ -137,6 +213,10 @@ LABEL_SETS = {
     "appearance": LabelSet(APPEARANCE, appearance_scene),
     "biased": LabelSet(BIASED, biased_scene),
     "tags": LabelSet(tuple(t for kind in TAGS.values() for t in kind), tags_scene, multilabel=True),
+    "needle": LabelSet(_FORMS, needle_scene),
+    "redundant": LabelSet(MOTION, redundant_scene),
+    "cluttered": LabelSet(_FORMS, cluttered_scene),
+    "untrimmed": LabelSet(MOTION, untrimmed_scene),
 }
 
 

@@ -54,7 +54,7 @@ def render(scene: world.Scene, size: tuple[int, int]) -> np.ndarray:
     dx, dy = np.clip(scene.camera[t], -margin, margin)
     matrix = np.float32([[1, 0, -margin - dx], [0, 1, -margin - dy]])
     picture = cv2.warpAffine(back, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    for thing in scene.objects:
+    for thing in (o for o in scene.objects if o.size[t] > 0):
       picture = _draw(picture, thing, t, dx, dy)
     frames[t] = np.clip(picture, 0, 255)
   return frames

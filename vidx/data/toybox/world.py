@@ -51,7 +51,7 @@ class Object:
     colour: RGB, 0..255.
     x: centre as a share of the width; wraps around at the borders.
     y: centre as a share of the height; wraps around at the borders.
-    size: half extent as a share of the shorter side.
+    size: half extent as a share of the shorter side; 0 where it is not there.
     angle: radians, clockwise on the screen.
   """
 
