@@ -163,3 +163,18 @@ def test_importing_it_loads_no_decoder_and_no_jax():
   code = "import sys, vidx.data.sampling; print([m for m in ('cv2', 'av', 'jax') if m in sys.modules])"
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   assert done.stdout.strip() == "[]"
+
+
+def test_segments_reach_the_whole_video_however_short_it_is():
+  sample = sampling.sampler("segments", 25)
+  assert sample(25)[0].tolist() == list(range(25))
+  assert sample(100)[0].tolist() == list(range(2, 100, 4))
+  assert sample(10)[0].tolist() == [(2 * k + 1) * 10 // 50 for k in range(25)]
+  for length in LENGTHS:
+    middle, drawn = sample(length)[0], sample(length, np.random.default_rng(length))[0]
+    assert np.all(np.diff(drawn) >= 0) and drawn[0] >= 0 and drawn[-1] < length
+    edges = np.arange(26) * length / 25
+    for found in (middle, drawn):
+      assert np.all(np.floor(edges[:-1]) <= found) and np.all(found < edges[1:])
+  assert sampling.sampler("segments", 2, clips=2)(8).tolist() == [[2, 6], [0, 4]]
+  assert sampling.sampler("segments", 2, consecutive=3)(4).tolist() == [[1, 2, 3, 3, 3, 3]]

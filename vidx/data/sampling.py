@@ -163,9 +163,33 @@ def uniform_clips(length: int, rng: np.random.Generator | None, *, frames: int, 
   return _run_on((begin[:, None] + stride * np.arange(frames)) % length, length, consecutive)
 
 
+def segments(length: int, rng: np.random.Generator | None, *, frames: int, consecutive: int = 1,
+             clips: int = 1) -> np.ndarray:
+  """One start in each of `frames` equal segments, however short the video is: floor((k + u) length / frames).
+
+  u is random per segment, or 1/2: the middle. Unlike `uniform`, segments may be
+  shorter than a frame (frames of a video that is shorter than the clip repeat, in
+  order) and reach the end of the video. Views after the first are moved on by equal
+  shares of a segment, round and round.
+
+  Args:
+    length: frames of the video.
+    rng: None in evaluation.
+    frames: segments.
+    consecutive: frames from each start on.
+    clips: views in evaluation.
+  """
+  if rng is not None:
+    starts = ((np.arange(frames) + rng.random(frames)) * length / frames).astype(np.int64)
+    return _run_on(starts[None], length, consecutive)
+  phase = (clips + 2 * np.arange(clips)) % (2 * clips)  # of 2 clips, in whole numbers
+  return _run_on((2 * clips * np.arange(frames) + phase[:, None]) * length // (2 * clips * frames), length, consecutive)
+
+
 SAMPLERS: dict[str, Callable[..., np.ndarray]] = {
     "uniform": uniform,
     "twice": uniform,
+    "segments": segments,
     "dense": dense,
     "consecutive": consecutive_frames,
     "stride": fixed_stride,

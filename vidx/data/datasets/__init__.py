@@ -21,6 +21,7 @@ READERS = {
     "ssv1": "vidx.data.datasets.ssv1",
     "ssv2": "vidx.data.datasets.ssv2",
     "hvu": "vidx.data.datasets.hvu",
+    "frame_list": "vidx.data.datasets.frame_list",
     "array_record": "vidx.data.datasets.array_record",
     "ms_tcn": "vidx.data.datasets.ms_tcn",
     "nn_viterbi": "vidx.data.datasets.nn_viterbi",
