@@ -22,6 +22,10 @@ CASES = {
     "dilated": ((1, 3, 3), (1, 1, 1), (0, 2, 2), (1, 2, 2), 1, 4, 6),
     "dilated in time": ((3, 1, 1), (1, 1, 1), (2, 0, 0), (2, 1, 1), 1, 4, 6),
     "unpadded": ((2, 2, 2), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1, 4, 6),
+    "blocks": ((1, 3, 3), (1, 2, 2), (0, 1, 1), (1, 1, 1), 1, 3, 6),
+    "large blocks": ((1, 7, 5), (2, 2, 4), (0, 3, 1), (1, 1, 1), 1, 3, 4),
+    "unpadded blocks": ((1, 3, 3), (1, 2, 2), (0, 0, 0), (1, 1, 1), 1, 3, 4),
+    "few outputs in time": ((3, 1, 1), (1, 1, 1), (1, 0, 0), (1, 1, 1), 1, 8, 2),
     "kernel larger than the image": ((1, 5, 5), (1, 1, 1), (0, 2, 2), (1, 1, 1), 1, 4, 6),
 }
 
@@ -48,7 +52,7 @@ def by_loops(x, w, stride, padding):
 def example(case):
   kernel, strides, padding, dilation, groups, inner, out = CASES[case]
   rng = np.random.default_rng(0)
-  size = 4 if "larger" in case else 9
+  size = 4 if "larger" in case else 8 if "blocks" in case else 9
   x = jnp.asarray(rng.normal(size=(2, 5, size, size, inner)), jnp.float32)
   w = jnp.asarray(rng.normal(size=(*kernel, inner // groups, out)), jnp.float32)
   return x, w, (strides, padding, dilation, groups)
@@ -57,11 +61,8 @@ def example(case):
 @pytest.mark.parametrize("case", CASES)
 def test_every_lowering_equals_the_definition_gradients_included(case):
   x, w, how = example(case)
-  names = ["native", "taps", "auto"]
-  if w[..., 0, 0].size <= 27:
-    names.append("shifts")
-  if w[..., 0, 0].size <= 27 and how[-1] == 1:
-    names.append("patches")
+  names = [name for name in conv.LOWERINGS if conv.applies(name, x.shape, w.shape[:3], how[0], *how[2:])
+           and (name not in ("shifts", "patches") or w[..., 0, 0].size <= 27)] + ["auto"]
 
   def values(f):
     y, pull = jax.vjp(f, x, w)
@@ -147,6 +148,7 @@ def test_vmap_and_forward_mode_work():
     ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 64, 64), 1, "taps"),
     ("cpu", (1, 8, 28, 28, 64), (1, 3, 3, 64, 64), 1, "native"),
     ("cpu", (1, 8, 28, 28, 64), (3, 1, 1, 64, 64), 1, "shifts"),
+    ("cpu", (1, 8, 28, 28, 256), (3, 1, 1, 256, 64), 1, "fan"),
     ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 1, 64), 64, "shifts"),
     ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 8, 64), 8, "shifts"),
     ("cpu", (1, 8, 7, 7, 64), (3, 3, 3, 64, 64), 1, "taps"),
@@ -155,3 +157,8 @@ def test_vmap_and_forward_mode_work():
 ])
 def test_the_choice_follows_platform_and_shape(platform, x, w, groups, lowering):
   assert conv.choose(platform, x, w, (1, 1, 1), groups) == lowering
+
+
+@pytest.mark.parametrize("size, dilation, lowering", [(160, 1, "blocks"), (161, 1, "native"), (160, 2, "native")])
+def test_a_stem_works_on_blocks_where_its_stride_divides_the_image(size, dilation, lowering):
+  assert conv.choose("cpu", (1, 8, size, size, 3), (1, 3, 3, 3, 24), (1, 2, 2), 1, (1, dilation, dilation)) == lowering

@@ -28,6 +28,7 @@ class Layer:
 #: what it stands for -> layer.
 LAYERS: dict[str, Layer] = {
     "image stem": Layer((1, 4, 224, 224, 3), 64, (1, 7, 7), (1, 2, 2)),
+    "X3D stem": Layer((1, 13, 160, 160, 3), 24, (1, 3, 3), (1, 2, 2)),
     "R3D stem": Layer((1, 8, 112, 112, 3), 64, (3, 7, 7), (1, 2, 2)),
     "I3D stem": Layer((1, 8, 112, 112, 3), 64, (5, 7, 7), (1, 2, 2)),
     "3x3, 56": Layer((1, 8, 56, 56, 64), 64, (1, 3, 3)),
@@ -42,6 +43,7 @@ LAYERS: dict[str, Layer] = {
     "3x3x3, 14": Layer((1, 8, 14, 14, 256), 256, (3, 3, 3)),
     "3x3x3, 7": Layer((1, 4, 7, 7, 512), 512, (3, 3, 3)),
     "3x3x3, 2": Layer((1, 2, 2, 2, 512), 512, (3, 3, 3)),
+    "3x1x1, 56": Layer((1, 32, 56, 56, 32), 8, (3, 1, 1)),
     "3x1x1, 28": Layer((1, 8, 28, 28, 512), 128, (3, 1, 1)),
     "3x1x1 / 2, 28": Layer((1, 8, 28, 28, 230), 128, (3, 1, 1), (2, 1, 1)),
     "7x1x1 / 4, 28": Layer((1, 32, 28, 28, 32), 64, (7, 1, 1), (4, 1, 1)),
@@ -79,7 +81,8 @@ def bench_layer(layer: Layer, train: bool = False, dtype: str = "float32", batch
     compiled = jax.jit(step).lower(x, w).compile()
     return lambda: jax.block_until_ready(compiled(x, w))
 
-  calls = {n: call(n) for n in conv.LOWERINGS if conv.applies(n, layer.kernel, layer.groups)}
+  fits = lambda name: conv.applies(name, x.shape, layer.kernel, layer.strides, (1, 1, 1), layer.groups)
+  calls = {n: call(n) for n in conv.LOWERINGS if fits(n)}
   times = {n: once(c) for n, c in calls.items()}
   near = [n for n in calls if times[n] <= 10 * min(times.values())]
   return {**times, **dict(zip(near, in_turns([calls[n] for n in near], seconds)))}

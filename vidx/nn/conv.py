@@ -83,15 +83,58 @@ def patches(x, w, strides, padding, dilation, groups):
   return _channels(jnp.concatenate(columns, -1), w.reshape(-1, w.shape[-1]), groups)
 
 
-LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches)
+def fan(x, w, strides, padding, dilation, groups):
+  """A 2-D convolution of every frame with all the kernel's frames, then a sum over frames of the clip (no groups)."""
+  kt, kh, kw, inner, out = w.shape
+  frames = _length(x.shape[1], kt, strides[0], padding[0], dilation[0])
+  w = w.transpose(1, 2, 3, 0, 4).reshape(1, kh, kw, inner, kt * out)
+  lowering = shifts if kh == kw == 1 else native
+  y = _pad(lowering(x, w, (1, *strides[1:]), (0, *padding[1:]), dilation, 1), (padding[0], 0, 0))
+  return sum(_slice(y[..., k * out:(k + 1) * out], 1, k * dilation[0], strides[0], frames) for k in range(kt))
 
 
-def applies(lowering: str, kernel: Triple, groups: int) -> bool:
+def blocks(x, w, strides, padding, dilation, groups):
+  """Pixels that a spatial stride steps over become channels; then a convolution with stride 1.
+
+  For kernels without reach in time, groups or dilation, and images that the stride divides.
+  """
+  (batch, frames, height, width, inner), (_, kh, kw, _, out), (_, sh, sw) = x.shape, w.shape, strides
+  x = x[:, ::strides[0]].reshape(-1, height // sh, sh, width // sw, sw, inner)
+  x = x.transpose(0, 1, 3, 2, 4, 5).reshape(*x.shape[:2], width // sw, -1)
+  fronts = [-p % s for p, s in zip(padding[1:], (sh, sw))]  # so that the padding is whole blocks
+  reach = [-(-(k + front) // s) for k, front, s in zip((kh, kw), fronts, (sh, sw))]
+  around = [(front, n * s - k - front) for front, n, s, k in zip(fronts, reach, (sh, sw), (kh, kw))]
+  w = jnp.pad(w[0], [*around, (0, 0), (0, 0)]).reshape(reach[0], sh, reach[1], sw, inner, out)
+  w = w.transpose(0, 2, 1, 3, 4, 5).reshape(*reach, -1, out)
+  ends = []
+  for n, k, s, p, front, blocks_of in zip((height, width), (kh, kw), (sh, sw), padding[1:], fronts, reach):
+    low = (p + front) // s
+    ends.append((low, _length(n, k, s, p, 1) - 1 + blocks_of - low - n // s))
+  y = lax.conv_general_dilated(x, w, (1, 1), ends, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+  return y.reshape(batch, -1, *y.shape[1:])
+
+
+LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan, blocks=blocks)
+
+
+def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Triple, dilation: Triple,
+            groups: int) -> bool:
   """Whether a lowering can compute such a convolution, and is another program than XLA's."""
-  return {"taps": kernel[0] > 1, "patches": groups == 1 and max(kernel) > 1}.get(lowering, True)
+  match lowering:
+    case "taps":
+      return kernel[0] > 1
+    case "fan":
+      return kernel[0] > 1 and groups == 1
+    case "patches":
+      return groups == 1 and max(kernel) > 1
+    case "blocks":
+      whole = all(n % s == 0 for n, s in zip(x_shape[2:4], strides[1:]))
+      return kernel[0] == 1 and groups == 1 and max(dilation) == 1 and max(strides[1:]) > 1 and whole
+  return True
 
 
-def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], strides: Triple, groups: int) -> str:
+def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], strides: Triple, groups: int,
+           dilation: Triple = (1, 1, 1)) -> str:
   """The name of the quickest lowering, as measured.
 
   Args:
@@ -100,15 +143,20 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
     w_shape: (kt, kh, kw, C/groups, O).
     strides: in time, height, width.
     groups: of channels.
+    dilation: steps between the kernel's taps, per axis.
   """
   if platform != "cpu":
     return "native"
-  kt, kh, kw, inner, _ = w_shape
+  kt, kh, kw, inner, out = w_shape
+  if kh == kw == 1 and kt > 1 and 4 * out <= inner and strides[0] == groups == 1:
+    return "fan"  # the products read the input once
   if kh == kw == 1 or groups > 1:
     return "shifts"  # a matrix product, or products by channel; XLA's gradients of grouped kernels are the slowest of all
   side, kernel = min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])), max(kh, kw)
   if side < kernel or (side <= 2 * kernel + 1 and kernel <= 3 and inner >= 128):
     return "patches"  # XLA's path for small images is slow, and slowest for a kernel as large as the image
+  if inner <= 4 and kernel <= 3 and applies("blocks", x_shape, (kt, kh, kw), strides, dilation, groups):
+    return "blocks"  # XLA's path for few channels is slow; larger kernels have products enough
   return "taps" if kt > 1 else "native"
 
 
@@ -137,7 +185,7 @@ def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilat
   call = lambda name: lambda a, b: LOWERINGS[name](a, b, strides, padding, dilation, groups)
   if lowering != "auto":
     return call(lowering)(x, w)
-  here = choose("cpu", x.shape, w.shape, strides, groups)
+  here = choose("cpu", x.shape, w.shape, strides, groups, dilation)
   if here == "native":
     return call("native")(x, w)
   lean = jax.checkpoint(call(here))  # keeps x and w for the gradient, not their slices
