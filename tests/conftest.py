@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 
 import pytest
 
@@ -13,3 +14,11 @@ def real_data() -> pathlib.Path:
   if not root or not pathlib.Path(root).is_dir():
     pytest.skip("VIDX_REAL_DATA names no folder: checks on real videos are left out")
   return pathlib.Path(root)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+  """What a file of tests compiled is of no use to the next one; all together take gigabytes."""
+  yield
+  if "jax" in sys.modules:
+    sys.modules["jax"].clear_caches()
