@@ -1,5 +1,6 @@
 import functools
 
+from flax import traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -185,10 +186,10 @@ def test_a_block_equals_the_one_that_cuts_the_attention_matrix(tokens, fields):
     expected = block_by_loops(variables, x[b], own, lambda a, v: seen.append(kept_by_loops(a, v, **fields)) or seen[0])
     assert int(live[b].sum()) == len(expected) and bool(live[b, :len(expected)].all())
     np.testing.assert_allclose(y[b, :len(expected)], expected, rtol=1e-4, atol=1e-5)
-    shown = next(iter(state["maps"].values()))["AdaptiveTokenSampler_0"]
-    np.testing.assert_array_equal(np.flatnonzero(shown["kept"][0][b]), np.flatnonzero(own)[seen[0]])
-    np.testing.assert_array_equal(shown["rows"][0][b][:len(expected)], np.flatnonzero(own)[seen[0]])
-    assert (shown["rows"][0][b][len(expected):] == -1).all()
+    shown = {path[-1]: arrays[0][b] for path, arrays in traverse_util.flatten_dict(state["maps"]).items()}
+    np.testing.assert_array_equal(np.flatnonzero(shown["kept"]), np.flatnonzero(own)[seen[0]])
+    np.testing.assert_array_equal(shown["rows"][:len(expected)], np.flatnonzero(own)[seen[0]])
+    assert (shown["rows"][len(expected):] == -1).all()
 
 
 @pytest.mark.parametrize("fuse", [True, False])
