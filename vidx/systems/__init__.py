@@ -23,7 +23,20 @@ def _atfr(trunk: str) -> Row:
   return Row("vidx.systems.atfr:atfr", dict(trunk=trunk), _FAYYAZ, inputs)
 
 
+def _ats(trunk: str, **fields: Any) -> Row:
+  of = table.ROWS[trunk]
+  return Row("vidx.systems.ats:ats", dict(trunk=trunk, num_classes=of.fields.get("num_classes", 1000), **fields),
+             _FAYYAZ, of.inputs, of.weights)
+
+
 SYSTEMS: dict[str, Row] = {
+    **{f"ats_{trunk}": _ats(trunk) for trunk in (
+        "deit_ti", "deit_s", "deit_b", "cvt_13", "cvt_21", "psvit_b14", "psvit_b18", "xvit_b16", "timesformer_b",
+        "timesformer_l", "timesformer_hr", "timesformer_joint")},
+    "ats_public": _ats("deit_s", keep=196, value_norm="concat", rule="nearest", grid="public", order="score",
+                       oversample=True),
+    "ats_evit": _ats("deit_s", stages=(4, 5, 7, 8, 10, 11), keep=0.7, fused=(3, 6, 9)),
+    "evit": _ats("deit_s", stages=(), fused=(3, 6, 9)),
     **{f"atfr_{trunk}": _atfr(trunk) for trunk in (
         "resnet3d_slim_18", "resnet3d_slim_50", "r2plus1d_18", "r2plus1d_bottleneck_18", "r2plus1d_bottleneck_50",
         "i3d_r50", "x3d_s", "x3d_m", "x3d_l", "x3d_xl", "slowfast_r18_8x8", "slowfast_r50_4x16", "slowfast_r50_8x8")},
