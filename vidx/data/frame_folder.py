@@ -1,6 +1,6 @@
 """Frame folders: numbered images with the interface of a video reader."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
 import os
 import re
@@ -91,6 +91,16 @@ class FrameFolder:
     out = np.stack(images)[places]
     return out if crop is None else out[:, crop[1]:crop[3], crop[0]:crop[2]]
 
+  def hold(self, indices: Sequence[int] | np.ndarray) -> Callable[..., np.ndarray]:
+    """As `VideoReader.hold`; images are read as they are asked for, and jpeg files no larger than needed."""
+    indices = np.asarray(indices, np.int64).reshape(-1)
+    frame_tools.checked(indices, self.num_frames, self.name)
+
+    def images(positions, short_side: int | None = None) -> np.ndarray:
+      return np.stack([self._image(i, short_side, reduced=True) for i in indices[np.asarray(positions)].tolist()])
+
+    return images
+
   def audio(self, rate: int = 16000) -> np.ndarray:
     """Empty."""
     del rate
@@ -101,12 +111,16 @@ class FrameFolder:
     with open(os.path.join(self.name, self.files[i]), "rb") as f:
       return f.read()
 
-  def _image(self, i: int, short_side: int | None) -> np.ndarray:
+  def _image(self, i: int, short_side: int | None, reduced: bool = False) -> np.ndarray:
+    """One image; `reduced` lets a jpeg decoder leave detail out that is not seen at the short side."""
     path = os.path.join(self.name, self.files[i])
     codec = _CODECS[os.path.splitext(path)[1].lower()]
     with frame_tools.DecodeErrors(path):
       data = self.encoded(i)
       decoder = av.CodecContext.create(codec, "r")
+      if reduced and short_side and codec == "mjpeg":
+        halvings = max(k for k in range(4) if k == 0 or min(self._shape[:2]) >> k >= short_side)
+        decoder.options = {"lowres": str(halvings)}
       found = decoder.decode(av.Packet(data)) + decoder.decode(None) if data else []
       if not found:
         raise ValueError("it is no image")
