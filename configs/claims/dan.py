@@ -226,10 +226,10 @@ def get_claims():
   claim = functools.partial(Claim, seeds=2)
   less = functools.partial(claim, better="less", unit="")
   return [
-      claim("scenes", "Dynamic appearance tells motion where frames have learnt the scenes instead.", scenes, 15.0),
-      claim("shaking", "On shaken frames, too, dynamic appearance tells it better than differences of frames.", shaking),
+      claim("scenes", "Dynamic appearance tells motion where frames learn scenes instead.", scenes, 15.0),
+      claim("shaking", "On shaken frames, too, it tells motion better than differences of frames.", shaking),
       less("more_columns", "A projection onto three columns leaves less energy than onto one.", more_columns),
-      claim("above_bound", "One column leaves no less than the principal component of every pixel.", above_bound, unit=""),
+      claim("above_bound", "One column leaves no less than each pixel's principal component.", above_bound, unit=""),
       less("larger_kernel", "Local features of 9 x 9 pixels leave no more than those of 5 x 5.", larger_kernel),
-      less("gradients", "The shortest combination of both gradients ends at no more cross entropy than 9 : 1.", gradients),
+      less("gradients", "The shortest combination of gradients ends at no more entropy than 9 : 1.", gradients),
   ]
