@@ -164,7 +164,30 @@ def test_the_map_of_a_cls_is_the_mean_of_the_heads_over_the_patches():
   np.testing.assert_allclose(explain.of_cls(weights, (3, 2, 3)), by_hand, rtol=1e-6)
 
 
+def test_what_samplers_kept_is_followed_back_to_the_patches():
+  """Two samplers, the second of which is given what the first left: kept tokens in order, one of none, dead places."""
+  first = np.array([[[1, 0, 3, 0, 1, 1, 0], [1, 2, 0, 0, 0, 0, 2]]], np.float32)
+  rows = np.array([[[0, 2, 4, 5, -1], [0, 1, 6, -1, -1]]], np.int32)
+  second = np.array([[[1, 0, 1, 1, 5], [1, 1, 0, 0, 0]]], np.float32)
+  one, two = explain.kept_places([(first, rows), (second, rows)], (2, 2, 3))
+  np.testing.assert_array_equal(one, first[:, :, 1:].reshape(1, 2, 2, 3))
+  np.testing.assert_array_equal(two.reshape(1, 2, 6), [[[0, 0, 0, 1, 1, 0], [1, 0, 0, 0, 0, 0]]])
+
+
+def test_kept_frames_are_maps_of_whole_frames():
+  class Drops(nn.Module):
+    @nn.compact
+    def __call__(self, x, train=False):
+      self.sow("maps", "kept", jnp.broadcast_to(jnp.array([1.0, 0.0, 2.0]), x.shape[:2]))
+      return x
+
+  explainer = explain.Explainer(run_of(Mosaic(sites=(Drops,)), frames=3, crop=4), ["kept"])
+  (kept,) = explainer._maps({}, np.zeros((1, 3, 4, 4, 3), np.uint8), np.array([0]))[1]
+  np.testing.assert_array_equal(kept, np.array([1.0, 0, 2]).reshape(1, 3, 1, 1))
+
+
 def test_sampled_tokens_without_a_grid_have_no_map():
+  assert explain.grid((), CLIP, 4) is None
   assert explain.grid((1, 4, 10, 6), CLIP, None) is None
   assert explain.grid((1, 4, 10, 6), (1, 4, 12, 12, 3), 4) == (4, 3, 3)
   assert explain.grid((1, 1, 37, 6), (1, 4, 12, 12, 3), 4) == (4, 3, 3)
@@ -222,7 +245,7 @@ def test_nothing_but_what_was_asked_for_is_computed():
 
 
 @pytest.mark.parametrize("kinds, site, words", [
-    (["gradcm"], "", ["--show=gradcm", "nearest: 'gradcam'", "squeezed, appearance, band_pass, attention, gradcam"]),
+    (["gradcm"], "", ["--show=gradcm", "nearest: 'gradcam'", "squeezed, appearance, band_pass, kept, attention, gradcam"]),
     ([""], "", ["no kind", "input, squeezed"]),
     (["input", "band_pass"], "",
      ["--show=band_pass", "mosaic does not", "produces input, squeezed, attention, gradcam"]),

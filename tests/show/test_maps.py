@@ -61,6 +61,20 @@ def test_a_frame_whose_heat_is_zero_stays_and_the_hottest_place_is_coloured():
   np.testing.assert_array_equal(maps.heat(0 * values, frames), frames)
 
 
+def test_what_is_kept_stays_and_what_is_dropped_is_dark():
+  frames = np.full((4, 4, 6, 3), 200, np.uint8)
+  values = np.zeros((2, 2, 3), np.float32)
+  values[0, 1, 2], values[1] = 3.0, 1.0
+  one = explained(4, (4, 6), kept=values)
+  shown = maps.picture(one.maps[0], frames)
+  assert (shown[2:] == 200).all() and (shown[:2, 2:, 4:] == 200).all()
+  dark = shown[:2].copy()
+  dark[:, 2:, 4:] = 40
+  assert (dark == 40).all()
+  whole = maps.kept(np.array([1.0, 0.0]).reshape(2, 1, 1), frames)
+  assert (whole[:2] == 200).all() and (whole[2:] == 40).all()
+
+
 def test_each_map_of_a_shorter_row_stands_where_its_part_of_the_clip_begins():
   np.testing.assert_array_equal(maps.spread(2, 8), [0] * 4 + [1] * 4)
   np.testing.assert_array_equal(maps.spread(8, 4), [0, 2, 4, 6])

@@ -22,7 +22,8 @@ from vidx.nn import augment, sites as sites_lib
 
 SIGNED = ("squeezed", "appearance", "band_pass")  # (B, N, H, W, C), what blocks make of the clip
 HEAT = ("attention", "gradcam")  # (B, N, H, W), not negative
-KINDS = ("input", *SIGNED, *HEAT)
+KEPT = ("kept",)  # (B, T) of frames, (B, G, 1 + N) of tokens: zero for what a sampler drops
+KINDS = ("input", *SIGNED, *KEPT, *HEAT)
 BATCH = 1  # clips at once: of pictures there are few
 
 
@@ -31,9 +32,9 @@ class Map:
   """One map of one clip.
 
   Attributes:
-    kind: one of SIGNED or HEAT.
+    kind: one of SIGNED, KEPT or HEAT.
     where: the site that it is of.
-    values: fp32, (N, H, W, C) of a SIGNED kind, (N, H, W) of a HEAT kind; N evenly
+    values: fp32, (N, H, W, C) of a SIGNED kind, (N, H, W) of the others; N evenly
       spread over the clip.
   """
 
@@ -61,7 +62,10 @@ class Explained:
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
-  """One call of a site: its name, its module's path, what leaves it, and which call of all sites it is."""
+  """One call of a site: its name, its module's path, what leaves it, and which call of all sites it is.
+
+  The shape is () where queries, keys and values leave.
+  """
 
   site: str
   path: tuple[str, ...]
@@ -79,15 +83,13 @@ def survey(model, variables: Any, *inputs: Any) -> tuple[list[Visit], Any, Any]:
     *inputs: of the model, or their shapes.
 
   Returns:
-    The calls of its sites in the order of the flow (where queries, keys and values
-    leave a site, it is counted, but left out), its outputs, and its collection `maps`.
+    The calls of its sites in the order of the flow, its outputs, and its collection `maps`.
   """
   found, numbers = [], itertools.count()
 
   def note(site, x):
     number = next(numbers)
-    if hasattr(x, "shape"):
-      found.append(Visit(site.site, site.path, tuple(x.shape), x.dtype, number))
+    found.append(Visit(site.site, site.path, tuple(getattr(x, "shape", ())), getattr(x, "dtype", None), number))
     return x
 
   with sites_lib.leaving(note):
@@ -103,7 +105,7 @@ def grid(shape: Sequence[int], clip: Sequence[int], patch: int | None) -> tuple[
     clip: (B, T, H, W, 3), what the model is given.
     patch: side of the model's patches; None: it has none.
   """
-  if shape[0] != clip[0]:
+  if not shape or shape[0] != clip[0]:
     return None
   if len(shape) == 5:
     return tuple(shape[1:4]) if shape[2] * shape[3] > 1 else None
@@ -203,14 +205,38 @@ def named(sown: Mapping[str, Any], seen: Sequence[Visit], clip: Sequence[int], p
     if kind == "first" and patch:
       *places, _, keys = values[-1].shape
       kind = "attention" if math.prod(places[1:]) * (keys - 1) == math.prod(patches(clip, patch)) else kind
-    if kind in SIGNED + HEAT:
+    if kind in SIGNED + KEPT + HEAT:
       rows.append(((within or beside or [-1])[-1], path, kind, where))
-  return [row[1:] for row in sorted(rows)]
+  rows = [row[1:] for row in sorted(rows)]
+  tokens = [path for path, kind, _ in rows if kind in KEPT and traverse_util.flatten_dict(sown)[path][-1].ndim == 3]
+  if tokens:
+    groups, first = traverse_util.flatten_dict(sown)[tokens[0]][-1].shape[1:]
+    if not patch or groups * (first - 1) != math.prod(patches(clip, patch)):
+      rows = [row for row in rows if row[0] not in tokens]
+  return rows
 
 
 def of_cls(attention: jax.Array, places: tuple[int, int, int]) -> jax.Array:
   """The CLS's attention (B, ..., heads, 1 + N) as the heads' mean over the patches, (B, T, H', W')."""
   return attention.mean(-2)[..., 1:].reshape(len(attention), *places)
+
+
+def kept_places(stages: Sequence[tuple[jax.Array, jax.Array]], places: tuple[int, int, int]) -> list[jax.Array]:
+  """What samplers of tokens kept, one behind the other, as maps of the patches (B, T, H', W').
+
+  Args:
+    stages: of each sampler, `kept` (B, G, N) of the tokens that it was given, the CLS
+      first, and `rows` (B, G, M), which of them each place behind it holds, -1 for none.
+    places: (T, H', W') of the patches, which the first sampler was given in order.
+  """
+  kept = stages[0][0]
+  at = jnp.broadcast_to(jnp.arange(kept.shape[-1]) - 1, kept.shape)  # the patch of each token
+  maps = []
+  for kept, rows in stages:
+    patch = jnp.arange(stages[0][0].shape[-1] - 1)
+    maps.append(jnp.where(at[..., None] == patch, kept[..., None], 0).sum(-2).reshape(len(kept), *places))
+    at = jnp.where(rows >= 0, jnp.take_along_axis(at, jnp.maximum(rows, 0), -1), -1)
+  return maps
 
 
 class Explainer:
@@ -248,7 +274,7 @@ class Explainer:
     self._sown = named(sown, seen, clip, patch)
     self._patches = patches(clip, patch) if patch else None
     self._visit, self._places = self._place(seen, clip, patch, site)
-    given = ["input", *(k for k in SIGNED + HEAT if k in {m[1] for m in self._sown})]
+    given = ["input", *(k for k in SIGNED + KEPT + HEAT if k in {m[1] for m in self._sown})]
     given += ["gradcam"] if self._visit and "logits" in outputs else []
     for kind in self.kinds:
       if kind not in given:
@@ -274,8 +300,19 @@ class Explainer:
     inputs = [video for _ in model.inputs]
     outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
     sown = traverse_util.flatten_dict(state.get("maps", {}))
-    found = [of_cls(sown[path][-1], self._patches) if path[-1] == "first" else sown[path][-1]
-             for path, kind, _ in self._sown if kind in self.kinds]
+    wanted = [(path, kind) for path, kind, _ in self._sown if kind in self.kinds]
+    tokens = [path for path, kind in wanted if kind in KEPT and sown[path][-1].ndim == 3]
+    kept = dict(zip(tokens, kept_places([(sown[path][-1], sown[(*path[:-1], "rows")][-1]) for path in tokens],
+                                        self._patches) if tokens else ()))
+
+    def shown(path, kind):
+      if path[-1] == "first":
+        return of_cls(sown[path][-1], self._patches)
+      if kind in KEPT:
+        return kept[path] if path in kept else sown[path][-1][:, :, None, None]
+      return sown[path][-1]
+
+    found = [shown(path, kind) for path, kind in wanted]
     if "gradcam" in self.kinds:
       target = jnp.where(target < 0, outputs["logits"].argmax(-1), target)
       found.append(grad_cam(model, variables, *inputs, target=target, visit=self._visit, places=self._places))

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from vidx.infer.explain import Explained, Map
+from vidx.infer.explain import KEPT, Explained, Map
 from vidx.show import clips, page
 
 ZERO = 128  # grey level of a signed map's zero
+DROPPED = 0.2  # share of its brightness that is left of what a sampler drops
 STRENGTH = 0.7  # share of the colour where a heat map is highest
 SIDE = 112  # pixels of a picture's short side, about
 COLUMNS = 16  # most pictures in a row of a sheet
@@ -55,6 +56,23 @@ def heat(values: np.ndarray, frames: np.ndarray) -> np.ndarray:
   return np.round(frames * (1 - share) + colour * share).astype(np.uint8)
 
 
+def kept(values: np.ndarray, frames: np.ndarray) -> np.ndarray:
+  """What a sampler keeps as it is, and what it drops dark.
+
+  Args:
+    values: (N, H', W'), of evenly spread frames their patches; zero for what is dropped.
+    frames: uint8 (T, H, W, 3).
+
+  Returns:
+    uint8 (T, H, W, 3).
+  """
+  import cv2
+  height, width = frames.shape[1:3]
+  stays = np.stack([cv2.resize(np.float32(values[i] > 0), (width, height), interpolation=cv2.INTER_NEAREST)
+                    for i in spread(len(values), len(frames))])[..., None]
+  return np.round(frames * (DROPPED + (1 - DROPPED) * stays)).astype(np.uint8)
+
+
 def spread(count: int, places: int) -> np.ndarray:
   """Which of `count` evenly spread things is at each of so many places, (places,)."""
   return np.arange(places) * count // places
@@ -62,7 +80,9 @@ def spread(count: int, places: int) -> np.ndarray:
 
 def picture(shown: Map, frames: np.ndarray) -> np.ndarray:
   """uint8 (N, H, W, 3) of a map."""
-  return signed(shown.values) if shown.values.ndim == 4 else heat(shown.values, frames)
+  if shown.values.ndim == 4:
+    return signed(shown.values)
+  return (kept if shown.kind in KEPT else heat)(shown.values, frames)
 
 
 def rows(explained: Explained) -> list[tuple[str, np.ndarray]]:
