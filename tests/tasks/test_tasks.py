@@ -57,6 +57,18 @@ def test_binary_cross_entropy_equals_the_formula(reduction):
   np.testing.assert_allclose(task.predict({"logits": LOGITS}, {})["scores"], p, rtol=1e-5)
 
 
+@pytest.mark.parametrize("positives", ["sum", "first", "normalised"])
+def test_softmax_cross_entropy_of_several_classes_equals_the_formula(positives):
+  task = tasks.get("multilabel", activation="softmax", positives=positives)
+  y = np.asarray([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 1, 1, 1]], np.float32)
+  x = LOGITS.astype(np.float64)
+  log_p = x - np.log(np.exp(x).sum(-1, keepdims=True))
+  expected = [{"sum": sum, "first": lambda c: c[0] if c else 0, "normalised": lambda c: sum(c) / max(len(c), 1)}[
+      positives]([-log_p[i, c] for c in np.flatnonzero(row)]) for i, row in enumerate(y)]
+  np.testing.assert_allclose(task.loss({"logits": LOGITS}, {"label": y})[0], expected, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(task.predict({"logits": LOGITS}, {})["scores"], np.exp(log_p), rtol=1e-5)
+
+
 def test_scores_are_float32_probabilities_also_for_half_precision_logits():
   scores = tasks.get("classification").predict({"logits": jnp.asarray(LOGITS, jnp.bfloat16)}, {})["scores"]
   assert scores.dtype == jnp.float32

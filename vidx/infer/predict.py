@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from vidx import errors
 from vidx.data.records import Dataset, Media, Record
-from vidx.infer import evaluate, load
+from vidx.infer import chosen_frames, evaluate, load
 from vidx.metrics import accuracy
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".ogv",
@@ -69,7 +69,8 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
   Returns:
     One entry per file in the order of `paths`: {'path', 'predictions':
     [{'label', 'score'}, ...] from the highest score, 'error': None or the reason
-    why the file cannot be decoded}.
+    why the file cannot be decoded}; of a system that chooses frames also 'frames':
+    [{'frame': its number in the video, 'weight'}, ...], the best first.
 
   Raises:
     CheckpointError: no trained run in `workdir`.
@@ -87,9 +88,14 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   """`predict` with a run that is loaded already."""
   files = find(paths)
   config, dataset = as_split(loaded, files)
-  evaluator = evaluate.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
-                                 dtype=loaded.dtype)
-  result = evaluator(loaded.variables, dataset, clips=clips, crops=crops, batch_size=min(batch_size, len(files)))
+  batch_size = min(batch_size, len(files))
+  if chosen_frames.applies(loaded.model, clips, crops):
+    result = chosen_frames.predict(loaded.model, loaded.variables, loaded.task, dataset, config, loaded.dtype,
+                                   batch_size=batch_size)
+  else:
+    evaluator = evaluate.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
+                                   dtype=loaded.dtype)
+    result = evaluator(loaded.variables, dataset, clips=clips, crops=crops, batch_size=batch_size)
   row = {int(index): i for i, index in enumerate(result.predictions["index"])}
   return [_entry(file, result, row.get(i), top) for i, file in enumerate(files)]
 
@@ -109,8 +115,12 @@ def _entry(file: str, result: evaluate.EvalResult, row: int | None, top: int) ->
     return {"path": file, "predictions": [], "error": result.failures[file]}
   scores = result.predictions["scores"][row]
   best = accuracy.ranked(scores[None], top)[0]
-  return {"path": file, "error": None,
-          "predictions": [{"label": result.dataset.classes[c], "score": float(scores[c])} for c in best]}
+  entry = {"path": file, "error": None,
+           "predictions": [{"label": result.dataset.classes[c], "score": float(scores[c])} for c in best]}
+  if "frames" in result.predictions:
+    pairs = zip(result.predictions["frames"][row], result.predictions["weights"][row])
+    entry["frames"] = [{"frame": int(frame), "weight": float(weight)} for frame, weight in pairs]
+  return entry
 
 
 def to_json(found: Sequence[Mapping[str, Any]]) -> str:

@@ -192,10 +192,16 @@ class FrameScores(nn.Module):
     known(self.context, CONTEXTS, "FrameScores: context")
     super().__post_init__()
 
+  @nn.nowrap
+  def module(self, **fields) -> nn.Module | None:
+    """A fresh context module; None for 'none'."""
+    kind = CONTEXTS[self.context]
+    return kind and kind(**dict(self.fields), dtype=self.dtype, **fields)
+
   @nn.compact
   def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
     """Features (B, N, C) -> fp32 (B, N)."""
-    if self.context != "none":
-      x = CONTEXTS[self.context](**dict(self.fields), dtype=self.dtype, name="context")(x, train)
+    context = self.module(name="context")
+    x = x if context is None else context(x, train)
     score = nn.Dense(1, kernel_init=nn.initializers.normal(0.01), name="score")
     return score(x.astype(jnp.float32))[..., 0]

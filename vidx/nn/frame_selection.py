@@ -7,7 +7,6 @@ to 5.6. Pure functions; N candidate frames, M of them kept, K classes.
 import jax
 import jax.numpy as jnp
 
-REDUCTIONS = ("sum", "mean")
 FUSIONS = ("logits", "probabilities")
 
 
@@ -21,14 +20,13 @@ def uniform_frames(frames: int, keep: int) -> jax.Array:
   return (2 * jnp.arange(keep) + 1) * frames // (2 * keep)
 
 
-def fuse(frame_logits: jax.Array, weights: jax.Array, reduce: str = "sum", fusion: str = "logits") -> jax.Array:
+def fuse(frame_logits: jax.Array, weights: jax.Array, fusion: str = "logits") -> jax.Array:
   """Logits of a video from those of its frames.
 
   Args:
     frame_logits: (B, N, K).
     weights: (B, N), not negative.
-    reduce: 'sum', z = q^T l (equation 5.3), or 'mean', that over N.
-    fusion: of 'logits', or of 'probabilities': the logarithm of sum q softmax(l).
+    fusion: of 'logits', z = q^T l, or of 'probabilities': the logarithm of sum q softmax(l).
 
   Returns:
     fp32 (B, K), of which the softmax is the prediction (equation 5.4).
@@ -37,7 +35,6 @@ def fuse(frame_logits: jax.Array, weights: jax.Array, reduce: str = "sum", fusio
   if fusion == "probabilities":
     frame_logits = jax.nn.softmax(frame_logits)
   z = jnp.einsum("bn,bnk->bk", weights, frame_logits)
-  z = z / weights.shape[1] if reduce == "mean" else z
   return jnp.log(jnp.maximum(z, 1e-30)) if fusion == "probabilities" else z
 
 

@@ -1,4 +1,4 @@
-"""Any number of classes per video: sigmoid cross entropy; mean average precision, over all and by category."""
+"""Any number of classes per video: sigmoid or softmax cross entropy; mean average precision, in all and by category."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -14,26 +14,35 @@ from vidx.metrics import ranking
 from vidx.tasks import base
 
 REDUCTIONS = ("mean", "sum")
+ACTIVATIONS = ("sigmoid", "softmax")
+POSITIVES = ("sum", "first", "normalised")
 
 
 @dataclasses.dataclass(frozen=True)
 class MultiLabel(base.Task):
   """Attributes:
-    reduction: 'mean' or 'sum' over the classes of an example.
+    reduction: 'mean' or 'sum' over the classes of an example, of 'sigmoid'.
+    activation: 'sigmoid', a decision per class, or 'softmax', one distribution over all,
+      as where nearly every video has one class (ActivityNet, FCVID).
+    positives: what 'softmax' is trained with where a video has several classes: the 'sum'
+      of their cross entropies, that of the 'first' by number alone, or 'normalised', their mean.
     categories: (name, class ids) of kinds of classes that are scored apart; a
       mapping may be given. Taken from the data set where empty.
   """
 
   reduction: str = "mean"
+  activation: str = "sigmoid"
+  positives: str = "sum"
   categories: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
   best_metric: ClassVar[str] = "mAP"
   multilabel: ClassVar[bool] = True
 
   def __post_init__(self):
-    if self.reduction not in REDUCTIONS:
-      raise errors.ConfigError(f"task.reduction '{self.reduction}' is not one of {', '.join(REDUCTIONS)}"
-                               f"{errors.hint(self.reduction, REDUCTIONS)}.")
+    for field, known in (("reduction", REDUCTIONS), ("activation", ACTIVATIONS), ("positives", POSITIVES)):
+      value = getattr(self, field)
+      if value not in known:
+        raise errors.ConfigError(f"task.{field} '{value}' is not one of {', '.join(known)}{errors.hint(value, known)}.")
     pairs = self.categories.items() if isinstance(self.categories, Mapping) else self.categories
     object.__setattr__(self, "categories", tuple((name, tuple(ids)) for name, ids in pairs))
 
@@ -46,16 +55,26 @@ class MultiLabel(base.Task):
     return label.astype(jnp.float32) if label.ndim == 2 else jax.nn.one_hot(label, num_classes, dtype=jnp.float32)
 
   def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Binary cross entropy of all classes in fp32."""
+    """Cross entropy in fp32, binary for each class or over all of them."""
     logits = outputs["logits"].astype(jnp.float32)
-    each = optax.sigmoid_binary_cross_entropy(logits, self.target(batch["label"], logits.shape[-1]))
+    target = self.target(batch["label"], logits.shape[-1])
+    if self.activation == "softmax":
+      entropy = optax.softmax_cross_entropy(logits, self._distribution(target))
+      return base.with_system_losses(outputs, {"cross_entropy": entropy})
+    each = optax.sigmoid_binary_cross_entropy(logits, target)
     reduce = jnp.mean if self.reduction == "mean" else jnp.sum
     return base.with_system_losses(outputs, {"binary_cross_entropy": reduce(each, axis=-1)})
+
+  def _distribution(self, target: jax.Array) -> jax.Array:
+    """(B, C): what the softmax is compared with."""
+    if self.positives == "first":
+      return target * (jnp.cumsum(target, -1) <= 1)
+    return target / jnp.maximum(target.sum(-1, keepdims=True), 1) if self.positives == "normalised" else target
 
   def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
     """{'scores': (B, C)}: probability of each class in fp32."""
     del batch
-    return {"scores": jax.nn.sigmoid(outputs["logits"].astype(jnp.float32))}
+    return {"scores": getattr(jax.nn, self.activation)(outputs["logits"].astype(jnp.float32))}
 
   def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Of 'scores' and 'label' (N, C): 'mAP', and 'mAP/NAME' of every category."""

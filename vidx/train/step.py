@@ -88,8 +88,10 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
     return jnp.stack(losses), (new, terms)
 
   def gradients(params, stats, batch, total, key):
+    frozen = optim.matches(params, config.optimizer.frozen, "optimizer.frozen")
+    hold = lambda p: jax.tree.map(lambda x, f: jax.lax.stop_gradient(x) if f else x, p, frozen)
     losses, pull, (stats, terms) = jax.vjp(
-        lambda p: losses_of(p, stats, batch, total, key), params, has_aux=True)
+        lambda p: losses_of(hold(p), stats, batch, total, key), params, has_aux=True)
     grads = []
     for i, objective in enumerate(objectives):
       g, = pull(jnp.zeros_like(losses).at[i].set(1.0))
@@ -99,9 +101,7 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
 
   def step(state: TrainState, batch: Batch):
     key = jax.random.fold_in(state.key, state.step)
-    frozen = optim.matches(state.params, config.optimizer.frozen, "optimizer.frozen")
-    params = jax.tree.map(lambda p, f: jax.lax.stop_gradient(p) if f else p, state.params, frozen)
-    total = jnp.maximum(jnp.sum(batch["weight"]), 1e-6)
+    params, total = state.params, jnp.maximum(jnp.sum(batch["weight"]), 1e-6)
     if micro == 1:
       losses, grads, stats, terms = gradients(params, state.stats, batch, total, key)
     else:

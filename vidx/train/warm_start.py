@@ -47,7 +47,7 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
           ) -> tuple[Any, dict[str, list[str]]]:
   """`variables` with the leaves of `source` where name and shape agree.
 
-  A system's trunk, and each of its pathways, also takes the leaves of that trunk
+  A system's trunk, and each of its pathways or parts, also takes the leaves of that trunk
   alone; a first layer for other inputs than colours takes their mean.
 
   Args:
@@ -68,7 +68,8 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
     merged[path] = leaf
     if not re.search(pattern, path):
       continue
-    alone = re.sub(r"/(trunk|busy|quiet)/", "/", path, count=1)  # what the trunk of a system is called without the system
+    # What the trunk of a system is called without the system.
+    alone = re.sub(r"/(trunk|busy|quiet|classifier|sampler)/", "/", path, count=1)
     key = path if path in given or alone not in given else alone
     used.add(key)
     if any(re.search(e, path) for e in exclude):
