@@ -1,0 +1,22 @@
+"""TSN on FCVID, 8 segments: the classifier that configs/fcvid/psn.py chooses frames for.
+
+The network starts from ImageNet, a folder that `vidx convert` wrote; its name may follow the file's.
+
+vidx train --config=configs/fcvid/tsn.py --config.data.root=... --config.train.init_from=IMAGENET --workdir=...
+vidx train --config=configs/fcvid/tsn.py:resnet_50 ...
+"""
+
+from vidx.train import config
+
+
+def get_config(trunk="resnet_101"):
+  c = config.base()
+  c.system = dict(name="tsn", trunk=trunk, num_classes=239, dropout=0.5)
+  c.task = dict(name="multilabel", activation="softmax")
+  c.data.update(dataset=dict(name="frame_list", file="fcvid_{split}_split.txt", multilabel=True),
+                frames=8, sampler="segments", short_side=256, crop=224)
+  c.optimizer.update(name="sgd", nesterov=False, weight_decay=1e-4, clip_norm=20.0)
+  c.schedule.update(name="step", peak=0.002, epochs=50.0, milestones=(20.0, 40.0))
+  c.train.batch_size = 32
+  c.train.init_exclude = ("head/fc",)
+  return c
