@@ -96,3 +96,21 @@ def test_inflated_kernels_answer_a_still_clip_as_the_image():
 def test_an_unknown_source_is_named_with_the_known_ones():
   with pytest.raises(errors.ConfigError, match="no rules for weights of ViT from 'tim'.*'timm'"):
     interop.from_torch(model(), {}, "tim")
+
+
+def test_what_a_stage_without_convolutions_does_to_a_pixel_is_what_their_centres_did():
+  fields = dict(dims=(4, 4, 8), depths=(1, 1, 1), heads=(1, 1, 2), num_classes=3)
+  whole = vidx.create_model("cvt_13", **fields)
+  state = interop.to_torch(whole, promises.some_variables(whole, np.zeros((1, 32, 32, 3), "f")), "cvt")
+  variables, report = interop.from_torch(vidx.create_model("ats_cvt_13", **fields), state, "cvt")
+  assert not report.fresh and "conv_k" in variables["params"]["block1_0"]["attn"]
+  own = variables["params"]["block2_0"]["attn"]
+  assert set(own) == {"proj_q", "proj_k", "proj_v", "proj"}
+  pixel = np.random.default_rng(0).normal(size=8)
+  key = lambda name: state[f"stage2.blocks.0.attn.{name}"]
+  for x in "qkv":
+    bn = {part: key(f"conv_proj_{x}.bn.{part}") for part in ("weight", "bias", "running_mean", "running_var")}
+    y = pixel * key(f"conv_proj_{x}.conv.weight")[:, 0, 1, 1]
+    y = (y - bn["running_mean"]) / np.sqrt(bn["running_var"] + 1e-5) * bn["weight"] + bn["bias"]
+    y = key(f"proj_{x}.weight") @ y + key(f"proj_{x}.bias")
+    np.testing.assert_allclose(pixel @ own[f"proj_{x}"]["kernel"] + own[f"proj_{x}"]["bias"], y, rtol=1e-4, atol=1e-5)

@@ -9,6 +9,7 @@ by row; in the last stage the CLS comes first.
 
 from collections.abc import Sequence
 import functools
+import math
 
 from flax import linen as nn
 import jax
@@ -173,6 +174,11 @@ class CvT(Chain):
   drop_path: float = 0.0
   head_std: float = 0.02
   chunk: int | None = None
+
+  @property
+  def patch(self) -> int:
+    """Side of a last stage's token in pixels."""
+    return math.prod(self.strides)
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:

@@ -53,6 +53,9 @@ RULES: dict[tuple[str, str], str] = {
     ("X3D", "pyslowfast"): "vidx.interop.pytorchvideo:pyslowfast_x3d",
 }
 
+#: (class of the trunk, source) -> "module:function", called (model, state) -> state for what no rule can say of one tensor.
+PREPARED: dict[tuple[str, str], str] = {("CvT", "cvt"): "vidx.interop.cvt:without_convolutions"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -91,8 +94,12 @@ def rules_of(model: Any, source: str) -> list[Rule]:
     sources = sorted(s for family, s in RULES if family == name)
     raise errors.ConfigError(f"no rules for weights of {name} from '{source}'{errors.hint(source, sources)};"
                              f" there are some for {', '.join(sources) or 'nothing'}.")
+  return _load(place)(model)
+
+
+def _load(place: str):
   module, _, function = place.partition(":")
-  return getattr(importlib.import_module(module), function)(model)
+  return getattr(importlib.import_module(module), function)
 
 
 def shapes_of(model: Any, inputs: Sequence[Sequence[int]] = ()) -> dict[str, jax.ShapeDtypeStruct]:
@@ -142,6 +149,8 @@ def from_torch(model: Any, state: Mapping[str, np.ndarray], source: str, *, inpu
     CheckpointError: a tensor without a place, a place without a tensor, or a shape that does not fit.
   """
   rules = rules_of(model, source)
+  if (type(model).__name__, source) in PREPARED:
+    state = _load(PREPARED[type(model).__name__, source])(model, state)
   shapes = shapes_of(model, inputs)
   out: dict[str, np.ndarray] = {}
   filled: dict[str, set[int]] = {}

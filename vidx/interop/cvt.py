@@ -1,5 +1,9 @@
 """CvT: microsoft/CvT."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from vidx.interop.rules import Rule, batch_norm, conv, linear, raw, scale_bias
 
 
@@ -17,3 +21,26 @@ def cvt(model) -> list[Rule]:
           + scale_bias(f"{key}.norm2", f"{path}/norm2") + linear(f"{key}.mlp.fc1", f"{path}/mlp/fc1")
           + linear(f"{key}.mlp.fc2", f"{path}/mlp/fc2") + scale_bias("norm", "norm")
           + linear("head", "head/fc", head=True))
+
+
+def without_convolutions(model, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """A state for stages in which the model does not convolve queries, keys and values.
+
+  Of the depth-wise convolution its centre is left, which scales the channels as the
+  batch normalisation behind it does; both go into the linear map that follows. The
+  network is another then, to be fine-tuned: neighbours are no longer seen.
+  """
+  state = dict(state)
+  for key in [k for k in state if ".conv_proj_" in k and k.endswith(".conv.weight")]:
+    if model.convolved[int(key.removeprefix("stage").split(".")[0])]:
+      continue
+    conv = key.removesuffix(".conv.weight")
+    centre = state.pop(key)[:, 0, 1, 1]
+    norm = {part: state.pop(f"{conv}.bn.{part}") for part in ("weight", "bias", "running_mean", "running_var")}
+    state.pop(f"{conv}.bn.num_batches_tracked", None)
+    scale = norm["weight"] / np.sqrt(norm["running_var"] + model.eps)
+    linear = conv.replace("conv_proj_", "proj_")
+    weight = state[f"{linear}.weight"]
+    state[f"{linear}.bias"] = state[f"{linear}.bias"] + weight @ (norm["bias"] - norm["running_mean"] * scale)
+    state[f"{linear}.weight"] = weight * (centre * scale)
+  return state
