@@ -1,3 +1,5 @@
+import functools
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from vidx.backbones.resnet import ResNet
 from vidx.backbones.slowfast import SlowFast
 from vidx.backbones.vit import ViT
 from vidx.infer import explain, load, predict
-from vidx.nn import sites
+from vidx.nn import AdaptiveTokenSampler, sites
 from vidx.train import config as config_lib
 
 RESNET = dict(num_classes=5, stages=(1, 1), width=4)
@@ -172,6 +174,18 @@ def test_what_samplers_kept_is_followed_back_to_the_patches():
   one, two = explain.kept_places([(first, rows), (second, rows)], (2, 2, 3))
   np.testing.assert_array_equal(one, first[:, :, 1:].reshape(1, 2, 2, 3))
   np.testing.assert_array_equal(two.reshape(1, 2, 6), [[[0, 0, 0, 1, 1, 0], [1, 0, 0, 0, 0, 0]]])
+
+
+@pytest.mark.parametrize("attention", ["space", "joint", "divided"])
+def test_kept_tokens_are_maps_of_the_blocks_that_sample(video, attention):
+  sampler = functools.partial(AdaptiveTokenSampler, 0.5, 1, over_frames="tube" if attention == "divided" else "apart")
+  model = ViT(**VIT, attention=attention, frames=2, sites={"block*.heads": sampler})
+  clip = jnp.zeros((1, 2, 8, 8, 3))
+  loaded = run_of(model, jax.jit(model.init)(jax.random.PRNGKey(3), clip), frames=2, crop=8)
+  one, = explain.Explainer(loaded, ["kept"])(predict.predict_loaded(loaded, video))
+  assert [(m.kind, m.where, m.values.shape) for m in one.maps] == [("kept", f"block{i}.heads", (2, 2, 2)) for i in range(2)]
+  first, second = (m.values for m in one.maps)
+  assert 1 <= (second > 0).sum() <= (first > 0).sum() <= 4 and not first[second > 0].min() == 0
 
 
 def test_kept_frames_are_maps_of_whole_frames():

@@ -301,9 +301,10 @@ class Explainer:
     outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
     sown = traverse_util.flatten_dict(state.get("maps", {}))
     wanted = [(path, kind) for path, kind, _ in self._sown if kind in self.kinds]
-    tokens = [path for path, kind in wanted if kind in KEPT and sown[path][-1].ndim == 3]
-    kept = dict(zip(tokens, kept_places([(sown[path][-1], sown[(*path[:-1], "rows")][-1]) for path in tokens],
-                                        self._patches) if tokens else ()))
+    tokens = [path for path, kind in wanted if kind in KEPT and (*path[:-1], "rows") in sown]
+    groups = lambda x: x.reshape(len(x), -1, x.shape[-1])  # (B, G, N)
+    stages = [tuple(groups(sown[(*path[:-1], name)][-1]) for name in ("kept", "rows")) for path in tokens]
+    kept = dict(zip(tokens, kept_places(stages, self._patches) if tokens else ()))
 
     def shown(path, kind):
       if path[-1] == "first":
