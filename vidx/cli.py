@@ -180,6 +180,12 @@ def _bench_conv(fv, args, overrides):
   conv_speed.main(json=fv.json, pattern=" ".join(args), train=fv.train, dtype=fv.dtype, batch=fv.batch)
 
 
+def _bench_adaptive(fv, args, overrides):
+  from vidx.measure import adaptive_speed
+  adaptive_speed.main(args, json=fv.json, batch=fv.batch, batches=fv.batches, seconds=fv.seconds, dtype=fv.dtype,
+                      peer=fv.peer)
+
+
 def _claims(fv, args, overrides):
   from vidx.measure import claims
   if not args:
@@ -197,6 +203,7 @@ _JSON = _bool("json", "print JSON")
 _TRAIN = _bool("train", "forward and backward pass; otherwise the forward pass")
 _BATCH = _integer("batch", 1, "clips at once")
 _DTYPE = _string("dtype", "float32", "float32 or bfloat16")
+_PEER = _bool("peer", "measure the PyTorch peer as well, in turns")
 _VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
 _STEP = _string("step", "best", "which checkpoint: best, last, or a number")
 
@@ -217,7 +224,7 @@ VERBS: dict[str, Verb] = {
         "name what videos show", "--workdir=FOLDER [--show=KIND,...] PATH [PATH ...]",
         _all(_WORKDIR, _VIEWS, _STEP, _JSON,
              _string("out", "", "JSON file to write; with --show the folder of the pictures, WORKDIR/maps"),
-             _string("show", "", "input, squeezed, appearance, band_pass, attention, gradcam: pictures and a page"),
+             _string("show", "", "input, squeezed, appearance, band_pass, kept, attention, gradcam: pictures and a page"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _integer("top", 5, "classes per video")), _predict),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE]",
@@ -255,10 +262,14 @@ VERBS: dict[str, Verb] = {
                         _all(_JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")),
                         _bench_input),
     "bench model": Verb("speed of a model, beside its PyTorch peer", "NAME [--train] [--batch=N] [--peer] [--json]",
-                        _all(_JSON, _TRAIN, _BATCH, _DTYPE, _bool("peer", "measure the peer as well, in turns"),
+                        _all(_JSON, _TRAIN, _BATCH, _DTYPE, _PEER,
                              _number("seconds", 10.0, "how long the slower side is measured"),
                              _integer("frames", 0, "of a clip; 0: as published"),
                              _integer("side", 0, "of the frames, in pixels; 0: as published")), _bench_model),
+    "bench adaptive": Verb("what samplers save, counted and on the clock", "[NAME ...] [--peer] [--json]",
+                           _all(_JSON, _DTYPE, _PEER, _integer("batch", 0, "examples at once; 0: as published"),
+                                _integer("batches", 4, "in a stream"),
+                                _number("seconds", 20.0, "how long the slower side is measured")), _bench_adaptive),
     "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
                    _all(_JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
     "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",

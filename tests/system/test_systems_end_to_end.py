@@ -16,7 +16,10 @@ SYSTEMS = [
     ("tesnet", dict(trunk="resnet_18", stages=(1, 1), width=8, stem="small", placements=(("input", 4, 2),)), {}),
     ("dan", dict(TRUNK, consecutive=2, projection=dict(stride=4, kernel=5, features=4)), dict(frames=2, consecutive=2)),
     ("bqn", dict(TRUNK, quiet_size=12, lateral_size=3), dict(frames=2, consecutive=3)),
+    ("ats_timesformer_joint", dict(image=16, patch=8, frames=4, dim=12, depth=2, heads=2, stages=(1,)), {}),
     ("mbpm", TRUNK, dict(frames=2, consecutive=3)),
+    ("psn", dict(trunk="resnet_18", stages=(1, 1), width=8, stem="small", keep=2, sampler_size=8,
+                 sampler_fields=dict(stages=(1,), widths=(8, 8, 16))), dict(sampler="segments")),
     ("atfr_resnet3d_slim_18", dict(stages=(1, 1), widths=(8, 8), block="basic", temporal=(1, 3), stem="small"), {}),
 ]  # name, fields, entries of config.data
 
@@ -42,6 +45,7 @@ def test_a_system_trains_resumes_evaluates_and_predicts(name, fields, data, toy,
   assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 4
   result = evaluate.evaluate_workdir(str(tmp_path / "whole"))
   assert result["evaluated"] == 11 and 0 <= result["metrics"]["top-1"] <= 100
+  assert ("savings" in result) == name.startswith(("ats_", "atfr_"))
   video = next(pathlib.Path(toy).rglob("*.mp4"))
   found, = predict.predict(str(tmp_path / "whole"), [str(video)])
   assert found["error"] is None and 0 < found["predictions"][0]["score"] <= 1

@@ -12,7 +12,6 @@ import numpy as np
 from vidx.infer.adaptive import Adaptive
 from vidx.measure.count import count
 from vidx.measure.model_speed import in_turns
-from vidx.nn import augment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +85,8 @@ def of_split(loaded, dataset, batch_size: int, most: int = 64) -> Savings | None
   model, data = loaded.model, loaded.config.data
   if tuple(model.inputs) != ("video",) or not (getattr(model, "sites", None) and hasattr(model, "pieces")):
     return None
-  from vidx.data import pipeline
+  from vidx.data import pipeline  # here: speed is measured with jax and flax alone
+  from vidx.nn import augment
   step = -(-len(dataset) // most)
   some = dataclasses.replace(dataset, records=dataset.records[::step])
   batches = pipeline.eval_batches(some, data, batch_size=min(batch_size, len(some)))

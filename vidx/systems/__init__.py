@@ -14,10 +14,10 @@ from vidx.backbones.table import Row
 _TSM = "Lin et al. 2019"
 _HUANG = "Huang 2022"
 _WANG = "Wang 2021"
+_FAYYAZ = "Fayyaz 2024"
 _CLIP = (1, 8, 224, 224, 3)
 _CANDIDATES = (1, 25, 224, 224, 3)
 _TRIPLES = (1, 8, 3, 256, 256, 3)
-_FAYYAZ = "Fayyaz 2024"
 
 
 def _atfr(trunk: str) -> Row:
@@ -54,10 +54,10 @@ SYSTEMS: dict[str, Row] = {
     "tsm_r50": Row("vidx.systems.tsm:tsm", dict(trunk="resnet_50"), _TSM, (_CLIP,), "mit-han-lab"),
     "tsm_mobilenet_v2": Row("vidx.systems.tsm:tsm", dict(trunk="mobilenet_v2"), _TSM, (_CLIP,), "mit-han-lab"),
     "tsm_r101": Row("vidx.systems.tsm:tsm", dict(trunk="resnet_101"), _TSM, (_CLIP,), "mit-han-lab"),
-    "rnl": Row("vidx.systems.attention_nets:rnl", {}, _HUANG, (_CLIP,)),
     "psn": Row("vidx.systems.psn:psn", {}, _WANG, (_CANDIDATES,)),
     "psn_r50": Row("vidx.systems.psn:psn", dict(trunk="resnet_50", keep=6), _WANG, (_CANDIDATES,)),
     "psn_r152": Row("vidx.systems.psn:psn", dict(trunk="resnet_152"), _WANG, (_CANDIDATES,)),
+    "rnl": Row("vidx.systems.attention_nets:rnl", {}, _HUANG, (_CLIP,)),
     "cpa": Row("vidx.systems.attention_nets:cpa", {}, _HUANG, (_CLIP,)),
     "nonlocal": Row("vidx.systems.attention_nets:nonlocal_net", {}, "Wang et al. 2018", (_CLIP,)),
     "channel_gate": Row("vidx.systems.attention_nets:channel_gated", {}, "Hu et al. 2018", (_CLIP,)),
