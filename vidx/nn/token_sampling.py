@@ -216,8 +216,6 @@ class AdaptiveTokenSampler(nn.Module):
   cls_enforced: bool = True
   seed: int = 0
 
-  drops = True  # tokens: a trunk may be cut behind it
-
   def __post_init__(self):
     for field, choices in CHOICES.items():
       if getattr(self, field) not in choices:
@@ -293,8 +291,6 @@ class TokenReorganization(nn.Module):
 
   keep: float = 0.7
   fuse: bool = True
-
-  drops = True
 
   @nn.compact
   def __call__(self, heads: Heads) -> Heads:
