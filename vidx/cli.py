@@ -4,56 +4,15 @@ Each verb is one function that declares its flags, reads them and calls the
 library; it imports what it needs when it runs, so `vidx --help` is quick.
 """
 
-from collections.abc import Callable, Sequence
-import dataclasses
+from collections.abc import Sequence
 import os
 import sys
 
 from absl import flags
 
 from vidx import errors, flag_text
-
-
-@dataclasses.dataclass(frozen=True)
-class Verb:
-  """One word of the command line.
-
-  Attributes:
-    summary: one line.
-    usage: what follows `vidx VERB`.
-    define: declares the flags.
-    run: (flag values, positional arguments, overrides) -> exit status.
-    prefix: of the flags that are the overrides, such as `--config.data.crop=112`.
-  """
-
-  summary: str
-  usage: str
-  define: Callable[[flags.FlagValues], None]
-  run: Callable[[flags.FlagValues, Sequence[str], Sequence[str]], int | None]
-  prefix: str = "--config."
-
-
-def _string(name: str, default: str, text: str):
-  return lambda fv: flags.DEFINE_string(name, default, text, flag_values=fv)
-
-
-def _integer(name: str, default: int, text: str):
-  return lambda fv: flags.DEFINE_integer(name, default, text, flag_values=fv)
-
-
-def _number(name: str, default: float, text: str):
-  return lambda fv: flags.DEFINE_float(name, default, text, flag_values=fv)
-
-
-def _bool(name: str, text: str):
-  return lambda fv: flags.DEFINE_bool(name, False, text, flag_values=fv)
-
-
-def _all(*defines):
-  def define(fv):
-    for d in defines:
-      d(fv)
-  return define
+from vidx.verb import (
+    Verb, every as _all, integer as _integer, number as _number, string as _string, switch as _bool)
 
 
 # ---------------------------------------------------------------- the verbs
@@ -99,9 +58,12 @@ def _predict(fv, args, overrides):
   clips, crops = flag_text.views(fv.views)
   loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
   if fv.show:
+    if "features" in loaded.model.inputs:
+      raise errors.ConfigError("--show draws what a system sees in clips; of long videos `vidx report` shows timelines.")
     from vidx.infer import explain
     explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
-  found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top)
+  trunk = dict(trunk=fv.trunk, window=fv.window, stride=fv.stride)
+  found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top, **trunk)
   print(predict.to_json(found) if fv.json else predict.to_table(found))
   if fv.show:
     from vidx.show import maps
@@ -149,6 +111,26 @@ def _data_build(fv, args, overrides):
 def _data_prepare(fv, args, overrides):
   from vidx.data import prepare
   _show(prepare.prepare(fv.root, fv.out, short_side=fv.short_side, gop=fv.gop, workers=fv.workers))
+
+
+def _data_features(fv, args, overrides):
+  for flag in ("workdir", "root", "out"):
+    if not fv[flag].value:
+      raise errors.ConfigError(f"no {flag}: add --{flag}=FOLDER.")
+  _start_jax()
+  from vidx.infer import features
+  summary = features.extract(fv.workdir, fv.root, fv.out, window=fv.window, stride=fv.stride, batch_size=fv.batch,
+                             step=flag_text.step(fv.step))
+  bad = summary.pop("bad")
+  _show(summary)
+  for path, reason in bad.items():
+    print(f"bad: {path}: {reason.removeprefix(f'{path}: ')}")
+  return 2 if len(bad) == summary["videos"] else 0
+
+
+def _data_scores(fv, args, overrides):
+  from vidx.data import score_files
+  _show(score_files.convert(fv.root, fv.out, fv.names))
 
 
 def _data_check(fv, args, overrides):
@@ -204,6 +186,8 @@ _TRAIN = _bool("train", "forward and backward pass; otherwise the forward pass")
 _BATCH = _integer("batch", 1, "clips at once")
 _DTYPE = _string("dtype", "float32", "float32 or bfloat16")
 _PEER = _bool("peer", "measure the PyTorch peer as well, in turns")
+_WINDOW = _integer("window", 21, "frames around every frame that a trunk is shown")
+_STRIDE = _integer("stride", 1, "frames of a video per row of features")
 _VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
 _STEP = _string("step", "best", "which checkpoint: best, last, or a number")
 
@@ -221,9 +205,10 @@ VERBS: dict[str, Verb] = {
              _string("fuse", "", "further runs, whose scores are averaged with this one's: two streams, ensembles"),
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"), _REPORT), _eval),
     "predict": Verb(
-        "name what videos show", "--workdir=FOLDER [--show=KIND,...] PATH [PATH ...]",
-        _all(_WORKDIR, _VIEWS, _STEP, _JSON,
-             _string("out", "", "JSON file to write; with --show the folder of the pictures, WORKDIR/maps"),
+        "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] PATH [PATH ...]",
+        _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE,
+             _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
+             _string("out", "", "JSON file to write, segments as .csv beside it; with --show the folder of the pictures, WORKDIR/maps"),
              _string("show", "", "input, squeezed, appearance, band_pass, kept, attention, gradcam: pictures and a page"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _integer("top", 5, "classes per video")), _predict),
@@ -248,6 +233,14 @@ VERBS: dict[str, Verb] = {
         _all(_OUT, _string("labels", "motion", "motion, appearance, biased, tags, needle, redundant, cluttered or untrimmed"),
              _string("layout", "", "folder, csv, ucf101 or hvu; empty: hvu for tags, else folder"), _integer("seed", 0, "random seed"),
              _WORKERS), _data_toybox),
+    "data features": Verb(
+        "features of every frame of videos, from a trained trunk",
+        "--workdir=TRUNK --root=VIDEOS --out=FOLDER [--window=21] [--stride=1]",
+        _all(_WORKDIR, _ROOT, _OUT, _STEP, _WINDOW, _STRIDE, _integer("batch", 8, "windows at once")), _data_features),
+    "data scores": Verb(
+        "published frame scores (.mat files per fold) as features, for the reader ms_tcn",
+        "--root=FOLDER --out=FOLDER [--names=FILE]",
+        _all(_ROOT, _OUT, _string("names", "", "file of class names from 1 on, one a line")), _data_scores),
     "data check": Verb("verify a data set and list every bad file",
                        "--dataset=READER --root=FOLDER [--split=train] [option=value ...]",
                        _all(_READER, _ROOT, _string("split", "", "one split; empty: all")), _data_check),

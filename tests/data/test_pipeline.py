@@ -225,7 +225,7 @@ class Probe:
 
 def test_no_backend_starts_in_a_worker(ten):
   with train(ten, workers=1) as batches:
-    batches._source.clips = Probe()
+    batches._source.examples._clips = Probe()
     video = next(batches)["video"]
   assert video[..., 0].max() == 0, "a JAX backend was initialised in a decoding process"
   assert video[..., 1].min() == 1, "a decoding process may see devices"

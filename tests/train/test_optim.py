@@ -94,3 +94,18 @@ def test_plateau_falls_after_patience():
     p = state_lib.on_plateau(p, value, factor=0.1, patience=1)
     scales.append(round(float(p["scale"]), 6))
   assert scales == [1, 1, 1, 0.1, 0.1, 0.1, 0.01]
+
+
+def test_groups_are_clipped_apart():
+  updates, _ = one_update(name="sgd", momentum=0.0, weight_decay=0.0, clip_norm=0.3,
+                          clip_groups=(("^stem/kernel", 0.1), ("^stem", 100.0)))
+  np.testing.assert_allclose(np.linalg.norm(updates["stem"]["kernel"]), 0.1 * 0.1, rtol=1e-5)
+  np.testing.assert_allclose(updates["stem"]["bias"], -0.05, rtol=1e-6)
+  np.testing.assert_allclose(optax.tree.norm(updates["head"]), 0.1 * 0.3, rtol=1e-5)
+  with pytest.raises(errors.ConfigError, match="clip_groups pattern 'layer9'"):
+    one_update(clip_groups=(("layer9", 1.0),))
+
+
+def test_plain_descent_with_decay_of_every_parameter():
+  updates, _ = one_update(name="sgd", momentum=0.0, weight_decay=0.2, no_decay="")
+  jax.tree.map(lambda u: np.testing.assert_allclose(u, -0.1 * (0.5 + 0.2), rtol=1e-6), updates)

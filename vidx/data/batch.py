@@ -1,18 +1,26 @@
 """The batch: a flat dict of arrays whose keys are a closed vocabulary, documented here and nowhere else.
 
-B is the number of examples of this process, T the frames of a clip, V the views
-(temporal clips x spatial crops, clip-major), C the classes.
+B is the number of examples of this process, T the frames of a clip or sequence, V
+the views (temporal clips x spatial crops, clip-major), C the classes.
 
   video   uint8 (B, T, H, W, 3) in training, (B, V, T, H, W, 3) in evaluation; RGB
   flow    in place of video, where `data.flow` names images of optical flow: uint8
           (B, [V,] T, H, W, 2); to the right and down, 0 at 127.5
+  features     in place of both, of long videos: float32 (B, T, D), zeros after the
+          end; T is a bucket that holds the longest of the batch (vidx/data/examples.py)
+  length  int32 (B,): frames of `features` that are live
   label   int32 (B,), -1 where unknown; float32 (B, C) of zeros and ones for multi-label sets
+  transcript   int32 (B, M): class ids in order, -1 after the end; M is the same for the
+          whole data set, a multiple of 8
+  frame_label  int32 (B, T), -1 where unknown and after the end
+  full    float32 (B,): 1 where training may use `frame_label`, which is -1 where it may not
   weight  float32 (B,): 1 for an example that counts, 0 for padding and for a
           video that could not be decoded
   index   int32 (B,): position of the record in its data set, -1 for padding
   id      list of B texts, host only: never enters jit
 
-An example is the same without the leading B.
+An example is the same without the leading B. Videos without any annotation, as in
+prediction, have no label, transcript, frame_label and full.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +33,10 @@ from vidx.data.records import Dataset
 Batch = dict[str, Any]
 
 CLIPS = {"video": 3, "flow": 2}  # keys of clips, and their channels
-ARRAYS = {**dict.fromkeys(CLIPS, np.uint8), "label": None, "weight": np.float32, "index": np.int32}
+TARGETS = ("label", "transcript", "frame_label", "full")
+ARRAYS = {**dict.fromkeys(CLIPS, np.uint8), "features": np.float32, "length": np.int32, "label": None,
+          "transcript": np.int32, "frame_label": np.int32, "full": np.float32, "weight": np.float32,
+          "index": np.int32}
 HOST_ONLY = ("id",)
 
 
@@ -35,9 +46,13 @@ def clip_key(shape: Sequence[int]) -> str:
 
 
 def inputs(model: Any, batch: Mapping[str, Any]) -> list[Any]:
-  """The arrays that a model is called with; where a batch has flow and no video, flow takes its place."""
+  """The arrays that a model is called with, None for targets that a batch lacks.
+
+  Where a batch has flow and no video, flow takes its place.
+  """
   names = getattr(model, "inputs", ("video",))
-  return [batch["flow" if name == "video" and name not in batch else name] for name in names]
+  return [batch.get(name) if name in TARGETS else batch["flow" if name == "video" and name not in batch else name]
+          for name in names]
 
 
 def label_array(label: int | tuple[int, ...], dataset: Dataset) -> np.ndarray:
@@ -86,7 +101,7 @@ def pad(batch: Mapping[str, Any], size: int) -> Batch:
   have = len(batch["weight"])
   if have > size:
     raise ValueError(f"a batch of {have} examples does not fit into {size}.")
-  fill = {"label": -1 if np.ndim(batch.get("label")) == 1 else 0, "index": -1}
+  fill = {"label": -1 if np.ndim(batch.get("label")) == 1 else 0, "index": -1, "transcript": -1, "frame_label": -1}
   padded: Batch = {}
   for key, value in batch.items():
     if key in HOST_ONLY:
@@ -114,3 +129,7 @@ def validate(batch: Mapping[str, Any]) -> None:
   for key in CLIPS.keys() & batch.keys():
     if batch[key].ndim not in (5, 6) or batch[key].shape[-1] != CLIPS[key]:
       raise ValueError(f"batch '{key}' has shape {batch[key].shape}, expected (B, [V,] T, H, W, {CLIPS[key]}).")
+  if "features" in batch:
+    frames = batch["features"].shape[1]
+    if (batch["length"] > frames).any() or batch.get("frame_label", batch["features"]).shape[1] != frames:
+      raise ValueError(f"'length' and 'frame_label' do not fit the {frames} frames of 'features'.")

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from vidx import errors
 from vidx.data import clips, datasets
-from vidx.data.records import Dataset, Media
+from vidx.data.datasets import sequences
+from vidx.data.records import Dataset, Media, Record
 
 _CHUNK = 32  # frames decoded at once, which bounds the memory
 _SHORT_SIDE = 32
@@ -48,9 +49,10 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
   if frames < 1 or workers < 0:
     raise errors.ConfigError(f"frames={frames} must be at least 1, workers={workers} at least 0.")
   found, absent = _read(name, root, split, options)
-  media = list(dict.fromkeys(r.media for d in found for r in d.records))
+  media = {r.media: r for d in found for r in d.records}
+  look = lambda m: probe_features(media[m]) if m.kind == "features" else probe(m, 0 if full else frames)
   with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-    probed = dict(zip(media, pool.map(lambda m: probe(m, 0 if full else frames), media)))
+    probed = dict(zip(media, pool.map(look, media)))
   result = {"dataset": name, "root": root, "classes": list(found[0].classes), "multilabel": found[0].multilabel,
             "absent": absent, "bad": [], "splits": {}}
   for d in found:
@@ -79,6 +81,16 @@ def probe(media: Media, frames: int) -> dict[str, Any]:
               "size": (video.width, video.height), "last": float(video.timestamps[-1])}
   except (errors.DecodeError, OSError, IndexError) as e:
     return {"reason": " ".join(str(e).split()).removeprefix(f"{media.path}: ")}
+
+
+def probe_features(record: Record) -> dict[str, Any]:
+  """As `probe`, of a file of features, which has frames and their size but no time: seconds and rate are 0."""
+  try:
+    features, _ = sequences.load(record)
+  except errors.DataError as e:
+    return {"reason": str(e).replace(f"features {record.media.path}: ", "")}
+  return {"frames": len(features), "seconds": 0.0, "fps": 0.0, "sound": False, "size": (features.shape[1], 1),
+          "last": float("inf")}
 
 
 def _read(name: str, root: str, split: str, options: dict) -> tuple[list[Dataset], dict[str, str]]:

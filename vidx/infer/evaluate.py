@@ -12,12 +12,14 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
-from vidx.data import batch as batch_lib
+from vidx.data import batch as batch_lib, examples
 from vidx.data.records import Dataset
 from vidx.nn import augment
+from vidx.tasks import base
 from vidx.train import sharding
 
 VIEWED = tuple(batch_lib.CLIPS)  # batch keys that have an axis of views after the batch axis
+KEPT = ("label", "index", "weight", "length")  # batch keys that come along with predictions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +29,24 @@ class EvalResult:
   Attributes:
     dataset: the split, with the classes of the model.
     predictions: 'scores' (N, C), 'label' (N,) or (N, C), 'index' (N,) position in
-      the split, 'loss' (N,); one row per video that could be decoded, by index.
-    metrics: of the task, and the mean 'loss'.
+      the split, 'loss' (N,); one row per video that could be decoded, by index. Of
+      frames, 'frames/...': N arrays of as many entries as a video has frames. Of
+      several seeds, those of the first.
+    metrics: of the task, and the mean 'loss'; of several seeds their means.
     failures: reason by id of every video that could not be decoded.
+    members: the metrics of each seed, where there are several.
   """
 
   dataset: Dataset
   predictions: dict[str, np.ndarray]
   metrics: dict[str, float]
   failures: dict[str, str]
+  members: tuple[dict[str, float], ...] = ()
+
+  @property
+  def deviations(self) -> dict[str, float]:
+    """Standard deviation of every metric over the seeds, where there are several."""
+    return {k: float(np.std([m[k] for m in self.members])) for k in self.metrics} if self.members else {}
 
   @property
   def videos(self) -> int:
@@ -47,11 +58,13 @@ class EvalResult:
 
 
 def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float], std: Sequence[float],
-                 dtype: Any) -> Callable[[Any, Mapping[str, jax.Array]], dict[str, jax.Array]]:
-  """The compiled function (variables, batch) -> predictions of some views.
+                 dtype: Any, seeds: int = 1
+                 ) -> Callable[[Any, Mapping[str, jax.Array]], tuple[dict[str, jax.Array], ...]]:
+  """The compiled function (variables, batch) -> predictions of some views, and what of the batch comes along.
 
   The batch's clips are uint8 (B, V, T, H, W, C); predictions and 'loss' are means
-  over its V views; 'label', 'index' and 'weight' come along. All outputs are
+  over its V views. A batch without clips has no views. With several seeds
+  variables and predictions have their axis in front. All outputs are
   whole on every device, so that each process reads all of them.
   """
 
@@ -61,26 +74,32 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
     def flat(key, x):
       return einops.rearrange(x, "b v ... -> (b v) ...") if key in VIEWED else jnp.repeat(x, views, axis=0)
 
-    each = {k: flat(k, v) for k, v in batch.items()}
+    each = {k: flat(k, v) for k, v in batch.items()} if views else dict(batch)
     if "video" in each:
       each["video"] = augment.normalize(each["video"], mean, std, dtype)
     if "flow" in each:
       each["flow"] = augment.normalize_flow(each["flow"], std, dtype)
-    outputs = model.apply(variables, *batch_lib.inputs(model, each), train=False)
-    found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0]}
-    found = {k: einops.reduce(v.astype(jnp.float32), "(b v) ... -> b ...", "mean", v=views) for k, v in found.items()}
-    return {**found, **{k: batch[k] for k in ("label", "index", "weight")}}
+
+    def found_with(variables):
+      outputs = model.apply(variables, *batch_lib.inputs(model, each), train=False)
+      found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0]}
+      if not views:
+        return found
+      return {k: einops.reduce(v.astype(jnp.float32), "(b v) ... -> b ...", "mean", v=views) for k, v in found.items()}
+
+    found = jax.vmap(found_with)(variables) if seeds > 1 else found_with(variables)
+    return found, {k: batch[k] for k in KEPT if k in batch}
 
   return jax.jit(forward, out_shardings=sharding.replicated(mesh))
 
 
 def run(forward, variables, batches: Iterable[Mapping[str, Any]], *, num_videos: int, mesh: jax.sharding.Mesh,
-        view_batch: int | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-  """Predictions of all videos in the batches of all processes; see `evaluate`."""
+        view_batch: int | None = None, seeds: int = 1) -> tuple[list[dict[str, np.ndarray]], dict[str, str]]:
+  """Predictions of all videos in the batches of all processes, for each seed; see `evaluate`."""
   variables = placed(variables, mesh)
   rows, pending = [], None
   for batch in batches:
-    views = _views(batch)
+    views = _views(batch) or 1
     size = len(batch["weight"]) * jax.process_count()
     chunk = next(g for g in range(views, 0, -1) if views % g == 0 and (g == 1 or size * g <= (view_batch or 0)))
     parts = []
@@ -88,20 +107,22 @@ def run(forward, variables, batches: Iterable[Mapping[str, Any]], *, num_videos:
       some = {k: x[:, v:v + chunk] if k in VIEWED else x for k, x in batch.items()}
       parts.append(forward(variables, sharding.put_batch(some, mesh)))
     if pending is not None:  # read one batch late: the device always has the next one to work on
-      rows.append(_mean_over(pending))
+      rows.append(_rows(pending, seeds))
     pending = parts
   if pending is not None:
-    rows.append(_mean_over(pending))
+    rows.append(_rows(pending, seeds))
   if not rows:
     raise errors.DataError("there is nothing to evaluate: the split gave no batches.")
   failures = {}
   for part in sharding.gather_json(dict(getattr(batches, "failures", {}))):
     failures.update(part)
-  return _once({k: np.concatenate([r[k] for r in rows]) for k in rows[0]}, num_videos), failures
+  members = [[r[i] for r in rows] for i in range(seeds)]
+  return [_once({k: np.concatenate([r[k] for r in own]) for k in own[0]}, num_videos) for own in members], failures
 
 
 def _views(batch: Mapping[str, Any]) -> int:
-  return next(batch[k] for k in VIEWED if k in batch).shape[1]
+  """Views of each example, 0 of what has none."""
+  return next((batch[k].shape[1] for k in VIEWED if k in batch), 0)
 
 
 def evaluate(model, variables, task, batches: Iterable[Mapping[str, Any]], *, num_videos: int,
@@ -128,7 +149,8 @@ def evaluate(model, variables, task, batches: Iterable[Mapping[str, Any]], *, nu
     could be decoded once, in the order of the split; and the failures.
   """
   forward = make_forward(model, task, mesh=mesh, mean=mean, std=std, dtype=dtype)
-  return run(forward, variables, batches, num_videos=num_videos, mesh=mesh, view_batch=view_batch)
+  (predictions,), failures = run(forward, variables, batches, num_videos=num_videos, mesh=mesh, view_batch=view_batch)
+  return predictions, failures
 
 
 def placed(variables: Any, mesh: jax.sharding.Mesh) -> Any:
@@ -144,11 +166,25 @@ def placed(variables: Any, mesh: jax.sharding.Mesh) -> Any:
   return jax.tree.map(place, variables)
 
 
-def _mean_over(parts: list[Mapping[str, jax.Array]]) -> dict[str, np.ndarray]:
-  """One row per example from the outputs of equal numbers of its views."""
+def _rows(parts: list[tuple[Mapping[str, jax.Array], ...]], seeds: int) -> list[dict[str, np.ndarray]]:
+  """For each seed one row per example, from the outputs of equal numbers of its views."""
   parts = jax.device_get(parts)
-  same = ("label", "index", "weight")
-  return {k: np.asarray(v) if k in same else np.mean([p[k] for p in parts], axis=0) for k, v in parts[0].items()}
+  kept = parts[0][1]
+  found = {k: v if k.startswith(base.FRAMES) else np.mean([p[0][k] for p in parts], axis=0)
+           for k, v in parts[0][0].items()}
+  rows = []
+  for own in [{k: v[i] for k, v in found.items()} for i in range(seeds)] if seeds > 1 else [found]:
+    own = {k: _cut(v, kept["length"]) if k.startswith(base.FRAMES) else v for k, v in own.items()}
+    rows.append({**own, **kept})
+  return rows
+
+
+def _cut(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+  """Values (B, T) as B arrays of their own lengths."""
+  cut = np.empty(len(values), object)
+  for i, (row, length) in enumerate(zip(values, lengths)):
+    cut[i] = row[:length].copy()  # not the padding with it
+  return cut
 
 
 def _once(rows: Mapping[str, np.ndarray], num_videos: int) -> dict[str, np.ndarray]:
@@ -164,12 +200,14 @@ def _once(rows: Mapping[str, np.ndarray], num_videos: int) -> dict[str, np.ndarr
 class Evaluator:
   """Evaluates one model again and again, compiled once.
 
-  `evaluator(variables, dataset, clips=1, crops=1)` gives an `EvalResult`.
+  `evaluator(variables, dataset, clips=1, crops=1)` gives an `EvalResult`; with several
+  seeds the variables of all, an axis in front.
   """
 
-  def __init__(self, model, task, *, mesh: jax.sharding.Mesh, config: ConfigDict, dtype: Any):
-    self.task, self.mesh, self.data = task, mesh, config.data
-    self._forward = make_forward(model, task, mesh=mesh, mean=config.data.mean, std=config.data.std, dtype=dtype)
+  def __init__(self, model, task, *, mesh: jax.sharding.Mesh, config: ConfigDict, dtype: Any, seeds: int = 1):
+    self.task, self.mesh, self.data, self._seeds = task, mesh, config.data, seeds
+    self._forward = make_forward(model, task, mesh=mesh, mean=config.data.mean, std=config.data.std, dtype=dtype,
+                                 seeds=seeds)
 
   def __call__(self, variables: Any, dataset: Dataset, *, clips: int = 1, crops: int = 1, batch_size: int = 16,
                view_batch: int | None = None) -> EvalResult:
@@ -178,11 +216,13 @@ class Evaluator:
     batches = pipeline.eval_batches(dataset, self.data, batch_size=fitting(batch_size, self.mesh), clips=clips,
                                     crops=crops, process=process)
     try:
-      predictions, failures = run(self._forward, variables, batches, num_videos=len(dataset), mesh=self.mesh,
-                                  view_batch=view_batch)
+      members, failures = run(self._forward, variables, batches, num_videos=len(dataset), mesh=self.mesh,
+                              view_batch=view_batch, seeds=self._seeds)
     finally:
       batches.close()
-    return EvalResult(dataset, predictions, summary(self.task, predictions), failures)
+    metrics = tuple(summary(self.task, predictions) for predictions in members)
+    mean = {k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]}
+    return EvalResult(dataset, members[0], mean, failures, metrics if self._seeds > 1 else ())
 
 
 def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
@@ -217,9 +257,14 @@ def aligned(dataset: Dataset, classes: Sequence[str]) -> Dataset:
   def move(label):
     return tuple(moved[c] for c in label) if isinstance(label, tuple) else moved[label] if label >= 0 else label
 
+  def moved_record(record):
+    extra = dict(record.extra)
+    if "transcript" in extra:
+      extra.update(transcript=move(extra["transcript"]), runs=tuple((moved[c], n) for c, n in extra["runs"]))
+    return dataclasses.replace(record, label=move(record.label), extra=extra)
+
   return dataclasses.replace(
-      dataset, classes=tuple(classes),
-      records=tuple(dataclasses.replace(r, label=move(r.label)) for r in dataset.records),
+      dataset, classes=tuple(classes), records=tuple(map(moved_record, dataset.records)),
       categories={name: move(tuple(ids)) for name, ids in dataset.categories.items()})
 
 
@@ -275,8 +320,10 @@ def of_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
   dataset = aligned(loop.load_split(config, split or config.data.val_split), loaded.classes)
   task = tasks.from_config(config.task.to_dict(), dataset)
   mesh = load.make_mesh(config)
-  evaluator = Evaluator(loaded.model, task, mesh=mesh, config=config, dtype=loaded.dtype)
-  result = evaluator(loaded.variables, dataset, clips=clips, crops=crops,
+  examples.with_feature_size(config.data, dataset)
+  evaluator = Evaluator(loaded.model, task, mesh=mesh, config=config, dtype=loaded.dtype,
+                        seeds=1 if loaded.members is None else config.train.seeds)
+  result = evaluator(loaded.variables if loaded.members is None else loaded.members, dataset, clips=clips, crops=crops,
                      batch_size=batch_size or config.eval.batch_size)
   protocol = results.protocol(config, dataset, clips=clips, crops=crops, dtype=loaded.dtype)
   return Evaluated(result, task, protocol, loaded.step, loaded)

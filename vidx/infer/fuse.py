@@ -78,6 +78,8 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
     found.append(evaluate.of_workdir(workdir, split, **options))
     split = found[0].result.dataset.split
   first = found[0]
+  if "scores" not in first.result.predictions:
+    raise errors.ConfigError(f"{workdirs[0]}: its task gives no scores of videos that could be averaged.")
   result = fused([f.result for f in found], weights)
   result = dataclasses.replace(result, metrics=evaluate.summary(first.task, result.predictions))
   protocol = {**first.protocol, "scores": "weighted mean of the runs' scores",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vidx import errors, systems, tasks
-from vidx.data.clips import clip_shape
+from vidx.data import examples
 from vidx.train import checkpoint, config as config_lib, sharding
 
 
@@ -24,12 +24,14 @@ class Loaded:
 
   Attributes:
     model: linen module.
-    variables: {'params', 'batch_stats', ...}; averaged parameters where kept.
+    variables: {'params', 'batch_stats', ...}; averaged parameters where kept; of several
+      runs at once those of the first seed.
     config: the run's config.
     classes: names by class id.
     task: what was learned.
     step: of the checkpoint.
     dtype: compute dtype.
+    members: the variables of all seeds, with their axis in front, where there are several.
   """
 
   model: Any
@@ -39,6 +41,7 @@ class Loaded:
   task: Any
   step: int
   dtype: Any
+  members: Any = None
 
 
 def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequence[str] = ()) -> Loaded:
@@ -70,9 +73,13 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   from vidx.train import loop  # imports vidx.infer
   dtype = loop.compute_dtype(config.train.precision)
   model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
+  members = variables if config.train.seeds > 1 else None
+  if members is not None:
+    variables = jax.tree.map(lambda x: x[0], members)
   if any(o.startswith("system.") for o in overrides):
-    _check(model, variables, config.data, workdir)
-  return Loaded(model, variables, config, tuple(classes), tasks.from_config(config.task.to_dict()), chosen, dtype)
+    _check(model, variables, config.data, workdir, width)
+  return Loaded(model, variables, config, tuple(classes), tasks.from_config(config.task.to_dict()), chosen, dtype,
+                members)
 
 
 def make_mesh(config: ConfigDict) -> jax.sharding.Mesh:
@@ -114,10 +121,10 @@ def _listed(steps: Sequence[int]) -> str:
   return ", ".join(map(str, steps))
 
 
-def _check(model, variables: Any, data: ConfigDict, workdir: str) -> None:
+def _check(model, variables: Any, data: ConfigDict, workdir: str, num_classes: int) -> None:
   """Compares the shapes that a model wants with those that were stored."""
-  clips = [jax.ShapeDtypeStruct((1, *clip_shape(data)), jnp.float32) for _ in model.inputs]
-  wanted = jax.eval_shape(lambda *x: model.init(jax.random.PRNGKey(0), *x, train=False), *clips)["params"]
+  inputs = examples.input_shapes(model, data, jnp.float32, num_classes)
+  wanted = jax.eval_shape(lambda *x: model.init(jax.random.PRNGKey(0), *x, train=False), *inputs)["params"]
   flat = lambda tree: {jax.tree_util.keystr(k, simple=True, separator="/"): tuple(v.shape)
                        for k, v in jax.tree_util.tree_leaves_with_path(tree)}
   new, old = flat(wanted), flat(variables["params"])

@@ -12,15 +12,16 @@ from ml_collections import ConfigDict
 
 from vidx import errors
 from vidx.data.records import Dataset, Media, Record
-from vidx.infer import chosen_frames, evaluate, load
+from vidx.infer import chosen_frames, evaluate, load, predict_segments, timelines
 from vidx.metrics import accuracy
 
 EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".ogv",
               ".gif")
+FEATURES = (".npy",)
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
 
 
-def find(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
+def find(paths: str | os.PathLike | Iterable[str | os.PathLike], extensions: Sequence[str] = EXTENSIONS) -> list[str]:
   """The files that paths mean: files as they are, videos in folders (recursively, sorted), globs.
 
   A name that exists nowhere stays, so that it can be reported; every file is
@@ -33,28 +34,28 @@ def find(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
   found: dict[str, None] = {}
   for path in map(os.fspath, paths):
     if os.path.isdir(path):
-      found.update(dict.fromkeys(_videos(path)))
+      found.update(dict.fromkeys(_videos(path, extensions)))
     elif os.path.exists(path) or not glob.has_magic(path):
       found[path] = None
     else:
       for match in sorted(glob.glob(path, recursive=True)):
-        found.update(dict.fromkeys(_videos(match) if os.path.isdir(match) else [match]))
+        found.update(dict.fromkeys(_videos(match, extensions) if os.path.isdir(match) else [match]))
   if not any(os.path.exists(f) for f in found):
     raise errors.DataError(
         f"no video in {', '.join(map(str, paths)) or 'an empty list'}: name video files, folders of them"
-        f" ({', '.join(EXTENSIONS[:4])}, ...) or globs.")
+        f" ({', '.join(extensions[:4])}, ...) or globs.")
   return list(found)
 
 
-def _videos(folder: str) -> list[str]:
+def _videos(folder: str, extensions: Sequence[str]) -> list[str]:
   return sorted(os.path.join(at, name) for at, _, names in os.walk(folder)
-                for name in names if name.lower().endswith(EXTENSIONS))
+                for name in names if name.lower().endswith(tuple(extensions)))
 
 
 def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike], *, clips: int = 1, crops: int = 1,
             top: int = 5, batch_size: int = 8, step: int | str | None = None,
-            save: str = "") -> list[dict[str, Any]]:
-  """Predicts classes of videos with a trained run, as its evaluation would.
+            save: str = "", **features: Any) -> list[dict[str, Any]]:
+  """Predicts classes of videos with a trained run, as its evaluation would; segments, where it labels frames.
 
   Args:
     workdir: folder of the run.
@@ -65,6 +66,8 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
     batch_size: videos per batch.
     step: which checkpoint, as in `load_checkpoint`.
     save: name under which the result is written as WORKDIR/predictions/<save>.json.
+    **features: of a run that labels frames, `trunk`, `window` and `stride`: see
+      `vidx.infer.predict_segments.predict`, also for the entries of such a run.
 
   Returns:
     One entry per file in the order of `paths`: {'path', 'predictions':
@@ -77,16 +80,20 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
     DataError: `paths` match nothing.
   """
   loaded = load.load_checkpoint(workdir, step)
-  found = predict_loaded(loaded, paths, clips=clips, crops=crops, top=top, batch_size=batch_size)
+  found = predict_loaded(loaded, paths, clips=clips, crops=crops, top=top, batch_size=batch_size, **features)
   if save and jax.process_index() == 0:
     write(found, os.path.join(workdir, "predictions", f"{save}.json"))
   return found
 
 
 def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: int = 1, top: int = 5,
-                   batch_size: int = 8) -> list[dict[str, Any]]:
+                   batch_size: int = 8, **features: Any) -> list[dict[str, Any]]:
   """`predict` with a run that is loaded already."""
-  files = find(paths)
+  files = find(paths, FEATURES + EXTENSIONS if predict_segments.applies(loaded) else EXTENSIONS)
+  if predict_segments.applies(loaded):
+    return predict_segments.predict(loaded, files, **features)
+  if features.get("trunk"):
+    raise errors.ConfigError(f"system '{loaded.config.system.name}' takes videos themselves: leave --trunk out.")
   config, dataset = as_split(loaded, files)
   batch_size = min(batch_size, len(files))
   if chosen_frames.applies(loaded.model, clips, crops):
@@ -139,10 +146,14 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
   table.add_column("video", overflow="fold")
   table.add_column("shows", overflow="fold")
   table.add_column("score", justify="right", no_wrap=True)
-  table.add_column("then", overflow="fold")
+  table.add_column("frames" if any("segments" in entry for entry in found) else "then", overflow="fold")
   for entry in found:
     if entry["error"]:
       table.add_row(Text(entry["path"]), Text(f"cannot be read: {entry['error']}"))
+    elif "segments" in entry:
+      for i, part in enumerate(entry["segments"]):
+        table.add_row(Text(entry["path"] if not i else ""), Text(part["label"]), f"{100 * part['confidence']:.1f} %",
+                      Text(f"{part['start']} to {part['end']}"))
     else:
       first, *rest = entry["predictions"]
       table.add_row(Text(entry["path"]), Text(first["label"]), f"{100 * first['score']:.1f} %",
@@ -157,6 +168,8 @@ def _columns() -> int:
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
-  """Writes the predictions as a JSON file in one piece."""
+  """Writes the predictions as a JSON file in one piece, and segments also as a .csv file beside it."""
   from vidx.train import checkpoint
   checkpoint.write_text(path, to_json(found) + "\n")
+  if any("segments" in entry for entry in found):
+    checkpoint.write_text(os.path.splitext(path)[0] + ".csv", timelines.to_csv(found))

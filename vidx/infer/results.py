@@ -6,9 +6,13 @@
   metrics     {name: value}; percent, except 'loss'
   per_class   [{name, n, accuracy}], for multi-label sets [{name, n, ap}]
   confusion   counts by [true][predicted]; single-label sets only
+  seeds       [{name: value}] of each seed, where several were trained at once, and
+              `deviations` {name: value}, standard deviations; `metrics` are means then
   samples     [{id, media, span, truth, top: [{label, score}], right}], at most
               `samples_limit`: all videos, or where there are more, the most
               confident mistakes and an even choice of the others
+              Of long videos: [{id, media, frames, truth, predicted: {read-out:
+              [[label, frames], ...]}, confidence: [...], right}], right is the share of right frames
   savings     of a system with samplers, see vidx/infer/savings.py: multiply-accumulates
               and live counts (means, deciles), and clips per second with and without
 
@@ -25,7 +29,9 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
+from vidx.data import examples
 from vidx.data.records import Dataset
+from vidx.infer import timelines
 from vidx.infer.evaluate import EvalResult
 from vidx.metrics import accuracy
 
@@ -36,13 +42,15 @@ TOP = 5
 def protocol(config: ConfigDict, dataset: Dataset, *, clips: int, crops: int, dtype: Any) -> dict[str, Any]:
   """What a reader must know to repeat an evaluation."""
   data = config.data
+  whole = {"views": "whole", "features": data.feature_size, "seeds": config.train.seeds}
+  views = {"views": f"{clips}x{crops}", "clips": clips, "crops": crops, "scores": "mean over the views of a video",
+           **({"flow": data.flow} if data.flow else {}), "sampler": data.sampler, "frames": data.frames,
+           "consecutive": data.consecutive, "stride": data.stride, "short side": data.short_side, "crop": data.crop}
   return {
       "system": config.system.name, "task": config.task.name,
       "data": dataset.name, "split": dataset.split, "fingerprint": dataset.fingerprint(),
-      "missing files": len(dataset.missing),
-      "views": f"{clips}x{crops}", "clips": clips, "crops": crops, "scores": "mean over the views of a video",
-      **({"flow": data.flow} if data.flow else {}), "sampler": data.sampler, "frames": data.frames, "consecutive": data.consecutive, "stride": data.stride,
-      "short side": data.short_side, "crop": data.crop, "precision": np.dtype(dtype).name,
+      "missing files": len(dataset.missing), **(whole if examples.of_features(dataset) else views),
+      "precision": np.dtype(dtype).name,
       "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}", "processes": jax.process_count(),
   }
 
@@ -59,6 +67,8 @@ def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dic
       "videos": result.videos, "evaluated": result.evaluated,
       "failures": [{"id": k, "reason": v} for k, v in sorted(result.failures.items())],
       "metrics": {k: number(v) for k, v in result.metrics.items()},
+      **({"seeds": [{k: number(v) for k, v in m.items()} for m in result.members],
+          "deviations": {k: number(v) for k, v in result.deviations.items()}} if result.members else {}),
       "per_class": per_class,
       **({"confusion": details["confusion"].tolist()} if "confusion" in details else {}),
       "samples_limit": SAMPLES_LIMIT,
@@ -71,6 +81,8 @@ def samples(result: EvalResult, limit: int = SAMPLES_LIMIT) -> list[dict[str, An
   predictions, classes = result.predictions, result.dataset.classes
   if not result.evaluated:
     return []
+  if "scores" not in predictions:
+    return timelines.samples(result, limit)
   scores, label = predictions["scores"], predictions["label"]
   best = accuracy.ranked(scores, TOP)
   rows = np.arange(len(best))
@@ -101,14 +113,25 @@ def _choice(right: np.ndarray, confidence: np.ndarray, limit: int) -> np.ndarray
 def lines(described: Mapping[str, Any]) -> list[str]:
   """What `vidx eval` prints: protocol, failures, and one line per metric."""
   how = described["protocol"]
-  shown = [f"{how['split']} of {how['data']}, step {described['step']}, {how['clips']} clip(s) x {how['crops']}"
-           f" crop(s) per video: {described['evaluated']} of {described['videos']} videos"]
+  seen = f"{how['clips']} clip(s) x {how['crops']} crop(s) per video" if "clips" in how else "whole videos"
+  shown = [f"{how['split']} of {how['data']}, step {described['step']}, {seen}:"
+           f" {described['evaluated']} of {described['videos']} videos"
+           + (f", mean +- deviation of {len(described['seeds'])} seeds" if "seeds" in described else "")]
   if described["failures"]:
     shown.append(f"{len(described['failures'])} video(s) could not be decoded and were left out:")
     shown += [f"  {f['id']}: {f['reason']}" for f in described["failures"]]
+  spread = described.get("deviations", {})
+  others: dict[str, list[str]] = {}
   for name, value in described["metrics"].items():
-    shown.append(f"{name}: " + ("not defined" if value is None else f"{value:.4f}" if name == "loss" else f"{value:.1f}"))
-  return shown
+    digits = 4 if name == "loss" else 1
+    text = "not defined" if value is None else f"{value:.{digits}f}"
+    text += f" +- {spread[name]:.{digits}f}" if spread.get(name) is not None else ""
+    part, slash, rest = name.partition("/")
+    if slash and rest in described["metrics"]:  # of another read-out
+      others.setdefault(part, []).append(f"{rest} {text}")
+    else:
+      shown.append(f"{name}: {text}")
+  return shown + [f"{part}: {', '.join(values)}" for part, values in others.items()]
 
 
 def write(described: Mapping[str, Any], workdir: str, ending: str = "") -> str:

@@ -1,6 +1,7 @@
 """Plots as SVG text that takes on the colours and fonts of the page around it."""
 
 from collections.abc import Mapping, Sequence
+import colorsys
 import io
 import re
 
@@ -84,6 +85,48 @@ def confusion(counts: np.ndarray, classes: Sequence[str], numbers_up_to: int = 1
   for spine in axes.spines.values():
     spine.set_visible(True)
     spine.set_alpha(0.25)
+  return _svg(figure)
+
+
+def class_colour(index: int) -> str:
+  """The colour of a class in timelines: neighbours by number are far apart in hue."""
+  red, green, blue = colorsys.hsv_to_rgb((0.58 + 0.618034 * index) % 1, 0.55, 0.82)
+  return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def timeline(rows: Mapping[str, Sequence[tuple[str, int]]], colours: Mapping[str, str],
+             confidence: Sequence[float] = ()) -> str:
+  """Segments of one long video, a bar per row; the boundaries of the first row are drawn through all.
+
+  Args:
+    rows: [(class, frames), ...] by name, from above.
+    colours: by class; others are pale.
+    confidence: in 0..1, evenly over the video, as a curve below.
+
+  Returns:
+    An <svg> element.
+  """
+  figure, axes = _figure(8.0, 0.5 + 0.34 * len(rows) + (0.5 if len(confidence) else 0))
+  total = max((sum(n for _, n in row) for row in rows.values()), default=1)
+  for place, row in enumerate(rows.values()):
+    ends = np.cumsum([n for _, n in row])
+    axes.broken_barh([(end - n, n) for end, (_, n) in zip(ends, row)], (-place - 0.4, 0.8), linewidth=0,
+                     facecolors=[colours.get(name, INK + "20") for name, _ in row])
+    if place == 0:
+      for end in ends[:-1]:
+        axes.axvline(end, color=INK, linewidth=0.6, alpha=0.5)
+  axes.set_yticks([-i for i in range(len(rows))], list(rows))
+  low = 0.5 - len(rows)
+  if len(confidence):
+    bottom = low - 1.3
+    x = (np.arange(len(confidence)) + 0.5) * total / len(confidence)
+    axes.plot(x, bottom + 1.2 * np.asarray(confidence), color=COLOURS[0], linewidth=1.2)
+    axes.set_yticks([*(-i for i in range(len(rows))), bottom + 0.6], [*rows, "confidence"])
+    low = bottom
+  axes.set_ylim(low, 0.5)
+  axes.set_xlim(0, total)
+  axes.set_xlabel("frame")
+  axes.tick_params(axis="y", length=0)
   return _svg(figure)
 
 

@@ -13,7 +13,8 @@ from vidx.data.records import Media
 from vidx.show import clips, page, plots
 
 RIGHT, WRONG = 4, 8  # sample clips
-LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "data_wait": "waiting for data",
+TIMELINES = 3  # of the best videos, and of the worst
+LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "videos_per_s": "videos per second",
           "grad_norm": "gradient norm"}
 
 
@@ -76,7 +77,8 @@ def _evaluations(workdir: str) -> list[dict[str, Any]]:
   """The result files, the one to show in full first: of the latest step, with the most views."""
   found = [_json(workdir, os.path.relpath(p, workdir)) for p in glob.glob(os.path.join(glob.escape(workdir), "eval",
                                                                                       "*.json"))]
-  rank = lambda e: (-e["step"], -e["protocol"]["clips"] * e["protocol"]["crops"], e["protocol"]["split"])
+  views = lambda how: how.get("clips", 1) * how.get("crops", 1)
+  rank = lambda e: (-e["step"], -views(e["protocol"]), e["protocol"]["split"])
   return sorted((e for e in found if e), key=rank)
 
 
@@ -91,9 +93,9 @@ def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tupl
   train = [r for r in rows if r["split"] == "train"]
   if train:
     tiles.append(("steps", f"{train[-1]['step']:,}"))
-    rates = [r["clips_per_s"] for r in train if r.get("clips_per_s")]
-    if rates:
-      tiles.append(("clips per second", f"{np.median(rates):,.0f}"))
+    for name in ("clips_per_s", "videos_per_s"):
+      if rates := [r[name] for r in train if r.get(name)]:
+        tiles.append((LABELS[name], f"{np.median(rates):,.0f}"))
   return tiles
 
 
@@ -113,10 +115,10 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
       made.append((title, plots.curves(series, xlabel="epoch", **options)))
 
   plot("loss", {"training": values(train, "loss"), "validation": values(val, "loss")}, dots=["validation"])
-  metrics = [k for k in ("top-1", "top-5", "mean class", "mAP") if any(k in r for r in val)]
+  metrics = [k for k in ("top-1", "top-5", "mean class", "mAP", "mof", "edit", "f1@50") if any(k in r for r in val)]
   plot("validation accuracy, %" if "mAP" not in metrics else "validation mAP, %",
        {k: values(val, k) for k in metrics}, dots=metrics, percent=True)
-  for name in ("lr", "clips_per_s", "grad_norm"):
+  for name in ("lr", "clips_per_s", "videos_per_s", "grad_norm"):
     plot(LABELS[name], {LABELS[name]: values(train, name)})
   plot("model FLOPs utilization (bf16), %", {"utilization": values(train, "mfu", 100.0)})
   plot("waiting for data, % of the time", {"wait": values(train, "data_wait", 100.0)}, percent=True)
@@ -132,13 +134,38 @@ def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
       "result": evaluation, "figure": "average precision" if figure == "ap" else "accuracy", "bars": bars,
       "unseen": sum(not c["n"] for c in evaluation["per_class"]),
       "confusion": "", "confused": [], "protocol": list(evaluation["protocol"].items()),
-      "samples": _samples(evaluation.get("samples", [])),
+      "samples": [], "timelines": [], "colours": {}, "readouts": readouts(evaluation["metrics"]),
   }
+  samples = evaluation.get("samples", [])
+  if any("predicted" in s for s in samples):
+    names = sorted({name for s in samples for row in (*s["predicted"].values(), s.get("truth", ())) for name, _ in row})
+    section["colours"] = {name: plots.class_colour(i) for i, name in enumerate(names)}
+    section["timelines"] = _timelines(samples, section["colours"])
+  else:
+    section["samples"] = _samples(samples)
   if "confusion" in evaluation:
     counts, names = np.asarray(evaluation["confusion"]), [c["name"] for c in evaluation["per_class"]]
     section["confusion"] = plots.confusion(counts, names)
     section["confused"] = confused(counts, names)
   return section
+
+
+def readouts(metrics: Mapping[str, float | None]) -> dict[str, dict[str, float | None]]:
+  """Metrics by read-out, where 'NAME/metric' stands beside 'metric'; the main one is called ''."""
+  found: dict[str, dict[str, float | None]] = {"": {}}
+  for key, value in metrics.items():
+    name, slash, rest = key.partition("/")
+    name, rest = (name, rest) if slash and rest in metrics else ("", key)
+    found.setdefault(name, {})[rest] = value
+  return found
+
+
+def _timelines(samples: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+  """The videos of which the most and the fewest frames are right, with their pictures."""
+  order = sorted(samples, key=lambda s: -s.get("right", 0.0))
+  chosen = order if len(order) <= 2 * TIMELINES else order[:TIMELINES] + order[-TIMELINES:]
+  rows = lambda s: {**({"truth": s["truth"]} if "truth" in s else {}), **s["predicted"]}
+  return [{**s, "svg": plots.timeline(rows(s), colours, s["confidence"])} for s in chosen]
 
 
 def confused(counts: np.ndarray, names: Sequence[str], most: int = 8) -> list[dict[str, Any]]:

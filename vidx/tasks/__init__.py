@@ -11,6 +11,7 @@ _TASKS = {
     "classification": ("vidx.tasks.classification", "Classification"),
     "joint": ("vidx.tasks.joint", "Joint"),
     "multilabel": ("vidx.tasks.multilabel", "MultiLabel"),
+    "segmentation": ("vidx.tasks.segmentation", "Segmentation"),
 }
 
 

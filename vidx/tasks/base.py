@@ -9,6 +9,7 @@ import numpy as np
 
 Batch = Mapping[str, Any]
 Outputs = Mapping[str, Any]
+FRAMES = "frames/"  # predictions so called have a row per frame, (B, T); of a whole split, lists of (T,)
 Loss = Callable[[Outputs, Batch], tuple[jax.Array, dict[str, jax.Array]]]
 
 
@@ -53,7 +54,7 @@ class Task:
     raise TypeError(f"{type(self).__name__} defines no loss.")
 
   def predict(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-    """Predictions of each example that may be averaged over views, such as {'scores': (B, C)}."""
+    """Predictions of each example that may be averaged over views, such as {'scores': (B, C)}, or of its frames (see FRAMES)."""
     raise TypeError(f"{type(self).__name__} defines no predictions.")
 
   def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:

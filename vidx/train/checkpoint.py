@@ -92,7 +92,7 @@ class Checkpointer:
       metrics["_best"] = metrics[best_metric]
     try:
       self._manager.save(
-          int(state.step),
+          state.step_number(),
           args=ocp.args.Composite(
               model=ocp.args.StandardSave(items["model"]),
               trainer=ocp.args.StandardSave(items["trainer"]),

@@ -45,6 +45,9 @@ def base() -> ConfigDict:
           workers=2,                  # decoding processes; 0: threads in this process
           threads=1,                  # decoder threads per video
           prefetch=2,                 # batches kept ready per worker
+          feature_size=0,             # of long videos: features per frame; 0: as in the files
+          bucket_multiple=32, bucket_growth=1.5,  # sequences are padded to one of few lengths
+          full_share=1.0,             # share of the training videos whose frame labels may be used
           max_missing=0.1,            # share of annotated files that may be absent
           max_failures=0.05,          # share of videos that may fail to decode
       ),
@@ -57,6 +60,7 @@ def base() -> ConfigDict:
           groups=(),                  # (pattern, lr multiplier, decay multiplier), first match
           frozen=(),                  # patterns of parameters that are not trained
           clip_norm=0.0,              # 0: no clipping
+          clip_groups=(),             # (pattern, norm): groups that are clipped apart, first match
           accumulate=1,               # micro-batches per step
           ema=0.0,                    # decay of the averaged parameters; 0: none
       ),
@@ -72,6 +76,7 @@ def base() -> ConfigDict:
       ),
       train=dict(
           batch_size=16,              # clips per step, over all devices
+          seeds=1,                    # n: so many runs at once, of the seeds from `seed` on, on the same batches
           max_steps=0,                # stop after so many steps; 0: the schedule's epochs
           precision="auto",           # auto | float32 | bfloat16
           mixup=0.0, cutmix=0.0,      # alpha of the Beta distribution; 0: off

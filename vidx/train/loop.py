@@ -17,7 +17,7 @@ import numpy as np
 from vidx import errors
 from vidx import systems
 from vidx import tasks
-from vidx.data import clips, datasets, pipeline
+from vidx.data import datasets, examples, pipeline
 from vidx.data.records import Dataset
 from vidx.infer import evaluate
 from vidx.measure import peak
@@ -31,7 +31,14 @@ FREE_KEYS = ("data.root", "data.workers", "data.prefetch", "data.threads", "trai
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """What a config means: everything that is built before the first step."""
+  """What a config means: everything that is built before the first step.
+
+  Attributes:
+    unit: what an example is called: "clips", or "videos" where it is a whole one.
+    inputs: shapes of what the model takes, of one example.
+    abstract: shapes of the state; with `train.seeds` above 1 every leaf has their axis in front.
+    init: () -> TrainState, placed.
+  """
 
   config: ConfigDict
   model: Any
@@ -43,14 +50,17 @@ class Run:
   num_classes: int
   total_steps: int
   steps_per_epoch: float
+  unit: str
+  inputs: Any
   abstract: state_lib.TrainState
   shardings: state_lib.TrainState
-  init: Any  # () -> TrainState, placed
+  init: Any
 
   def step(self):
     """The compiled step; its state is donated."""
     step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
                                     self.num_classes, self.dtype, self.total_steps)
+    step = jax.vmap(step, in_axes=(0, None)) if self.config.train.seeds > 1 else step
     return jax.jit(step, donate_argnums=0, out_shardings=(self.shardings, sharding.replicated(self.mesh)))
 
 
@@ -74,6 +84,10 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   Raises:
     ConfigError: parts that do not fit each other or the data.
   """
+  several = config.train.seeds > 1
+  if several and (config.schedule.name == "plateau" or config.train.init_from):
+    raise errors.ConfigError("train.seeds above 1 goes neither with schedule.name='plateau' nor with train.init_from:"
+                             " train one seed at a time.")
   num_classes = len(dataset.classes)
   fields = {k: v for k, v in config.system.items() if k != "name"}
   fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in fields.items()}
@@ -83,6 +97,12 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   dtype = compute_dtype(config.train.precision)
   model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
   task = tasks.from_config(config.task.to_dict(), dataset)
+  whole = "features" in getattr(model, "inputs", ())
+  if whole != examples.of_features(dataset):
+    raise errors.ConfigError(f"system.name '{config.system.name}' takes {'features' if whole else 'clips'}, but the"
+                             f" records of data set '{dataset.name}' are {'clips' if whole else 'features'}.")
+  if whole and (config.train.mixup or config.train.cutmix):
+    raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 for sequences of features.")
   batch_size = config.train.batch_size
   mesh = sharding.make_mesh(config.mesh, batch_size)
   if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
@@ -91,20 +111,19 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   steps_per_epoch = len(dataset) / batch_size
   total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
   schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
-  inputs = _one_clip(model, config.data, dtype)
+  inputs = examples.input_shapes(model, config.data, dtype, fields["num_classes"])
   ones = lambda: [jnp.zeros(s.shape, s.dtype) for s in inputs]
   params = jax.eval_shape(lambda: state_lib.create(model, None, ones(), config.seed, False)).params
   tx = optim.make_optimizer(config.optimizer, schedule, params)
   create = lambda: state_lib.create(model, tx, ones(), config.seed, bool(config.optimizer.ema))
-  abstract = jax.eval_shape(create)
-  shardings = sharding.tree_shardings(abstract, mesh, config.mesh)
-  return Run(config, model, task, mesh, tx, schedule, dtype, fields["num_classes"], total_steps,
-             steps_per_epoch, abstract, shardings, jax.jit(create, out_shardings=shardings))
-
-
-def _one_clip(model, data: ConfigDict, dtype: Any) -> list[jax.ShapeDtypeStruct]:
-  """The shapes of a model's inputs for one clip."""
-  return [jax.ShapeDtypeStruct((1, *clips.clip_shape(data)), dtype) for _ in model.inputs]
+  shardings = sharding.tree_shardings(jax.eval_shape(create), mesh, config.mesh)
+  if several:
+    create = lambda: state_lib.create_several(model, tx, ones(), config.seed, bool(config.optimizer.ema),
+                                              config.train.seeds)
+    shardings = sharding.stacked(shardings)
+  return Run(config, model, task, mesh, tx, schedule, dtype, fields["num_classes"], total_steps, steps_per_epoch,
+             "videos" if whole else "clips", inputs, jax.eval_shape(create), shardings,
+             jax.jit(create, out_shardings=shardings))
 
 
 def load_split(config: ConfigDict, split: str) -> Dataset:
@@ -127,6 +146,8 @@ def train(config: ConfigDict, workdir: str, profile: bool = False) -> dict[str, 
   main = jax.process_index() == 0
   train_set = load_split(config, config.data.train_split)
   val_set = load_split(config, config.data.val_split)
+  for part in (train_set, val_set):
+    examples.with_feature_size(config.data, part)
   _claim(config, workdir, train_set, val_set, main)
   run = build(config, train_set)
   saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
@@ -147,8 +168,10 @@ def train(config: ConfigDict, workdir: str, profile: bool = False) -> dict[str, 
     batches.set_state(data_state)
   log = writers.Writers(workdir, main, start)
   console = writers.Console(last_step, start, main, config.train.log_every)
-  console.say(f"{config.system.name}: {_count(run.abstract.params):,} parameters, {len(train_set)} clips to train on,"
-              f" {len(val_set)} to evaluate, {run.total_steps} steps, {jax.device_count()} device(s)"
+  console.say(f"{config.system.name}: {_count(run.abstract.params) // config.train.seeds:,} parameters,"
+              f" {len(train_set)} {run.unit} to train on, {len(val_set)} to evaluate,"
+              f" {run.total_steps} steps, {jax.device_count()} device(s)"
+              + (f", {config.train.seeds} seeds" if config.train.seeds > 1 else "")
               + (f", resumed at step {start}" if start else ""))
   try:
     loop = _Loop(run, saves, batches, val_set, log, console, workdir, last_step, profile)
@@ -189,8 +212,9 @@ class _Loop:
     # When recent steps were read, and the seconds that each waited for its batch.
     self.recent = collections.deque(maxlen=1 + max(10, run.config.train.log_every))
     self.metrics, self.evaluator = {}, None
-    self.utilization = peak.utilization(run.model, _one_clip(run.model, run.config.data, run.dtype),
-                                        list(run.mesh.devices.flat))
+    # Whole videos differ in length, and so in what they cost.
+    self.utilization = peak.utilization(run.model, run.inputs, list(run.mesh.devices.flat)) if (
+        run.unit == "clips") else None
     self.stop_asked = False
 
   def run(self, state, start: int) -> dict[str, Any]:
@@ -258,7 +282,7 @@ class _Loop:
     """Reads the figures of all but the newest `keep` steps and checks their losses."""
     while len(self.pending) > keep:
       step, ids, waited, metrics = self.pending.popleft()
-      figures = {k: float(v) for k, v in jax.device_get(metrics).items()}
+      figures = step_lib.summary(jax.device_get(metrics))
       if not np.isfinite(figures["loss"]):
         self.saves.wait()
         kept = self.saves.latest()
@@ -270,9 +294,10 @@ class _Loop:
       seconds = max(1e-9, self.recent[-1][0] - self.recent[0][0])
       rate = (len(self.recent) - 1) * self.run_.config.train.batch_size / seconds
       wait = sum(w for _, w in list(self.recent)[1:])
-      figures.update(epoch=step / self.run_.steps_per_epoch, clips_per_s=rate, data_wait=min(1.0, wait / seconds))
+      figures.update(epoch=step / self.run_.steps_per_epoch, data_wait=min(1.0, wait / seconds))
+      figures[f"{self.run_.unit}_per_s"] = rate
       if self.utilization is not None:
-        figures["mfu"] = self.utilization * rate
+        figures["mfu"] = self.utilization * rate * self.run_.config.train.seeds
       shown = step % max(1, self.run_.config.train.log_every) == 0
       self.log.write(step, "train", figures, board=shown)
       eta = (self.last_step - step) * self.run_.config.train.batch_size / rate
@@ -286,10 +311,12 @@ class _Loop:
   def _evaluate(self, state, step: int) -> dict[str, float]:
     run, config = self.run_, self.run_.config
     if self.evaluator is None:
-      self.evaluator = evaluate.Evaluator(run.model, run.task, mesh=run.mesh, config=config, dtype=run.dtype)
+      self.evaluator = evaluate.Evaluator(run.model, run.task, mesh=run.mesh, config=config, dtype=run.dtype,
+                                          seeds=config.train.seeds)
     result = self.evaluator(state.variables(), self.val_set, clips=config.eval.clips, crops=config.eval.crops,
                             batch_size=config.eval.batch_size)
     self.metrics = {k: float(v) for k, v in result.metrics.items()}
+    self.metrics.update({f"{k}/std": float(v) for k, v in result.deviations.items()})
     self.log.write(step, "val", {"epoch": step / run.steps_per_epoch, **self.metrics, "videos": result.evaluated,
                                  "decode_failures": sorted(result.failures)})
     best = run.task.best_metric
@@ -335,7 +362,7 @@ def _first_state(run: Run, saves: checkpoint.Checkpointer, workdir: str, main: b
   latest = saves.latest()
   if latest is not None:
     state, data_state = saves.restore(latest, run.abstract, run.shardings)
-    return state, data_state, int(state.step)
+    return state, data_state, state.step_number()
   state = run.init()
   if run.config.train.init_from:
     state, reports = warm_start.start(state, run.shardings, run.config.train.init_from,

@@ -57,6 +57,29 @@ def _scaled_decay(weight_decay: float, decay: Any) -> optax.GradientTransformati
           lambda u, p, d: u + (weight_decay * d) * p if d else u, updates, params, decay))
 
 
+def clip_by_groups(groups: Sequence[tuple[str, float]], norm: float) -> optax.GradientTransformation:
+  """Bounds the global norm of each group of gradients by its own limit, that of the rest by `norm`.
+
+  Args:
+    groups: (pattern, limit); the first pattern that a path matches counts.
+    norm: of what no pattern matches; 0: no bound.
+  """
+  limits = (*(limit for _, limit in groups), norm)
+
+  def update(updates, _):
+    flat = traverse_util.flatten_dict(updates, sep="/")
+    group = {path: next((i for i, (pattern, _) in enumerate(groups) if re.search(pattern, path)), len(groups))
+             for path in flat}
+    clipped = dict(flat)
+    for i, limit in enumerate(limits):
+      own = {path: g for path, g in flat.items() if group[path] == i}
+      if limit and own:
+        clipped.update(optax.clip_by_global_norm(limit).update(own, optax.EmptyState())[0])
+    return traverse_util.unflatten_dict(clipped, sep="/")
+
+  return optax.stateless(update)
+
+
 def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) -> optax.GradientTransformation:
   """The chain clip -> decay and momentum in the optimiser's order -> rate x group.
 
@@ -73,6 +96,7 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) ->
         f"optimizer.name '{config.name}' is not one of {', '.join(NAMES)}{errors.hint(config.name, NAMES)}.")
   rate, decay = multipliers(params, config)
   frozen = matches(params, config.frozen, "optimizer.frozen")
+  matches(params, [pattern for pattern, _ in config.clip_groups], "optimizer.clip_groups")
   labels = jax.tree.map(lambda f: "frozen" if f else "train", frozen)
 
   def masked(tree):  # inside multi_transform frozen leaves are MaskedNodes
@@ -90,6 +114,6 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) ->
   else:
     core = [adam, add_decay, optax.scale_by_trust_ratio()]
   groups = optax.stateless(lambda updates, _: jax.tree.map(lambda u, m: u * m if m != 1.0 else u, updates, rate))
-  clip = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+  clip = [clip_by_groups(config.clip_groups, config.clip_norm)] if config.clip_norm or config.clip_groups else []
   chain = optax.chain(*clip, *core, groups, optax.scale_by_learning_rate(schedule))
   return optax.multi_transform({"train": chain, "frozen": optax.set_to_zero()}, labels)

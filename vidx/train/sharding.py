@@ -68,6 +68,11 @@ def tree_shardings(tree: Any, mesh: Mesh, config: ConfigDict) -> Any:
   return jax.tree_util.tree_map_with_path(one, tree)
 
 
+def stacked(shardings: Any) -> Any:
+  """Of trees whose leaves have another axis in front, that of several states."""
+  return jax.tree.map(lambda s: NamedSharding(s.mesh, P(None, *s.spec)), shardings)
+
+
 def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
   """Global arrays from this process' share of a batch; host-only entries are left out."""
   sharding = NamedSharding(mesh, BATCH)

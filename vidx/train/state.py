@@ -5,12 +5,13 @@ from typing import Any
 from flax import struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 
 @struct.dataclass
 class TrainState:
-  """A pytree; every leaf is an array.
+  """A pytree; every leaf is an array, with an axis in front where several runs go on at once.
 
   Attributes:
     step: int32 (), steps done.
@@ -30,12 +31,21 @@ class TrainState:
   key: jax.Array
   plateau: dict[str, jax.Array]
 
+  def step_number(self) -> int:
+    """Steps done, as a number of the host."""
+    return int(np.max(jax.device_get(self.step)))
+
   def variables(self) -> dict[str, Any]:
     """What the model is evaluated with: averaged parameters where they are kept."""
     return {"params": self.ema or self.params, **self.stats}
 
 
-def create(model, tx: optax.GradientTransformation | None, inputs, seed: int, ema: bool) -> TrainState:
+def create_several(model, tx: optax.GradientTransformation, inputs, seed: int, ema: bool, count: int) -> TrainState:
+  """The states of `create` for the seeds from `seed` on, in one with an axis in front."""
+  return jax.vmap(lambda s: create(model, tx, inputs, s, ema))(seed + jnp.arange(count))
+
+
+def create(model, tx: optax.GradientTransformation | None, inputs, seed: int | jax.Array, ema: bool) -> TrainState:
   """A fresh state; pure, so that it can be jitted with out-shardings or shaped with eval_shape."""
   init_key, key = jax.random.split(jax.random.PRNGKey(seed))
   params_key, dropout_key = jax.random.split(init_key)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 import re
+from typing import Any
 
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
+import numpy as np
 import optax
 
 from vidx.data.batch import CLIPS, inputs
@@ -50,6 +52,12 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
     choice = jax.random.randint(which_key, (), 0, len(mixes))
     out[clip], out["label"] = jax.lax.switch(choice, mixes, mix_key)
   return out
+
+
+def summary(metrics: Mapping[str, Any]) -> dict[str, float]:
+  """Figures of a step as numbers; of several runs at once (N,) the mean, and the deviation as NAME/std."""
+  figures = {k: float(np.mean(v)) for k, v in metrics.items()}
+  return figures | {f"{k}/std": float(np.std(v)) for k, v in metrics.items() if np.ndim(v)}
 
 
 def make_train_step(model, task, tx: optax.GradientTransformation, schedule: optax.Schedule,

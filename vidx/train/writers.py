@@ -113,8 +113,9 @@ def _line(figures: Mapping[str, Any]) -> str:
     shown.append(f"loss {figures['loss']:.4f}")
   if "lr" in figures:
     shown.append(f"lr {figures['lr']:.2e}")
-  if "clips_per_s" in figures:
-    shown.append(f"{figures['clips_per_s']:.1f} clips/s")
+  for unit in ("clips", "videos"):
+    if f"{unit}_per_s" in figures:
+      shown.append(f"{figures[f'{unit}_per_s']:.1f} {unit}/s")
   if "mfu" in figures:
     shown.append(f"MFU {100 * figures['mfu']:.1f} %")
   if "data_wait" in figures:

@@ -196,7 +196,7 @@ def in_both_lists(root):
 
 
 @pytest.mark.parametrize("damage, said", [
-    (missing_frames, r"P16_b.npy: 900 frames, but 6 are labelled"), (no_array, "P16_b.npy cannot be read"),
+    (missing_frames, r"P16_b.npy: 900 frames, but 6 are labelled"),
     (one_axis, r"P16_b.npy: of shape \(6,\)"),
     (unknown_class, "P16_b.txt, line 2: label 'stir_mlik'.*nearest: 'stir_milk'"),
     (no_labels, "P16_b.txt does not exist"), (empty_labels, "video 'P16_b'"), (twice_in_map, "mapping.txt, line 2"),
@@ -207,6 +207,15 @@ def test_a_broken_file_is_named(tmp_path, damage, said):
   damage(tmp_path)
   with pytest.raises(errors.DataError, match=said):
     datasets.load("ms_tcn", str(tmp_path), "train")
+
+
+def test_a_file_that_is_no_array_is_named_when_it_is_read(tmp_path):
+  ms_tcn(tmp_path)
+  no_array(tmp_path)
+  record, = datasets.load("ms_tcn", str(tmp_path), "train").records
+  assert record.extra["frames"] == len(LABELS["P16_b"]) and sequences.size_of(record) is None
+  with pytest.raises(errors.DecodeError, match="P16_b.npy cannot be read"):
+    sequences.load(record)
 
 
 def test_features_of_another_size_are_named(tmp_path):

@@ -7,6 +7,7 @@ A record of such a data set holds
   extra   transcript: class ids in order
           runs: (class id, frames) of the frame labels, () where there are none
           time_axis: of the array in the file
+          frames: most that `load` may give, from the header of the file or its labels
 
 and `load` gives its arrays.
 """
@@ -47,16 +48,19 @@ def load(record: Record) -> FeatureSequence:
   """Features and labels of a record, cut to the shorter of the two.
 
   Raises:
-    DataError: the file is broken, or the two do not belong together.
+    DecodeError: the file is broken.
+    DataError: the two do not belong together.
   """
   path = record.media.path
   try:
     x = np.loadtxt(path, np.float32, ndmin=2)[:, 1:] if path.endswith(".txt") else np.load(path, allow_pickle=False)
   except (OSError, ValueError, EOFError) as e:
-    raise errors.DataError(f"features {path} cannot be read ({e}).") from e
+    raise errors.DecodeError(f"features {path} cannot be read ({e}).") from e
+  if x.ndim != 2:
+    raise errors.DecodeError(f"features {path}: of shape {x.shape}, expected frames x features.")
   x = np.asarray(x.T if record.extra["time_axis"] else x, np.float32)
   if not np.isfinite(x).all():
-    raise errors.DataError(f"features {path}: frame {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds no numbers.")
+    raise errors.DecodeError(f"features {path}: frame {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds no numbers.")
   runs = record.extra["runs"]
   if not runs:
     return FeatureSequence(x, None)
@@ -99,6 +103,8 @@ def collect(name: str, split: str, videos: Sequence[str], classes: tuple[str, ..
             annotate: Callable[[str], Annotation], usual_axis: int) -> Dataset:
   """The records of a split; only the headers of the feature files are read.
 
+  A file whose header cannot be read stays a record: whoever loads it says so.
+
   Args:
     name: of the reader.
     split: of the records.
@@ -120,26 +126,35 @@ def collect(name: str, split: str, videos: Sequence[str], classes: tuple[str, ..
     runs, transcript = annotate(video)
     if not transcript:
       raise errors.DataError(f"video '{video}': it has no labels and no transcript.")
-    axis = 0
-    if path.endswith(".npy"):
-      shape = _shape(path)
-      axis = time_axis(shape, sum(n for _, n in runs), usual_axis)
-      if runs:
-        common_length(shape[axis], sum(n for _, n in runs), path)
+    axis, frames = 0, sum(n for _, n in runs)
+    shape = array_shape(path) if path.endswith(".npy") else None
+    if shape:
+      axis = time_axis(shape, frames, usual_axis)
+      frames = common_length(shape[axis], frames, path) if runs else shape[axis]
       size = size or shape[1 - axis]
       if shape[1 - axis] != size:
         raise errors.DataError(f"features {path}: {shape[1 - axis]} per frame, but those before have {size}.")
-    extra = {"transcript": transcript, "runs": runs, "time_axis": axis}
+    extra = {"transcript": transcript, "runs": runs, "time_axis": axis, "frames": frames}
     records.append(Record(video, Media(path, "features"), tuple(sorted(set(transcript))), extra=extra))
   return Dataset(name, split, tuple(records), classes, multilabel=True, missing=tuple(missing))
 
 
-def _shape(path: str) -> tuple[int, int]:
-  """Shape of the matrix in a .npy file."""
+def size_of(record: Record) -> int | None:
+  """Features per frame, None where the file cannot be read."""
+  path = record.media.path
+  if path.endswith(".txt"):
+    with open(path, encoding="utf-8") as f:
+      return len(f.readline().split()) - 1 or None
+  shape = array_shape(path)
+  return shape and shape[1 - record.extra["time_axis"]]
+
+
+def array_shape(path: str) -> tuple[int, int] | None:
+  """Shape of the matrix in a .npy file, None where it cannot be read."""
   try:
     shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-  except (OSError, ValueError, EOFError) as e:
-    raise errors.DataError(f"features {path} cannot be read ({e}).") from e
+  except (OSError, ValueError, EOFError):
+    return None
   if len(shape) != 2 or not all(shape):
     raise errors.DataError(f"features {path}: of shape {shape}, expected frames x features or features x frames.")
   return shape
