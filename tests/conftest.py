@@ -2,9 +2,28 @@
 
 import os
 import pathlib
+import resource
+import subprocess
 import sys
 
 import pytest
+
+# Tests run thousands of tiny programs, each about once: what counts is how soon they are compiled.
+QUICK = ("--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+         " --xla_cpu_parallel_codegen_split_count=1")
+LARGE = 2 << 20  # KiB of memory
+
+
+def compile_quickly() -> None:
+  """Sets XLA_FLAGS for this process and its children, unless they are set or this XLA does not know them."""
+  if "XLA_FLAGS" in os.environ:
+    return
+  known = subprocess.run([sys.executable, "-c", "import jax; jax.devices()"], env={**os.environ, "XLA_FLAGS": QUICK},
+                         capture_output=True)
+  os.environ["XLA_FLAGS"] = QUICK if known.returncode == 0 else ""
+
+
+compile_quickly()
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +37,7 @@ def real_data() -> pathlib.Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-  """What a file of tests compiled is of no use to the next one; all together take gigabytes."""
+  """All compiled programs together take gigabytes: they are dropped now and then."""
   yield
-  if "jax" in sys.modules:
+  if "jax" in sys.modules and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > LARGE:
     sys.modules["jax"].clear_caches()

@@ -44,9 +44,9 @@ def tiny(toy, tmp_path_factory):
 
 def environment(devices=1, **extra):
   """The environment of a child process with so many simulated devices."""
-  env = {k: v for k, v in os.environ.items() if not k.startswith(("VIDX_", "XLA_FLAGS"))}
-  env.update(JAX_PLATFORMS="cpu", PYTHONPATH=str(ROOT), XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}",
-             PYTHONUNBUFFERED="1", **extra)
+  env = {k: v for k, v in os.environ.items() if not k.startswith("VIDX_")}
+  flags = f"{env.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+  env.update(JAX_PLATFORMS="cpu", PYTHONPATH=str(ROOT), XLA_FLAGS=flags, PYTHONUNBUFFERED="1", **extra)
   return env
 
 
