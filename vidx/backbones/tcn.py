@@ -18,14 +18,8 @@ import jax.numpy as jnp
 from vidx.nn import pool
 from vidx.nn import sites as sites_lib
 from vidx.nn.conv import convolve
+from vidx.nn.recurrent import bias_init, kernel_init
 from vidx.nn.space_time import mean_over_live
-
-_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # +-1/sqrt(fan_in)
-
-
-def _bias_init(fan_in: int):
-  """+-1/sqrt(fan_in) for a bias."""
-  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -1, 1) / fan_in ** 0.5
 
 
 class TimeConv(nn.Module):
@@ -35,13 +29,14 @@ class TimeConv(nn.Module):
   kernel: int = 1
   dilation: int = 1
   dtype: jnp.dtype | None = None
+  initial: str = "uniform"
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """(B, T, C), mask (B, T) -> (B, T, D)."""
     fan_in = self.kernel * x.shape[-1]
-    w = self.param("kernel", _uniform, (self.kernel, x.shape[-1], self.features))
-    bias = self.param("bias", _bias_init(fan_in), (self.features,))
+    w = self.param("kernel", kernel_init(self.initial), (self.kernel, x.shape[-1], self.features))
+    bias = self.param("bias", bias_init(self.initial, fan_in), (self.features,))
     dtype = self.dtype or jnp.float32
     if mask is not None:
       x = jnp.where(mask[..., None], x, 0)
@@ -61,6 +56,7 @@ class Block(nn.Module):
   dropout_after_residual: bool
   sites: sites_lib.Sites
   dtype: jnp.dtype | None
+  initial: str = "uniform"
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
@@ -69,14 +65,56 @@ class Block(nn.Module):
     width = x.shape[-1]
     drop = nn.Dropout(self.dropout, deterministic=not train)
     x, mask = at("in")(x, mask, train)
-    y = nn.relu(TimeConv(width, 3, self.dilation, self.dtype, name="conv3")(x, mask))
-    y = TimeConv(width, dtype=self.dtype, name="conv1")(y)
+    y = nn.relu(TimeConv(width, 3, self.dilation, self.dtype, self.initial, name="conv3")(x, mask))
+    y = TimeConv(width, dtype=self.dtype, initial=self.initial, name="conv1")(y)
     y, mask = at("branch")(y, mask, train)
     x = drop(x + y) if self.dropout_after_residual else x + drop(y)
     if self.pool:
       x = pool.max_pool(x[:, :, None, None], (2, 1, 1), (2, 1, 1), (0, 0, 0))[:, :, 0, 0]
       mask = pool.stride_mask(mask, 2, 2, 0, x.shape[1])
     return at("out")(x, mask, train)
+
+
+class Stage(nn.Module):
+  """One stage of MS-TCN: residual blocks of dilation 1, 2, 4, ..., and scores of every frame.
+
+  Farha and Gall: "MS-TCN: Multi-Stage Temporal Convolutional Network for Action
+  Segmentation", CVPR 2019. Its sites are those of a TCN behind the stage's name.
+
+  Attributes:
+    site: the stage's name.
+    num_classes: N.
+    layers: blocks.
+    width: channels.
+    dropout: in the blocks.
+    sites: blocks to plug in; see vidx.nn.sites.
+    dtype: compute dtype; None is fp32.
+  """
+
+  site: str
+  num_classes: int
+  layers: int = 10
+  width: int = 64
+  dropout: float = 0.5
+  sites: sites_lib.Sites = dataclasses.field(default_factory=dict)
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False) -> jax.Array:
+    """(B, T, D), mask (B, T) -> fp32 (B, T, N)."""
+    at = sites_lib.within(self.site, self.sites)
+    x, mask = at("stem")(TimeConv(self.width, dtype=self.dtype, name="stem")(x, mask), mask, train)
+    for i in range(self.layers):
+      block = Block(f"{self.site}.block{i}", 2**i, False, self.dropout, False, self.sites, self.dtype,
+                    name=f"block{i}")
+      x, mask = block(x, mask, train)
+    x, mask = at("end")(x, mask, train)
+    return TimeConv(self.num_classes, dtype=jnp.float32, name="fc")(x, mask)
+
+
+def site_names(blocks: int) -> tuple[str, ...]:
+  """Sites of a stem, so many blocks, and the end."""
+  return ("stem", *(f"block{i}.{part}" for i in range(blocks) for part in ("in", "branch", "out")), "end")
 
 
 class TCN(nn.Module):
@@ -87,11 +125,12 @@ class TCN(nn.Module):
     width: channels D of every layer.
     dilations: of the blocks.
     pools: blocks, counted from 0, after which time is halved; an odd frame at the end is left out.
-    tap: block after which `early` is taken (the public code has 4).
+    tap: block after which `early` is taken (the public code has 4); None: nowhere.
     dropout: in the blocks.
     input_dropout: of the input.
     dropout_after_residual: dropout after the sum, as in the thesis' text, not in the branch.
     groups: of the last norm.
+    initial: of the convolutions; see vidx.nn.recurrent.
     sites: blocks to plug in; see vidx.nn.sites.
     dtype: compute dtype; None is fp32.
   """
@@ -100,11 +139,12 @@ class TCN(nn.Module):
   width: int = 128
   dilations: Sequence[int] = tuple(2**b for b in range(11))
   pools: Sequence[int] = (1, 2, 4, 8, 10)
-  tap: int = 6
+  tap: int | None = 6
   dropout: float = 0.25
   input_dropout: float = 0.05
   dropout_after_residual: bool = False
   groups: int = 32
+  initial: str = "uniform"
   sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   dtype: jnp.dtype | None = None
 
@@ -117,18 +157,17 @@ class TCN(nn.Module):
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
-    blocks = (f"block{i}.{part}" for i in range(len(self.dilations)) for part in ("in", "branch", "out"))
-    return ("stem", *blocks, "end")
+    return site_names(len(self.dilations))
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
-    if not 0 <= self.tap < len(self.dilations):
+    if self.tap is not None and not 0 <= self.tap < len(self.dilations):
       raise ValueError(f"tap {self.tap} is not one of the blocks 0 to {len(self.dilations) - 1}")
-    self.stem = TimeConv(self.width, dtype=self.dtype)
+    self.stem = TimeConv(self.width, dtype=self.dtype, initial=self.initial)
     self._steps = [(f"block{i}", Block(f"block{i}", dilation, i in self.pools, self.dropout,
-                                       self.dropout_after_residual, self.sites, self.dtype, name=f"block{i}"))
+                                       self.dropout_after_residual, self.sites, self.dtype, self.initial, name=f"block{i}"))
                    for i, dilation in enumerate(self.dilations)]
-    self.last = TimeConv(self.width, dtype=self.dtype)
+    self.last = TimeConv(self.width, dtype=self.dtype, initial=self.initial)
     self.norm = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype)
     self.in_drop = nn.Dropout(self.input_dropout)
     self.at_stem, self.at_end = sites_lib.at(self.sites, "stem"), sites_lib.at(self.sites, "end")
@@ -140,7 +179,7 @@ class TCN(nn.Module):
     """Embeds sequences of features.
 
     Args:
-      features: (B, T, C); T at least the total stride, 32.
+      features: (B, T, C); T at least the total stride, 32 where no pool is left out.
       train: dropout.
       mask: (B, T), 1 for live frames, live ones in front.
 

@@ -41,6 +41,12 @@ def starts_of(lengths: jax.Array) -> jax.Array:
   return jnp.cumsum(lengths, -1) - lengths
 
 
+def excess(relative: jax.Array, limit: float) -> jax.Array:
+  """How far relative log lengths are beyond +-limit, so that none vanishes: equations 8.14 and 9.11, each term."""
+  relative = relative.astype(jnp.float32)
+  return jax.nn.relu(relative - limit) + jax.nn.relu(-relative - limit)
+
+
 def round_lengths(lengths: jax.Array) -> jax.Array:
   """Integer lengths between the rounded boundaries: (..., M) -> (..., M) int32 of the rounded sum, some perhaps 0."""
   ends = jnp.round(jnp.cumsum(lengths.astype(jnp.float32), -1)).astype(jnp.int32)

@@ -1,0 +1,145 @@
+"""LSTM over sequences of different lengths, one direction or both, exact under padding.
+
+Hochreiter and Schmidhuber: "Long Short-Term Memory", 1997. Gates are in the order input,
+forget, cell, output. Products with the inputs of all steps are taken at once; what
+remains for the scan is the product with the state. States are fp32.
+"""
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+INITS = ("gaussian", "uniform")
+
+
+def kernel_init(name: str):
+  """'gaussian': He, normal; 'uniform': +-1/sqrt(fan_in), as PyTorch has it."""
+  if name not in INITS:
+    raise ValueError(f"initial '{name}' is none of {', '.join(INITS)}")
+  return nn.initializers.he_normal() if name == "gaussian" else nn.initializers.variance_scaling(
+      1 / 3, "fan_in", "uniform")
+
+
+def bias_init(name: str, fan_in: int):
+  """Zeros beside 'gaussian' kernels, +-1/sqrt(fan_in) beside 'uniform' ones."""
+  if name == "gaussian":
+    return nn.initializers.zeros_init()
+  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -1, 1) / fan_in ** 0.5
+
+
+def product(x: jax.Array, w: jax.Array, dtype: jnp.dtype | None = None) -> jax.Array:
+  """x (..., D) times w (D, E), or many by many as `jnp.matmul` has it, in `dtype`, as fp32."""
+  dtype = dtype or jnp.float32
+  return jnp.matmul(x.astype(dtype), w.astype(dtype), preferred_element_type=jnp.float32)
+
+
+class Affine(nn.Module):
+  """A dense layer; its weights are also to be had without an input, for use inside a scan.
+
+  Attributes:
+    features: outputs E.
+    bias: whether there is one.
+    initial: one of INITS.
+    dtype: compute dtype; None is fp32.
+  """
+
+  features: int
+  bias: bool = True
+  initial: str = "uniform"
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def weights(self, size: int) -> tuple[jax.Array, jax.Array | float]:
+    """(D, E) and (E,), for inputs of `size` channels D; 0 in place of a bias that is not there."""
+    w = self.param("kernel", kernel_init(self.initial), (size, self.features))
+    return w, self.param("bias", bias_init(self.initial, size), (self.features,)) if self.bias else 0.0
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """(..., D) -> fp32 (..., E)."""
+    w, bias = self.weights(x.shape[-1])
+    return product(x, w, self.dtype) + bias
+
+
+class Gates(nn.Module):
+  """Weights of one LSTM: what the gates take from the inputs, from the state, and add.
+
+  Attributes:
+    hidden: size H of the state.
+    two_biases: a second bias, beside the state, as PyTorch and cuDNN have it.
+    initial: one of INITS; 'gaussian' kernels of the state are orthogonal.
+  """
+
+  hidden: int
+  two_biases: bool = False
+  initial: str = "uniform"
+
+  @nn.compact
+  def __call__(self, size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(D, 4 H), (H, 4 H) and (4 H,), for inputs of `size` channels D."""
+    width = 4 * self.hidden
+    bounded = bias_init("uniform", self.hidden)  # PyTorch has this bound for every weight of an LSTM
+    gaussian = self.initial == "gaussian"
+    kernel_init(self.initial)  # a wrong name is an error here
+    w = self.param("input", nn.initializers.lecun_normal() if gaussian else bounded, (size, width))
+    u = self.param("state", nn.initializers.orthogonal() if gaussian else bounded, (self.hidden, width))
+    zeros = nn.initializers.zeros_init()
+    bias = self.param("bias", zeros if gaussian else bounded, (width,))
+    if self.two_biases:
+      bias += self.param("state_bias", zeros if gaussian else bounded, (width,))
+    return w, u, bias
+
+
+def lstm_step(gates: jax.Array, cell: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The next state and cell, (..., H) each, from gates (..., 4 H) and the cell."""
+  enter, keep, new, leave = jnp.split(gates, 4, -1)
+  cell = nn.sigmoid(keep) * cell + nn.sigmoid(enter) * jnp.tanh(new)
+  return nn.sigmoid(leave) * jnp.tanh(cell), cell
+
+
+class BiLSTM(nn.Module):
+  """Two LSTMs over a sequence, one from each live end, in one scan.
+
+  Attributes:
+    hidden: size H of the state of a direction.
+    two_biases: see Gates.
+    initial: see Gates.
+    dtype: compute dtype of products; None is fp32.
+  """
+
+  hidden: int = 128
+  two_biases: bool = False
+  initial: str = "uniform"
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Encodes sequences.
+
+    Args:
+      x: (B, T, D).
+      mask: (B, T), 1 for live entries, live ones in front; None: all live.
+
+    Returns:
+      fp32 states (B, T, 2 H), zero where not live, and the final states and cells
+      (B, 2 H): after the last live entry, and of the other direction before the first.
+    """
+    batch, length, size = x.shape
+    mask = jnp.ones((batch, length), bool) if mask is None else mask.astype(bool)
+    w, u, bias = zip(*(Gates(self.hidden, self.two_biases, self.initial, name=name)(size)
+                       for name in ("forward", "backward")))
+    both = jnp.stack([x, x[:, ::-1]])  # read from the end, padding comes first and leaves the state at zero
+    live = jnp.stack([mask, mask[:, ::-1]])
+    gates = product(both, jnp.stack(w)[:, None], self.dtype) + jnp.stack(bias)[:, None, None]  # (2, B, T, 4 H)
+    u = jnp.stack(u)
+
+    def step(before, inputs):
+      gates, live = inputs
+      after = lstm_step(gates + product(before[0], u, self.dtype), before[1])
+      after = jax.tree.map(lambda new, old: jnp.where(live[..., None], new, old), after, before)
+      return after, after[0]
+
+    zero = jnp.zeros((2, batch, self.hidden))
+    (state, cell), states = jax.lax.scan(step, (zero, zero), (jnp.moveaxis(gates, 2, 0), jnp.moveaxis(live, 2, 0)))
+    onward, back = jnp.moveaxis(states, 0, 2)  # (B, T, H) each
+    states = jnp.where(mask[..., None], jnp.concatenate([onward, back[:, ::-1]], -1), 0)
+    return states, jnp.concatenate(list(state), -1), jnp.concatenate(list(cell), -1)
