@@ -15,6 +15,7 @@ _TSM = "Lin et al. 2019"
 _HUANG = "Huang 2022"
 _WANG = "Wang 2021"
 _FAYYAZ = "Fayyaz 2024"
+_FEATURES = (1, 2048, 2048)
 _CLIP = (1, 8, 224, 224, 3)
 _CANDIDATES = (1, 25, 224, 224, 3)
 _TRIPLES = (1, 8, 3, 256, 256, 3)
@@ -57,6 +58,17 @@ SYSTEMS: dict[str, Row] = {
     "psn": Row("vidx.systems.psn:psn", {}, _WANG, (_CANDIDATES,)),
     "psn_r50": Row("vidx.systems.psn:psn", dict(trunk="resnet_50", keep=6), _WANG, (_CANDIDATES,)),
     "psn_r152": Row("vidx.systems.psn:psn", dict(trunk="resnet_152"), _WANG, (_CANDIDATES,)),
+    "ms_tcn": Row("vidx.systems.ms_tcn:MSTCN", {}, "Farha and Gall 2019", (_FEATURES,)),
+    "sct": Row("vidx.systems.sct:SCT", {}, _FAYYAZ, (_FEATURES,)),
+    "sct_public": Row("vidx.systems.sct:SCT", dict(
+        tap=4, interpolation="nearest", positives_only=True, reduce="sum", sparsity="l1_weighted",
+        background_weight=0.001), _FAYYAZ, (_FEATURES,)),
+    "mucon": Row("vidx.systems.mucon:MuCon", {}, _FAYYAZ, (_FEATURES,)),
+    "mucon_public": Row("vidx.systems.mucon:MuCon", dict(
+        consistency="mean", public_smoothing=True, length_in="x", public_overlap=True, corner="align", infer="grid",
+        length_target="softmax", two_biases=True, initial="uniform"), _FAYYAZ, (_FEATURES,)),
+    "uniform_split": Row("vidx.systems.baselines:WeakFrames", {}, "baseline", (_FEATURES,)),
+    "length_dp": Row("vidx.systems.baselines:WeakFrames", dict(realign=True), "Richard et al. 2018", (_FEATURES,)),
     "rnl": Row("vidx.systems.attention_nets:rnl", {}, _HUANG, (_CLIP,)),
     "cpa": Row("vidx.systems.attention_nets:cpa", {}, _HUANG, (_CLIP,)),
     "nonlocal": Row("vidx.systems.attention_nets:nonlocal_net", {}, "Wang et al. 2018", (_CLIP,)),

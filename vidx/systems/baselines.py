@@ -1,0 +1,188 @@
+"""What weak labels give without a method for them: frames labelled by an even split, or by a duration DP.
+
+A frame classifier, one stage of MS-TCN, learns labels made from the transcript or set of
+a video: `uniform_split` cuts it evenly; `length_dp` aligns it again at every step to what
+the classifier says so far and to the mean lengths of the classes, and labels new videos
+by frames and lengths together. The latter is after Richard et al.: "NeuralNetwork-Viterbi",
+CVPR 2018, without its buffer of videos and its grammar.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from vidx import errors
+from vidx.backbones.tcn import Stage, site_names
+from vidx.nn import compaction
+from vidx.nn import sites as sites_lib
+from vidx.nn.duration_dp import poisson_dp, poisson_log_probs
+from vidx.nn.segment_masks import segment_of_frame
+from vidx.nn.semi_markov import semi_markov
+from vidx.nn.sequence import cut, stretch
+from vidx.systems.ms_tcn import frame_loss, frame_readout
+
+SUPERVISIONS = ("transcript", "set")
+
+
+class WeakFrames(nn.Module):
+  """A frame classifier that learns labels made from weak ones.
+
+  Attributes:
+    num_classes: N.
+    realign: aligns by a duration DP; otherwise the even split is learned.
+    supervision: what is known of a training video, its 'transcript', or the 'set' of its actions. A set is taken as a
+      transcript: by class, or with `realign` by when its actions are expected.
+    layers: blocks of the classifier.
+    width: channels.
+    dropout: in the blocks.
+    max_length: longest segment of the DP.
+    grid: frames between its boundaries.
+    memory: by which share what is known of lengths fades at every step.
+    align: the transcript or set of a new video is given too, and its alignment is the prediction.
+    sites: blocks to plug in; see vidx.nn.sites.
+    dtype: compute dtype; None is fp32.
+  """
+
+  num_classes: int = 48
+  realign: bool = False
+  supervision: str = "transcript"
+  layers: int = 10
+  width: int = 64
+  dropout: float = 0.5
+  max_length: int = 2000
+  grid: int = 4
+  memory: float = 0.999
+  align: bool = False
+  sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  dtype: jnp.dtype | None = None
+
+  def __post_init__(self):
+    self.sites = sites_lib.merge(self.sites)  # hashable
+    if self.supervision not in SUPERVISIONS:
+      raise ValueError(f"supervision = '{self.supervision}' is not one of {', '.join(SUPERVISIONS)}"
+                       f"{errors.hint(self.supervision, SUPERVISIONS)}")
+    super().__post_init__()
+
+  @property
+  def inputs(self) -> tuple[str, ...]:
+    """Keys of the batch."""
+    return ("features", "length", "transcript" if self.supervision == "transcript" else "label")
+
+  @nn.nowrap
+  def site_names(self) -> tuple[str, ...]:
+    """The sites of the classifier."""
+    return tuple(f"stage1.{name}" for name in site_names(self.layers))
+
+  @nn.compact
+  def __call__(self, features: jax.Array, length: jax.Array | None = None, weak: jax.Array | None = None,
+               train: bool = False) -> dict[str, Any]:
+    """Learns from weak labels, or labels frames.
+
+    Args:
+      features: (B, T, D).
+      length: (B,) live frames; None: all.
+      weak: int32 (B, M), -1 after the end, a transcript; or (B, N), 1 for the actions of a set. Training needs it,
+        and `align`.
+      train: dropout, lengths are gathered, and no predictions.
+
+    Returns:
+      fp32 {'logits': (B, T, N)}; with weak labels 'losses': {'frames': (B,)}; in evaluation 'predictions': {'y': int32
+      (B, T), -1 after the end} and 'confidence': (B, T).
+    """
+    sites_lib.check(self.sites, self.site_names())
+    zeros = lambda: jnp.zeros(self.num_classes)
+    lengths = {name: self.variable("lengths", name, zeros) for name in ("frames", "segments")} if self.realign else {}
+    x, length, mask = cut(features, length)
+    stage = Stage("stage1", self.num_classes, self.layers, self.width, self.dropout, self.sites, self.dtype,
+                  name="stage1")
+    logits = stage(x, mask, train)
+    out = {"logits": logits}
+    seen = {name: variable.value for name, variable in lengths.items()}
+    if weak is not None:
+      found, own = self._labels(jax.lax.stop_gradient(logits), weak, length, mask, seen)
+      out["losses"] = {"frames": frame_loss(jax.nn.log_softmax(logits), found, mask)}
+      if train:
+        for name, values in own.items():
+          lengths[name].value = self.memory * seen[name] + values
+    if train:
+      return out
+    if self.align:
+      if weak is None:
+        raise errors.ConfigError("these videos have nothing to align: set system.align = False.")
+      return {**out, **_readout(found, logits, mask)}
+    if not self.realign:
+      return {**out, **frame_readout(jax.nn.softmax(logits), mask)}
+    return {**out, **_readout(self._decoded(logits, length, seen), logits, mask)}
+
+  # ------------------------------------------------------------ labels from weak ones
+
+  def _labels(self, logits, weak, length, mask, seen):
+    """Labels (B, T) of frames, and with `realign` the frames and segments that each class was given, (N,) each."""
+    labels, live = self._transcript(logits, weak, mask)
+    frames, count = mask.shape[1], jnp.maximum(live.sum(1), 1)
+    even = stretch(labels, count, length, frames)
+    if not self.realign:
+      return even, {}
+    share = _unbiased(logits, seen)
+    mean, known = _means(seen)
+    means = jnp.where(known[labels] & live, mean[labels], (length / count)[:, None])
+    means = jnp.where(live, means, 0)
+    means *= length[:, None] / jnp.maximum(means.sum(1, keepdims=True), 1)
+
+    def search(scores, transcript, means, length, segments):
+      return poisson_dp(scores, transcript, means, length=length, segments=segments, grid=self.grid,
+                                    max_length=min(self.max_length, frames))
+
+    best = jax.vmap(search)(share, labels, means, length, count)
+    aligned = jnp.take_along_axis(labels, segment_of_frame(best.lengths, frames), 1)
+    fits = (best.score > -jnp.inf)[:, None]
+    own = jax.nn.one_hot(labels, self.num_classes) * (live & fits)[..., None]
+    given = {"frames": (own * best.lengths[..., None]).sum((0, 1)), "segments": own.sum((0, 1))}
+    return jnp.where(fits, aligned, even), given
+
+  def _transcript(self, logits, weak, mask):
+    """Class ids (B, M), 0 after the end, and which are live."""
+    if self.supervision == "transcript":
+      return jnp.maximum(weak, 0), weak >= 0
+    inside = weak > 0
+    if not self.realign:
+      order, live = compaction.live_first(inside)
+    else:
+      share = jax.nn.softmax(logits) * mask[..., None]
+      expected = jnp.einsum("t,btn->bn", jnp.arange(mask.shape[1]), share) / jnp.maximum(share.sum(1), 1e-6)
+      order = jnp.argsort(jnp.where(inside, expected, jnp.inf), 1)
+      live = jnp.arange(self.num_classes) < inside.sum(1, keepdims=True)
+    return jnp.where(live, order, 0), live
+
+  # ------------------------------------------------------------ new videos
+
+  def _decoded(self, logits, length, seen):
+    """Labels (B, T) by frames and lengths; by frames alone as long as no length is known."""
+    mean, known = _means(seen)
+    table = poisson_log_probs(mean, min(self.max_length, logits.shape[1]))
+    table = jnp.where(known[:, None], table, -jnp.inf)
+    labels, score = jax.vmap(lambda s, n: semi_markov(s, table, length=n, grid=self.grid))(
+        _unbiased(logits, seen), length)
+    return jnp.where((score > -jnp.inf)[:, None], labels, logits.argmax(-1))
+
+
+def _means(seen):
+  """Mean length of each class, and whether one is known."""
+  known = seen["segments"] > 0
+  return jnp.where(known, seen["frames"] / jnp.where(known, seen["segments"], 1), 1), known
+
+
+def _unbiased(logits, seen):
+  """log p(c | x) - log p(c), p(c) the share of frames that each class was given; of classes never given, log p(c | x)."""
+  prior = seen["frames"] / jnp.maximum(seen["frames"].sum(), 1)
+  return jax.nn.log_softmax(logits) - jnp.log(jnp.where(prior > 0, prior, 1))
+
+
+def _readout(labels, logits, mask):
+  """Predictions of given labels, and how probable each is by its frame."""
+  own = jnp.take_along_axis(jax.nn.softmax(logits), labels[..., None], -1)[..., 0]
+  return {"predictions": {"y": jnp.where(mask, labels, -1).astype(jnp.int32)}, "confidence": jnp.where(mask, own, 0)}
