@@ -40,3 +40,14 @@ def test_binning_keeps_the_mean_and_leaves_out_what_is_not_finite():
   assert len(bx) == 10
   np.testing.assert_allclose(by, 2 * bx)
   np.testing.assert_array_equal(plots.binned(x[:3], np.array([1, np.nan, 3]), 10), [[0, 2], [1, 3]])
+
+
+def test_a_timeline_has_a_bar_per_segment_and_a_line_per_boundary_of_the_first_row():
+  rows = {"truth": [("cut", 30), ("mix", 50)], "predicted": [("cut", 35), ("mix", 40), ("<odd>", 5)]}
+  colours = {"cut": plots.class_colour(0), "mix": plots.class_colour(1)}
+  assert len({plots.class_colour(i) for i in range(64)}) == 64
+  bare = plots.timeline(rows, colours)
+  assert bare.count(f"fill: {colours['cut']}") == bare.count(f"fill: {colours['mix']}") == 2
+  assert "confidence" not in bare and "<odd>" not in bare
+  assert ">confidence</text>" in plots.timeline(rows, colours, [0.2, 0.9, 0.4])
+  assert plots.timeline({"truth": [("cut", 80)]}, colours).count("opacity: 0.5") + 1 == bare.count("opacity: 0.5")

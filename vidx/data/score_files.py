@@ -20,7 +20,7 @@ def convert(root: str, out: str, names: str = "") -> dict[str, Any]:
   """Writes features/, groundTruth/, mapping.txt and splits/ of all folds.
 
   Args:
-    root: folder of N.mat files, N from 1 on: the test videos of fold N.
+    root: folder of N.mat or Split_N.mat files, N from 1 on: the test videos of fold N.
     out: folder to write.
     names: file of the names of the classes from 1 on, one a line; without it they are called by number.
 
@@ -31,9 +31,9 @@ def convert(root: str, out: str, names: str = "") -> dict[str, Any]:
     DataError: no such files, or files of another content.
   """
   paths = sorted((int(stem), p) for p in glob.glob(os.path.join(glob.escape(root), "*.mat"))
-                 if (stem := os.path.basename(p).removesuffix(".mat")).isdecimal())
+                 if (stem := os.path.basename(p).removesuffix(".mat").removeprefix("Split_")).isdecimal())
   if not paths:
-    raise errors.DataError(f"{root} holds no score files 1.mat, 2.mat, ...; name one method's folder.")
+    raise errors.DataError(f"{root} holds no score files 1.mat, 2.mat, ... or Split_1.mat, ...; name one method's folder.")
   folds: dict[int, list[str]] = {}
   arrays: dict[str, tuple[np.ndarray, np.ndarray]] = {}
   for fold, path in paths:

@@ -1,6 +1,7 @@
 """Start from another run's parameters, with a report of what was loaded, what was not and why."""
 
 from collections.abc import Sequence
+import os
 import re
 from typing import Any
 
@@ -9,11 +10,11 @@ import jax
 import numpy as np
 
 from vidx import errors
-from vidx.train import checkpoint
+from vidx.train import checkpoint, config as config_lib
 
 
 def read_variables(source: str) -> dict[str, Any]:
-  """Variables of a workdir: of its best checkpoint, else its last."""
+  """Variables of a workdir: of its best checkpoint, else its last; of several seeds those of the first."""
   reader = checkpoint.Checkpointer(source, read_only=True)
   step = reader.best()
   step = reader.latest() if step is None else step
@@ -21,7 +22,9 @@ def read_variables(source: str) -> dict[str, Any]:
     raise errors.CheckpointError(f"{source} holds no finished checkpoint to start from.")
   variables = reader.restore_variables(step)
   reader.close()
-  return variables
+  with open(os.path.join(source, "config.json"), encoding="utf-8") as f:
+    seeds = config_lib.from_json(f.read()).train.seeds
+  return jax.tree.map(lambda x: x[0], variables) if seeds > 1 else variables
 
 
 def pairs(init_from: str | Sequence) -> list[tuple[str, str]]:

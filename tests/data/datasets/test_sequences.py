@@ -143,6 +143,14 @@ def test_weak_labels_need_no_frame_labels(tmp_path):
   assert sequences.load(record).labels is None
 
 
+def test_own_videos_need_no_frame_labels(tmp_path):
+  own(tmp_path)
+  (tmp_path / "labels/P16_b.txt").unlink()
+  write(tmp_path / "transcripts/P16_b.txt", *(CLASSES[c] for c in transcript("P16_b")))
+  record, = datasets.load("segments", str(tmp_path), "train").records
+  assert record.extra["runs"] == () and record.extra["transcript"] == (0, 2, 0) and record.extra["frames"] == 6
+
+
 def test_without_lists_the_last_digit_is_the_fold(tmp_path):
   write(tmp_path / "mapping.txt", "0 a")
   for i in range(20):

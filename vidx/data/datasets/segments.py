@@ -2,7 +2,8 @@
 
   root/features/<video>.npy   frames x features, or the reverse
   root/labels/<video>.npy     class ids of the frames, or
-  root/labels/<video>.txt     a class name per frame, or lines `start-end name` (frames from 1 on)
+  root/labels/<video>.txt     a class name per frame, or lines `start-end name` (frames from 1 on), or in place of labels
+  root/transcripts/<video>.txt  a class name per segment, in order; where only the set is known, in any order
   root/classes.txt            a class name per line, or root/mapping.txt with `id name`
   root/{train,val,test}.txt   a video per line; without them a fifth is for validation
 """
@@ -48,6 +49,9 @@ def read(root: str, split: str, features: str = "features", labels: str = "label
     if os.path.isfile(text) and re.match(r"\s*\d+-\d+\s+\S", common.read_text(text)):
       runs = sequences.runs_of_spans(text, ids, names)
       return sequences.Annotation(runs, tuple(c for c, _ in runs))
+    order = os.path.join(root, "transcripts", f"{video}.txt")
+    if os.path.isfile(order) and not os.path.isfile(text):
+      return sequences.Annotation((), tuple(sequences.labels_of_text(order, ids, names).tolist()))
     return sequences.annotation(sequences.labels_of_text(text, ids, names))
 
   return sequences.collect("segments", split, videos, classes, lambda v: os.path.join(root, features, f"{v}.npy"),
