@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 
 from vidx import systems
@@ -17,9 +18,13 @@ FILES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "configs").glob("
 def test_a_config_builds_its_model_optimiser_and_schedule(file):
   c = config.load_file(str(ROOT / file))
   classes = c.system.get("num_classes", 8)
-  several = c.task.name == "multilabel"
-  records = tuple(Record(str(i), Media(str(i)), (i % classes,) if several else i % classes) for i in range(1000))
-  run = loop.build(c, Dataset("none", "train", records, tuple(map(str, range(classes))), multilabel=several))
+  several = c.task.name in ("multilabel", "segmentation")
+  kind = "features" if c.task.name == "segmentation" else "video"
+  named = [n for field in ("background", "ignore") for n in np.atleast_1d(c.task.get(field, ())) if isinstance(n, str)]
+  names = tuple(dict.fromkeys([*named, *map(str, range(classes))]))[:classes]
+  records = tuple(Record(str(i), Media(str(i), kind), (i % classes,) if several else i % classes) for i in range(1000))
+  c.data.feature_size = c.data.feature_size or 64  # of one's own videos only the files say
+  run = loop.build(c, Dataset("none", "train", records, names, multilabel=several))
   assert run.total_steps > 0
   assert config.differences(c, config.from_json(config.to_json(c))) == []
 

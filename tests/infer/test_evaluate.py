@@ -8,6 +8,7 @@ import pytest
 
 from tests.infer import standins as s
 from vidx import errors, tasks
+from vidx.data.records import Dataset, Media, Record
 from vidx.infer import evaluate
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -78,6 +79,7 @@ SCRIPT = """
 import numpy as np
 from tests.infer import standins as s
 from vidx import tasks
+from vidx.data.records import Dataset, Media, Record
 from vidx.infer import evaluate
 dataset, clips = s.split(), s.videos()
 for data, fsdp in ((8, 1), (4, 2)):
@@ -110,3 +112,9 @@ def test_labels_are_moved_to_the_classes_of_the_model():
 def test_a_class_that_the_model_does_not_know_is_named():
   with pytest.raises(errors.DataError, match="'class 4'"):
     evaluate.aligned(s.split(), s.split().classes[:4])
+
+
+def test_transcripts_and_runs_count_in_the_classes_of_the_model():
+  record = Record("v", Media("v.npy", "features"), (0, 1), extra={"transcript": (1, 0), "runs": ((1, 5), (0, 2))})
+  moved, = evaluate.aligned(Dataset("long", "val", (record,), ("a", "b"), multilabel=True), ("b", "c", "a")).records
+  assert moved.label == (2, 0) and moved.extra == {"transcript": (0, 2), "runs": ((0, 5), (2, 2))}

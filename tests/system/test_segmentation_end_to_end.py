@@ -16,7 +16,7 @@ from vidx.data import decode, transforms
 from vidx.infer import evaluate, features as infer_features, load, predict, save
 from vidx.nn import augment
 from vidx.show import report
-from vidx.train import loop
+from vidx.train import loop, warm_start
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,7 @@ def test_several_seeds_at_once_are_the_runs_one_by_one(data, tmp_path, capsys):
                  jax.tree.map(lambda x: x[i], both.members["params"]), params)
   jax.tree.map(np.testing.assert_array_equal, both.variables["params"],
                jax.tree.map(lambda x: x[0], both.members["params"]))
+  jax.tree.map(np.testing.assert_array_equal, warm_start.read_variables(str(tmp_path / "both")), both.variables)
   described = evaluate.evaluate_workdir(str(tmp_path / "both"))
   values = [m["mof"] for m in described["seeds"]]
   assert described["metrics"]["mof"] == pytest.approx(np.mean(values)) and len(values) == 2
@@ -181,3 +182,12 @@ def check_window(folder, toy, x, file):
   clip = augment.normalize(clip, trunk.config.data.mean, trunk.config.data.std, trunk.dtype)
   wanted = trunk.model.apply(trunk.variables, clip, train=False)["features"]
   np.testing.assert_allclose(x[1], np.asarray(wanted)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_published_system_trains_and_is_evaluated(tmp_path):
+  features.write(tmp_path / "data", train=2, val=1, least=33, most=60)
+  c = features.settings(tmp_path / "data", full_share=0.5)
+  c.system = dict(name="ms_tcn", stages=1, layers=2, width=8)
+  c.schedule.update(peak=0.01, epochs=2.0)
+  done = train(c, tmp_path / "run")
+  assert all(np.isfinite(list(losses(tmp_path / "run").values()))) and 0 <= done["metrics"]["mof"] <= 100

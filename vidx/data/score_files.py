@@ -33,7 +33,8 @@ def convert(root: str, out: str, names: str = "") -> dict[str, Any]:
   paths = sorted((int(stem), p) for p in glob.glob(os.path.join(glob.escape(root), "*.mat"))
                  if (stem := os.path.basename(p).removesuffix(".mat").removeprefix("Split_")).isdecimal())
   if not paths:
-    raise errors.DataError(f"{root} holds no score files 1.mat, 2.mat, ... or Split_1.mat, ...; name one method's folder.")
+    raise errors.DataError(f"{root} holds no score files 1.mat, 2.mat, ... or Split_1.mat, ...; name one method's"
+                           " folder.")
   folds: dict[int, list[str]] = {}
   arrays: dict[str, tuple[np.ndarray, np.ndarray]] = {}
   for fold, path in paths:

@@ -1,0 +1,22 @@
+"""SCT on Breakfast, learned from the sets of actions of its training videos; two-stream I3D features.
+
+vidx train --config=configs/breakfast/sct.py --config.data.root=... --workdir=...
+Split 1; --config.data.dataset.fold=2 to 4 are the others, and the published figures are means of all four.
+--config.data.dataset.name=ms_tcn, nn_viterbi or breakfast reads the other releases of the data.
+Published: MoF 30.4 (split 1: 30.8); ours: not yet measured.
+"""
+
+from vidx.train import config
+
+
+def get_config():
+  c = config.base()
+  c.system = dict(name="sct", num_classes=48, background_weight=0.001)
+  c.task = dict(name="segmentation", background="SIL")
+  c.data.update(dataset=dict(name="mucon", fold=1), feature_size=2048, full_share=0.0, workers=0)
+  c.optimizer.update(name="sgd", momentum=0.0, weight_decay=0.005, no_decay="", clip_norm=10.0)
+  c.schedule.update(name="step", peak=0.01, epochs=120.0, milestones=(100.0,))
+  c.train.batch_size = 1
+  c.eval.update(batch_size=1, every_epochs=10.0)
+  c.checkpoint.every_epochs = 10.0
+  return c
