@@ -1,6 +1,7 @@
 """A tiny network of every system trains, goes on exactly where it stopped, is evaluated, and predicts."""
 
 import pathlib
+import shutil
 
 import pytest
 
@@ -25,24 +26,25 @@ SYSTEMS = [
 
 
 @pytest.mark.parametrize("name, fields, data", SYSTEMS)
-def test_a_system_trains_resumes_evaluates_and_predicts(name, fields, data, toy, tmp_path):
+def test_a_system_trains_resumes_evaluates_and_predicts(name, fields, data, toy, tmp_path, capsys):
   c = config.base()
   c.system = dict(name=name, **fields)
   c.data.update(root=str(toy), frames=4, short_side=20, crop=16, crop_mode="random", flip=False, workers=0)
   c.data.update(data)
-  c.schedule.update(peak=0.01, epochs=2.0)
+  c.schedule.update(peak=0.01, epochs=1.0)
   c.train.update(batch_size=8)
   c.eval.update(batch_size=8, every_epochs=0.0)
   c.checkpoint.every_epochs = 0.0
 
-  def train(workdir, steps):
-    c.train.max_steps = steps
-    loop.train(c, str(tmp_path / workdir))
+  c.checkpoint.every_steps = 2
 
-  train("whole", 4)
-  train("parts", 2)
-  train("parts", 4)
-  assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 4
+  loop.train(c, str(tmp_path / "whole"))
+  shutil.copytree(tmp_path / "whole", tmp_path / "again")  # as if it had stopped after two of its four steps
+  shutil.rmtree(tmp_path / "again" / "checkpoints" / "4")
+  (tmp_path / "again" / "DONE.json").unlink()
+  loop.train(c, str(tmp_path / "again"))
+  assert "resumed at step 2" in capsys.readouterr().out
+  assert losses(tmp_path / "again") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 4
   result = evaluate.evaluate_workdir(str(tmp_path / "whole"))
   assert result["evaluated"] == 11 and 0 <= result["metrics"]["top-1"] <= 100
   assert ("savings" in result) == name.startswith(("ats_", "atfr_"))

@@ -74,9 +74,9 @@ def test_a_step_follows_both_objectives_and_logs_alpha():
                        projection=dict(stride=4, kernel=5, features=4))
   video = jnp.zeros((1, 4, 16, 16, 3))
   schedule = optax.constant_schedule(0.1)
-  params = jax.eval_shape(lambda: state_lib.create(model, None, [video], 0, False)).params
+  params = jax.eval_shape(lambda: state_lib.begin(model, [video], 0)).params
   tx = optim.make_optimizer(c.optimizer, schedule, params)
-  state = jax.jit(lambda: state_lib.create(model, tx, [video], 0, False))()
+  state = jax.jit(lambda: state_lib.complete(state_lib.begin(model, [video], 0), tx, False))()
   rng = np.random.default_rng(0)
   batch = {"video": jnp.asarray(rng.integers(0, 256, (4, 4, 16, 16, 3), dtype=np.uint8)),
            "label": jnp.asarray([0, 1, 2, 0]), "weight": jnp.ones(4)}

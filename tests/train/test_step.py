@@ -46,9 +46,9 @@ def make(model=Tiny(), task=Classification(), **changes):
   from vidx.train import optim
   schedule = optax.constant_schedule(0.1)
   inputs = [jnp.zeros((1, 2, 4, 4, 3))]
-  params = state_lib.create(model, None, inputs, 0, False).params
+  params = state_lib.begin(model, inputs, 0).params
   tx = optim.make_optimizer(c.optimizer, schedule, params)
-  state = state_lib.create(model, tx, inputs, 0, bool(c.optimizer.ema))
+  state = state_lib.complete(state_lib.begin(model, inputs, 0), tx, bool(c.optimizer.ema))
   step = jax.jit(step_lib.make_train_step(model, task, tx, schedule, c, CLASSES, jnp.float32))
   return state, step
 

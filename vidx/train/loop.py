@@ -113,17 +113,19 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
   inputs = examples.input_shapes(model, config.data, dtype, fields["num_classes"])
   ones = lambda: [jnp.zeros(s.shape, s.dtype) for s in inputs]
-  params = jax.eval_shape(lambda: state_lib.create(model, None, ones(), config.seed, False)).params
-  tx = optim.make_optimizer(config.optimizer, schedule, params)
-  create = lambda: state_lib.create(model, tx, ones(), config.seed, bool(config.optimizer.ema))
-  shardings = sharding.tree_shardings(jax.eval_shape(create), mesh, config.mesh)
+  begin = lambda seed=config.seed: state_lib.begin(model, ones(), seed)
+  first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
+  tx = optim.make_optimizer(config.optimizer, schedule, first.params)
+  complete = lambda state: state_lib.complete(state, tx, bool(config.optimizer.ema))
+  create, abstract = lambda: complete(begin()), jax.eval_shape(complete, first)
+  shardings = sharding.tree_shardings(abstract, mesh, config.mesh)
   if several:
-    create = lambda: state_lib.create_several(model, tx, ones(), config.seed, bool(config.optimizer.ema),
-                                              config.train.seeds)
+    seeds = config.seed + np.arange(config.train.seeds)
+    create = lambda: jax.vmap(lambda seed: complete(begin(seed)))(seeds)
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
     shardings = sharding.stacked(shardings)
   return Run(config, model, task, mesh, tx, schedule, dtype, fields["num_classes"], total_steps, steps_per_epoch,
-             "videos" if whole else "clips", inputs, jax.eval_shape(create), shardings,
-             jax.jit(create, out_shardings=shardings))
+             "videos" if whole else "clips", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
 
 
 def load_split(config: ConfigDict, split: str) -> Dataset:

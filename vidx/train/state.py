@@ -40,13 +40,8 @@ class TrainState:
     return {"params": self.ema or self.params, **self.stats}
 
 
-def create_several(model, tx: optax.GradientTransformation, inputs, seed: int, ema: bool, count: int) -> TrainState:
-  """The states of `create` for the seeds from `seed` on, in one with an axis in front."""
-  return jax.vmap(lambda s: create(model, tx, inputs, s, ema))(seed + jnp.arange(count))
-
-
-def create(model, tx: optax.GradientTransformation | None, inputs, seed: int | jax.Array, ema: bool) -> TrainState:
-  """A fresh state; pure, so that it can be jitted with out-shardings or shaped with eval_shape."""
+def begin(model, inputs, seed: int | jax.Array) -> TrainState:
+  """A fresh state without an optimiser; pure, so that it can be jitted, vmapped over seeds or shaped."""
   init_key, key = jax.random.split(jax.random.PRNGKey(seed))
   params_key, dropout_key = jax.random.split(init_key)
   variables = dict(model.init({"params": params_key, "dropout": dropout_key}, *inputs, train=False))
@@ -57,11 +52,16 @@ def create(model, tx: optax.GradientTransformation | None, inputs, seed: int | j
       step=jnp.zeros((), jnp.int32),
       params=params,
       stats=variables,
-      opt_state=tx.init(params) if tx is not None else (),
-      ema=jax.tree.map(jnp.copy, params) if ema else {},
+      opt_state=(),
+      ema={},
       key=key,
       plateau={"scale": jnp.ones(()), "best": jnp.full((), -jnp.inf), "wait": jnp.zeros(())},
   )
+
+
+def complete(state: TrainState, tx: optax.GradientTransformation, ema: bool) -> TrainState:
+  """A fresh state with its optimiser, and with averaged parameters where `ema` asks for them."""
+  return state.replace(opt_state=tx.init(state.params), ema=jax.tree.map(jnp.copy, state.params) if ema else {})
 
 
 def on_plateau(plateau: dict[str, Any], value: float, factor: float, patience: int) -> dict[str, Any]:
