@@ -149,3 +149,15 @@ def test_losses_that_blocks_sow_are_added_and_figures_are_shown(accumulate):
   _, metrics = step(state, batch())
   np.testing.assert_allclose(metrics["loss"] - metrics["cross_entropy"], 3.0, rtol=1e-5)
   np.testing.assert_allclose(metrics["size"], 5.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_several_seeds_step_as_each_alone(together):
+  (a, step), b = make(), batch()
+  other = a.replace(key=jax.random.PRNGKey(7), params=jax.tree.map(lambda x: 0.5 * x, a.params))
+  both = jax.tree.map(lambda *x: jnp.stack(x), a, other)
+  found = jax.jit(state_lib.over_seeds(lambda state: step(state, b), together))(both)
+  for i, alone in enumerate((step(a, b), step(other, b))):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x[i], y, rtol=1e-5, atol=1e-6), found, alone)
+  figures = step_lib.summary(jax.device_get(found[1]))
+  assert figures["loss"] == pytest.approx(found[1]["loss"].mean()) and figures["loss/std"] > 0

@@ -16,7 +16,7 @@ from vidx.data import batch as batch_lib, examples
 from vidx.data.records import Dataset
 from vidx.nn import augment
 from vidx.tasks import base
-from vidx.train import sharding
+from vidx.train import sharding, state
 
 VIEWED = tuple(batch_lib.CLIPS)  # batch keys that have an axis of views after the batch axis
 KEPT = ("label", "index", "weight", "length")  # batch keys that come along with predictions
@@ -87,7 +87,7 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
         return found
       return {k: einops.reduce(v.astype(jnp.float32), "(b v) ... -> b ...", "mean", v=views) for k, v in found.items()}
 
-    found = jax.vmap(found_with)(variables) if seeds > 1 else found_with(variables)
+    found = (state.over_seeds(found_with) if seeds > 1 else found_with)(variables)
     return found, {k: batch[k] for k in KEPT if k in batch}
 
   return jax.jit(forward, out_shardings=sharding.replicated(mesh))

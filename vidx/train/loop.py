@@ -60,8 +60,8 @@ class Run:
     """The compiled step; its state is donated."""
     step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
                                     self.num_classes, self.dtype, self.total_steps)
-    step = jax.vmap(step, in_axes=(0, None)) if self.config.train.seeds > 1 else step
-    return jax.jit(step, donate_argnums=0, out_shardings=(self.shardings, sharding.replicated(self.mesh)))
+    several = lambda states, batch: state_lib.over_seeds(lambda state: step(state, batch))(states)
+    return jax.jit(several if self.config.train.seeds > 1 else step, donate_argnums=0, out_shardings=(self.shardings, sharding.replicated(self.mesh)))
 
 
 def compute_dtype(precision: str) -> Any:

@@ -1,5 +1,6 @@
 """The train state: everything that a step changes and a checkpoint keeps."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flax import struct
@@ -57,6 +58,19 @@ def begin(model, inputs, seed: int | jax.Array) -> TrainState:
       key=key,
       plateau={"scale": jnp.ones(()), "best": jnp.full((), -jnp.inf), "wait": jnp.zeros(())},
   )
+
+
+def over_seeds(function: Callable[[Any], Any], together: bool | None = None) -> Callable[[Any], Any]:
+  """A function of trees with an axis of seeds in front, from one of trees without it.
+
+  Args:
+    function: of one state or its variables.
+    together: all seeds in each operation, which fills an accelerator; otherwise one after the
+      other in one program. None: as is quicker; on two CPU cores a step of five SCT on 576 frames
+      took 0.36 to 0.54 s together, and 0.30 s one after the other, compiled in half the time.
+  """
+  together = jax.default_backend() != "cpu" if together is None else together
+  return jax.vmap(function) if together else lambda states: jax.lax.map(function, states)
 
 
 def complete(state: TrainState, tx: optax.GradientTransformation, ema: bool) -> TrainState:
