@@ -56,4 +56,5 @@ def test_features_are_cut_and_means_are_of_what_is_live():
   assert length.tolist() == [4, 2, 1] and mask.sum(1).tolist() == [4, 2, 1]
   assert x.sum((1, 2)).tolist() == [8, 4, 2]
   assert jax.jit(cut)(jnp.ones((1, 4, 2)))[1].tolist() == [4]
-  assert jax.jit(mean_live)(jnp.array([[1.0, 2], [3, 4]]), jnp.array([[True, False], [False, False]])).tolist() == [1, 0]
+  values, live = jnp.array([[1.0, 2], [3, 4]]), jnp.array([[True, False], [False, False]])
+  assert jax.jit(mean_live)(values, live).tolist() == [1, 0]

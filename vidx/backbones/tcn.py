@@ -165,7 +165,8 @@ class TCN(nn.Module):
       raise ValueError(f"tap {self.tap} is not one of the blocks 0 to {len(self.dilations) - 1}")
     self.stem = TimeConv(self.width, dtype=self.dtype, initial=self.initial)
     self._steps = [(f"block{i}", Block(f"block{i}", dilation, i in self.pools, self.dropout,
-                                       self.dropout_after_residual, self.sites, self.dtype, self.initial, name=f"block{i}"))
+                                       self.dropout_after_residual, self.sites, self.dtype, self.initial,
+                                       name=f"block{i}"))
                    for i, dilation in enumerate(self.dilations)]
     self.last = TimeConv(self.width, dtype=self.dtype, initial=self.initial)
     self.norm = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype)

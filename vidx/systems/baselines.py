@@ -177,7 +177,7 @@ def _means(seen):
 
 
 def _unbiased(logits, seen):
-  """log p(c | x) - log p(c), p(c) the share of frames that each class was given; of classes never given, log p(c | x)."""
+  """log p(c | x) - log p(c), p(c) the share of frames that each class was given; log p(c | x) of one never given."""
   prior = seen["frames"] / jnp.maximum(seen["frames"].sum(), 1)
   return jax.nn.log_softmax(logits) - jnp.log(jnp.where(prior > 0, prior, 1))
 

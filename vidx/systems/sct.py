@@ -55,7 +55,8 @@ class SCT(nn.Module):
     limit: d of 8.14.
     positives_only: the set loss leaves absent classes out, and is a mean over the set.
     reduce: 'mean' or 'sum' of the terms of 8.8 and 8.14.
-    sparsity: 'l1' is 8.7, 'l1_weighted' weights it by class, 'entropy' is that of the mean region over the set, negative.
+    sparsity: 'l1' is 8.7, 'l1_weighted' weights it by class, 'entropy' is the negative one of the mean region over
+      the set.
     agreement: 'sct' is 8.12, 'js' the Jensen-Shannon divergence of Y and S in its place (8.15).
     background: class that `background_weight` is for.
     background_weight: of it in 8.12, the positives of 8.5, and 'l1_weighted'; 0.001 keeps all from being background.
