@@ -3,7 +3,7 @@
 A file `configs/claims/NAME.py` has `get_claims()`, a list of `Claim`s. Each is run
 for several seeds; what counts is the mean of the method over the seeds against that
 of its baseline. `fit` and `accuracy` train and score small models on data that is
-made on the fly, inside one compiled program.
+made on the fly, inside compiled programs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -137,7 +137,7 @@ Batches = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 
 def fit(model: Any, batches: Batches, steps: int, seed: int = 0, rate: float = 3e-3,
         loss: Callable[[Any, jax.Array], jax.Array] | None = None) -> Any:
-  """Variables of a model after training by AdamW with a cosine schedule, in one compiled program.
+  """Variables of a model after training by AdamW with a cosine schedule.
 
   Args:
     model: called as model.apply(variables, x, train=True) -> {'logits': (B, C)} or what `loss` takes. What its
@@ -148,7 +148,13 @@ def fit(model: Any, batches: Batches, steps: int, seed: int = 0, rate: float = 3
     rate: the highest learning rate.
     loss: (outputs, label) -> (); cross entropy of the logits where None.
   """
-  return _trainer(model, batches, steps, rate, loss or _cross_entropy)(jax.random.PRNGKey(seed))
+  start, step = _programs(model, batches, steps, rate, loss or _cross_entropy)
+  key = jax.random.PRNGKey(seed)
+  carry = start(key)
+  for i in range(steps):
+    carry = step(carry, jax.random.fold_in(key, i))
+  params, stats, _ = carry
+  return {"params": params, **stats}
 
 
 def _cross_entropy(out, label):
@@ -156,36 +162,38 @@ def _cross_entropy(out, label):
 
 
 @functools.lru_cache(maxsize=16)
-def _trainer(model, batches, steps, rate, loss):
-  """The program of `fit`, key -> variables: compiled once for all seeds."""
+def _programs(model, batches, steps, rate, loss):
+  """The start, key -> carry, and the step, (carry, key) -> carry, of `fit`, compiled once for all seeds.
+
+  Steps are not scanned: inside a loop, XLA runs convolutions several times slower on a CPU.
+  """
   tx = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=1e-4)
 
   @jax.jit
-  def run(key):
+  def start(key):
     variables = model.init(key, batches(key)[0])
     variables = {k: v for k, v in variables.items() if k in ("params", "batch_stats")}
-    params, stats = variables.pop("params"), variables
+    params = variables.pop("params")
+    return params, variables, tx.init(params)
 
-    def step(carry, i):
-      params, stats, state = carry
-      data_key, dropout_key = jax.random.split(jax.random.fold_in(key, i))
-      x, label = batches(data_key)
+  @functools.partial(jax.jit, donate_argnums=0)
+  def step(carry, key):
+    params, stats, state = carry
+    data_key, dropout_key = jax.random.split(key)
+    x, label = batches(data_key)
 
-      def total(params):
-        out, new = model.apply({"params": params, **stats}, x, train=True, rngs={"dropout": dropout_key},
-                               mutable=[*stats, "losses"])
-        new = dict(new)
-        added = sum((jnp.sum(v) for v in jax.tree.leaves(new.pop("losses", {}))), jnp.zeros(()))
-        return loss(out, label) + added, {k: new[k] for k in stats}
+    def total(params):
+      out, new = model.apply({"params": params, **stats}, x, train=True, rngs={"dropout": dropout_key},
+                             mutable=[*stats, "losses"])
+      new = dict(new)
+      added = sum((jnp.sum(v) for v in jax.tree.leaves(new.pop("losses", {}))), jnp.zeros(()))
+      return loss(out, label) + added, {k: new[k] for k in stats}
 
-      grads, stats = jax.grad(total, has_aux=True)(params)
-      updates, state = tx.update(grads, state, params)
-      return (optax.apply_updates(params, updates), stats, state), None
+    grads, stats = jax.grad(total, has_aux=True)(params)
+    updates, state = tx.update(grads, state, params)
+    return optax.apply_updates(params, updates), stats, state
 
-    (params, stats, _), _ = jax.lax.scan(step, (params, stats, tx.init(params)), jnp.arange(steps))
-    return {"params": params, **stats}
-
-  return run
+  return start, step
 
 
 def accuracy(model: Any, variables: Any, batches: Batches, count: int = 8, seed: int = 0) -> float:
