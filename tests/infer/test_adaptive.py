@@ -113,4 +113,5 @@ def test_savings_stand_beside_the_same_model_without_samplers():
   assert found.macs.shape == (12,) and 0 < found.counted_saving < 1
   row = json.loads(json.dumps(found.to_json()))
   assert row["mean_counts"].keys() == found.counts.keys() and len(row["gmacs_deciles"]) == 11
+  assert all(sum(n for _, n in pairs) == 12 for pairs in row["counts"].values())
   assert "% of the time" in "\n".join(found.lines())

@@ -24,6 +24,14 @@ def test_the_published_share_is_left_and_both_sides_are_timed(name):
   assert "realised" in adaptive_speed._text(row)
 
 
+def test_frames_chosen_by_a_parallel_sampling_network_are_measured_against_all_candidates():
+  small = dict(stages=(1,), widths=(8, 8, 16))
+  row = adaptive_speed.bench("psn_r50", batch=2, batches=1, seconds=0, shape=(6, 16, 16, 3), fields=dict(
+      num_classes=3, keep=2, stages=(1, 1), width=8, stem="small", sampler_fields=small, context="none"))
+  assert row["counts"] == {"frames": [[2, 2]]} and row["clips"] == 2
+  assert 0.4 < row["counted_saving"] < 1 - 2 / 6  # the sampler has its price
+
+
 def test_an_unknown_case_is_said_with_its_nearest():
   with pytest.raises(errors.ConfigError, match="ats_deit_s"):
     adaptive_speed.bench("ats_deit_z")

@@ -91,6 +91,15 @@ def test_the_embedded_clips_play(workdir):
   assert frames[0][80, 16].mean() > 200 > 50 > frames[-1][80, 16].mean()
 
 
+def test_live_entries_behind_samplers_are_shown_as_histograms(workdir, video):
+  saved = {"clips": 4, "dense_seconds": 2.0, "adaptive_seconds": 1.5, "dense_gmacs": 2.0, "gmacs": 1.0,
+           "gmacs_deciles": [0.5] * 10 + [1.5], "dense_clips_per_s": 2.0, "adaptive_clips_per_s": 2.67,
+           "counted_saving": 0.5, "mean_counts": {"res2": 5.5}, "counts": {"res2": [[4, 1], [6, 3]]}}
+  (workdir / "eval" / "val-1x1.json").write_text(json.dumps(evaluation(video, step=40, savings=saved)))
+  text = (workdir / report.write_report(str(workdir))).read_text()
+  assert "25.0 % of the time" in text and "behind res2: 5.5 on average" in text
+
+
 def test_a_run_that_is_not_evaluated_yet_says_how_to(workdir):
   for file in (workdir / "eval").iterdir():
     file.unlink()

@@ -23,6 +23,7 @@ NAMES = ("rnl", "cpa", "nonlocal")
     ("cpa", dict(pyramid=((1, 1, 1),)), 24_327_632 + 5),
     ("channel_gate", {}, 24_791_248),
     ("channel_gate", dict(form="gc"), 24_795_349),
+    ("channel_gate", dict(form="cbam"), 24_794_176),  # 24.79 to 24.80 M
     ("channel_gate", dict(num_classes=174), 23_864_558 + 463_616),
     ("rnl", dict(num_classes=174, trunk="tsm_r101"),
      42_500_160 + 2049 * 174 - 174 + 174 + 28_128_720 - 24_327_632),

@@ -14,7 +14,7 @@
               Of long videos: [{id, media, frames, truth, predicted: {read-out:
               [[label, frames], ...]}, confidence: [...], right}], right is the share of right frames
   savings     of a system with samplers, see vidx/infer/savings.py: multiply-accumulates
-              and live counts (means, deciles), and clips per second with and without
+              and live counts with their distribution, and clips per second with and without
 
 What is not defined (the accuracy of a class without videos) is null.
 """

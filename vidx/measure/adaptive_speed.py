@@ -41,12 +41,12 @@ class Case:
   """What is measured.
 
   Attributes:
-    system: name of a model with samplers.
+    system: name of a model with samplers, or of one that chooses frames.
     peer: name of the dense model whose PyTorch original is measured beside it.
     batch: examples at once.
     accelerator_batch: the same on an accelerator.
     left: the published share of multiply-accumulates with samplers.
-    draw: (places, whole, mean rate, rng, examples) -> counts.
+    draw: (places, whole, mean rate, rng, examples) -> counts; None where the model's own fields say how many.
     fields: of the model.
   """
 
@@ -54,8 +54,8 @@ class Case:
   peer: str
   batch: int
   accelerator_batch: int
-  left: float
-  draw: Callable[..., Counts]
+  left: float = 0.0
+  draw: Callable[..., Counts] | None = None
   fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -63,6 +63,7 @@ CASES = {case.system: case for case in (
     Case("ats_deit_s", "deit_s", 32, 256, 2.9 / 4.6, _by_rate),  # table 7.6
     Case("atfr_x3d_s", "x3d_s", 16, 64, 1.1 / 1.96, _by_length),  # table 6.7
     Case("atfr_resnet3d_slim_18", "", 16, 64, 14.0 / 18.06, _by_length, {"num_classes": 200}),  # table 6.4
+    Case("psn_r50", "", 2, 16, fields={"num_classes": 200, "keep": 10}),  # 10 frames of 25
 )}
 
 
@@ -133,15 +134,31 @@ def bench(name: str, *, batch: int = 0, batches: int = 4, seconds: float = 20.0,
   rng = np.random.default_rng(0)
   videos = [jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(batches)]
   variables = jax.jit(model.init)(jax.random.PRNGKey(0), videos[0][:1])
+  if case.draw is None:
+    return _row(name, _frames_chosen(model, variables, videos, seconds), batch, dtype, [], peer)
   runner = Controlled(model, variables, lambda runner: with_share(case, runner, batch * batches))
   others = []
   if peer and case.peer:
     one = model_speed.torch_pass(case.peer, np.asarray(videos[0]), False, dtype)
     others.append(lambda: [one() for _ in videos])
   found = savings.measure(runner, videos, seconds=seconds, others=others)
-  return {"name": name, **found.to_json(), "peer_seconds": found.others[0] if others else None, "batch": batch, "dtype": dtype,
-          "ladders": runner.ladders, "device": model_speed.device_name(),
+  return _row(name, found, batch, dtype, runner.ladders, peer)
+
+
+def _row(name, found, batch, dtype, ladders, peer):
+  return {"name": name, **found.to_json(), "peer_seconds": found.others[0] if found.others else None, "batch": batch,
+          "dtype": dtype, "ladders": ladders, "device": model_speed.device_name(),
           "versions": model_speed.versions(("torch",) if peer else ())}
+
+
+def _frames_chosen(model, variables, videos, seconds) -> savings.Savings:
+  """Of a parallel sampling network against its classifier on all candidates: every example costs the same."""
+  plain = model.clone(select="uniform", weighting=False, keep=videos[0].shape[1])
+  sides = [jax.jit(lambda x, m=m: m.apply(variables, x)["logits"]) for m in (plain, model)]
+  times = model_speed.in_turns([lambda f=f: [f(x).block_until_ready() for x in videos] for f in sides], seconds)
+  example = jax.ShapeDtypeStruct((1, *videos[0].shape[1:]), jnp.float32)
+  macs, examples = [count(m, example).macs for m in (plain, model)], sum(map(len, videos))
+  return savings.Savings(*times, macs[0], np.full(examples, macs[1]), {"frames": np.full(examples, model.keep)})
 
 
 def main(names: Sequence[str] = (), *, json: bool = False, **options: Any) -> None:

@@ -88,6 +88,27 @@ def confusion(counts: np.ndarray, classes: Sequence[str], numbers_up_to: int = 1
   return _svg(figure)
 
 
+def histogram(values: Sequence[float], counts: Sequence[int], *, xlabel: str = "", bars: int = 30) -> str:
+  """How often each value was met, neighbours together where there are more than `bars` of them.
+
+  Args:
+    values: of the horizontal axis.
+    counts: how often, of each.
+    xlabel: of the axis.
+    bars: most of them.
+
+  Returns:
+    An <svg> element.
+  """
+  figure, axes = _figure(3.8, 2.2)
+  low, high = min(values) - 0.5, max(values) + 0.5
+  axes.hist(values, bins=np.linspace(low, high, min(bars, int(high - low)) + 1), weights=counts, color=COLOURS[0],
+            rwidth=0.9)
+  axes.set_xlabel(xlabel)
+  axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
+  return _svg(figure)
+
+
 def class_colour(index: int) -> str:
   """The colour of a class in timelines: neighbours by number are far apart in hue."""
   red, green, blue = colorsys.hsv_to_rgb((0.58 + 0.618034 * index) % 1, 0.55, 0.82)

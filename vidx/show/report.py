@@ -135,6 +135,7 @@ def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
       "unseen": sum(not c["n"] for c in evaluation["per_class"]),
       "confusion": "", "confused": [], "protocol": list(evaluation["protocol"].items()),
       "samples": [], "timelines": [], "colours": {}, "readouts": readouts(evaluation["metrics"]),
+      "savings": _savings(evaluation.get("savings")),
   }
   samples = evaluation.get("samples", [])
   if any("predicted" in s for s in samples):
@@ -148,6 +149,15 @@ def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     section["confusion"] = plots.confusion(counts, names)
     section["confused"] = confused(counts, names)
   return section
+
+
+def _savings(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+  """What samplers saved, with (title, svg) of the live entries behind each."""
+  if found is None:
+    return None
+  plots_of = [(f"behind {site}: {found['mean_counts'][site]:.1f} on average",
+               plots.histogram(*zip(*pairs), xlabel="live entries")) for site, pairs in found["counts"].items()]
+  return {**found, "histograms": plots_of, "saved_time": 1 - found["adaptive_seconds"] / found["dense_seconds"]}
 
 
 def readouts(metrics: Mapping[str, float | None]) -> dict[str, dict[str, float | None]]:
