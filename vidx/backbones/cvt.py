@@ -128,18 +128,21 @@ class Block(nn.Module):
   dtype: jnp.dtype | None
 
   @nn.compact
-  def __call__(self, x, mask=None, grid=(0, 0), train=False):
-    """(B, T, N, D), mask (B, T, N), grid (H, W) -> tokens and mask."""
+  def __call__(self, x, mask=None, grid=(0, 0), train=False, half=None):
+    """(B, T, N, D), mask (B, T, N), grid (H, W) -> tokens and mask; `half`: see `transformer.in_halves`."""
     at = sites_lib.within(self.site, self.sites)
     norm = functools.partial(nn.LayerNorm, 1e-5, dtype=self.dtype)
     drop = transformer.DropPath(self.drop_path)
     between = lambda heads: at("heads")(heads, heads.mask, train)[0]
-    x, mask = at("in")(x, mask, train)
-    y, heads = ConvAttention(self.heads, grid, self.with_cls, self.convolved, self.norm, self.chunk, self.dtype,
-                             name="attn")(norm(name="norm1")(x), mask, train, between)
-    x, y, mask = transformer.kept_rows(x, y, mask, heads)
-    y, mask = at("attn")(y, mask, train)
-    x = x + drop(y, train)
+    if half != 1:
+      x, mask = at("in")(x, mask, train)
+      y, heads = ConvAttention(self.heads, grid, self.with_cls, self.convolved, self.norm, self.chunk, self.dtype,
+                               name="attn")(norm(name="norm1")(x), mask, train, between)
+      x, y, mask = transformer.kept_rows(x, y, mask, heads)
+      y, mask = at("attn")(y, mask, train)
+      x = x + drop(y, train)
+    if half == 0:
+      return x, mask
     y = transformer.Mlp(4 * x.shape[-1], transformer.quick_gelu, self.dtype, name="mlp")(norm(name="norm2")(x))
     y, mask = at("mlp")(y, mask, train)
     return at("out")(x + drop(y, train), mask, train)
@@ -224,7 +227,7 @@ class CvT(Chain):
   def pieces(self):
     """See Trunk.pieces: the last stage's blocks, unless they convolve and so need all pixels."""
     blocks = () if self.convolved[-1] else self._blocks[-1]
-    return [(block.site, lambda ways, train, block=block: [block(*ways[0], train=train)]) for block in blocks]
+    return [half for block in blocks for half in transformer.in_halves(block.site, block)]
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""

@@ -186,7 +186,7 @@ class PSViT(Chain):
 
   def pieces(self):
     """See Trunk.pieces: the blocks behind the sampling."""
-    return super().pieces()[self.samplings:]
+    return [half for step in self._steps[self.samplings:] for half in transformer.in_halves(*step)]
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""

@@ -171,6 +171,13 @@ class ViT(Trunk):
     between = space_time.shift_keys(self.shift, self.shift_frames) if self.attention == "shift" else None
     return wrap(transformer.Block)(qkv_bias=self.qkv_bias, between=between, **fields)
 
+  def pieces(self):
+    """See Trunk.pieces: halves of blocks; whole ones where these are computed anew in the backward pass."""
+    embed, *blocks = super().pieces()
+    if self.remat:
+      return [embed, *blocks]
+    return [embed, *(half for step in self._steps[1:] for half in transformer.in_halves(*step))]
+
   @nn.nowrap
   def lengths(self, ways):
     """See Trunk.lengths; with divided attention, patches per frame."""

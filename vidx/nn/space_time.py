@@ -84,31 +84,37 @@ class DividedBlock(nn.Module):
   dtype: jnp.dtype | None = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False
+  def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False, half: int | None = None
                ) -> tuple[jax.Array, jax.Array | None]:
-    """(..., 1 + T * S, D) tokens and (..., 1 + T * S) bool, live tokens -> the same, maybe with smaller S."""
+    """(..., 1 + T * S, D) tokens and (..., 1 + T * S) bool, live tokens -> the same, maybe with smaller S.
+
+    `half`: see `transformer.in_halves`.
+    """
     at = sites_lib.within(self.site, self.sites)
     norm = functools.partial(nn.LayerNorm, epsilon=self.eps, dtype=self.dtype)
     attention = functools.partial(Attention, self.heads, chunk=self.chunk, dtype=self.dtype)
     drop = transformer.DropPath(self.drop_path)
     between = lambda heads: at("heads")(heads, heads.mask, train)[0]
 
-    x, mask = at("in")(x, mask, train)
-    cls, patches = x[..., :1, :], x[..., 1:, :]
-    x, frames = self._along_time(patches, mask, attention, norm, drop, at, train)
-    x = self._per_frame(x)
-    x = jnp.concatenate([jnp.broadcast_to(cls[..., None, :, :], (*x.shape[:-2], 1, x.shape[-1])), x], -2)
-    y, heads = attention(name="attn")(norm(name="norm1")(x), frames, between)
-    x, y, frames = transformer.kept_rows(x, y, frames, heads)
-    flat = lambda z: z.reshape(*z.shape[:-3], -1, z.shape[-1])
-    live = None if frames is None else frames[..., 1:].any(-1)
-    moved = mean_over_live(y[..., 0, :], live)[..., None, :].astype(y.dtype)
-    y = jnp.concatenate([moved, flat(y[..., 1:, :])], -2)
-    x = jnp.concatenate([cls, flat(x[..., 1:, :])], -2)
-    if frames is not None:
-      mask = jnp.concatenate([frames[..., 0, :1], frames[..., 1:].reshape(*frames.shape[:-2], -1)], -1)
-    y, mask = at("attn")(y, mask, train)
-    x = x + drop(y, train)
+    if half != 1:
+      x, mask = at("in")(x, mask, train)
+      cls, patches = x[..., :1, :], x[..., 1:, :]
+      x, frames = self._along_time(patches, mask, attention, norm, drop, at, train)
+      x = self._per_frame(x)
+      x = jnp.concatenate([jnp.broadcast_to(cls[..., None, :, :], (*x.shape[:-2], 1, x.shape[-1])), x], -2)
+      y, heads = attention(name="attn")(norm(name="norm1")(x), frames, between)
+      x, y, frames = transformer.kept_rows(x, y, frames, heads)
+      flat = lambda z: z.reshape(*z.shape[:-3], -1, z.shape[-1])
+      live = None if frames is None else frames[..., 1:].any(-1)
+      moved = mean_over_live(y[..., 0, :], live)[..., None, :].astype(y.dtype)
+      y = jnp.concatenate([moved, flat(y[..., 1:, :])], -2)
+      x = jnp.concatenate([cls, flat(x[..., 1:, :])], -2)
+      if frames is not None:
+        mask = jnp.concatenate([frames[..., 0, :1], frames[..., 1:].reshape(*frames.shape[:-2], -1)], -1)
+      y, mask = at("attn")(y, mask, train)
+      x = x + drop(y, train)
+    if half == 0:
+      return x, mask
     y = transformer.Mlp(int(x.shape[-1] * self.mlp_ratio), dtype=self.dtype, name="mlp")(norm(name="norm2")(x))
     y, mask = at("mlp")(y, mask, train)
     return at("out")(x + drop(y, train), mask, train)

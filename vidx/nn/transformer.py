@@ -112,23 +112,38 @@ class Block(nn.Module):
   dtype: jnp.dtype | None = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False
+  def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False, half: int | None = None
                ) -> tuple[jax.Array, jax.Array | None]:
-    """(..., N, D) tokens and (..., N) bool, live tokens -> the same, maybe with fewer tokens."""
+    """(..., N, D) tokens and (..., N) bool, live tokens -> the same, maybe with fewer tokens; or see `in_halves`."""
     at = sites_lib.within(self.site, self.sites)
     norm = functools.partial(nn.LayerNorm, epsilon=self.eps, dtype=self.dtype)
     drop = DropPath(self.drop_path)
     between = lambda heads: at("heads")(self.between(heads) if self.between else heads, heads.mask, train)[0]
 
-    x, mask = at("in")(x, mask, train)
-    y, heads = Attention(self.heads, self.qkv_bias, scale=self.scale, chunk=self.chunk, dtype=self.dtype,
-                         name="attn")(norm(name="norm1")(x), mask, between)
-    x, y, mask = kept_rows(x, y, mask, heads)
-    y, mask = at("attn")(y, mask, train)
-    x = x + drop(y, train)
+    if half != 1:
+      x, mask = at("in")(x, mask, train)
+      y, heads = Attention(self.heads, self.qkv_bias, scale=self.scale, chunk=self.chunk, dtype=self.dtype,
+                           name="attn")(norm(name="norm1")(x), mask, between)
+      x, y, mask = kept_rows(x, y, mask, heads)
+      y, mask = at("attn")(y, mask, train)
+      x = x + drop(y, train)
+    if half == 0:
+      return x, mask
     y = Mlp(int(x.shape[-1] * self.mlp_ratio), dtype=self.dtype, name="mlp")(norm(name="norm2")(x))
     y, mask = at("mlp")(y, mask, train)
     return at("out")(x + drop(y, train), mask, train)
+
+
+def in_halves(name: str, block: nn.Module, **given) -> list[tuple[str, Callable]]:
+  """A block as two pieces of a trunk (see vidx.backbones.chain), so that the MLP may be given fewer tokens.
+
+  Args:
+    name: of the block.
+    block: called with `half`: 0 is all up to what the attention adds, 1 the rest.
+    **given: to both halves.
+  """
+  call = lambda half: lambda ways, train: [block(*ways[0], train=train, half=half, **given)]
+  return [(f"{name}.attention", call(0)), (name, call(1))]
 
 
 def read_cls(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:
