@@ -288,8 +288,9 @@ def test_tags_keep_their_six_kinds(tmp_path):
 @pytest.mark.parametrize("options, message", [
     (dict(labels="motoin"), "no label set 'motoin'.*nearest: 'motion'"),
     (dict(layout="foldr"), "no layout 'foldr'.*nearest: 'folder'"),
-    (dict(labels="tags", layout="folder"), "layout 'hvu'"),
-    (dict(labels="motion", layout="hvu"), "layout 'hvu'"),
+    (dict(labels="tags", layout="folder"), "layout 'folder'; use layout=hvu"),
+    (dict(labels="motion", layout="hvu"), "layout 'hvu'; use layout=folder or layout=csv"),
+    (dict(labels="kitchen", features="prototype"), "features 'prototype'.*nearest: 'prototypes'"),
     (dict(size=(33, 32)), r"size \(33, 32\)"), (dict(size=64), "size 64 must be two"),
     (dict(size="ab"), "size ab must be two"), (dict(size=(64.0, 64)), "size .* must be two"),
     (dict(frames=0), "frames and fps positive"), (dict(frames="ten"), "frames=ten"), (dict(fps="x"), "fps=x"),

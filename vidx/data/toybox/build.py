@@ -8,32 +8,38 @@ import numbers
 import os
 from typing import Any
 
+import numpy as np
+
 from vidx import errors
+from vidx.data.toybox import kitchen, layouts
 from vidx.data.toybox import labels as label_sets
-from vidx.data.toybox import layouts
 
 SIZE = (64, 64)
 STAMP = "toybox.json"  # how the videos of a folder were made
 COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0),
-          "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0)}
+          "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0),
+          "kitchen": (80, 24, 0)}
+FEATURES = ("frames", "prototypes")
 
 
 def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[int] | None = None,
-          size: tuple[int, int] = SIZE, frames: int = 24, fps: float = 12.0, seed: int = 0,
-          workers: int = 2) -> dict[str, Any]:
+          size: tuple[int, int] = SIZE, frames: int | None = None, fps: float = 12.0, seed: int = 0,
+          workers: int = 2, features: str = "frames") -> dict[str, Any]:
   """Writes videos and annotations; videos of an earlier, equal call are kept.
 
   Args:
     out: root of the data set; new, empty, or written with the same labels,
       layout, size, frames, fps and seed.
-    labels: motion, appearance, biased, tags, needle, redundant, cluttered or untrimmed.
-    layout: folder, csv, ucf101 or hvu; '' is hvu for tags and folder for the others.
+    labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed or kitchen.
+    layout: folder, csv, ucf101, hvu, nn_viterbi or ms_tcn; '' is hvu for tags, nn_viterbi for kitchen and folder
+      for the others.
     split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.
-    frames: per video.
+    frames: per video, for kitchen those of one of usual length; None is 240 for kitchen and 24 for the others.
     fps: frames per second.
     seed: of everything random.
     workers: processes; 0 and 1 work in this process.
+    features: of kitchen, from the 'frames' of the video, or 'prototypes' of the true classes under drift and noise.
 
   Returns:
     {'root', 'videos', 'rendered', 'classes'}.
@@ -43,26 +49,32 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
     DataError: `out` cannot be written, or holds something else.
   """
   chosen = label_sets.get(labels)
-  layout = layout or ("hvu" if chosen.multilabel else "folder")
-  layouts.check(layout, chosen.multilabel)
+  layout = layout or chosen.layouts[0]
+  layouts.check(layout, labels)
+  if features not in FEATURES:
+    raise errors.ConfigError(f"Toybox: features '{features}' is not one of {', '.join(FEATURES)}"
+                             f"{errors.hint(features, FEATURES)}.")
+  frames = chosen.frames if frames is None else frames
   if not out:
     raise errors.ConfigError("no folder to write: add --out=FOLDER.")
   _check_numbers(size, frames, fps, seed, workers)
   counts = _counts(COUNTS[labels] if split is None else split)
   made = {"labels": labels, "layout": layout, "size": [int(s) for s in size], "frames": int(frames),
-          "fps": float(fps), "seed": int(seed)}
+          "fps": float(fps), "seed": int(seed), **({"features": features} if layout in layouts.LONG else {})}
   _check_folder(out, made)
   entries = []
   for name, count in zip(label_sets.SPLITS, counts):
     for index in range(count):
-      label = label_sets.scene_of(labels, name, index, frames, seed)[1] if chosen.multilabel else (
+      label = label_sets.scene_of(labels, name, index, frames, seed)[1] if chosen.drawn else (
           index % len(chosen.classes))
       entries.append(layouts.Entry(name, index, label, frames / fps))
   jobs = []
   for e in entries:
     path = os.path.join(out, layouts.path_of(layout, chosen.classes, e))
     if not os.path.exists(path):
-      jobs.append((path, labels, e.split, e.index, tuple(size), frames, fps, seed))
+      at = layouts.features_of(layout, e)
+      jobs.append((path, labels, e.split, e.index, tuple(size), frames, fps, seed, at and os.path.join(out, at),
+                   features))
   try:
     os.makedirs(out, exist_ok=True)
     layouts.write_text(out, STAMP, [json.dumps(made)])  # first, so that a build that is stopped can go on
@@ -79,13 +91,20 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
 
 
 def make(job: tuple) -> None:
-  """Renders and writes one video."""
+  """Renders and writes one video, and before it its features, so that whoever sees the video finds them."""
   from vidx.data.toybox.render import RATE, render, sound
-  from vidx.data.toybox.write import write_video
-  path, labels, split, index, size, frames, fps, seed = job
-  scene, _ = label_sets.scene_of(labels, split, index, frames, seed)
+  from vidx.data.toybox.write import whole, write_video
+  path, labels, split, index, size, frames, fps, seed, features, kind = job
+  scene, label = label_sets.scene_of(labels, split, index, frames, seed)
+  pictures = render(scene, size)
   try:
-    write_video(path, render(scene, size), fps, sound(scene, fps), RATE)
+    if features:
+      rng = label_sets.rng_of(labels, split, index, seed)
+      found = kitchen.describe(pictures) if kind == "frames" else kitchen.prototype_features(
+          kitchen.frame_labels(label), rng)
+      with whole(features) as temporary, open(temporary, "wb") as f:
+        np.save(f, np.ascontiguousarray(found.T))
+    write_video(path, pictures, fps, sound(scene, fps), RATE)
   except OSError as e:  # PyAV's errors do not travel from a process to another
     raise _unwritten(path, e) from None
 

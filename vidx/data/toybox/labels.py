@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from vidx import errors
-from vidx.data.toybox import world
+from vidx.data.toybox import kitchen, world
 
 MOTION = ("left", "right", "up", "down", "grow", "shrink", "clockwise", "anticlockwise")
 _SMALL, _LARGE = 0.12, 0.34  # half extents between which things grow and shrink
@@ -195,28 +195,36 @@ def untrimmed_scene(label: int, split: str, frames: int, rng: np.random.Generato
   return _scene(_some(rng, world.BACKGROUNDS), [thing], frames, rng), label
 
 
+Label = int | tuple[int, ...] | kitchen.Runs
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelSet:
   """Attributes:
     classes: names by id.
     scene: (class id, split, frames, rng) -> (scene, label of the record).
-    multilabel: whether labels are tuples of class ids.
+    layouts: in which its labels can be written; the first where none is asked for.
+    drawn: whether a label is known only with its scene: several class ids, or runs of them.
+    frames: of a video, where not asked for.
   """
 
   classes: tuple[str, ...]
-  scene: Callable[[int, str, int, np.random.Generator], tuple[world.Scene, int | tuple[int, ...]]]
-  multilabel: bool = False
+  scene: Callable[[int, str, int, np.random.Generator], tuple[world.Scene, Label]]
+  layouts: tuple[str, ...] = ("folder", "csv", "ucf101")
+  drawn: bool = False
+  frames: int = 24
 
 
 LABEL_SETS = {
     "motion": LabelSet(MOTION, motion_scene),
     "appearance": LabelSet(APPEARANCE, appearance_scene),
     "biased": LabelSet(BIASED, biased_scene),
-    "tags": LabelSet(tuple(t for kind in TAGS.values() for t in kind), tags_scene, multilabel=True),
+    "tags": LabelSet(tuple(t for kind in TAGS.values() for t in kind), tags_scene, ("hvu",), drawn=True),
     "needle": LabelSet(_FORMS, needle_scene),
     "redundant": LabelSet(MOTION, redundant_scene),
     "cluttered": LabelSet(_FORMS, cluttered_scene),
     "untrimmed": LabelSet(MOTION, untrimmed_scene),
+    "kitchen": LabelSet(kitchen.CLASSES, kitchen.scene, ("nn_viterbi", "ms_tcn"), drawn=True, frames=240),
 }
 
 
@@ -235,8 +243,13 @@ def classes_of(labels: str) -> tuple[str, ...]:
 SPLITS = ("train", "val", "test")
 
 
-def scene_of(labels: str, split: str, index: int, frames: int, seed: int) -> tuple[world.Scene, int | tuple[int, ...]]:
+def rng_of(labels: str, split: str, index: int, seed: int) -> np.random.Generator:
+  """The randomness of one video."""
+  return np.random.default_rng((seed, list(LABEL_SETS).index(labels), SPLITS.index(split), index))
+
+
+def scene_of(labels: str, split: str, index: int, frames: int, seed: int) -> tuple[world.Scene, Label]:
   """Scene and label of one video; classes take turns."""
   chosen = get(labels)
-  rng = np.random.default_rng((seed, list(LABEL_SETS).index(labels), SPLITS.index(split), index))
+  rng = rng_of(labels, split, index, seed)
   return chosen.scene(index % len(chosen.classes), split, frames, rng)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 import csv
 import dataclasses
+import functools
 import os
 
 from vidx import errors
+from vidx.data.toybox import kitchen
 from vidx.data.toybox import labels as label_sets
 from vidx.data.toybox.write import whole
 
@@ -16,7 +18,7 @@ class Entry:
 
   split: str
   index: int
-  label: int | tuple[int, ...]
+  label: label_sets.Label
   seconds: float
 
 
@@ -27,6 +29,8 @@ def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
     return f"UCF-101/{name}/v_{name}_g{1 + label_sets.SPLITS.index(entry.split):02d}_c{entry.index + 1:04d}.mp4"
   if layout == "hvu":
     return f"videos/{video_id(entry)}_000000_{int(entry.seconds):06d}.mp4"
+  if layout in LONG:
+    return f"videos/{video_id(entry)}.mp4"
   return f"videos/{entry.split}/{entry.index:05d}.mp4"
 
 
@@ -95,14 +99,36 @@ def _hvu(root, classes, entries):
             (("|".join(classes[c] for c in e.label), video_id(e), 0.0, float(int(e.seconds))) for e in of_split))
 
 
-WRITERS = {"folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu}
+LONG = {"nn_viterbi": "split1.{}", "ms_tcn": "splits/{}.split1.bundle"}  # layouts of runs: names of their lists
 
 
-def check(layout: str, multilabel: bool) -> None:
+def _long(layout, root, classes, entries):
+  """Frame labels, transcripts, mapping.txt, and the lists of train and test; validation is part of the test."""
+  write_text(root, "mapping.txt", (f"{i} {name}" for i, name in enumerate(classes)))
+  for e in entries:
+    write_text(root, f"groundTruth/{video_id(e)}.txt", (classes[c] for c in kitchen.frame_labels(e.label)))
+    write_text(root, f"transcripts/{video_id(e)}.txt", (classes[c] for c, _ in e.label))
+  ending = ".txt" if layout == "ms_tcn" else ""
+  for part in ("train", "test"):
+    write_text(root, LONG[layout].format(part),
+               (video_id(e) + ending for e in entries if (e.split == "train") == (part == "train")))
+
+
+def features_of(layout: str, entry: Entry) -> str:
+  """Path of a video's features below the root, '' where the layout has none."""
+  return f"features/{video_id(entry)}.npy" if layout in LONG else ""
+
+
+WRITERS = {"folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
+           **{name: functools.partial(_long, name) for name in LONG}}
+
+
+def check(layout: str, labels: str) -> None:
   """Raises ConfigError for a layout that does not exist or cannot hold the labels."""
   if layout not in WRITERS:
     raise errors.ConfigError(f"Toybox has no layout '{layout}'; it has {', '.join(WRITERS)}"
                              f"{errors.hint(layout, WRITERS)}.")
-  if multilabel != (layout == "hvu"):
-    raise errors.ConfigError("Toybox: several labels per video are written in the layout 'hvu', and only there:"
-                             " use labels=tags with layout=hvu.")
+  known = label_sets.get(labels).layouts
+  if layout not in known:
+    raise errors.ConfigError(f"Toybox: labels={labels} cannot be written in the layout '{layout}'; use"
+                             f" layout={' or layout='.join(known)}.")
