@@ -93,6 +93,14 @@ def fan(x, w, strides, padding, dilation, groups):
   return sum(_slice(y[..., k * out:(k + 1) * out], 1, k * dilation[0], strides[0], frames) for k in range(kt))
 
 
+def fan_ahead(x, w, strides, padding, dilation, groups):
+  """`fan` on the way ahead; the gradients are those of `taps` (no groups)."""
+  whole = lambda lowering: lambda x, w: lowering(x, w, strides, padding, dilation, groups)
+  call = jax.custom_jvp(whole(fan))
+  call.defjvp(lambda given, moved: (call(*given), jax.jvp(whole(taps), given, moved)[1]))
+  return call(x, w)
+
+
 def blocks(x, w, strides, padding, dilation, groups):
   """Pixels that a spatial stride steps over become channels; then a convolution with stride 1.
 
@@ -114,7 +122,8 @@ def blocks(x, w, strides, padding, dilation, groups):
   return y.reshape(batch, -1, *y.shape[1:])
 
 
-LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan, blocks=blocks)
+LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan,
+                                  fan_ahead=fan_ahead, blocks=blocks)
 
 
 def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Triple, dilation: Triple,
@@ -123,7 +132,7 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
   match lowering:
     case "taps":
       return kernel[0] > 1
-    case "fan":
+    case "fan" | "fan_ahead":
       return kernel[0] > 1 and groups == 1
     case "patches":
       return groups == 1 and max(kernel) > 1
@@ -157,6 +166,8 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
     return "patches"  # XLA's path for small images is slow, and slowest for a kernel as large as the image
   if inner <= 4 and kernel <= 3 and applies("blocks", x_shape, (kt, kh, kw), strides, dilation, groups):
     return "blocks"  # XLA's path for few channels is slow; larger kernels have products enough
+  if kt > 1 and inner <= 4 and out <= 16 and strides[0] == groups == 1:
+    return "fan_ahead"  # a stem of few channels: one product fills the registers; gradients have no use for it
   return "taps" if kt > 1 else "native"
 
 
