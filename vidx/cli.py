@@ -168,6 +168,11 @@ def _bench_adaptive(fv, args, overrides):
                       peer=fv.peer)
 
 
+def _bench_segmentation(fv, args, overrides):
+  from vidx.measure import segmentation_speed
+  segmentation_speed.main(args, json=fv.json, runs=fv.runs, seconds=fv.seconds)
+
+
 def _claims(fv, args, overrides):
   from vidx.measure import claims
   if not args:
@@ -264,6 +269,10 @@ VERBS: dict[str, Verb] = {
                            _all(_JSON, _DTYPE, _PEER, _integer("batch", 0, "examples at once; 0: as published"),
                                 _integer("batches", 4, "in a stream"),
                                 _number("seconds", 20.0, "how long the slower side is measured")), _bench_adaptive),
+    "bench segmentation": Verb(
+        "speed and memory of systems of long videos, and of the duration DP", "[NAME ...] [--runs=FILE] [--json]",
+        _all(_JSON, _string("runs", "", "text file of real segments, a video per line in words LABEL:FRAMES; empty: drawn"),
+             _number("seconds", 3.0, "how long each is measured")), _bench_segmentation),
     "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
                    _all(_JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
     "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",

@@ -132,10 +132,14 @@ def _vidx(model, x, train) -> tuple[Callable[[], None], int | None]:
     return jax.grad(loss, has_aux=True)(variables["params"])
 
   compiled = jax.jit(gradients if train else forward).lower(variables, x).compile()
+  return lambda: jax.block_until_ready(compiled(variables, x)), program_bytes(compiled)
+
+
+def program_bytes(compiled: jax.stages.Compiled) -> int | None:
+  """Memory that a compiled program needs at once; None where the device does not say."""
   memory = compiled.memory_analysis()
-  needed = memory and (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-                       - memory.alias_size_in_bytes)
-  return lambda: jax.block_until_ready(compiled(variables, x)), needed
+  return memory and (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+                     - memory.alias_size_in_bytes)
 
 
 def torch_pass(name: str, x: np.ndarray, train: bool, dtype: str) -> Callable[[], None]:
