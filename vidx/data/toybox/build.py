@@ -99,7 +99,7 @@ def make(job: tuple) -> None:
   pictures = render(scene, size)
   try:
     if features:
-      rng = label_sets.rng_of(labels, split, index, seed)
+      [rng] = label_sets.rng_of(labels, split, index, seed).spawn(1)  # other numbers than those that drew the label
       found = kitchen.describe(pictures) if kind == "frames" else kitchen.prototype_features(
           kitchen.frame_labels(label), rng)
       with whole(features) as temporary, open(temporary, "wb") as f:
