@@ -1,0 +1,28 @@
+"""What transcripts and sets give without a method for them, on published frame scores of 50Salads.
+
+vidx train --config=configs/salads50/scores_baseline.py --config.data.root=... --workdir=...
+vidx train --config=configs/salads50/scores_baseline.py:dp_set ... and even_set, even_transcript, dp_transcript: labels
+by an even split or by a duration DP, from sets or from transcripts, as which an even split is learned without a word.
+The folder that `vidx data scores` writes from the per-frame scores of 18 classes that Lea et al. 2017 released.
+Split 1 of five (--config.data.dataset.fold=N). Scores come from classifiers that saw other videos than those they
+score, so a fold is not independent of the others: for comparison of methods.
+Ours: configs/salads50/README.md.
+"""
+
+from vidx.train import config
+
+
+def get_config(which: str = "even_transcript"):
+  method, supervision = which.split("_")
+  c = config.base()
+  c.system = dict(name=dict(even="uniform_split", dp="length_dp")[method], num_classes=18, supervision=supervision,
+                  layers=7, width=48, max_length=256)
+  c.task = dict(name="segmentation", ignore="background", background="background", average="video")
+  c.data.update(dataset=dict(name="ms_tcn", fold=1), feature_size=18, full_share=0.0, workers=0,
+                bucket_multiple=192, bucket_growth=1.0)
+  c.optimizer.update(name="adamw", weight_decay=0.0)
+  c.schedule.update(name="cosine", peak=1e-3, epochs=15.0)
+  c.train.batch_size = 1
+  c.eval.update(batch_size=10, every_epochs=5.0)
+  c.checkpoint.every_epochs = 5.0
+  return c
