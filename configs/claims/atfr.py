@@ -1,4 +1,4 @@
-"""What similarity guided sampling is for: one frame that matters in a clip that does not change, fast clips beside slow ones.
+"""What similarity guided sampling is for: one frame that matters among equal ones, fast clips beside slow ones.
 
 vidx claims atfr
 """
@@ -20,7 +20,7 @@ BEFORE, AFTER = 25 * 3 * 16 * (SIZE // 4)**2, 27 * 16 * 24 * (SIZE // 8)**2  # p
 
 
 def clips(key, scenes):
-  """Clips (B, T, H, W, 3) of grey scenes, as many as `scenes` (B,) says, and the colour of the square in one of them."""
+  """Clips (B, T, H, W, 3) of grey scenes, as many as `scenes` (B,) says; and the colour of the square in one."""
   keys = jax.random.split(key, 6)
   label = jax.random.randint(keys[0], (BATCH,), 0, len(COLOURS))
   grain = jax.random.uniform(keys[1], (BATCH, FRAMES, 4, 4, 1))
@@ -146,10 +146,12 @@ def get_claims():
   return [
       claim("needle_uniform", "One frame that matters is found more often than by as many frames at a constant rate.",
             needle_uniform, 10.0),
-      claim("needle_random", "It is found more often than among as many bins of frames drawn by lot.", needle_random, 3.0),
+      claim("needle_random", "It is found more often than among as many bins of frames drawn by lot.",
+            needle_random, 3.0),
       claim("speed_counts", "Of fast clips more frames are left than of slow ones.", speed_counts, 3.0, unit="frames"),
       claim("speed_accuracy", "Accuracy is within a point of that with all frames.", speed_accuracy, -1.0),
       claim("speed_cost", "At least 35 % of the multiply-accumulates are saved.", speed_cost),
       claim("speed_uniform", "As many frames at a constant rate do worse.", speed_uniform, 0.0),
-      claim("order", "Kept frames in the order of time tell up from down better than in the order of similarity.", order),
+      claim("order", "Kept frames in the order of time tell up from down better than in the order of similarity.",
+            order),
   ]

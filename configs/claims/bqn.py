@@ -139,7 +139,7 @@ def network(arm):
 def both_told(seed, arm):
   """Accuracy for scene and motion together."""
   model = network(arm)
-  return accuracy(model, fit(model, two_cues, 400, seed), two_cues, 16, seed)
+  return accuracy(model, fit(model, two_cues, 1000, seed), two_cues, 16, seed)
 
 
 def get_claims() -> list[Claim]:

@@ -15,7 +15,7 @@ from vidx.nn import ConvNormAct, ConvolutionPyramidAttention
 SINGLE = ((1, 1, 1),)
 KERNELS = ((3, 3, 3), (3, 7, 7), (3, 9, 9))
 PYRAMID = (*SINGLE, *KERNELS)
-STEPS = 150
+STEPS = 300
 
 
 def blobs(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -53,7 +53,7 @@ class Small(nn.Module):
 def told(seed: int, pyramid: tuple[tuple[int, int, int], ...]) -> float:
   """Accuracy behind the attention."""
   model = Small(pyramid)
-  return accuracy(model, fit(model, blobs, STEPS, seed, rate=1e-2), blobs, 16, seed)
+  return accuracy(model, fit(model, blobs, STEPS, seed, rate=1e-2), blobs, 64, seed)
 
 
 def pyramid(seed: int) -> dict[str, float]:

@@ -23,7 +23,7 @@ from vidx.nn.represent import MiddleFrame, segments
 from vidx.tasks.joint import Joint
 
 SIZE, BATCH, SCENES = 24, 16, 10
-STEPS, RATE = 400, 3e-3
+STEPS, RATE = 700, 3e-3
 WAYS = jnp.asarray([[0, 1], [0, -1], [1, 0], [-1, 0]])
 
 
