@@ -27,9 +27,19 @@ def some_input(shape, seed=0):
   return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
+def shapes_of(model, *inputs):
+  """Shapes of a model's variables; each model is traced once."""
+  return _shapes_of(model, tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs))
+
+
+@functools.cache
+def _shapes_of(model, inputs):
+  return jax.eval_shape(model.init, jax.random.PRNGKey(0), *inputs)
+
+
 def some_variables(model, *inputs, seed=0):
   """Random values of every parameter and statistic, so that nothing is hidden by zeros."""
-  shapes = jax.eval_shape(model.init, jax.random.PRNGKey(0), *inputs)
+  shapes = shapes_of(model, *inputs)
   rng = np.random.default_rng(seed)
 
   def value(path, leaf):
@@ -96,7 +106,5 @@ def has_finite_gradients(model, x):
 
 def lowers_for_accelerators(model, x):
   """The forward pass is lowered for TPU and CUDA."""
-  shapes = jax.eval_shape(model.init, jax.random.PRNGKey(0), x)
-  for platform in ("tpu", "cuda"):
-    forward = jax.jit(lambda v, x: model.apply(v, x))
-    assert export.export(forward, platforms=[platform])(shapes, x).mlir_module_serialized
+  forward = jax.jit(lambda v, x: model.apply(v, x))
+  assert export.export(forward, platforms=["tpu", "cuda"])(shapes_of(model, x), x).mlir_module_serialized

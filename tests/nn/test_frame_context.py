@@ -3,7 +3,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from tests.backbones import promises
 from vidx import measure
@@ -28,6 +27,7 @@ def test_a_deconvolution_equals_the_scatter_and_that_of_torch(size, more):
   x, w, length = promises.some_input((2, size, 4)), promises.some_input((3, 4, 5), 1), 2 * size - 1 + more
   expected = scattered(np.asarray(x), np.asarray(w), length)
   np.testing.assert_allclose(deconvolve(x, w, length), expected, atol=1e-5)
+  torch = pytest.importorskip("torch")
   torch_w = torch.tensor(np.asarray(w)).permute(1, 2, 0)
   peer = torch.nn.functional.conv_transpose1d(torch.tensor(np.asarray(x)).transpose(1, 2), torch_w, stride=2,
                                               padding=1, output_padding=more)

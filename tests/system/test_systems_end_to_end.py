@@ -12,13 +12,11 @@ from vidx.train import config, loop
 TRUNK = dict(trunk="tsm_r50", block="basic", stages=(1, 1), width=8, stem="small")
 SYSTEMS = [
     ("rnl", dict(TRUNK, se=True), {}),
-    ("cpa", TRUNK, {}),
     ("nonlocal", TRUNK, {}),
     ("tesnet", dict(trunk="resnet_18", stages=(1, 1), width=8, stem="small", placements=(("input", 4, 2),)), {}),
     ("dan", dict(TRUNK, consecutive=2, projection=dict(stride=4, kernel=5, features=4)), dict(frames=2, consecutive=2)),
     ("bqn", dict(TRUNK, quiet_size=12, lateral_size=3), dict(frames=2, consecutive=3)),
     ("ats_timesformer_joint", dict(image=16, patch=8, frames=4, dim=12, depth=2, heads=2, stages=(1,)), {}),
-    ("mbpm", TRUNK, dict(frames=2, consecutive=3)),
     ("psn", dict(trunk="resnet_18", stages=(1, 1), width=8, stem="small", keep=2, sampler_size=8,
                  sampler_fields=dict(stages=(1,), widths=(8, 8, 16))), dict(sampler="segments")),
     ("atfr_resnet3d_slim_18", dict(stages=(1, 1), widths=(8, 8), block="basic", temporal=(1, 3), stem="small"), {}),

@@ -132,8 +132,8 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
   match lowering:
     case "taps":
       return kernel[0] > 1
-    case "fan" | "fan_ahead":
-      return kernel[0] > 1 and groups == 1
+    case "fan" | "fan_ahead":  # gradients of the former are slow where the kernel has reach in space
+      return kernel[0] > 1 and groups == 1 and (max(kernel[1:]) > 1) == (lowering == "fan_ahead")
     case "patches":
       return groups == 1 and max(kernel) > 1
     case "blocks":
