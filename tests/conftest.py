@@ -11,7 +11,7 @@ import pytest
 # Tests run thousands of tiny programs, each about once: what counts is how soon they are compiled.
 QUICK = ("--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
          " --xla_cpu_parallel_codegen_split_count=1")
-LARGE = 3 << 20  # KiB of memory
+LARGE = 2 << 20  # KiB of memory
 
 
 def compile_quickly() -> None:
