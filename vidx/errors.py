@@ -34,6 +34,13 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
   return found[0] if found else None
 
 
+def check_choice(field: str, value: str, known: Iterable[str]) -> None:
+  """Raises ValueError where a field of a system has a value that is not known; the nearest is named."""
+  known = tuple(known)
+  if value not in known:
+    raise ValueError(f"{field} = '{value}' is not one of {', '.join(known)}{hint(value, known)}")
+
+
 def hint(word: str, words: Iterable[str]) -> str:
   """' (nearest: ...)' for a message, empty where nothing is close."""
   near = nearest(word, words)

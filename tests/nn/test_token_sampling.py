@@ -116,7 +116,7 @@ def test_the_number_of_samples_follows_the_live_tokens():
 @functools.cache
 def block(*factories):
   """A block with a plug-in, compiled: (variables, x, mask) -> (tokens, mask), what it left in `maps`."""
-  model = Block("block", H, sites={"block.heads": factories} if factories else {})
+  model = Block("block", H, **({"sites": {"block.heads": factories}} if factories else {}))
   run = jax.jit(lambda v, x, mask: model.apply(v, x, mask, mutable=["maps"]))
   return model, lambda *given: jax.device_get(run(*given))
 

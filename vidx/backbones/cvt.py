@@ -227,7 +227,7 @@ class CvT(Chain):
   def pieces(self):
     """See Trunk.pieces: the last stage's blocks, unless they convolve and so need all pixels."""
     blocks = () if self.convolved[-1] else self._blocks[-1]
-    return [half for block in blocks for half in transformer.in_halves(block.site, block)]
+    return transformer.in_halves((block.site, block) for block in blocks)
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""

@@ -186,7 +186,7 @@ class PSViT(Chain):
 
   def pieces(self):
     """See Trunk.pieces: the blocks behind the sampling."""
-    return [half for step in self._steps[self.samplings:] for half in transformer.in_halves(*step)]
+    return transformer.in_halves(self._steps[self.samplings:])
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""

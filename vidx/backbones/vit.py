@@ -173,10 +173,8 @@ class ViT(Trunk):
 
   def pieces(self):
     """See Trunk.pieces: halves of blocks; whole ones where these are computed anew in the backward pass."""
-    embed, *blocks = super().pieces()
-    if self.remat:
-      return [embed, *blocks]
-    return [embed, *(half for step in self._steps[1:] for half in transformer.in_halves(*step))]
+    pieces = super().pieces()
+    return pieces if self.remat else pieces[:1] + transformer.in_halves(self._steps[1:])
 
   @nn.nowrap
   def lengths(self, ways):

@@ -103,16 +103,11 @@ class Adaptive:
 
   def _apply(self, k, variables, x):
     """Segment k: of videos or ways, to (ways, lengths, live counts by site) or (outputs, live counts by site)."""
-    counts = {}
-
-    def note(site, mask):
-      counts[site] = live.live_count(mask)
-
     def call(model, x):
       ways = model.walk(x if k else model.enter(self._prepare(x)), False, *self._bounds[k])
       return (model.leave(ways),) if k == self.cuts else (ways, model.lengths(ways))
 
-    with live.at_samplers(note):
+    with live.counting() as counts:
       out = self.model.apply(variables, x, method=call)
     return *out, counts
 

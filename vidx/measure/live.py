@@ -5,7 +5,8 @@ arrays as long as an example has live entries: what an executor without any padd
 would compute.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -55,6 +56,14 @@ def live_count(live: jax.Array) -> jax.Array:
   return compaction.length(live.astype(bool)).reshape(live.shape[0], -1).max(-1)
 
 
+@contextlib.contextmanager
+def counting() -> Iterator[dict[str, jax.Array]]:
+  """A context that gives a dict, in which every sampler leaves its `live_count` by site."""
+  found: dict[str, jax.Array] = {}
+  with at_samplers(lambda site, live: found.__setitem__(site, live_count(live))):
+    yield found
+
+
 def live_counts(model: nn.Module, variables: Any, *inputs: jax.Array, **kwargs: Any
                 ) -> tuple[Any, dict[str, jax.Array]]:
   """A model's outputs, and how many entries each of its samplers left; can be jitted.
@@ -68,12 +77,7 @@ def live_counts(model: nn.Module, variables: Any, *inputs: jax.Array, **kwargs: 
   Returns:
     outputs, {site: (B,) int32, of the longest group where an example has several}.
   """
-  found = {}
-
-  def note(site, live):
-    found[site] = live_count(live)
-
-  with at_samplers(note):
+  with counting() as found:
     outputs = model.apply(variables, *inputs, **kwargs)
   return outputs, found
 

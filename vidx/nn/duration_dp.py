@@ -121,6 +121,11 @@ def forced_alignment(log_probs: jax.Array, transcript: jax.Array, **options) -> 
   return duration_dp(log_probs, transcript, **options)
 
 
+def poisson_log_prob(lengths: jax.Array, means: jax.Array) -> jax.Array:
+  """log of means^l e^-means / l!, also between whole lengths."""
+  return lengths * jnp.log(means) - means - jax.lax.lgamma(lengths + 1)
+
+
 def poisson_log_probs(means: jax.Array, max_length: int, renormalise: bool = False) -> jax.Array:
   """Log-probabilities of the lengths 1..L under Poisson distributions.
 
@@ -135,7 +140,7 @@ def poisson_log_probs(means: jax.Array, max_length: int, renormalise: bool = Fal
   """
   means = jnp.maximum(means.astype(jnp.float32), 1)[:, None]
   lengths = jnp.arange(1, max_length + 1, dtype=jnp.float32)
-  table = lengths * jnp.log(means) - means - jax.lax.lgamma(lengths + 1)
+  table = poisson_log_prob(lengths, means)
   if renormalise:
     nearest = jnp.round(means)
     table -= nearest * jnp.log(nearest) - nearest - jax.lax.lgamma(jnp.floor(means) + 1)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vidx.nn.duration_dp import poisson_log_prob
 from vidx.nn.segment_masks import pool_segments, project_lengths, round_lengths, segment_masks
 
 
@@ -35,8 +36,7 @@ def descend_lengths(log_probs: jax.Array, transcript: jax.Array, means: jax.Arra
     lengths = project_lengths(relative, length, live)
     masks = segment_masks(lengths, frames, length=length, mask=live, points=points)
     scores = jnp.diagonal(pool_segments(own, masks))
-    of_lengths = lengths * jnp.log(means) - means - jax.lax.lgamma(lengths + 1)
-    return -jnp.where(live, scores + of_lengths, 0).sum()
+    return -jnp.where(live, scores + poisson_log_prob(lengths, means), 0).sum()
 
   adam = optax.adam(rate)
 

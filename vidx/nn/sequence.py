@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn import compaction
+from vidx.nn.space_time import mean_over_live
 
 STRETCHES = ("nearest", "linear")
 
@@ -25,10 +26,18 @@ def cut(features: jax.Array, length: jax.Array | None = None) -> tuple[jax.Array
 
 
 def mean_live(values: jax.Array, mask: jax.Array) -> jax.Array:
-  """Mean of (B, ...) over what a mask of its shape marks: fp32 (B,), 0 where that is nothing."""
-  axes = tuple(range(1, values.ndim))
-  total = jnp.where(mask, values.astype(jnp.float32), 0).sum(axes)
-  return total / jnp.maximum(mask.sum(axes), 1)
+  """Mean of (B, T) over what a mask (B, T) marks: fp32 (B,), 0 where that is nothing."""
+  return mean_over_live(values[..., None], mask)[..., 0]
+
+
+def live_labels(labels: jax.Array, mask: jax.Array) -> jax.Array:
+  """Labels as int32, -1 where the mask is not set."""
+  return jnp.where(mask, labels, -1).astype(jnp.int32)
+
+
+def at_labels(values: jax.Array, labels: jax.Array) -> jax.Array:
+  """values (..., N) at labels (...), -1 read as 0: (...)."""
+  return jnp.take_along_axis(values, jnp.maximum(labels, 0)[..., None], -1)[..., 0]
 
 
 def stretch(x: jax.Array, live: jax.Array, length: jax.Array, frames: int, method: str = "nearest") -> jax.Array:

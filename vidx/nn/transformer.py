@@ -4,7 +4,7 @@ Dosovitskiy et al.: "An Image is Worth 16x16 Words", 2020. Huang et al.: "Deep
 Networks with Stochastic Depth", 2016.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import functools
 
 from flax import linen as nn
@@ -134,16 +134,15 @@ class Block(nn.Module):
     return at("out")(x + drop(y, train), mask, train)
 
 
-def in_halves(name: str, block: nn.Module, **given) -> list[tuple[str, Callable]]:
-  """A block as two pieces of a trunk (see vidx.backbones.chain), so that the MLP may be given fewer tokens.
+def in_halves(steps: Iterable[tuple[str, nn.Module]]) -> list[tuple[str, Callable]]:
+  """Blocks as two pieces of a trunk each (see vidx.backbones.chain), so that their MLPs may be given fewer tokens.
 
   Args:
-    name: of the block.
-    block: called with `half`: 0 is all up to what the attention adds, 1 the rest.
-    **given: to both halves.
+    steps: (name, block) pairs; blocks are called with `half`: 0 is all up to what the attention adds, 1 the rest.
   """
-  call = lambda half: lambda ways, train: [block(*ways[0], train=train, half=half, **given)]
-  return [(f"{name}.attention", call(0)), (name, call(1))]
+  call = lambda block, half: lambda ways, train: [block(*ways[0], train=train, half=half)]
+  return [(f"{name}{part}", call(block, half)) for name, block in steps
+          for half, part in enumerate((".attention", ""))]
 
 
 def read_cls(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:

@@ -62,9 +62,7 @@ class WeakFrames(nn.Module):
 
   def __post_init__(self):
     self.sites = sites_lib.merge(self.sites)  # hashable
-    if self.supervision not in SUPERVISIONS:
-      raise ValueError(f"supervision = '{self.supervision}' is not one of {', '.join(SUPERVISIONS)}"
-                       f"{errors.hint(self.supervision, SUPERVISIONS)}")
+    errors.check_choice("supervision", self.supervision, SUPERVISIONS)
     super().__post_init__()
 
   @property
@@ -113,10 +111,10 @@ class WeakFrames(nn.Module):
     if self.align:
       if weak is None:
         raise errors.ConfigError("these videos have nothing to align: set system.align = False.")
-      return {**out, **_readout(found, logits, mask)}
-    if not self.realign:
-      return {**out, **frame_readout(jax.nn.softmax(logits), mask)}
-    return {**out, **_readout(self._decoded(logits, length, seen), logits, mask)}
+      labels = found
+    else:
+      labels = self._decoded(logits, length, seen) if self.realign else None
+    return {**out, **frame_readout(jax.nn.softmax(logits), mask, labels)}
 
   # ------------------------------------------------------------ labels from weak ones
 
@@ -180,9 +178,3 @@ def _unbiased(logits, seen):
   """log p(c | x) - log p(c), p(c) the share of frames that each class was given; log p(c | x) of one never given."""
   prior = seen["frames"] / jnp.maximum(seen["frames"].sum(), 1)
   return jax.nn.log_softmax(logits) - jnp.log(jnp.where(prior > 0, prior, 1))
-
-
-def _readout(labels, logits, mask):
-  """Predictions of given labels, and how probable each is by its frame."""
-  own = jnp.take_along_axis(jax.nn.softmax(logits), labels[..., None], -1)[..., 0]
-  return {"predictions": {"y": jnp.where(mask, labels, -1).astype(jnp.int32)}, "confidence": jnp.where(mask, own, 0)}

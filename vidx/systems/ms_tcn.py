@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vidx.backbones.tcn import Stage, site_names
 from vidx.nn import sites as sites_lib
-from vidx.nn.sequence import cut, mean_live, smoothing
+from vidx.nn.sequence import at_labels, cut, live_labels, mean_live, smoothing
 
 
 class MSTCN(nn.Module):
@@ -92,11 +92,10 @@ class MSTCN(nn.Module):
 
 def frame_loss(log_probs: jax.Array, frame_label: jax.Array, mask: jax.Array) -> jax.Array:
   """Mean cross-entropy over the live frames whose label is known: (B, T, N), (B, T), (B, T) -> (B,)."""
-  own = jnp.take_along_axis(log_probs, jnp.maximum(frame_label, 0)[..., None], -1)[..., 0]
-  return mean_live(-own, mask & (frame_label >= 0))
+  return mean_live(-at_labels(log_probs, frame_label), mask & (frame_label >= 0))
 
 
-def frame_readout(probs: jax.Array, mask: jax.Array) -> dict[str, Any]:
-  """The likeliest label of every frame and its probability, from (B, T, N)."""
-  return {"predictions": {"y": jnp.where(mask, probs.argmax(-1), -1).astype(jnp.int32)},
-          "confidence": jnp.where(mask, probs.max(-1), 0)}
+def frame_readout(probs: jax.Array, mask: jax.Array, labels: jax.Array | None = None) -> dict[str, Any]:
+  """Labels (B, T) of the frames, by default the likeliest, and how probable each is by its frame, from (B, T, N)."""
+  labels = probs.argmax(-1) if labels is None else labels
+  return {"predictions": {"y": live_labels(labels, mask)}, "confidence": jnp.where(mask, at_labels(probs, labels), 0)}

@@ -24,7 +24,7 @@ from vidx.nn.recurrent import Affine, BiLSTM
 from vidx.nn.segment_masks import (
     CORNERS, TEMPLATES, excess, integrate_segments, pool_segments, project_lengths, round_lengths, segment_masks,
     segment_of_frame, starts_of, widen)
-from vidx.nn.sequence import cut, mean_live, smoothing, stretch
+from vidx.nn.sequence import at_labels, cut, live_labels, mean_live, smoothing, stretch
 from vidx.nn.sequence_decoder import LENGTH_INPUTS, AttentionDecoder
 from vidx.systems.ms_tcn import frame_loss
 
@@ -123,9 +123,7 @@ class MuCon(nn.Module):
     self.sites = sites_lib.merge(self.sites)  # hashable
     choices = {"backbone": tuple(BACKBONES), **_CHOICES} if isinstance(self.backbone, str) else _CHOICES
     for field, known in choices.items():
-      if getattr(self, field) not in known:
-        raise ValueError(f"{field} = '{getattr(self, field)}' is not one of {', '.join(known)}"
-                         f"{errors.hint(getattr(self, field), known)}")
+      errors.check_choice(field, getattr(self, field), known)
     super().__post_init__()
 
   @nn.nowrap
@@ -212,7 +210,7 @@ class MuCon(nn.Module):
     count = live.sum(1)
     target = jnp.where(live, labels, self.num_classes)
     target = jnp.pad(target, ((0, 0), (0, 1)), constant_values=self.num_classes)  # the end
-    of_target = -_at(jax.nn.log_softmax(decoded["logits"]), target)
+    of_target = -at_labels(jax.nn.log_softmax(decoded["logits"]), target)
     losses = {"transcript": jnp.where(jnp.arange(size + 1) <= count[:, None], of_target, 0).sum(1)}
 
     if self.consistency_target == "predicted":
@@ -247,9 +245,9 @@ class MuCon(nn.Module):
           overlap=self.overlap, public_overlap=self.public_overlap, corner=self.corner))
     weight = jnp.where(labels == self.background, self.background_weight, 1.0) * live
     if self.consistency == "arithmetic":
-      return -(weight * _at(sums, labels)).sum(1) / length
+      return -(weight * at_labels(sums, labels)).sum(1) / length
     pooled = sums / jnp.where(live, jnp.maximum(divisor, 1e-6), 1)[..., None]  # 9.1
-    each = -weight * _at(jax.nn.log_softmax(pooled), labels)  # 9.2
+    each = -weight * at_labels(jax.nn.log_softmax(pooled), labels)  # 9.2
     return each.sum(1) if self.consistency == "sum" else each.sum(1) / jnp.maximum(weight.sum(1), 1e-6)  # 9.3
 
   def _length_error(self, relative, frame_label, mask, live):
@@ -287,12 +285,12 @@ class MuCon(nn.Module):
 
     def frames(lengths):
       owner = segment_of_frame(lengths, y.shape[1])
-      return jnp.where(mask, jnp.take_along_axis(labels, owner, 1), -1)
+      return live_labels(jnp.take_along_axis(labels, owner, 1), mask)
 
     full = frames(fused)
-    return {"predictions": {"full": full, "y": jnp.where(mask, y.argmax(-1), -1).astype(jnp.int32), "s": frames(own)},
-            "confidence": jnp.where(mask, _at(probs, jnp.maximum(full, 0)), 0),
-            "segments": jnp.where(live, labels, -1), "segment_lengths": fused}
+    return {"predictions": {"full": full, "y": live_labels(y.argmax(-1), mask), "s": frames(own)},
+            "confidence": jnp.where(mask, at_labels(probs, full), 0),
+            "segments": live_labels(labels, live), "segment_lengths": fused}
 
   def _fuse(self, log_probs, labels, means, own, length, count):
     """Lengths by frames and the decoder's lengths, 9.14 and 9.15."""
@@ -339,11 +337,6 @@ class MuCon(nn.Module):
     if transcript is None:
       raise errors.ConfigError("mucon aligns transcripts, and these videos have none: set system.align = False.")
     return {**out, **self.segment(y, mask, length, transcript, decoded["lengths"][:, :-1])}
-
-
-def _at(values, labels):
-  """values (..., N) at labels (...)."""
-  return jnp.take_along_axis(values, labels[..., None], -1)[..., 0]
 
 
 def run_lengths(frame_label: jax.Array, segments: int) -> jax.Array:

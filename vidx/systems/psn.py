@@ -236,8 +236,7 @@ def psn(num_classes: int = 200, trunk: str = "resnet_101", sampler: str = "shuff
   """
   for field, value, known in (("select", select, SELECTIONS), ("reduce", reduce, REDUCTIONS),
                               ("fusion", fusion, FUSIONS)):
-    if value not in known:
-      raise ValueError(f"{field} = '{value}' is not one of {', '.join(known)}{errors.hint(value, known)}")
+    errors.check_choice(field, value, known)
   if keep < 1:
     raise ValueError(f"keep = {keep} frames are none")
   sites = sites_lib.merge(sites or {})

@@ -21,7 +21,7 @@ from vidx.nn import recurrent
 from vidx.nn import sites as sites_lib
 from vidx.nn.recurrent import Affine
 from vidx.nn.segment_masks import excess, project_lengths, round_lengths, segment_masks, spread_segments, starts_of
-from vidx.nn.sequence import STRETCHES, cut, mean_live, stretch
+from vidx.nn.sequence import STRETCHES, cut, live_labels, mean_live, stretch
 
 _CHOICES = dict(reduce=("mean", "sum"), sparsity=("l1", "l1_weighted", "entropy"), agreement=("sct", "js"),
                 interpolation=STRETCHES, initial=recurrent.INITS)
@@ -99,9 +99,7 @@ class SCT(nn.Module):
   def __post_init__(self):
     self.sites = sites_lib.merge(self.sites)  # hashable
     for field, known in _CHOICES.items():
-      if getattr(self, field) not in known:
-        raise ValueError(f"{field} = '{getattr(self, field)}' is not one of {', '.join(known)}"
-                         f"{errors.hint(getattr(self, field), known)}")
+      errors.check_choice(field, getattr(self, field), known)
     super().__post_init__()
 
   @nn.nowrap
@@ -151,11 +149,11 @@ class SCT(nn.Module):
       out["losses"] = self.losses(a, relative, y, s, label, length, live, mask)
     if train:
       return out
-    dead = lambda labels, live: jnp.where(live, labels, -1).astype(jnp.int32)
     flat = stretch(a.argmax(-1), live.sum(1), length, x.shape[1])
-    return {**out, "predictions": {"y": dead(y.argmax(-1), mask), "a": dead(flat, mask), "s": dead(s.argmax(-1), mask)},
+    readouts = {"y": y.argmax(-1), "a": flat, "s": s.argmax(-1)}
+    return {**out, "predictions": {name: live_labels(labels, mask) for name, labels in readouts.items()},
             "confidence": jnp.where(mask, y.max(-1) / jnp.maximum(y.sum(-1), _LEAST), 0),
-            "segments": dead(a.argmax(-1), live), "segment_lengths": round_lengths(lengths)}
+            "segments": live_labels(a.argmax(-1), live), "segment_lengths": round_lengths(lengths)}
 
   def spread(self, a: jax.Array, lengths: jax.Array, length: jax.Array, live: jax.Array, frames: int) -> jax.Array:
     """Y, fp32 (B, T, C): every region's classes over its length, 8.2 to 8.4, from A (B, K, C)."""
