@@ -232,11 +232,12 @@ def test_no_backend_starts_in_a_worker(ten):
 
 
 PROGRAM = """
-    import sys, time
+    import signal, sys, time
     from tests.data import tiny
     from vidx.data import pipeline
     import pathlib
     if __name__ == "__main__":
+      signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell ignore it
       dataset = tiny.dataset(pathlib.Path(sys.argv[1]), 4)
       batches = pipeline.train_batches(dataset, tiny.data_config(workers=2), batch_size=2, seed=0)
       next(batches)

@@ -9,6 +9,7 @@ where; `using("native")` overrides it for a block of code.
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import contextvars
+import functools
 
 from flax import linen as nn
 import jax
@@ -193,10 +194,16 @@ def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilat
   """
   if lowering == "auto":
     lowering = _forced.get()
-  call = lambda name: lambda a, b: LOWERINGS[name](a, b, strides, padding, dilation, groups)
   if lowering != "auto":
-    return call(lowering)(x, w)
+    return LOWERINGS[lowering](x, w, strides, padding, dilation, groups)
   here = choose("cpu", x.shape, w.shape, strides, groups, dilation)
+  return _by_platform(x, w, here, strides, padding, dilation, groups)
+
+
+@functools.partial(jax.jit, static_argnums=range(2, 7))
+def _by_platform(x, w, here, strides, padding, dilation, groups):
+  """On a CPU the lowering `here`, elsewhere XLA's; a function of its own, so that equal layers are traced once."""
+  call = lambda name: lambda a, b: LOWERINGS[name](a, b, strides, padding, dilation, groups)
   if here == "native":
     return call("native")(x, w)
   lean = jax.checkpoint(call(here))  # keeps x and w for the gradient, not their slices

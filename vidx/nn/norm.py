@@ -1,6 +1,7 @@
 """Batch normalisation with fp32 statistics, and the convolution-norm-activation unit of every trunk."""
 
 from collections.abc import Callable
+import functools
 
 from flax import linen as nn
 import jax
@@ -63,12 +64,17 @@ class BatchNorm(nn.Module):
     spread = lambda s: s.reshape(groups, *[1] * (x.ndim - 1), -1)
     return self._apply(parts, spread(m), spread(v), scale, bias).reshape(x.shape)
 
-  def _apply(self, x, mean, var, scale, bias):
-    factor = scale * jax.lax.rsqrt(var + self.eps)
-    y = x.astype(jnp.float32) * factor + (bias - mean * factor)
-    return y.astype(self.dtype or jnp.float32)
+  def _apply(self, *arrays):
+    return _normalise(*arrays, self.eps, self.dtype or jnp.float32)
 
 
+@functools.partial(jax.jit, static_argnums=(5, 6))  # equal layers are traced once
+def _normalise(x, mean, var, scale, bias, eps, dtype):
+  factor = scale * jax.lax.rsqrt(var + eps)
+  return (x.astype(jnp.float32) * factor + (bias - mean * factor)).astype(dtype)
+
+
+@jax.jit
 def batch_statistics(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
   """fp32 mean and (biased) variance per group and channel.
 
