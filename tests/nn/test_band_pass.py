@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,18 @@ from vidx.nn.band_pass import (HIGH_PASS, NORMALISATIONS, BandPassLateral, Motio
 PEAK = 779.25  # gain of the default kernel at its strongest frequency
 
 
-def band_pass(x, mask=None, seed=0, **fields):
+def some(*shape):
+  return np.random.default_rng(0).normal(size=shape).astype("f")
+
+
+@functools.cache
+def jitted(**fields):
   block = MotionBandPass(**fields)
-  variables = block.init(jax.random.PRNGKey(seed), x)
-  return jax.jit(lambda v, x: block.apply(v, x, mask=mask))(variables, x)
+  return jax.jit(lambda x, mask: block.apply(block.init(jax.random.PRNGKey(0), x), x, mask=mask))
+
+
+def band_pass(x, mask=None, **fields):
+  return jax.tree.map(np.asarray, jitted(**fields)(x, mask))
 
 
 def raw(size, sigma):
@@ -65,14 +75,15 @@ def test_other_normalisations_are_what_they_say():
 
 
 def test_it_has_252_parameters_or_none():
-  x = jnp.zeros((1, 3, 16, 16, 3))
-  size = lambda **f: sum(p.size for p in jax.tree.leaves(MotionBandPass(**f).init(jax.random.PRNGKey(0), x)))
+  x = np.zeros((1, 3, 16, 16, 3), "f")
+  init = lambda **f: jax.eval_shape(MotionBandPass(**f).init, jax.random.PRNGKey(0), x)
+  size = lambda **f: sum(p.size for p in jax.tree.leaves(init(**f)))
   assert size() == 252 and size(trainable=False) == 0
   np.testing.assert_array_equal(band_pass(x + 1), band_pass(x + 1, trainable=False))
 
 
 def test_three_frames_make_one_image():
-  x = jax.random.normal(jax.random.PRNGKey(0), (2, 6, 12, 14, 3))
+  x = some(2, 6, 12, 14, 3)
   y = band_pass(x)
   assert y.shape == (2, 2, 12, 14, 3) and band_pass(x, stride=1).shape == x.shape
   np.testing.assert_array_equal(band_pass(x.reshape(2, 2, 3, 12, 14, 3)), y)
@@ -88,12 +99,12 @@ def test_equals_loops_in_float64():
   for i in range(7):
     for j in range(8):
       expected[i, j] = (padded[i:i + 9, j:j + 9] * kernel[..., None]).sum((0, 1))
-  np.testing.assert_allclose(band_pass(jnp.asarray(x, jnp.float32))[0, 0], expected, atol=1e-5 * PEAK)
+  np.testing.assert_allclose(band_pass(x.astype("f"))[0, 0], expected, atol=1e-5 * PEAK)
 
 
 @pytest.mark.parametrize("stride", [1, 3])
 def test_the_order_of_the_filters_does_not_matter_and_all_is_linear(stride):
-  x, z = jax.random.normal(jax.random.PRNGKey(0), (2, 1, 6, 16, 16, 3))
+  x, z = some(2, 1, 6, 16, 16, 3)
   y = band_pass(x, stride=stride)
   np.testing.assert_allclose(band_pass(x, stride=stride, temporal_first=False), y, atol=1e-5 * PEAK)
   np.testing.assert_allclose(band_pass(2 * x - 3 * z, stride=stride), 2 * y - 3 * band_pass(z, stride=stride),
@@ -102,18 +113,18 @@ def test_the_order_of_the_filters_does_not_matter_and_all_is_linear(stride):
 
 
 def test_what_stays_or_brightens_evenly_is_not_seen():
-  image = jax.random.normal(jax.random.PRNGKey(0), (1, 1, 16, 16, 3))
+  image, ones = some(1, 1, 16, 16, 3), np.ones((1, 3, 16, 16, 3), "f")
   for stride in (1, 3):
-    assert jnp.abs(band_pass(jnp.repeat(image, 6, 1), stride=stride)).max() <= 1e-6 * PEAK
-  times = jnp.arange(3.0).reshape(1, 3, 1, 1, 1)
-  assert jnp.abs(band_pass(jnp.ones((1, 3, 16, 16, 3)) * 0.2 * times)).max() <= 1e-6 * PEAK
-  np.testing.assert_allclose(band_pass(jnp.ones((1, 3, 16, 16, 3)) * 0.1 * times**2), -0.2 / 3, atol=1e-4)
+    assert np.abs(band_pass(np.repeat(image, 6, 1), stride=stride)).max() <= 1e-6 * PEAK
+  times = np.arange(3, dtype="f").reshape(1, 3, 1, 1, 1)
+  assert np.abs(band_pass(ones * 0.2 * times)).max() <= 1e-6 * PEAK
+  np.testing.assert_allclose(band_pass(ones * 0.1 * times**2), -0.2 / 3, atol=1e-4)
 
 
 def test_a_wave_is_amplified_by_the_response_of_the_kernel():
   for i in (1, 3, 6):
-    wave = jnp.cos(i * np.pi / 8 * jnp.arange(48)).reshape(1, 1, 1, 48, 1)
-    clip = jnp.concatenate([0 * wave, wave, 0 * wave], 1) * jnp.ones((1, 1, 16, 1, 1))
+    wave = np.cos(i * np.pi / 8 * np.arange(48, dtype="f")).reshape(1, 1, 1, 48, 1)
+    clip = np.concatenate([0 * wave, wave, 0 * wave], 1) * np.ones((1, 1, 16, 1, 1), "f")
     expected = 2 / 3 * response(laplacian_of_gaussian(9, 1.1), i * np.pi / 8)
     np.testing.assert_allclose(band_pass(clip)[0, 0, :, 8:40], expected * clip[0, 1, :, 8:40], atol=1e-5 * PEAK)
 
@@ -122,15 +133,15 @@ def test_all_energy_lies_where_something_moved():
   clip = np.repeat(np.random.default_rng(0).normal(size=(1, 1, 48, 48, 3)).astype("f"), 3, 1)
   for t in range(3):
     clip[:, t, 20:28, 16 + 3 * t:24 + 3 * t] = 2.0
-  energy = np.asarray(band_pass(jnp.asarray(clip)), np.float64)**2
+  energy = band_pass(clip).astype(np.float64)**2
   near = np.zeros((48, 48, 1), bool)
   near[20 - 4:28 + 4, 16 - 4:30 + 4] = True
   assert (energy * near).sum() / energy.sum() > 1 - 1e-9
 
 
 def test_frames_that_are_not_live_change_nothing():
-  x = jax.random.normal(jax.random.PRNGKey(0), (2, 6, 12, 12, 3))
-  mask = jnp.asarray([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+  x = some(2, 6, 12, 12, 3)
+  mask = np.asarray([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
   for stride in (1, 3):
     y, live = band_pass(x, mask, stride=stride)
     assert live.sum(1).tolist() == [3 // stride, 6 // stride]
@@ -139,29 +150,29 @@ def test_frames_that_are_not_live_change_nothing():
 
 
 def test_half_precision_comes_after_the_filter_only():
-  x = jax.random.normal(jax.random.PRNGKey(0), (1, 3, 16, 16, 3), jnp.bfloat16)
+  x = some(1, 3, 16, 16, 3).astype(jnp.bfloat16)
   y = band_pass(x, dtype=jnp.bfloat16)
   assert y.dtype == jnp.bfloat16
-  np.testing.assert_array_equal(y, band_pass(x.astype(jnp.float32)).astype(jnp.bfloat16))
+  np.testing.assert_array_equal(y, band_pass(x.astype("f")).astype(jnp.bfloat16))
   block = MotionBandPass()
-  variables = block.init(jax.random.PRNGKey(0), x)
-  text = str(jax.make_jaxpr(lambda x: block.apply(variables, x))(x))
+  text = str(jax.make_jaxpr(lambda x: block.apply(block.init(jax.random.PRNGKey(0), x), x))(x))
   assert "HIGHEST" in text and "precision=None" not in text
 
 
 def test_both_kernels_are_trained():
-  x = jax.random.normal(jax.random.PRNGKey(0), (1, 6, 12, 12, 3))
+  x = some(1, 6, 12, 12, 3)
   block = MotionBandPass()
-  grads = jax.grad(lambda v: (block.apply(v, x)**2).sum())(block.init(jax.random.PRNGKey(0), x))["params"]
+  slopes = jax.grad(lambda v: (block.apply(v, x)**2).sum())
+  grads = jax.jit(lambda key: slopes(block.init(key, x)))(jax.random.PRNGKey(0))["params"]
   assert all(np.isfinite(g).all() and np.abs(g).min() > 0 for g in grads.values()) and len(grads) == 2
 
 
 def test_maps_are_there_for_who_asks():
-  x = jax.random.normal(jax.random.PRNGKey(0), (1, 6, 12, 12, 3))
+  x = some(1, 6, 12, 12, 3)
   block = MotionBandPass()
-  variables = block.init(jax.random.PRNGKey(0), x)
+  variables = jax.jit(block.init)(jax.random.PRNGKey(0), x)
   assert set(variables) == {"params"}
-  y, state = block.apply(variables, x, mutable=["maps"])
+  y, state = jax.jit(functools.partial(block.apply, mutable=["maps"]))(variables, x)
   np.testing.assert_array_equal(state["maps"]["band_pass"][-1], y)
 
 
@@ -171,27 +182,34 @@ def test_wrong_fields_are_named():
   with pytest.raises(ValueError, match="'sum2' is not one of sum1"):
     laplacian_of_gaussian(9, 1.1, "sum2")
   with pytest.raises(ValueError, match="stride = 2"):
-    band_pass(jnp.zeros((1, 6, 12, 12, 3)), stride=2)
+    band_pass(np.zeros((1, 6, 12, 12, 3), "f"), stride=2)
   with pytest.raises(ValueError, match="phi = 'conv' is not one of identity"):
-    BandPassLateral(0, phi="conv").init(jax.random.PRNGKey(0), jnp.zeros((1, 2, 4, 4, 8)))
+    BandPassLateral(0, phi="conv").init(jax.random.PRNGKey(0), np.zeros((1, 2, 4, 4, 8), "f"))
 
 
 @pytest.mark.parametrize("fields, names", [
     (dict(), {"band_pass", "norm"}), (dict(size=0), {"norm"}), (dict(size=0, phi="conv1x1"), {"phi", "norm"}),
     (dict(size=0, phi="mlp"), {"phi1", "phi2", "norm"})])
 def test_a_lateral_connection_starts_as_nothing_and_learns_by_its_scale(fields, names):
-  x = jax.random.normal(jax.random.PRNGKey(0), (2, 3, 8, 8, 8))
+  x = some(2, 3, 8, 8, 8)
   block = BandPassLateral(**fields)
-  variables = block.init(jax.random.PRNGKey(0), x)
-  assert set(variables["params"]) == names
-  y = block.apply(variables, x, (4, 6, 5))
-  assert y.shape == (2, 4, 6, 5, 8) and not y.any()
-  grads = jax.grad(lambda p: (block.apply({**variables, "params": p}, x)**2 + block.apply(
-      {**variables, "params": p}, x)).sum())(variables["params"])
+
+  def loss(params, rest):
+    y = block.apply({**rest, "params": params}, x)
+    return (y**2 + y).sum()
+
+  @jax.jit
+  def found(key):
+    variables = block.init(key, x)
+    return variables["params"], block.apply(variables, x, (4, 6, 5)), jax.grad(loss)(variables["params"], variables)
+
+  params, y, grads = found(jax.random.PRNGKey(0))
+  assert set(params) == names
+  assert y.shape == (2, 4, 6, 5, 8) and not np.any(y)
   assert np.abs(grads["norm"]["scale"]).min() > 0
 
 
 def test_differences_at_the_ends_repeat_the_end():
-  x = jnp.asarray([1.0, 4.0, 9.0]).reshape(1, 3, 1, 1, 1)
-  y = filter_time(x, jnp.asarray(HIGH_PASS)[:, None], 1)
-  np.testing.assert_allclose(y.ravel(), [-1, -2 / 3, 5 / 3], rtol=1e-6)
+  x = np.asarray([1, 4, 9], "f").reshape(1, 3, 1, 1, 1)
+  y = jax.jit(filter_time, static_argnums=2)(x, np.asarray(HIGH_PASS, "f")[:, None], 1)
+  np.testing.assert_allclose(np.ravel(y), [-1, -2 / 3, 5 / 3], rtol=1e-6)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.backbones.promises import some_input, some_variables
+from tests.backbones.promises import jitted, some_input, some_variables
 from vidx.nn import NonLocal, RegionNonLocal, region_non_local
 from vidx.nn.conv import convolve
 
@@ -16,7 +16,7 @@ FORMS = [functools.partial(RegionNonLocal, form=f) for f in region_non_local.FOR
 
 
 def run(block, variables, x, **kwargs):
-  return jax.jit(lambda v, x: block.apply(v, x, **kwargs))(variables, x)
+  return jitted(block)(variables, x, **kwargs)
 
 
 def gathered_by_loops(form, r, g, scale=1.0):
@@ -51,7 +51,7 @@ def regions_by_loops(g, w):
 def parts_of(block, variables, x, names=("g", "region", "out")):
   """What the named submodules give."""
   pick = lambda m, _: m.name in names
-  _, state = block.apply(variables, x, capture_intermediates=pick, mutable=["intermediates"])
+  _, state = jax.jit(functools.partial(block.apply, capture_intermediates=pick, mutable=["intermediates"]))(variables, x)
   return {k: np.asarray(v["__call__"][0]) for k, v in state["intermediates"].items()}
 
 
@@ -62,11 +62,11 @@ def test_a_region_block_equals_the_loop(form, chunk):
   x = some_input(SHAPE)
   variables = some_variables(block, x)
   parts = parts_of(block, variables, x)
-  p = variables["params"]
-  np.testing.assert_allclose(parts["region"], regions_by_loops(parts["g"], np.asarray(p["region"]["kernel"])), atol=1e-5)
+  p = jax.tree.map(np.asarray, variables["params"])
+  np.testing.assert_allclose(parts["region"], regions_by_loops(parts["g"], p["region"]["kernel"]), atol=1e-5)
   y = gathered_by_loops(form, parts["region"], parts["g"], block.scale)
-  stats = variables["batch_stats"]["out"]["norm"]
-  out = y @ np.asarray(p["out"]["conv"]["kernel"])[0, 0, 0] + p["out"]["conv"]["bias"]
+  stats = jax.tree.map(np.asarray, variables["batch_stats"]["out"]["norm"])
+  out = y @ p["out"]["conv"]["kernel"][0, 0, 0] + p["out"]["conv"]["bias"]
   out = (out - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * p["out"]["norm"]["scale"] + p["out"]["norm"]["bias"]
   np.testing.assert_allclose(run(block, variables, x), out + x, atol=2e-5)
 
@@ -75,10 +75,16 @@ def test_a_region_block_equals_the_loop(form, chunk):
 def test_a_block_starts_as_the_identity(make):
   x = some_input(SHAPE)
   block = make()
-  variables = block.init(jax.random.PRNGKey(0), x)
+
+  @jax.jit
+  def found(key):
+    variables = block.init(key, x)
+    return variables, block.apply(variables, x), block.apply(variables, x, True, mutable=["batch_stats"])[0]
+
+  variables, evaluated, trained = found(jax.random.PRNGKey(0))
   assert set(variables) == {"params", "batch_stats"}
-  np.testing.assert_array_equal(run(block, variables, x), x)
-  np.testing.assert_array_equal(block.apply(variables, x, True, mutable=["batch_stats"])[0], x)
+  np.testing.assert_array_equal(evaluated, x)
+  np.testing.assert_array_equal(trained, x)
 
 
 @pytest.mark.parametrize("make", FORMS)
@@ -88,8 +94,12 @@ def test_chunks_give_the_output_and_gradient_of_the_whole(make):
   for chunk in (0, 11):
     block = make(chunk=chunk)
     variables = some_variables(block, x)
-    loss = lambda p, x: (block.apply({**variables, "params": p}, x) ** 2).sum()
-    results.append((run(block, variables, x), jax.jit(jax.grad(loss, (0, 1)))(variables["params"], x)))
+
+    def loss(params, x):
+      y = block.apply({**variables, "params": params}, x)
+      return (y ** 2).sum(), y
+
+    results.append(jax.jit(jax.grad(loss, (0, 1), has_aux=True))(variables["params"], x))
   for a, b in zip(*map(jax.tree.leaves, results)):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-4)
 
@@ -99,7 +109,7 @@ def test_identity_regions_are_the_gaussian_operation_on_shared_projections():
   x = some_input(SHAPE)
   variables = some_variables(block, x)
   g = parts_of(block, variables, x)["g"].reshape(2, -1, 4)
-  y = jax.nn.softmax(g @ g.swapaxes(1, 2), -1) @ g
+  y = jax.jit(lambda g: jax.nn.softmax(g @ g.swapaxes(1, 2), -1) @ g)(g)
   other = NonLocal()
   p = variables["params"]
   shared = {"params": {"out": p["out"], **{name: p["g"] for name in ("theta", "phi", "g")}},
@@ -118,10 +128,10 @@ def test_the_concatenation_form_equals_its_pairs():
   w = np.asarray(variables["params"]["w_f"]).reshape(-1)
   f = np.maximum([[[w @ np.concatenate([a, b]) for b in ph] for a in th] for th, ph in zip(theta, phi)], 0)
   y = f @ g / g.shape[1]
-  p, stats = variables["params"]["out"], variables["batch_stats"]["out"]["norm"]
+  p, stats = (jax.tree.map(np.asarray, v) for v in (variables["params"]["out"], variables["batch_stats"]["out"]["norm"]))
   out = y @ p["conv"]["kernel"][0, 0, 0] + p["conv"]["bias"]
   out = (out - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * p["norm"]["scale"] + p["norm"]["bias"]
-  np.testing.assert_allclose(run(block, variables, x), x + out.reshape(x.shape), atol=1e-5)
+  np.testing.assert_allclose(run(block, variables, x), np.asarray(x) + out.reshape(x.shape), atol=1e-5)
 
 
 def map_of(block, variables, x, **kwargs):
@@ -142,16 +152,16 @@ def test_the_map_of_a_place_is_left_only_when_asked(make):
 
 def test_cosine_weights_lie_in_0_to_1_and_do_not_change_with_the_scale_of_features():
   block = RegionNonLocal(form="cosine", descriptor="identity", query=(0.5, 0.5, 0.5))
-  x = some_input(SHAPE)
+  x = np.asarray(some_input(SHAPE))
   variables = some_variables(block, x)
   variables["params"]["g"]["bias"] *= 0
   positions = np.prod(SHAPE[1:4])
   a = map_of(block, variables, x) * positions
   assert a.min() >= 0 and a.max() <= 1 + 1e-6
   np.testing.assert_allclose(a[:, 1, 2, 2], 1, rtol=1e-5)  # a position with itself
-  factors = jnp.exp(some_input((*SHAPE[:-1], 1), 1))
+  factors = np.exp(some_input((*SHAPE[:-1], 1), 1))
   np.testing.assert_allclose(map_of(block, variables, x * factors) * positions, a, atol=1e-5)
-  zero = jax.grad(lambda x: block.apply(variables, x).sum())(x * 0)
+  zero = jax.jit(jax.grad(lambda x: block.apply(variables, x).sum()))(x * 0)
   assert np.isfinite(zero).all()
 
 
@@ -164,15 +174,19 @@ def gathered(block, variables, x):
       seen["y"] = args[0]
     return next_call(*args, **kwargs)
 
-  with nn.intercept_methods(note):
-    block.apply(variables, x)
-  return np.asarray(seen["y"])
+  @jax.jit
+  def taken(variables, x):
+    with nn.intercept_methods(note):
+      block.apply(variables, x)
+    return seen["y"]
+
+  return np.asarray(taken(variables, x))
 
 
 @pytest.mark.parametrize("descriptor", ["identity", "dwconv"])
 def test_the_dot_form_grows_with_the_cube_of_the_features(descriptor):
   block = RegionNonLocal(form="dot", descriptor=descriptor, kernel=(3, 3, 3))
-  x = some_input(SHAPE)
+  x = np.asarray(some_input(SHAPE))
   variables = some_variables(block, x)
   variables["params"]["g"]["bias"] *= 0
   np.testing.assert_allclose(gathered(block, variables, 2 * x), 8 * gathered(block, variables, x), rtol=1e-3, atol=1e-5)
@@ -181,7 +195,7 @@ def test_the_dot_form_grows_with_the_cube_of_the_features(descriptor):
 @pytest.mark.parametrize("descriptor", region_non_local.DESCRIPTORS)
 def test_equal_features_everywhere_gather_themselves(descriptor):
   block = RegionNonLocal(descriptor=descriptor, kernel=(3, 3, 3))
-  x = jnp.broadcast_to(some_input((1, 1, 1, 1, 8)), (1, 3, 4, 4, 8))
+  x = np.broadcast_to(some_input((1, 1, 1, 1, 8)), (1, 3, 4, 4, 8))
   variables = some_variables(block, x)
   np.testing.assert_allclose(gathered(block, variables, x), parts_of(block, variables, x)["g"], rtol=1e-5)
 
@@ -190,13 +204,12 @@ def test_equal_features_everywhere_gather_themselves(descriptor):
 def test_similarity_is_symmetric(form):
   shape = (1, 1, 2, 3, 8)
   x = some_input(shape)
-  maps = []
-  for i, j in np.ndindex(2, 3):
-    block = RegionNonLocal(form=form, kernel=(1, 3, 3), query=(0, i / 2, j / 3 + 0.01))
-    a = map_of(block, some_variables(block, x), x).reshape(-1)
-    maps.append(np.log(a) - np.log(a[i * 3 + j]) if form == "gaussian" else a)
-  maps = np.array(maps)
-  if form == "gaussian":  # s_ij - s_ii is known; the same for s_ji - s_jj, so their difference is s_jj - s_ii
+  blocks = [RegionNonLocal(form=form, kernel=(1, 3, 3), query=(0, i / 2, j / 3 + 0.01)) for i, j in np.ndindex(2, 3)]
+  every = jax.jit(lambda v: [b.apply(v, x, mutable=["maps"])[1]["maps"]["attention"][0].reshape(-1) for b in blocks])
+  maps = np.array(every(some_variables(blocks[0], x)))
+  if form == "gaussian":
+    maps = np.log(maps) - np.log(np.diagonal(maps)[:, None])
+    # s_ij - s_ii is known; the same for s_ji - s_jj, so their difference is s_jj - s_ii
     difference = maps - maps.T
     np.testing.assert_allclose(difference, difference[0][None] - difference[0][:, None], atol=1e-4)
   else:
@@ -205,7 +218,7 @@ def test_similarity_is_symmetric(form):
 
 def test_without_regions_the_order_of_positions_does_not_matter_and_with_them_places_do():
   order = np.random.default_rng(0).permutation(60)
-  shuffle = lambda x: x.reshape(2, 60, 8)[:, order].reshape(SHAPE)
+  shuffle = lambda x: np.reshape(x, (2, 60, 8))[:, order].reshape(SHAPE)
   x = some_input(SHAPE)
   for descriptor, equal in (("identity", True), ("dwconv", False)):
     block = RegionNonLocal(descriptor=descriptor, kernel=(3, 3, 3))
@@ -217,10 +230,10 @@ def test_without_regions_the_order_of_positions_does_not_matter_and_with_them_pl
 def test_regions_move_with_the_clip():
   block = RegionNonLocal(kernel=(3, 3, 3))
   inner = some_input((1, 2, 2, 2, 8))
-  place = lambda t, i, j: jnp.zeros((1, 8, 8, 8, 8)).at[:, t:t + 2, i:i + 2, j:j + 2].set(inner)
+  place = lambda t, i, j: np.pad(inner, [(0, 0), (t, 6 - t), (i, 6 - i), (j, 6 - j), (0, 0)])
   variables = some_variables(block, place(3, 3, 3))
   variables["params"]["g"]["bias"] *= 0
-  a, b = (run(block, variables, place(*at)) for at in ((3, 2, 3), (4, 4, 2)))
+  a, b = (np.asarray(run(block, variables, place(*at))) for at in ((3, 2, 3), (4, 4, 2)))
   np.testing.assert_allclose(a[:, 3:5, 2:4, 3:5], b[:, 4:6, 4:6, 2:4], atol=1e-5)
 
 
@@ -228,15 +241,15 @@ def test_average_regions_are_a_constant_kernel():
   x = some_input((2, 3, 8, 9, 8))
   pooled, learned = (RegionNonLocal(descriptor=d) for d in ("avgpool", "dwconv"))
   variables = some_variables(learned, x)
-  variables["params"]["region"]["kernel"] = jnp.full((3, 7, 7, 1, 4), 1 / 147)
+  variables["params"]["region"]["kernel"] = np.full((3, 7, 7, 1, 4), 1 / 147, "f")
   np.testing.assert_allclose(run(pooled, variables, x), run(learned, variables, x), atol=1e-5)
 
 
 def test_a_region_s_rows_added_up_are_its_convolution_with_its_gradient():
   x, w = some_input((2, 3, 5, 6, 4)), some_input((3, 7, 5, 1, 4), 1)
   native = lambda x, w: convolve(x, w, (1, 1, 1), (1, 3, 2), groups=4, lowering="native")
-  for a, b in zip(*(jax.tree.leaves((f(x, w), jax.grad(lambda *v: (f(*v) ** 2).sum(), (0, 1))(x, w)))
-                    for f in (native, jax.jit(region_non_local._by_rows)))):
+  both = lambda f: jax.jit(lambda *v: (f(*v), jax.grad(lambda *v: (f(*v) ** 2).sum(), (0, 1))(*v)))(x, w)
+  for a, b in zip(*(jax.tree.leaves(both(f)) for f in (native, region_non_local._by_rows))):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
 
 
@@ -244,10 +257,10 @@ def test_a_region_s_rows_added_up_are_its_convolution_with_its_gradient():
 @pytest.mark.parametrize("form", region_non_local.FORMS)
 def test_dead_frames_are_as_frames_that_are_not_there(form, descriptor):
   block = RegionNonLocal(form=form, descriptor=descriptor, kernel=(3, 3, 3), chunk=9)
-  x = some_input(SHAPE)
+  x = np.asarray(some_input(SHAPE))
   variables = some_variables(block, x)
-  mask = jnp.array([[1, 1, 0], [1, 1, 1]], jnp.float32)
-  y = run(block, variables, x * mask[:, :, None, None, None], mask=mask)
+  mask = np.array([[1, 1, 0], [1, 1, 1]], "f")
+  y = np.asarray(run(block, variables, x * mask[:, :, None, None, None], mask=mask))
   np.testing.assert_allclose(y[:1, :2], run(block, variables, x[:1, :2]), atol=1e-5)
   np.testing.assert_allclose(y[1:], run(block, variables, x[1:]), atol=1e-5)
   assert not np.any(y[0, 2])
@@ -255,9 +268,9 @@ def test_dead_frames_are_as_frames_that_are_not_there(form, descriptor):
 
 @pytest.mark.parametrize("make", FORMS[:1] + FORMS[4:5])
 def test_half_precision_keeps_scores_in_full(make):
-  x = 30 * some_input(SHAPE)
+  x = (30 * np.asarray(some_input(SHAPE))).astype(jnp.bfloat16)
   block = make(dtype=jnp.bfloat16)
-  y, state = block.apply(some_variables(block, x), x.astype(jnp.bfloat16), mutable=["maps"])
+  y, state = jax.jit(functools.partial(block.apply, mutable=["maps"]))(some_variables(block, x), x)
   assert y.dtype == jnp.bfloat16 and np.isfinite(np.asarray(y, "f")).all()
   assert state["maps"]["attention"][0].dtype == jnp.float32
 
