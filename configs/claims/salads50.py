@@ -23,12 +23,11 @@ import time
 import jax
 import numpy as np
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data import score_files
 from vidx.infer import evaluate
 from vidx.measure.claims import FOLDERS, Claim
 from vidx.metrics import segments
-from vidx.train import checkpoint
 from vidx.train import config as config_lib
 from vidx.train import loop
 
@@ -83,7 +82,7 @@ def fold_seeds(key, fold):
     loop.train(config, workdir)
     seeds = evaluate.evaluate_workdir(workdir, step="last")["seeds"]
     found = {"seeds": seeds, "seconds": time.perf_counter() - start, "config": config_lib.to_json(config)}
-    checkpoint.write_json(kept, found)
+    writing.write_json(kept, found)
   return found["seeds"], found["seconds"]
 
 

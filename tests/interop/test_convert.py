@@ -190,7 +190,7 @@ def test_a_failure_while_writing_leaves_the_earlier_folder_as_it_was(weights, tm
   def full(*args, **kwargs):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(json, "dump", full)
+  monkeypatch.setattr(convert.writing, "write_json", full)
   with pytest.raises(errors.CheckpointError, match="out cannot be written: no space left on device"):
     convert.from_file("torchvision", weights, tmp_path / "out", model="resnet_18", fields=SMALL, overwrite=True)
   np.testing.assert_array_equal(before, logits(tmp_path / "out"))

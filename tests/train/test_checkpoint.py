@@ -77,13 +77,6 @@ def test_a_workdir_without_checkpoints_is_named(tmp_path):
     checkpoint.Checkpointer(str(tmp_path / "none"), read_only=True)
 
 
-def test_json_is_written_in_one_piece(tmp_path):
-  path = str(tmp_path / "a" / "b.json")
-  checkpoint.write_json(path, {"x": 1})
-  checkpoint.write_json(path, {"x": 2})
-  assert os.listdir(tmp_path / "a") == ["b.json"]
-
-
 def test_a_warm_start_reports_what_it_loaded_and_why_not():
   old = {"params": {"stem": {"kernel": np.ones((3, 4))}, "head": {"kernel": np.ones((4, 9))}, "old": np.ones(1)}}
   new = {"params": {"stem": {"kernel": np.zeros((3, 4))}, "head": {"kernel": np.zeros((4, 2))},

@@ -19,7 +19,7 @@ import sys
 import time
 from typing import Any
 
-from vidx import errors
+from vidx import errors, writing
 
 VIDEO_ENDINGS = frozenset(
     ".mp4 .m4v .mov .avi .mkv .webm .flv .wmv .mpg .mpeg .ts .m2ts .3gp .ogv".split())
@@ -112,14 +112,8 @@ def encode(source: str, target: str, settings: Settings) -> int:
     DecodeError: the source cannot be decoded.
   """
   from vidx.data import prepare_video
-  part = target + _PART
-  try:
-    count = prepare_video.write(source, part, settings, _COPIED_SOUND)
-    os.replace(part, target)
-  finally:
-    if os.path.exists(part):
-      os.unlink(part)
-  return count
+  with writing.whole(target, _PART) as part:
+    return prepare_video.write(source, part, settings, _COPIED_SOUND)
 
 
 def _encoded(todo: list[pathlib.Path], root: pathlib.Path, out: pathlib.Path, settings: Settings, workers: int
@@ -169,9 +163,7 @@ def _check(root: pathlib.Path, out: pathlib.Path, settings: Settings) -> None:
 
 
 def _write_settings(out: pathlib.Path, settings: Settings) -> None:
-  part = out / (_SETTINGS + _PART)
-  part.write_text(json.dumps(dataclasses.asdict(settings)) + "\n")
-  os.replace(part, out / _SETTINGS)
+  writing.write_json(out / _SETTINGS, dataclasses.asdict(settings))
 
 
 def _files(root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -187,10 +179,8 @@ def _copy(source: pathlib.Path, target: pathlib.Path) -> bool:
   """Copies a file; False where that was done before."""
   if target.is_file() and target.stat().st_size == source.stat().st_size and _current(source, target):
     return False
-  target.parent.mkdir(parents=True, exist_ok=True)
-  part = target.with_name(target.name + _PART)
-  shutil.copy2(source, part)
-  os.replace(part, target)
+  with writing.whole(target, _PART) as part:
+    shutil.copy2(source, part)
   return True
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data.datasets import common
 
 
@@ -49,15 +49,14 @@ def convert(root: str, out: str, names: str = "") -> dict[str, Any]:
   listed = ("background", *(common.read_classes(names) if names else (f"class_{i}" for i in range(1, classes))))
   if len(listed) < classes:
     raise errors.DataError(f"{names}: {len(listed) - 1} names for {classes - 1} classes besides the background.")
-  for folder in ("features", "groundTruth", "splits"):
-    os.makedirs(os.path.join(out, folder), exist_ok=True)
-  _lines(out, "mapping.txt", [f"{i} {name}" for i, name in enumerate(listed)])
+  lines = lambda name, of: writing.write_lines(os.path.join(out, name), of)
+  lines("mapping.txt", [f"{i} {name}" for i, name in enumerate(listed)])
   for video, (scores, labels) in arrays.items():
-    np.save(os.path.join(out, "features", f"{video}.npy"), scores.T.astype(np.float32))
-    _lines(out, f"groundTruth/{video}.txt", [listed[c] for c in labels])
+    writing.write_array(os.path.join(out, "features", f"{video}.npy"), scores.T.astype(np.float32))
+    lines(f"groundTruth/{video}.txt", [listed[c] for c in labels])
   for fold, test in folds.items():
-    _lines(out, f"splits/test.split{fold}.bundle", [f"{v}.txt" for v in test])
-    _lines(out, f"splits/train.split{fold}.bundle", [f"{v}.txt" for v in arrays if v not in test])
+    lines(f"splits/test.split{fold}.bundle", [f"{v}.txt" for v in test])
+    lines(f"splits/train.split{fold}.bundle", [f"{v}.txt" for v in arrays if v not in test])
   return {"folds": len(folds), "videos": len(arrays), "frames": sum(len(y) for _, y in arrays.values()),
           "classes": len(listed), "features": sizes[0]}
 
@@ -75,8 +74,3 @@ def _read(path: str) -> list[tuple[np.ndarray, np.ndarray]]:
     if scores.ndim != 2 or len(scores) != len(labels) or labels.min(initial=0) < 0:
       raise errors.DataError(f"{path}, video {i}: scores of shape {scores.shape} for {len(labels)} labels.")
   return videos
-
-
-def _lines(out: str, name: str, lines: list[str]) -> None:
-  with open(os.path.join(out, name), "w", encoding="utf-8") as f:
-    f.writelines(f"{line}\n" for line in lines)

@@ -14,12 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data import clips as clips_lib, transforms
 from vidx.data.records import Media
 from vidx.infer import load, predict
 from vidx.nn import augment
-from vidx.train import checkpoint
 
 WINDOW = 21
 _CHUNK = 64  # windows whose frames are decoded at once
@@ -100,15 +99,6 @@ class Extractor:
         yield self._forward(self._variables, room, places)[:len(some)]
 
 
-def save(path: str, features: np.ndarray) -> None:
-  """Writes a .npy file whole or not at all."""
-  os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-  temporary = f"{path}.tmp"
-  with open(temporary, "wb") as f:
-    np.save(f, features)
-  os.replace(temporary, path)
-
-
 def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: int = 1, batch_size: int = 8,
             step: int | str | None = None) -> dict[str, Any]:
   """Writes OUT/features/<video>.npy, (T, D), for all videos below a folder: what the reader `segments` takes.
@@ -141,13 +131,13 @@ def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: 
       if (before := json.load(f)) != how:
         changed = ", ".join(k for k in how if before.get(k) != how[k])
         raise errors.DataError(f"{out} holds features made with another {changed} ({settings}); choose another --out.")
-  checkpoint.write_json(settings, how)
+  writing.write_json(settings, how)
   bad, written = {}, 0
   for source, target in targets.items():
     if os.path.exists(target):
       continue
     try:
-      save(target, extractor(source)[0])
+      writing.write_array(target, extractor(source)[0])
       written += 1
     except errors.DecodeError as e:
       bad[source] = str(e)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data.records import Dataset, Media, Record
 from vidx.infer import chosen_frames, evaluate, load, predict_segments, timelines
 from vidx.metrics import accuracy
@@ -169,7 +169,6 @@ def _columns() -> int:
 
 def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
   """Writes the predictions as a JSON file in one piece, and segments also as a .csv file beside it."""
-  from vidx.train import checkpoint
-  checkpoint.write_text(path, to_json(found) + "\n")
+  writing.write_text(path, to_json(found) + "\n")
   if any("segments" in entry for entry in found):
-    checkpoint.write_text(os.path.splitext(path)[0] + ".csv", timelines.to_csv(found))
+    writing.write_text(os.path.splitext(path)[0] + ".csv", timelines.to_csv(found))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset, Media, Record
 from vidx.infer import evaluate, load, timelines
@@ -50,10 +50,9 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, trunk: str = "", windo
       try:
         path = file
         if not file.endswith(".npy"):
-          from vidx.infer import features
           path = os.path.join(folder, f"{i}.npy")
           rows, fps, frames = extractor(file)
-          features.save(path, rows)
+          writing.write_array(path, rows)
           rates[file] = (fps, frames)
         records.append(_record(file, path, config.data.feature_size))
       except errors.DecodeError as e:

@@ -29,6 +29,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
+from vidx import writing
 from vidx.data import examples
 from vidx.data.records import Dataset
 from vidx.infer import timelines
@@ -136,10 +137,9 @@ def lines(described: Mapping[str, Any]) -> list[str]:
 
 def write(described: Mapping[str, Any], workdir: str, ending: str = "") -> str:
   """Writes eval/<split>-<views><ending>.json in one piece; its path."""
-  from vidx.train import checkpoint
   how = described["protocol"]
   path = os.path.join(workdir, "eval", f"{how['split']}-{how['views']}{ending}.json")
-  checkpoint.write_json(path, dict(described))
+  writing.write_json(path, dict(described))
   return path
 
 

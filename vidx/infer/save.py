@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import os
 from typing import Any
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.train import checkpoint, config as config_lib
 
 
@@ -27,8 +27,8 @@ def save_model(folder: str, name: str, fields: Mapping[str, Any], variables: Map
   config.system = {"name": name, **fields}
   config.data.update(data)
   try:
-    checkpoint.write_text(os.path.join(folder, "config.json"), config_lib.to_json(config))
-    checkpoint.write_json(os.path.join(folder, "classes.json"), list(classes))
+    writing.write_text(os.path.join(folder, "config.json"), config_lib.to_json(config))
+    writing.write_json(os.path.join(folder, "classes.json"), list(classes))
   except OSError as e:
     raise errors.CheckpointError(f"{folder} cannot be written: {(e.strerror or str(e)).lower()}.") from e
   writer = checkpoint.Checkpointer(folder)

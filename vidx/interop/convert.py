@@ -11,13 +11,12 @@ The folder is a workdir without a training, so `vidx eval`, `vidx predict` and
 
 from collections.abc import Mapping, Sequence
 import contextlib
-import json
 import os
 import shutil
 import tempfile
 from typing import Any
 
-from vidx import errors, interop, systems
+from vidx import errors, interop, systems, writing
 from vidx.interop import files
 
 RECORD = "conversion.json"
@@ -85,8 +84,7 @@ def from_file(source: str, checkpoint: str | os.PathLike, out: str | os.PathLike
   from vidx.infer import save  # brings what reads and writes runs
   with _folder(out) as folder:
     save.save_model(folder, model, kept, variables, data_of(made, model, source, inputs))
-    with open(os.path.join(folder, RECORD), "w", encoding="utf-8") as f:
-      json.dump(record, f, indent=2, default=str)
+    writing.write_json(os.path.join(folder, RECORD), record)
   return report
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.interop import pickles
 
 _SAFE = {
@@ -197,15 +197,11 @@ def write_state(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> Non
 
 def _whole(path, write) -> None:
   """`write(name)` under another name first, so that the file never exists in part."""
-  temporary = f"{os.fspath(path)}.tmp"
   try:
-    write(temporary)
-    os.replace(temporary, path)
+    with writing.whole(path) as temporary:
+      write(temporary)
   except OSError as e:
     raise errors.CheckpointError(f"{path} cannot be written: {(e.strerror or str(e)).lower()}.") from e
-  finally:
-    if os.path.exists(temporary):
-      os.remove(temporary)
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vidx import writing
 from vidx.infer.explain import KEPT, Explained, Map
 from vidx.show import clips, page
 
@@ -171,7 +172,7 @@ def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], fo
     frames = moving(one)
     files = {"png": png(sheet(one)), "mp4": clips.encode_mp4(frames, min(25.0, max(2.0, len(frames) / 3)), crf=20)}
     for kind, content in files.items():
-      page.write_bytes(os.path.join(folder, f"{names[one.path]}.{kind}"), content)
+      writing.write_bytes(os.path.join(folder, f"{names[one.path]}.{kind}"), content)
     shown[one.path] = {
         "sheet": clips.data_uri(files["png"], "image/png"), "clip": clips.data_uri(files["mp4"], "video/mp4"),
         "order": [heading for heading, _ in rows(one)],

@@ -7,7 +7,6 @@ shapes and placements, so a checkpoint of eight devices opens on one.
 """
 
 from collections.abc import Mapping
-import json
 import os
 import shutil
 from typing import Any
@@ -206,17 +205,3 @@ def explained(e: Exception, folder: str) -> Exception:
         f"no space left on the disk of {folder}: the last save is incomplete and was dropped,"
         " earlier checkpoints are intact; free space and run the same command to resume.")
   return e
-
-
-def write_json(path: str, value: Any) -> None:
-  """Writes a JSON file in one piece: readers see the old or the new text, never half of it."""
-  write_text(path, json.dumps(value, indent=2, default=str))
-
-
-def write_text(path: str, text: str) -> None:
-  """Writes a text file in one piece."""
-  os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-  temporary = f"{path}.tmp"
-  with open(temporary, "w", encoding="utf-8") as f:
-    f.write(text)
-  os.replace(temporary, path)

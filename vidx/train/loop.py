@@ -17,6 +17,7 @@ import numpy as np
 from vidx import errors
 from vidx import systems
 from vidx import tasks
+from vidx import writing
 from vidx.data import datasets, examples, pipeline
 from vidx.data.records import Dataset
 from vidx.infer import evaluate
@@ -191,7 +192,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False) -> dict[str, 
     for line in failure_lines(failures):
       print(line, flush=True)
     if result["step"] >= last_step:
-      checkpoint.write_json(os.path.join(workdir, "DONE.json"), result)
+      writing.write_json(os.path.join(workdir, "DONE.json"), result)
   return result
 
 
@@ -350,9 +351,9 @@ def _claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Datase
   try:
     os.makedirs(workdir, exist_ok=True)
     if not os.path.exists(path):
-      checkpoint.write_text(path, config_lib.to_json(config))
-      checkpoint.write_json(os.path.join(workdir, "classes.json"), list(train_set.classes))
-      checkpoint.write_json(os.path.join(workdir, "provenance.json"), provenance.describe(
+      writing.write_text(path, config_lib.to_json(config))
+      writing.write_json(os.path.join(workdir, "classes.json"), list(train_set.classes))
+      writing.write_json(os.path.join(workdir, "provenance.json"), provenance.describe(
           data={s.split: {"fingerprint": s.fingerprint(), "videos": len(s), "missing": len(s.missing)}
                 for s in (train_set, val_set)}))
   except OSError as e:
@@ -370,6 +371,6 @@ def _first_state(run: Run, saves: checkpoint.Checkpointer, workdir: str, main: b
     state, reports = warm_start.start(state, run.shardings, run.config.train.init_from,
                                       run.config.train.init_exclude)
     if main:
-      checkpoint.write_json(os.path.join(workdir, "init.json"), reports)
+      writing.write_json(os.path.join(workdir, "init.json"), reports)
       print("\n".join(warm_start.summary(reports)), flush=True)
   return state, None, 0

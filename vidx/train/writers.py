@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any
 
+from vidx import writing
+
 FILE = "metrics.jsonl"
 
 
@@ -56,10 +58,7 @@ def _cut(path: str, step: int) -> None:
           kept.append(line)
       except (ValueError, KeyError):
         continue  # the line at which a killed run stopped writing
-  temporary = path + ".tmp"
-  with open(temporary, "w", encoding="utf-8") as f:
-    f.writelines(kept)
-  os.replace(temporary, path)
+  writing.write_text(path, "".join(kept))
 
 
 class Console:

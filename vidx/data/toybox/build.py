@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data.toybox import kitchen, layouts
 from vidx.data.toybox import labels as label_sets
 
@@ -77,7 +77,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
                    features))
   try:
     os.makedirs(out, exist_ok=True)
-    layouts.write_text(out, STAMP, [json.dumps(made)])  # first, so that a build that is stopped can go on
+    writing.write_lines(os.path.join(out, STAMP), [json.dumps(made)])  # first, so that a build that is stopped can go on
     if workers > 1 and len(jobs) > 16:
       with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(make, jobs, chunksize=8))
@@ -93,7 +93,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
 def make(job: tuple) -> None:
   """Renders and writes one video, and before it its features, so that whoever sees the video finds them."""
   from vidx.data.toybox.render import RATE, render, sound
-  from vidx.data.toybox.write import whole, write_video
+  from vidx.data.toybox.write import write_video
   path, labels, split, index, size, frames, fps, seed, features, kind = job
   scene, label = label_sets.scene_of(labels, split, index, frames, seed)
   pictures = render(scene, size)
@@ -102,8 +102,7 @@ def make(job: tuple) -> None:
       [rng] = label_sets.rng_of(labels, split, index, seed).spawn(1)  # other numbers than those that drew the label
       found = kitchen.describe(pictures) if kind == "frames" else kitchen.prototype_features(
           kitchen.frame_labels(label), rng)
-      with whole(features) as temporary, open(temporary, "wb") as f:
-        np.save(f, np.ascontiguousarray(found.T))
+      writing.write_array(features, np.ascontiguousarray(found.T))
     write_video(path, pictures, fps, sound(scene, fps), RATE)
   except OSError as e:  # PyAV's errors do not travel from a process to another
     raise _unwritten(path, e) from None

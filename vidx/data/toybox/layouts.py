@@ -6,10 +6,9 @@ import dataclasses
 import functools
 import os
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data.toybox import kitchen
 from vidx.data.toybox import labels as label_sets
-from vidx.data.toybox.write import whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,23 +47,21 @@ def write(layout: str, root: str, classes: Sequence[str], entries: Sequence[Entr
 
 
 def _rows(root: str, name: str, header: Sequence[str], rows) -> None:
-  with whole(os.path.join(root, name)) as path, open(path, "w", newline="", encoding="utf-8") as f:
+  with writing.whole(os.path.join(root, name)) as path, open(path, "w", newline="", encoding="utf-8") as f:
     writer = csv.writer(f)
     writer.writerow(header)
     writer.writerows(rows)
 
 
-def write_text(root: str, name: str, lines) -> None:
-  """Writes lines in one piece."""
-  with whole(os.path.join(root, name)) as path, open(path, "w", encoding="utf-8") as f:
-    f.writelines(f"{line}\n" for line in lines)
+def _lines(root: str, name: str, lines) -> None:
+  writing.write_lines(os.path.join(root, name), lines)
 
 
 def _folder(root, classes, entries):
   """clips.csv `path,label,split`, and classes.txt."""
   _rows(root, "clips.csv", ("path", "label", "split"),
         ((path_of("folder", classes, e), classes[e.label], e.split) for e in entries))
-  write_text(root, "classes.txt", classes)
+  _lines(root, "classes.txt", classes)
 
 
 def _csv(root, classes, entries):
@@ -74,7 +71,7 @@ def _csv(root, classes, entries):
     if of_split:
       _rows(root, f"{split}.csv", ("path", "label"),
             ((path_of("csv", classes, e), classes[e.label]) for e in of_split))
-  write_text(root, "classes.txt", classes)
+  _lines(root, "classes.txt", classes)
 
 
 def _ucf101(root, classes, entries):
@@ -82,10 +79,10 @@ def _ucf101(root, classes, entries):
   order = sorted(range(len(classes)), key=lambda i: camel(classes[i]))
   number = {c: n + 1 for n, c in enumerate(order)}
   inside = lambda e: path_of("ucf101", classes, e).removeprefix("UCF-101/")
-  write_text(root, "ucfTrainTestlist/classInd.txt", (f"{number[c]} {camel(classes[c])}" for c in order))
-  write_text(root, "ucfTrainTestlist/trainlist01.txt",
+  _lines(root, "ucfTrainTestlist/classInd.txt", (f"{number[c]} {camel(classes[c])}" for c in order))
+  _lines(root, "ucfTrainTestlist/trainlist01.txt",
         (f"{inside(e)} {number[e.label]}" for e in entries if e.split == "train"))
-  write_text(root, "ucfTrainTestlist/testlist01.txt", (inside(e) for e in entries if e.split != "train"))
+  _lines(root, "ucfTrainTestlist/testlist01.txt", (inside(e) for e in entries if e.split != "train"))
 
 
 def _hvu(root, classes, entries):
@@ -104,13 +101,13 @@ LONG = {"nn_viterbi": "split1.{}", "ms_tcn": "splits/{}.split1.bundle"}  # layou
 
 def _long(layout, root, classes, entries):
   """Frame labels, transcripts, mapping.txt, and the lists of train and test; validation is part of the test."""
-  write_text(root, "mapping.txt", (f"{i} {name}" for i, name in enumerate(classes)))
+  _lines(root, "mapping.txt", (f"{i} {name}" for i, name in enumerate(classes)))
   for e in entries:
-    write_text(root, f"groundTruth/{video_id(e)}.txt", (classes[c] for c in kitchen.frame_labels(e.label)))
-    write_text(root, f"transcripts/{video_id(e)}.txt", (classes[c] for c, _ in e.label))
+    _lines(root, f"groundTruth/{video_id(e)}.txt", (classes[c] for c in kitchen.frame_labels(e.label)))
+    _lines(root, f"transcripts/{video_id(e)}.txt", (classes[c] for c, _ in e.label))
   ending = ".txt" if layout == "ms_tcn" else ""
   for part in ("train", "test"):
-    write_text(root, LONG[layout].format(part),
+    _lines(root, LONG[layout].format(part),
                (video_id(e) + ending for e in entries if (e.split == "train") == (part == "train")))
 
 

@@ -1,26 +1,11 @@
-"""Files that are there whole or not at all; frames and sound as an mp4 file, h264 and AAC."""
+"""Frames and sound as an mp4 file, h264 and AAC."""
 
-from collections.abc import Iterator
-import contextlib
 from fractions import Fraction
-import os
 
 import av
 import numpy as np
 
-
-@contextlib.contextmanager
-def whole(path: str) -> Iterator[str]:
-  """A temporary name to write to; it becomes `path` in the end, or is removed after an error."""
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  temporary = f"{path}.tmp"
-  try:
-    yield temporary
-    os.replace(temporary, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      os.unlink(temporary)
-    raise
+from vidx import writing
 
 
 def write_video(path: str, frames: np.ndarray, fps: float, sound: np.ndarray | None = None, rate: int = 16000,
@@ -35,7 +20,7 @@ def write_video(path: str, frames: np.ndarray, fps: float, sound: np.ndarray | N
     rate: samples per second.
     gop: frames between key frames.
   """
-  with whole(path) as temporary, av.open(temporary, "w", format="mp4") as out:
+  with writing.whole(path) as temporary, av.open(temporary, "w", format="mp4") as out:
     video = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
     video.height, video.width = frames.shape[1:3]
     video.pix_fmt = "yuv420p"

@@ -1,0 +1,26 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from vidx import writing
+
+
+def test_readers_see_the_old_or_the_new_file(tmp_path):
+  path = tmp_path / "a" / "b.json"
+  writing.write_json(path, {"x": 1})
+  with pytest.raises(RuntimeError), writing.whole(path) as temporary:
+    open(temporary, "w").write("{")
+    assert json.loads(path.read_text()) == {"x": 1}
+    raise RuntimeError
+  assert os.listdir(tmp_path / "a") == ["b.json"] and json.loads(path.read_text()) == {"x": 1}
+  writing.write_json(path, {"x": tmp_path})
+  assert json.loads(path.read_text()) == {"x": str(tmp_path)}
+
+
+def test_lines_and_arrays(tmp_path):
+  writing.write_lines(tmp_path / "a.txt", ["é", "b"])
+  assert (tmp_path / "a.txt").read_bytes() == "é\nb\n".encode()
+  writing.write_array(tmp_path / "a", np.arange(3))
+  assert np.load(tmp_path / "a").tolist() == [0, 1, 2]
