@@ -20,7 +20,7 @@ def tiny(**fields):
 
 @pytest.fixture(scope="module")
 def clip():
-  return jax.random.normal(jax.random.PRNGKey(0), (2, 6, 24, 24, 3))
+  return promises.some_input((2, 6, 24, 24, 3))
 
 
 def logits(model, variables, clip):
@@ -80,27 +80,32 @@ def test_connections_alternate_and_stand_where_they_are_wanted():
 def test_at_the_start_it_is_two_independent_networks(clip, shared):
   model = tiny(shared_head=shared)
   variables = jax.jit(model.init)(jax.random.PRNGKey(1), clip)
-  busy, quiet = model.apply(variables, clip, method="pathways")
-  ways = []
-  for name, x in (("busy", busy), ("quiet", quiet)):
-    part = {k: dict(v[name]) for k, v in variables.items()}
-    part["params"]["head"] = variables["params"]["busy" if shared else name]["head"]
-    ways.append(model.busy.apply(part, x)["logits"])
+
+  @jax.jit
+  def together_and_apart(variables):
+    ways = []
+    for name, x in zip(("busy", "quiet"), model.apply(variables, clip, method="pathways")):
+      part = {k: dict(v[name]) for k, v in variables.items()}
+      part["params"]["head"] = variables["params"]["busy" if shared else name]["head"]
+      ways.append(model.busy.apply(part, x)["logits"])
+    return model.apply(variables, clip)["logits"], (ways[0] + ways[1]) / 2
+
   assert ("head" in variables["params"]["quiet"]) != shared
-  np.testing.assert_array_equal(model.apply(variables, clip)["logits"], (ways[0] + ways[1]) / 2)
+  np.testing.assert_array_equal(*together_and_apart(variables))
 
 
 def test_complement_and_busy_make_the_mean_in_time(clip):
-  model = tiny(quiet_size=0)
-  busy, quiet = model.apply(model.init(jax.random.PRNGKey(1), clip), clip, method="pathways")
-  mean = clip.reshape(2, 2, 3, 24, 24, 3).mean(2)
+  @functools.partial(jax.jit, static_argnums=0)
+  def pathways(model):
+    return model.init_with_output(jax.random.PRNGKey(1), clip, method="pathways")[0]
+
+  busy, quiet = map(np.asarray, pathways(tiny(quiet_size=0)))
+  mean = np.asarray(clip).reshape(2, 2, 3, 24, 24, 3).mean(2)
   np.testing.assert_allclose(quiet + busy, mean, atol=1e-4)
   assert busy.shape == (2, 2, 24, 24, 3)
   for fields, expected in ((dict(quiet_input="mean"), mean), (dict(complement_gain=0.0), mean),
-                           (dict(quiet_input="first_frame"), clip[:, ::3])):
-    model = tiny(quiet_size=0, **fields)
-    np.testing.assert_allclose(model.apply(model.init(jax.random.PRNGKey(1), clip), clip, method="pathways")[1],
-                               expected, atol=1e-6)
+                           (dict(quiet_input="first_frame"), np.asarray(clip)[:, ::3])):
+    np.testing.assert_allclose(pathways(tiny(quiet_size=0, **fields))[1], expected, atol=1e-6)
 
 
 def test_both_layouts_score_alike(clip):
@@ -115,12 +120,16 @@ def test_only_the_pathway_at_the_end_of_a_connection_hears_the_other(clip):
   model = tiny()
   variables = promises.some_variables(model, clip)
 
+  @jax.jit
+  def at_sites(params):
+    return {site: features(model, {**variables, "params": params}, clip, site=site)
+            for site in ("busy.res3", "quiet.res3.0.in", "quiet.res3", "busy.res3.0.in")}
+
   def outs(silent):
     params = {k: v for k, v in variables["params"].items()}
     for name in silent:
-      params[name] = jax.tree.map(jnp.zeros_like, params[name])
-    at = lambda site: features(model, {**variables, "params": params}, clip, site=site)
-    return {site: at(site) for site in ("busy.res3", "quiet.res3.0.in", "quiet.res3", "busy.res3.0.in")}
+      params[name] = jax.tree.map(np.zeros_like, params[name])
+    return at_sites(params)
 
   assert {k for k in variables["params"] if k.startswith("to_")} == {"to_quiet_res2_0", "to_busy_res3_0"}
   all_on, no_quiet, no_busy = outs(()), outs(("to_quiet_res2_0",)), outs(("to_busy_res3_0",))
@@ -149,8 +158,8 @@ def test_every_fusion_scores_as_it_says(clip, fusion):
   assert out["logits"].shape == (2, 3)
   if fusion == "max_logits":
     fc = variables["params"]["busy"]["head"]["fc"]
-    each = [f @ fc["kernel"] + fc["bias"] for f in jnp.split(out["features"], 2, -1)]
-    np.testing.assert_allclose(out["logits"], jnp.maximum(*each), rtol=1e-4)
+    each = [f @ np.asarray(fc["kernel"]) + fc["bias"] for f in np.split(np.asarray(out["features"]), 2, -1)]
+    np.testing.assert_allclose(out["logits"], np.maximum(*each), rtol=1e-4)
   else:
     width = out["features"].shape[1] // (2 if fusion == "average_features" else 1)
     assert variables["params"]["head"]["fc"]["kernel"].shape == (width, 3)
@@ -159,16 +168,16 @@ def test_every_fusion_scores_as_it_says(clip, fusion):
 def test_quiet_may_have_fewer_frames_than_busy():
   x = promises.some_input((1, 12, 24, 24, 3))
   model = tiny(quiet_frames=3)
-  variables = promises.some_variables(model, x)
-  assert features(model, variables, x, site="quiet.res3").shape[1] == 3
-  assert features(model, variables, x, site="busy.res3").shape[1] == 4
+  at = lambda site: jax.eval_shape(functools.partial(features, model, site=site), promises.shapes_of(model, x), x)
+  assert at("quiet.res3").shape[1] == 3
+  assert at("busy.res3").shape[1] == 4
 
 
 def test_what_is_heard_is_a_map(clip):
   model = tiny()
-  variables = model.init(jax.random.PRNGKey(1), clip)
+  variables = promises.shapes_of(model, clip)
   assert "maps" not in variables
-  maps = model.apply(variables, clip, mutable=["maps"])[1]["maps"]
+  maps = jax.eval_shape(functools.partial(model.apply, mutable=["maps"]), variables, clip)[1]["maps"]
   assert maps["band_pass"]["band_pass"][-1].shape == (2, 2, 24, 24, 3)
 
 
