@@ -187,9 +187,12 @@ def test_a_failure_while_writing_leaves_the_earlier_folder_as_it_was(weights, tm
   convert.from_file("torchvision", weights, tmp_path / "out", model="resnet_18", fields=SMALL)
   before = logits(tmp_path / "out")
 
-  def full(*args, **kwargs):
-    raise OSError(28, "No space left on device")
+  def full(path, value):
+    if path.endswith(convert.RECORD):
+      raise OSError(28, "No space left on device")
+    return write(path, value)
 
+  write = convert.writing.write_json
   monkeypatch.setattr(convert.writing, "write_json", full)
   with pytest.raises(errors.CheckpointError, match="out cannot be written: no space left on device"):
     convert.from_file("torchvision", weights, tmp_path / "out", model="resnet_18", fields=SMALL, overwrite=True)
