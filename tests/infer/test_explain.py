@@ -68,9 +68,13 @@ def cam(model, variables, clip, target, site=""):
   return np.asarray(run(variables, clip, jnp.asarray(target))), visit
 
 
+def at_site(model, variables, clip, site):
+  return np.asarray(jax.jit(functools.partial(sites.features, model, site=site))(variables, clip))
+
+
 @pytest.fixture(scope="module")
 def clip():
-  return jax.random.normal(jax.random.PRNGKey(0), CLIP)
+  return np.random.default_rng(0).normal(size=CLIP).astype("f")
 
 
 @pytest.fixture(scope="module")
@@ -88,24 +92,25 @@ def test_the_weights_are_those_of_a_gradient_through_the_rest_of_the_network(res
   model, variables = resnet
   target = [3, 1]
   found, visit = cam(model, variables, clip, target, "res2")
-  features = sites.features(model, variables, clip, site="res2")
+  features = at_site(model, variables, clip, "res2")
 
-  def rest(features):
+  def rest(features, i, c):
     def after(bound):
       x, mask = features, None
       for name, step in bound.steps():
         if name.startswith("res3"):
           x, mask = step(x, mask, False)
       return bound.scores(x, mask)["logits"]
-    return nn.apply(after, model)(variables)
+    return nn.apply(after, model)(variables)[i, c]
 
+  slopes = jax.jit(jax.grad(rest))
   for i, c in enumerate(target):
-    gradient = np.asarray(jax.grad(lambda f: rest(f)[i, c])(features))
+    gradient = np.asarray(slopes(features, i, c))
     assert not gradient[1 - i].any()
     weights = gradient[i].mean((0, 1, 2))
     by_hand = np.zeros(visit.shape[1:4], np.float32)
     for k, weight in enumerate(weights):
-      by_hand += weight * np.asarray(features[i, ..., k])
+      by_hand += weight * features[i, ..., k]
     np.testing.assert_allclose(found[i], np.maximum(by_hand, 0), rtol=1e-4, atol=1e-6)
 
 
@@ -113,7 +118,7 @@ def test_where_the_mean_is_scored_linearly_the_map_is_the_class_activation_map(r
   model, variables = resnet
   found, visit = cam(model, variables, clip, [0, 4])
   assert visit.site == "res3"
-  features = np.asarray(sites.features(model, variables, clip, site="res3"))
+  features = at_site(model, variables, clip, "res3")
   kernel = np.asarray(variables["params"]["head"]["fc"]["kernel"])
   t, h, w = features.shape[1:4]
   for i, c in enumerate((0, 4)):
@@ -138,19 +143,19 @@ def test_a_negative_weight_shows_nothing_where_its_channel_is_bright():
 @pytest.mark.parametrize("attention, remat, frames", [("space", True, 0), ("divided", False, 3)])
 def test_patches_of_a_transformer_are_a_grid_frame_by_frame(attention, remat, frames):
   model = ViT(**VIT, attention=attention, frames=frames, remat=remat)
-  clip = jax.random.normal(jax.random.PRNGKey(2), (2, 3, 8, 8, 3))
+  clip = np.random.default_rng(2).normal(size=(2, 3, 8, 8, 3)).astype("f")
   variables = jax.jit(model.init)(jax.random.PRNGKey(3), clip)
   found, visit = cam(model, variables, clip, [0, 1])
   assert visit.site == "block1.in" and found.shape == (2, 3, 2, 2) and found.any()
-  tokens = sites.features(model, variables, clip, site="block1.in")
-  patches = np.asarray(tokens)[:, :, 1:].reshape(2, 3, 2, 2, 6)
+  tokens = at_site(model, variables, clip, "block1.in")
+  patches = tokens[:, :, 1:].reshape(2, 3, 2, 2, 6)
   np.testing.assert_array_equal(explain.on_grid(tokens, (3, 2, 2)), patches)
 
 
 @pytest.mark.parametrize("attention", ["space", "joint", "divided"])
 def test_the_attention_of_a_transformers_cls_is_a_map_of_each_block(attention):
   model = ViT(**VIT, attention=attention, frames=3)
-  clip = jax.random.normal(jax.random.PRNGKey(2), (2, 3, 8, 8, 3))
+  clip = jax.ShapeDtypeStruct((2, 3, 8, 8, 3), jnp.float32)
   seen, _, sown = explain.survey(model, jax.eval_shape(model.init, jax.random.PRNGKey(3), clip), clip)
   found = explain.named(sown, seen, clip.shape, model.patch)
   assert found == [
@@ -252,7 +257,7 @@ def test_videos_that_cannot_be_decoded_are_left_out_and_the_others_keep_their_cl
 def test_nothing_but_what_was_asked_for_is_computed():
   model = Mosaic(sites=(Shows,))
   clip = jnp.ones((1, 2, 4, 4, 3))
-  assert set(model.apply({}, clip)) == {"logits", "features"}
+  assert set(jax.eval_shape(model.apply, {}, clip)) == {"logits", "features"}
   explainer = explain.Explainer(run_of(model, frames=2, crop=4), ["input"])
   text = str(jax.make_jaxpr(explainer._maps)({}, jnp.zeros((1, 2, 4, 4, 3), jnp.uint8), jnp.array([0])))
   assert "transpose" not in text and explainer._maps({}, np.zeros((1, 2, 4, 4, 3), np.uint8), np.array([0]))[1] == []

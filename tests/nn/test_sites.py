@@ -33,7 +33,7 @@ def double(x):
 
 @pytest.fixture(scope="module")
 def clip():
-  return jax.random.normal(jax.random.PRNGKey(0), (2, 4, 16, 16, 3))
+  return np.random.default_rng(0).normal(size=(2, 4, 16, 16, 3)).astype("f")
 
 
 @pytest.fixture(scope="module")
@@ -76,26 +76,33 @@ def test_each_place_of_a_block_is_where_its_name_says(clip):
   at = lambda where, block: ResNet(**SMALL, zero_init=True, sites={where: block})
   model = ResNet(**SMALL, zero_init=True)
   variables = jax.jit(model.init)(jax.random.PRNGKey(1), clip)
-  def out(m):
-    return sites.features(m, variables, clip, site="res2.0.out")
-  stem = sites.features(model, variables, clip, site="stem")
-  np.testing.assert_allclose(out(model), stem, rtol=1e-6)
-  np.testing.assert_allclose(out(at("res2.0.in", double)), 2 * stem, rtol=1e-6)
-  np.testing.assert_allclose(out(at("res2.0.branch", double)), stem, rtol=1e-6)
-  np.testing.assert_allclose(out(at("res2.0.residual", lambda x: x + 1.0)), stem + 1, rtol=1e-5)
-  np.testing.assert_allclose(out(at("res2.0.out", lambda x: x - 9.0)), stem - 9, rtol=1e-5)
+  changed = (model, at("res2.0.in", double), at("res2.0.branch", double), at("res2.0.residual", lambda x: x + 1.0),
+             at("res2.0.out", lambda x: x - 9.0))
+
+  @jax.jit
+  def found(variables):
+    out = [sites.features(m, variables, clip, site="res2.0.out") for m in changed]
+    return sites.features(model, variables, clip, site="stem"), out
+
+  stem, (plain, doubled, branch, residual, out) = jax.device_get(found(variables))
+  np.testing.assert_allclose(plain, stem, rtol=1e-6)
+  np.testing.assert_allclose(doubled, 2 * stem, rtol=1e-6)
+  np.testing.assert_allclose(branch, stem, rtol=1e-6)
+  np.testing.assert_allclose(residual, stem + 1, rtol=1e-5)
+  np.testing.assert_allclose(out, stem - 9, rtol=1e-5)
 
 
 def test_several_blocks_at_a_site_act_in_order(plain, clip):
   model, variables = plain
   full = ResNet(**SMALL, sites={"res3": (double, lambda x: x + 1.0)})
-  before = sites.features(model, variables, clip, site="res3")
-  np.testing.assert_allclose(sites.features(full, variables, clip, site="res3"), 2 * before + 1, rtol=1e-6)
+  before, after = jax.device_get(jax.jit(
+      lambda v: [sites.features(m, v, clip, site="res3") for m in (model, full)])(variables))
+  np.testing.assert_allclose(after, 2 * before + 1, rtol=1e-6)
 
 
 def test_a_pattern_without_a_site_is_an_error_that_lists_the_sites(clip):
   with pytest.raises(ValueError, match=r"'res9\.\*' matches no site; the sites are stem, res2\.0\.in"):
-    ResNet(**SMALL, sites={"res9.*": Identity}).init(jax.random.PRNGKey(0), clip)
+    jax.eval_shape(ResNet(**SMALL, sites={"res9.*": Identity}).init, jax.random.PRNGKey(0), clip)
 
 
 def test_a_model_with_sites_can_be_hashed_and_compared():
@@ -107,7 +114,8 @@ def test_features_of_an_unknown_site_name_the_sites(plain, clip):
   model, variables = plain
   with pytest.raises(ValueError, match="'res7' is not a site"):
     sites.features(model, variables, clip, site="res7")
-  assert sites.features(model, variables, clip, site="res3").shape == (2, 4, 2, 2, 8)
+  at = functools.partial(sites.features, model, site="res3")
+  assert jax.eval_shape(at, variables, clip).shape == (2, 4, 2, 2, 8)
 
 
 @pytest.mark.parametrize("fields", [
@@ -117,8 +125,8 @@ def test_features_of_an_unknown_site_name_the_sites(plain, clip):
 ])
 def test_dead_frames_leave_the_output_of_the_shorter_clip(fields):
   """Live frames in front; what lies behind them never reaches the result."""
-  clip = jax.random.normal(jax.random.PRNGKey(0), (2, 6, 16, 16, 3))
-  live = (jnp.arange(6) < 3).astype(jnp.float32)
+  clip = np.random.default_rng(0).normal(size=(2, 6, 16, 16, 3)).astype("f")
+  live = (np.arange(6) < 3).astype("f")
   model = ResNet(**SMALL, **fields)
   dropped = model.clone(sites={"stem": lambda x, mask=None: (x, jnp.broadcast_to(live, x.shape[:2]))})
   variables = jax.jit(model.init)(jax.random.PRNGKey(1), clip)
@@ -141,15 +149,16 @@ def test_dead_frames_leave_the_output_of_the_shorter_clip(fields):
 def test_steps_can_be_walked_one_by_one(plain, clip):
   model, variables = plain
 
+  names = []
+
   def walk(m, x):
     mask = None
-    names = []
     for name, step in m.steps():
       x, mask = step(x, mask, False)
       names.append(name)
-    return names, m.head(x, mask)["logits"]
+    return m.head(x, mask)["logits"]
 
-  names, y = model.apply(variables, clip, method=walk)
+  y = jax.jit(functools.partial(model.apply, method=walk))(variables, clip)
   assert names == ["stem", "res2.0", "res2", "res3.0", "res3.1", "res3"]
   np.testing.assert_allclose(y, logits(model, variables, clip), rtol=1e-4, atol=1e-6)
 
@@ -172,6 +181,6 @@ class Lockstep(nn.Module):
 
 def test_two_trunks_walk_in_lockstep(clip):
   model = Lockstep()
-  y, variables = model.init_with_output(jax.random.PRNGKey(0), clip)
+  y, variables = jax.eval_shape(model.init_with_output, jax.random.PRNGKey(0), clip)
   assert y.shape == (2, 4, 2, 2, 8)
   assert set(variables["params"]) == {"slow", "fast"} and "stem" in variables["params"]["slow"]

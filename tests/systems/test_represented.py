@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import vidx
+from tests.backbones import promises
 from vidx import errors
 from vidx.nn import MotionBandPass
 from vidx.systems.represented import REPRESENTATIONS
@@ -12,34 +13,36 @@ TINY = dict(num_classes=3, trunk="tsm", stages=(1, 1), width=8)
 
 
 def test_rgb_is_the_trunk_on_the_middle_frames():
-  x = jax.random.normal(jax.random.PRNGKey(0), (2, 12, 16, 16, 3))
+  x = promises.some_input((2, 12, 16, 16, 3))
   model = vidx.create_model("represented", consecutive=3, **TINY)
   trunk = vidx.create_model("tsm", num_classes=3, stages=(1, 1), width=8, trunk="resnet_50")
-  variables = model.init(jax.random.PRNGKey(0), x)
+  variables = promises.some_variables(model, x)
   inner = {k: v["trunk"] for k, v in variables.items()}
-  np.testing.assert_array_equal(model.apply(variables, x)["logits"], trunk.apply(inner, x[:, 1::3])["logits"])
+  np.testing.assert_array_equal(promises.jitted(model)(variables, x)["logits"],
+                                promises.jitted(trunk)(inner, np.asarray(x)[:, 1::3])["logits"])
 
 
 @pytest.mark.parametrize("name", ["rgb", "rgb_difference", "band_pass"])
 def test_both_layouts_and_every_representation_score(name):
   d = REPRESENTATIONS[name][1]
-  x = jax.random.normal(jax.random.PRNGKey(0), (2, 2, d, 16, 16, 3))
+  x = np.asarray(promises.some_input((2, 2, d, 16, 16, 3)))
   model = vidx.create_model("represented", representation=name, **TINY)
-  variables = jax.jit(model.init)(jax.random.PRNGKey(0), x)
-  out = jax.jit(model.apply)(variables, x)
+  variables = promises.some_variables(model, x)
+  run = promises.jitted(model)
+  out = run(variables, x)
   assert out["logits"].shape == (2, 3) and set(out) == {"logits", "features"}
-  np.testing.assert_allclose(jax.jit(model.apply)(variables, x.reshape(2, 2 * d, 16, 16, 3))["logits"], out["logits"])
+  np.testing.assert_allclose(run(variables, x.reshape(2, 2 * d, 16, 16, 3))["logits"], out["logits"])
 
 
 def test_mbpm_is_the_band_pass_in_front_of_the_trunk():
-  x = jax.random.normal(jax.random.PRNGKey(0), (2, 6, 16, 16, 3))
+  x = promises.some_input((2, 6, 16, 16, 3))
   model = vidx.create_model("mbpm", image=dict(size=5, sigma=0.9), **TINY)
   assert model.image == MotionBandPass(5, 0.9)
   variables = jax.jit(model.init)(jax.random.PRNGKey(0), x)
-  maps = model.apply(variables, x, mutable=["maps"])[1]["maps"]["image"]["band_pass"][-1]
+  out, state = jax.jit(lambda v, x: model.apply(v, x, mutable=["maps"]))(variables, x)
   trunk = {k: v["trunk"] for k, v in variables.items() if "trunk" in v}
-  np.testing.assert_allclose(model.trunk.apply(trunk, maps)["logits"], model.apply(variables, x)["logits"], rtol=1e-4,
-                             atol=1e-6)
+  behind = promises.jitted(model.trunk)(trunk, state["maps"]["image"]["band_pass"][-1])
+  np.testing.assert_allclose(behind["logits"], out["logits"], rtol=1e-4, atol=1e-6)
 
 
 def test_the_channels_of_a_precomputed_flow_are_those_of_the_first_kernel():
