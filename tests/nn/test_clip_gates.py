@@ -1,17 +1,21 @@
 """Convolution pyramid attention and channel gates."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.backbones.promises import some_input, some_variables
+from tests.backbones import promises
 from tests.nn.test_non_local import map_of, run
 from vidx.nn import ChannelGate, ConvolutionPyramidAttention
 
 SHAPE = (2, 3, 4, 5, 32)
+X = np.asarray(promises.some_input(SHAPE))
 ADDITIVE = [dict(form="se"), dict(form="gc")]
 GATES = ADDITIVE + [dict(form="se", multiply=True), dict(form="gc", multiply=True), dict(form="cbam", kernel=(3, 3, 3))]
+
+
+def filled(block):
+  return jax.device_get(promises.some_variables(block, X))
 
 
 def attention_by_loops(x, kernels):
@@ -29,44 +33,41 @@ def attention_by_loops(x, kernels):
 @pytest.mark.parametrize("mode", ["rescale", "literal", "residual"])
 def test_pyramid_attention_equals_the_loop(mode):
   block = ConvolutionPyramidAttention(mode=mode)
-  x = some_input(SHAPE)
-  variables = some_variables(block, x)
-  p = jax.tree.map(np.asarray, variables["params"])
-  a = attention_by_loops(np.asarray(x), [w for k, w in p.items() if k != "gamma"])
-  y = {"literal": a[..., None] * x, "rescale": 60 * a[..., None] * x,
-       "residual": x + p.get("gamma", 0) * 60 * a[..., None] * x}[mode]
-  np.testing.assert_allclose(run(block, variables, x), y, rtol=1e-4, atol=1e-5)
-  np.testing.assert_allclose(map_of(block, variables, x), a, rtol=1e-4, atol=1e-7)
+  variables = filled(block)
+  p = variables["params"]
+  a = attention_by_loops(X, [w for k, w in p.items() if k != "gamma"])
+  y = {"literal": a[..., None] * X, "rescale": 60 * a[..., None] * X,
+       "residual": X + p.get("gamma", 0) * 60 * a[..., None] * X}[mode]
+  np.testing.assert_allclose(run(block, variables, X), y, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(map_of(block, variables, X), a, rtol=1e-4, atol=1e-7)
 
 
 def test_pyramid_attention_starts_as_the_identity_and_has_418_parameters():
-  x = some_input(SHAPE)
   for mode, count in (("rescale", 418), ("residual", 419), ("literal", 418)):
     block = ConvolutionPyramidAttention(mode=mode)
-    variables = block.init(jax.random.PRNGKey(0), x)
+    variables = jax.jit(block.init)(jax.random.PRNGKey(0), X)
     assert sum(v.size for v in jax.tree.leaves(variables)) == count
     if mode == "rescale":
-      np.testing.assert_allclose(run(block, variables, x), x, rtol=1e-6)
+      np.testing.assert_allclose(run(block, variables, X), X, rtol=1e-6)
     if mode == "residual":
-      np.testing.assert_array_equal(run(block, variables, x), x)
+      np.testing.assert_array_equal(run(block, variables, X), X)
 
 
 def test_pyramid_attention_sums_to_one_and_treats_channels_alike():
   block = ConvolutionPyramidAttention()
-  x = some_input(SHAPE)
-  variables = some_variables(block, x)
-  np.testing.assert_allclose(map_of(block, variables, x).sum((1, 2, 3)), 1, rtol=1e-5)
+  variables = filled(block)
+  np.testing.assert_allclose(map_of(block, variables, X).sum((1, 2, 3)), 1, rtol=1e-5)
   order = np.random.default_rng(0).permutation(32)
-  np.testing.assert_allclose(run(block, variables, x[..., order]), run(block, variables, x)[..., order], atol=1e-4)
+  np.testing.assert_allclose(run(block, variables, X[..., order]), np.asarray(run(block, variables, X))[..., order],
+                             atol=1e-4)
 
 
 def test_a_pyramid_of_single_positions_does_not_know_places():
   block = ConvolutionPyramidAttention(pyramid=((1, 1, 1),))
-  x = some_input(SHAPE)
-  variables = some_variables(block, x)
+  variables = filled(block)
   order = np.random.default_rng(0).permutation(60)
-  shuffle = lambda x: x.reshape(2, 60, 32)[:, order].reshape(SHAPE)
-  np.testing.assert_allclose(run(block, variables, shuffle(x)), shuffle(run(block, variables, x)), rtol=1e-5, atol=1e-6)
+  shuffle = lambda x: np.reshape(x, (2, 60, 32))[:, order].reshape(SHAPE)
+  np.testing.assert_allclose(run(block, variables, shuffle(X)), shuffle(run(block, variables, X)), rtol=1e-5, atol=1e-6)
 
 
 BLOCKS = [lambda f=f: ChannelGate(**f) for f in GATES] + [ConvolutionPyramidAttention]
@@ -75,55 +76,51 @@ BLOCKS = [lambda f=f: ChannelGate(**f) for f in GATES] + [ConvolutionPyramidAtte
 @pytest.mark.parametrize("make", BLOCKS)
 def test_dead_frames_are_as_frames_that_are_not_there(make):
   block = make()
-  x = some_input(SHAPE)
-  variables = some_variables(block, x)
-  mask = jnp.array([[1, 1, 0], [1, 1, 1]], jnp.float32)
-  y = run(block, variables, x * mask[:, :, None, None, None], mask=mask)
-  np.testing.assert_allclose(y[:1, :2], run(block, variables, x[:1, :2]), rtol=1e-4, atol=1e-5)
-  np.testing.assert_allclose(y[1:], run(block, variables, x[1:]), rtol=1e-4, atol=1e-5)
+  variables = filled(block)
+  mask = np.array([[1, 1, 0], [1, 1, 1]], "f")
+  y = np.asarray(run(block, variables, X * mask[:, :, None, None, None], mask=mask))
+  np.testing.assert_allclose(y[:1, :2], run(block, variables, X[:1, :2]), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(y[1:], run(block, variables, X[1:]), rtol=1e-4, atol=1e-5)
   assert not np.any(y[0, 2])
 
 
 @pytest.mark.parametrize("fields", ADDITIVE)
 def test_additive_gates_start_as_the_identity(fields):
-  block, x = ChannelGate(**fields), some_input(SHAPE)
-  np.testing.assert_array_equal(run(block, block.init(jax.random.PRNGKey(0), x), x), x)
+  block = ChannelGate(**fields)
+  np.testing.assert_array_equal(run(block, jax.jit(block.init)(jax.random.PRNGKey(0), X), X), X)
 
 
 def test_se_adds_or_multiplies_one_vector_per_clip():
-  x = some_input(SHAPE)
   add, multiply = ChannelGate(), ChannelGate(multiply=True)
-  variables = some_variables(add, x)
+  variables = filled(add)
   p, stats = (variables[k] for k in ("params", "batch_stats"))
-  h = x.mean((1, 2, 3)) @ p["squeeze"]["kernel"] + p["squeeze"]["bias"]
-  h = (h - stats["norm"]["mean"]) / jnp.sqrt(stats["norm"]["var"] + 1e-5) * p["norm"]["scale"] + p["norm"]["bias"]
-  s = (jnp.maximum(h, 0) @ p["excite"]["kernel"] + p["excite"]["bias"])[:, None, None, None]
-  np.testing.assert_allclose(run(add, variables, x), x + s, atol=1e-5)
-  np.testing.assert_allclose(run(multiply, variables, x), x / (1 + jnp.exp(-s)), atol=1e-5)
+  h = X.mean((1, 2, 3)) @ p["squeeze"]["kernel"] + p["squeeze"]["bias"]
+  h = (h - stats["norm"]["mean"]) / np.sqrt(stats["norm"]["var"] + 1e-5) * p["norm"]["scale"] + p["norm"]["bias"]
+  s = (np.maximum(h, 0) @ p["excite"]["kernel"] + p["excite"]["bias"])[:, None, None, None]
+  np.testing.assert_allclose(run(add, variables, X), X + s, atol=1e-5)
+  np.testing.assert_allclose(run(multiply, variables, X), X / (1 + np.exp(-s)), atol=1e-5)
 
 
 def test_gc_with_equal_scores_is_se():
-  x = some_input(SHAPE)
-  gc = some_variables(ChannelGate(form="gc"), x)
-  gc["params"]["score"]["conv"] = None
+  gc = filled(ChannelGate(form="gc"))
   params = {k: v for k, v in gc["params"].items() if k != "score"}
-  score = jax.tree.map(jnp.zeros_like, some_variables(ChannelGate(form="gc"), x)["params"]["score"])
-  y = run(ChannelGate(form="gc"), {**gc, "params": {**params, "score": score}}, x)
-  np.testing.assert_allclose(y, run(ChannelGate(), {**gc, "params": params}, x), atol=1e-5)
+  score = jax.tree.map(np.zeros_like, gc["params"]["score"])
+  y = run(ChannelGate(form="gc"), {**gc, "params": {**params, "score": score}}, X)
+  np.testing.assert_allclose(y, run(ChannelGate(), {**gc, "params": params}, X), atol=1e-5)
 
 
 def test_cbam_gates_channels_then_places():
-  x = some_input(SHAPE)
   block = ChannelGate(form="cbam", kernel=(1, 1, 1))
-  variables = some_variables(block, x)
+  variables = filled(block)
   p, stats = variables["params"], variables["batch_stats"]["where"]["norm"]
   dense = lambda name, v: v @ p[name]["kernel"] + p[name]["bias"]
-  mlp = lambda v: dense("excite", jnp.maximum(dense("squeeze", v), 0))
-  y = x * jax.nn.sigmoid(mlp(x.mean((1, 2, 3))) + mlp(x.max((1, 2, 3))))[:, None, None, None]
-  s = jnp.stack([y.mean(-1), y.max(-1)], -1) @ p["where"]["conv"]["kernel"][0, 0, 0]
-  s = (s - stats["mean"]) / jnp.sqrt(stats["var"] + 1e-5) * p["where"]["norm"]["scale"] + p["where"]["norm"]["bias"]
-  np.testing.assert_allclose(run(block, variables, x), y * jax.nn.sigmoid(s), rtol=1e-4, atol=1e-5)
-  np.testing.assert_allclose(map_of(block, variables, x), jax.nn.sigmoid(s)[..., 0], rtol=1e-4)
+  sigmoid = lambda v: 1 / (1 + np.exp(-v))
+  mlp = lambda v: dense("excite", np.maximum(dense("squeeze", v), 0))
+  y = X * sigmoid(mlp(X.mean((1, 2, 3))) + mlp(X.max((1, 2, 3))))[:, None, None, None]
+  s = np.stack([y.mean(-1), y.max(-1)], -1) @ p["where"]["conv"]["kernel"][0, 0, 0]
+  s = (s - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * p["where"]["norm"]["scale"] + p["where"]["norm"]["bias"]
+  np.testing.assert_allclose(run(block, variables, X), y * sigmoid(s), rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(map_of(block, variables, X), sigmoid(s)[..., 0], rtol=1e-4)
 
 
 @pytest.mark.parametrize("make, words", [
