@@ -5,8 +5,9 @@ VIDX_REAL_DATA=FOLDER vidx claims salads50
 FOLDER holds tcn_action_segmentation/predictions/50Salads/mid/mid_video_SVM, the frame scores that Lea et al. 2017
 released; they are the features. Every method trains three seeds on each of the five folds, keeps the scores of its
 last step, so that no test video chooses anything, and prints its row: means over all videos, class 0 dropped, as in
-the papers on temporal convolutions, with the deviation over seeds of the mean of the folds. Runs are kept in
-runs/salads50 (another folder: VIDX_RUNS); those that are finished are read, and a stopped one goes on.
+the papers on temporal convolutions, with the deviation over seeds of the mean of the folds, and the processor time
+of it all. Runs are kept in runs/salads50 (another folder: VIDX_RUNS); those that are finished are read, and a
+stopped one goes on.
 
 The scores are stacked: they are those of a classifier that was trained without the video that it scores, but with
 the test videos of the fold that this video then helps to train for. For comparison of methods, not with papers.
@@ -47,7 +48,8 @@ METHODS = {
     "dp_set": ("sets", "duration DP", "scores_baseline.py:dp_set"),
     "even_set": ("sets", "even split", "scores_baseline.py:even_set"),
 }
-HEADER = "| labels | system | F1@10 | F1@25 | F1@50 | edit | accuracy | minutes |\n|---|---|---|---|---|---|---|---|"
+HEADER = ("| labels | system | F1@10 | F1@25 | F1@50 | edit | accuracy | processor minutes |\n"
+          "|---|---|---|---|---|---|---|---|")
 
 
 @functools.lru_cache
@@ -71,17 +73,17 @@ def config_of(key, fold):
 
 
 def fold_seeds(key, fold):
-  """(the measures of each seed on a fold, seconds that its training and evaluation took)."""
+  """(the measures of each seed on a fold, seconds of processor time that its training and evaluation took)."""
   config, workdir = config_of(key, fold), os.path.join(RUNS, key, f"fold{fold}")
   kept, found = os.path.join(workdir, "seeds.json"), {}
   if os.path.exists(kept):
     with open(kept, encoding="utf-8") as f:
       found = json.load(f)
   if found.get("config") != config_lib.to_json(config):  # `train` says so where the folder is of another config
-    start = time.perf_counter()
+    start = time.process_time()  # of all cores; a clock would count what else they do
     loop.train(config, workdir)
     seeds = evaluate.evaluate_workdir(workdir, step="last")["seeds"]
-    found = {"seeds": seeds, "seconds": time.perf_counter() - start, "config": config_lib.to_json(config)}
+    found = {"seeds": seeds, "seconds": time.process_time() - start, "config": config_lib.to_json(config)}
     writing.write_json(kept, found)
   return found["seeds"], found["seconds"]
 

@@ -16,7 +16,7 @@ def get_config():
   c.task = dict(name="segmentation", ignore="background", background="background", average="video")
   c.data.update(dataset=dict(name="ms_tcn", fold=1), feature_size=18, full_share=1.0, workers=0)
   c.optimizer.update(name="adamw", weight_decay=0.0)
-  c.schedule.update(name="cosine", peak=1e-3, epochs=50.0)
+  c.schedule.update(name="cosine", peak=2e-3, epochs=30.0)
   c.train.batch_size = 1
   c.eval.update(batch_size=10, every_epochs=10.0)
   c.checkpoint.every_epochs = 10.0
