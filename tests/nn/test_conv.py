@@ -115,6 +115,18 @@ def test_using_forces_a_lowering_and_ends_with_its_block():
   assert "platform_index" in traced()
 
 
+def test_equal_layers_are_traced_once_and_leave_no_call_behind(monkeypatch):
+  """XLA's CPU runs the gradients of convolutions inside a call several times as slowly."""
+  traced = []
+  taps = conv.LOWERINGS["taps"]
+  monkeypatch.setitem(conv.LOWERINGS, "taps", lambda *args: traced.append(1) or taps(*args))
+  x, w = jnp.ones((1, 5, 17, 19, 8)), jnp.ones((3, 3, 3, 8, 8))
+  layer = lambda x: convolve(x, w, (1, 1, 1), (1, 1, 1))
+  lowered = jax.jit(jax.grad(lambda x: layer(layer(layer(x))).sum())).lower(x).as_text()
+  assert len(traced) == 1 and "stablehlo.convolution" in lowered
+  assert all("stablehlo.convolution" not in function for function in lowered.split("func.func private")[1:])
+
+
 def test_the_computation_is_done_in_the_given_dtype_with_fp32_parameters():
   x = jax.random.normal(jax.random.PRNGKey(0), (1, 4, 8, 8, 3))
   module = Conv(4, (3, 3, 3), dtype=jnp.bfloat16)

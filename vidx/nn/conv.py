@@ -200,9 +200,12 @@ def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilat
   return _by_platform(x, w, here, strides, padding, dilation, groups)
 
 
-@functools.partial(jax.jit, static_argnums=range(2, 7))
+@functools.partial(jax.jit, static_argnums=range(2, 7), inline=True)
 def _by_platform(x, w, here, strides, padding, dilation, groups):
-  """On a CPU the lowering `here`, elsewhere XLA's; a function of its own, so that equal layers are traced once."""
+  """On a CPU the lowering `here`, elsewhere XLA's; a function of its own, so that equal layers are traced once.
+
+  Inlined, because XLA's CPU runs the gradients of convolutions inside a call four times as slowly.
+  """
   call = lambda name: lambda a, b: LOWERINGS[name](a, b, strides, padding, dilation, groups)
   if here == "native":
     return call("native")(x, w)

@@ -68,13 +68,13 @@ class BatchNorm(nn.Module):
     return _normalise(*arrays, self.eps, self.dtype or jnp.float32)
 
 
-@functools.partial(jax.jit, static_argnums=(5, 6))  # equal layers are traced once
+@functools.partial(jax.jit, static_argnums=(5, 6), inline=True)  # equal layers are traced once
 def _normalise(x, mean, var, scale, bias, eps, dtype):
   factor = scale * jax.lax.rsqrt(var + eps)
   return (x.astype(jnp.float32) * factor + (bias - mean * factor)).astype(dtype)
 
 
-@jax.jit
+@functools.partial(jax.jit, inline=True)
 def batch_statistics(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
   """fp32 mean and (biased) variance per group and channel.
 
