@@ -27,7 +27,7 @@ def test_a_measurement_says_what_was_measured_and_how_fast_it_was(capsys):
 
 def test_the_text_names_model_input_and_machine(capsys, monkeypatch):
   rows, bench = [], model_speed.bench_model
-  monkeypatch.setattr(model_speed, "bench_model", lambda *given, **options: rows.append(bench(*given, **options)) or rows[0])
+  monkeypatch.setattr(model_speed, "bench_model", lambda *a, **options: rows.append(bench(*a, **options)) or rows[0])
   model_speed.main("resnet_18", seconds=0, side=32)
   check(*rows, 1, passes=1)
   out = capsys.readouterr().out

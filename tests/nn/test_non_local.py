@@ -51,7 +51,8 @@ def regions_by_loops(g, w):
 def parts_of(block, variables, x, names=("g", "region", "out")):
   """What the named submodules give."""
   pick = lambda m, _: m.name in names
-  _, state = jax.jit(functools.partial(block.apply, capture_intermediates=pick, mutable=["intermediates"]))(variables, x)
+  apply = jax.jit(functools.partial(block.apply, capture_intermediates=pick, mutable=["intermediates"]))
+  _, state = apply(variables, x)
   return {k: np.asarray(v["__call__"][0]) for k, v in state["intermediates"].items()}
 
 
@@ -128,7 +129,8 @@ def test_the_concatenation_form_equals_its_pairs():
   w = np.asarray(variables["params"]["w_f"]).reshape(-1)
   f = np.maximum([[[w @ np.concatenate([a, b]) for b in ph] for a in th] for th, ph in zip(theta, phi)], 0)
   y = f @ g / g.shape[1]
-  p, stats = (jax.tree.map(np.asarray, v) for v in (variables["params"]["out"], variables["batch_stats"]["out"]["norm"]))
+  variables = jax.device_get(variables)
+  p, stats = variables["params"]["out"], variables["batch_stats"]["out"]["norm"]
   out = y @ p["conv"]["kernel"][0, 0, 0] + p["conv"]["bias"]
   out = (out - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * p["norm"]["scale"] + p["norm"]["bias"]
   np.testing.assert_allclose(run(block, variables, x), np.asarray(x) + out.reshape(x.shape), atol=1e-5)

@@ -67,7 +67,8 @@ def test_the_inverse_of_small_matrices(size):
   a = some(5, 8, size)
   products, ridge = map(np.asarray, jax.jit(projector.gram)(a))
   matrix = products + ridge * np.eye(size, dtype="f")
-  np.testing.assert_allclose(np.asarray(jax.jit(projector.inverse)(matrix)) @ matrix, np.broadcast_to(np.eye(size), matrix.shape), atol=1e-4)
+  inverse = np.asarray(jax.jit(projector.inverse)(matrix))
+  np.testing.assert_allclose(inverse @ matrix, np.broadcast_to(np.eye(size), matrix.shape), atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

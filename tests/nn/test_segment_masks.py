@@ -106,7 +106,8 @@ def test_padding_changes_nothing():
   padded = np.asarray(masks_of(lengths, 64, length=40, mask=live, points=8))
   np.testing.assert_allclose(padded[:3, :40], alone, atol=1e-6)
   assert not padded[3:].any() and not padded[:, 40:].any()
-  batch = np.asarray(masks_of(np.stack([lengths] * 2), 64, length=np.array([40, 30]), mask=np.stack([live] * 2), points=8))
+  two = np.stack([lengths] * 2), np.stack([live] * 2)
+  batch = np.asarray(masks_of(two[0], 64, length=np.array([40, 30]), mask=two[1], points=8))
   np.testing.assert_allclose(batch[0], padded, atol=1e-6)
   assert not batch[1, :, 30:].any()
 
