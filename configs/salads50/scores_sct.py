@@ -12,13 +12,13 @@ from vidx.train import config
 
 def get_config():
   c = config.base()
-  c.system = dict(name="sct", num_classes=18, dilations=(1, 2, 4, 8, 16, 32, 64), pools=(1, 2), tap=4, width=64,
-                  groups=16, background_weight=0.001)
+  c.system = dict(name="sct", num_classes=18, dilations=(1, 2, 4, 8, 16), pools=(1, 2), tap=3, width=48,
+                  groups=16, temperature=1.0, points=10, background_weight=0.001)
   c.task = dict(name="segmentation", ignore="background", background="background", average="video")
   c.data.update(dataset=dict(name="ms_tcn", fold=1), feature_size=18, full_share=0.0, workers=0,
                 bucket_multiple=192, bucket_growth=1.0)
   c.optimizer.update(name="adamw", weight_decay=1e-4, clip_norm=10.0)
-  c.schedule.update(name="cosine", peak=1e-3, epochs=40.0)
+  c.schedule.update(name="cosine", peak=5e-3, epochs=60.0)
   c.train.batch_size = 4
   c.eval.update(batch_size=10, every_epochs=10.0)
   c.checkpoint.every_epochs = 10.0
