@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+from collections.abc import Callable
 import gc
 import os
 import pathlib
@@ -31,12 +32,19 @@ compile_quickly()
 
 
 @pytest.fixture(scope="session")
-def real_data() -> pathlib.Path:
-  """Folder of small real data sets, named by VIDX_REAL_DATA."""
+def real_data() -> Callable[[str], pathlib.Path]:
+  """Finds a file or folder of the small real data sets below VIDX_REAL_DATA; where it is missing its test is left out."""
   root = os.environ.get("VIDX_REAL_DATA", "")
   if not root or not pathlib.Path(root).is_dir():
-    pytest.skip("VIDX_REAL_DATA names no folder: checks on real videos are left out")
-  return pathlib.Path(root)
+    pytest.skip("VIDX_REAL_DATA names no folder: checks on real data are left out")
+
+  def find(name):
+    path = pathlib.Path(root, name)
+    if not path.exists():
+      pytest.skip(f"{path} is not there: checks on this real data are left out")
+    return path
+
+  return find
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -23,10 +23,7 @@ def test_segments_are_read_from_lines_of_label_and_frames(tmp_path):
 
 
 def test_the_segments_of_breakfast_are_read(real_data):
-  path = real_data / "breakfast_labels/groundtruth_rle.csv"
-  if not path.is_file():
-    pytest.skip(f"{path} is not there: real segments are left out")
-  runs = speed.read_runs(str(path))
+  runs = speed.read_runs(str(real_data("breakfast_labels/groundtruth_rle.csv")))
   assert len(runs) == 1460 and sum(n for video in runs for _, n in video) == 3_085_477
   assert max(map(len, runs)) == 25
 

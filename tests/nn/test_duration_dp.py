@@ -157,9 +157,7 @@ def test_poisson_log_probs_are_those_of_the_distribution():
 
 
 def test_real_label_sequences_are_found_again_from_their_own_transcripts(real_data):
-  path = real_data / "breakfast_labels/groundtruth_rle.csv"
-  if not path.exists():
-    pytest.skip(f"{path} is not there: label sequences of Breakfast are left out")
+  path = real_data("breakfast_labels/groundtruth_rle.csv")
   column = [line.split(",")[2] for line in path.read_text().splitlines()[1:]]
   cut = [[part.split(":") for part in row.split()] for row in column]
   chosen = sorted((c for c in cut if len(c) <= 12), key=lambda c: sum(int(n) for _, n in c))[-4:]

@@ -194,7 +194,7 @@ def test_hvu_reads_tags_of_six_categories(tmp_path):
 
 
 def test_hvu_has_the_published_numbers_of_classes(real_data, tmp_path):
-  with open(real_data / "annotations/label_maps/hvu_label_map.json") as f:
+  with open(real_data("annotations/label_maps/hvu_label_map.json")) as f:
     kinds = json.load(f)
   write(tmp_path, "HVU_Tags_Categories_V1.0.csv", "Tag,Category", *(f"{t},{k}" for k, ts in kinds.items() for t in ts))
   write(tmp_path, "HVU_Train_V1.0.csv", "Tags,youtube_id,time_start,time_end",

@@ -28,7 +28,7 @@ def write(root, path, *lines):
 def ucf101(real_data, tmp_path_factory):
   """The official lists, and an empty file for every clip."""
   root = tmp_path_factory.mktemp("ucf101")
-  shutil.copytree(real_data / "annotations/ucf101_splits", root / "ucfTrainTestlist")
+  shutil.copytree(real_data("annotations/ucf101_splits"), root / "ucfTrainTestlist")
   for name in ("trainlist01.txt", "testlist01.txt"):
     with open(root / "ucfTrainTestlist" / name) as f:
       touch(root / "UCF-101", *(line.split()[0] for line in f if line.strip()))
@@ -106,7 +106,7 @@ def test_ucf101_has_three_folds(tmp_path):
 def hmdb51(real_data, tmp_path_factory):
   root = tmp_path_factory.mktemp("hmdb51")
   lists = root / "testTrainMulti_7030_splits"
-  shutil.copytree(real_data / "annotations/hmdb51_splits", lists)
+  shutil.copytree(real_data("annotations/hmdb51_splits"), lists)
   for path in lists.glob("*_test_split1.txt"):
     action = path.name.removesuffix("_test_split1.txt")
     touch(root / action, *(line.split()[0] for line in path.read_text().splitlines() if line.strip()))
@@ -138,7 +138,7 @@ def test_hmdb51_leaves_the_unused_out_and_names_broken_lines(tmp_path):
 
 
 def test_real_clips_with_folds(real_data):
-  root = str(real_data / "fight_surv")
+  root = str(real_data("fight_surv"))
   a, b = (datasets.load("folder", root, s, train_folds="0,1", val_folds=2) for s in ("train", "val"))
   assert len(a) + len(b) == 186 and len(a.classes) == 2 and not a.missing
   assert not {r.extra["source_group"] for r in a.records} & {r.extra["source_group"] for r in b.records}

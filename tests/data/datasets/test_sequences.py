@@ -268,9 +268,7 @@ def test_numbers_that_are_none_are_named_when_they_are_read(tmp_path):
 
 
 def test_real_labels_of_breakfast_are_read(real_data, tmp_path):
-  source = real_data / "breakfast_labels"
-  if not source.is_dir():
-    pytest.skip(f"{source} is not there: the labels of Breakfast are left out")
+  source = real_data("breakfast_labels")
   rows = [line.split(",") for line in (source / "groundtruth_rle.csv").read_text().splitlines()[1:]]
   (tmp_path / "mapping.txt").write_bytes((source / "mapping_bf.txt").read_bytes())
   write(tmp_path / "splits/train.split1.bundle", "#bundle", *(f"{r[0]}.txt" for r in rows[::20]))
