@@ -79,7 +79,7 @@ def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 2
   out.mkdir(parents=True, exist_ok=True)
   for part in out.rglob(f"*{_PART}"):
     part.unlink()
-  _write_settings(out, settings)
+  writing.write_json(out / _SETTINGS, dataclasses.asdict(settings))
   copied = sum(_copy(f, out / f.relative_to(root)) for f in files if f.suffix.lower() not in VIDEO_ENDINGS)
   todo = [f for f in videos if not _current(f, out / f.relative_to(root))]
   bad: dict[str, str] = {}
@@ -160,10 +160,6 @@ def _check(root: pathlib.Path, out: pathlib.Path, settings: Settings) -> None:
     return
   if earlier != dataclasses.asdict(settings):
     raise errors.DataError(f"{out} was prepared with {earlier}; use the same settings or another --out.")
-
-
-def _write_settings(out: pathlib.Path, settings: Settings) -> None:
-  writing.write_json(out / _SETTINGS, dataclasses.asdict(settings))
 
 
 def _files(root: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -64,8 +64,8 @@ class BatchNorm(nn.Module):
     spread = lambda s: s.reshape(groups, *[1] * (x.ndim - 1), -1)
     return self._apply(parts, spread(m), spread(v), scale, bias).reshape(x.shape)
 
-  def _apply(self, *arrays):
-    return _normalise(*arrays, self.eps, self.dtype or jnp.float32)
+  def _apply(self, x, mean, var, scale, bias):
+    return _normalise(x, mean, var, scale, bias, self.eps, self.dtype or jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnums=(5, 6), inline=True)  # equal layers are traced once

@@ -60,9 +60,7 @@ def represented(num_classes: int = 400, representation: str = "rgb", consecutive
   Returns:
     A module (B, N d, H, W, 3) -> {'logits', 'features'}.
   """
-  if representation not in REPRESENTATIONS:
-    raise ValueError(f"representation '{representation}' is not one of {', '.join(REPRESENTATIONS)}"
-                     f"{errors.hint(representation, REPRESENTATIONS)}")
+  errors.check_choice("representation", representation, REPRESENTATIONS)
   path, own = REPRESENTATIONS[representation]
   module, _, name = path.partition(":")
   try:

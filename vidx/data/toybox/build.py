@@ -77,7 +77,8 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
                    features))
   try:
     os.makedirs(out, exist_ok=True)
-    writing.write_lines(os.path.join(out, STAMP), [json.dumps(made)])  # first, so that a build that is stopped can go on
+    # First, so that a build that is stopped can go on.
+    writing.write_lines(os.path.join(out, STAMP), [json.dumps(made)])
     if workers > 1 and len(jobs) > 16:
       with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(make, jobs, chunksize=8))

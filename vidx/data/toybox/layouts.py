@@ -81,7 +81,7 @@ def _ucf101(root, classes, entries):
   inside = lambda e: path_of("ucf101", classes, e).removeprefix("UCF-101/")
   _lines(root, "ucfTrainTestlist/classInd.txt", (f"{number[c]} {camel(classes[c])}" for c in order))
   _lines(root, "ucfTrainTestlist/trainlist01.txt",
-        (f"{inside(e)} {number[e.label]}" for e in entries if e.split == "train"))
+         (f"{inside(e)} {number[e.label]}" for e in entries if e.split == "train"))
   _lines(root, "ucfTrainTestlist/testlist01.txt", (inside(e) for e in entries if e.split != "train"))
 
 
@@ -108,7 +108,7 @@ def _long(layout, root, classes, entries):
   ending = ".txt" if layout == "ms_tcn" else ""
   for part in ("train", "test"):
     _lines(root, LONG[layout].format(part),
-               (video_id(e) + ending for e in entries if (e.split == "train") == (part == "train")))
+           (video_id(e) + ending for e in entries if (e.split == "train") == (part == "train")))
 
 
 def features_of(layout: str, entry: Entry) -> str:
