@@ -1,4 +1,5 @@
 import ast
+import os
 import pathlib
 import subprocess
 import sys
@@ -79,3 +80,13 @@ def test_speed_is_measured_with_nothing_but_jax_flax_numpy_einops_and_absl():
   code += "for f in ['bench model --help', 'bench conv --help', 'bench adaptive --help']: assert vidx.cli.main(f.split()) == 0\n"
   code += "import vidx.measure.model_speed, vidx.measure.conv_speed, vidx.measure.adaptive_speed; vidx.create_model('x3d_s')"
   loaded_by(code)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are Linux's")
+@pytest.mark.parametrize("own, seen", [(None, ["None", "glibc.malloc.hugetlb=1"]), ("a=1", ["a=1"])])
+def test_the_command_takes_large_pages_unless_the_user_tunes_malloc(own, seen):
+  code = "import os; from vidx import cli; print(os.environ.get('GLIBC_TUNABLES'), flush=True); cli.run()"
+  env = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"} | ({"GLIBC_TUNABLES": own} if own else {})
+  done = subprocess.run([sys.executable, "-c", code, "--help"], env=env, capture_output=True, text=True, check=True)
+  lines = done.stdout.splitlines()
+  assert lines[:len(seen)] == seen and lines[len(seen)].startswith("vidx:")
