@@ -1,8 +1,10 @@
 import json
 
+import jax
+import numpy as np
 import pytest
 
-from vidx import errors
+from vidx import errors, systems
 from vidx.measure import adaptive_speed
 
 TINY = {
@@ -21,7 +23,21 @@ def test_the_published_share_is_left_and_both_sides_are_timed(name):
   saved = 1 - row["adaptive_seconds"] / row["dense_seconds"]
   assert row["realised_share"] == pytest.approx(saved / row["counted_saving"])
   json.dumps(row)
+  assert row["padding"] >= 0
   assert "realised" in adaptive_speed._text(row)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_one_program_with_branches_gives_what_regrouping_gives(name):
+  fields, shape = TINY[name]
+  model = systems.create_model(name, **fields)
+  videos = list(np.random.default_rng(0).normal(size=(2, 3, *shape)).astype(np.float32))
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), videos[0])
+  case = adaptive_speed.CASES[name]
+  runner = adaptive_speed.Controlled(model, variables, lambda r: adaptive_speed.with_share(case, r, 6))
+  wanted, _ = runner.run(videos)
+  found = [out["logits"] for out in adaptive_speed.Branching(runner).run(videos)]
+  np.testing.assert_allclose(np.concatenate(found), wanted["logits"], atol=1e-4)
 
 
 def test_frames_chosen_by_a_parallel_sampling_network_are_measured_against_all_candidates():

@@ -83,6 +83,7 @@ class Adaptive:
     self.model, self.variables, self.rungs, self._prepare = model, variables, rungs, prepare
     cpu = jax.default_backend() == "cpu"
     self._host = cpu if host is None else host
+    self._ahead = 0 if cpu else 1  # an accelerator has work while the host reads; on a CPU the two share the cache
     self.group = group or (8 if cpu else 0)
     self.ladders: list[list[tuple[int, ...]]] = []
     self.macs: live.LiveMacs | None = None
@@ -101,8 +102,8 @@ class Adaptive:
     self._plan(video)
     return self.macs.places
 
-  def _apply(self, k, variables, x):
-    """Segment k: of videos or ways, to (ways, lengths, live counts by site) or (outputs, live counts by site)."""
+  def segment(self, k: int, variables: Any, x: Any) -> tuple:
+    """Segment k, a pure function: of videos or ways, to (ways, lengths, counts by site) or (outputs, counts by site)."""
     def call(model, x):
       ways = model.walk(x if k else model.enter(self._prepare(x)), False, *self._bounds[k])
       return (model.leave(ways),) if k == self.cuts else (ways, model.lengths(ways))
@@ -142,7 +143,7 @@ class Adaptive:
       queues = queues or [{} for _ in range(self.cuts)]
       launch(0, np.arange(first, first + len(video)), video)
       first += len(video)
-      while len(flying) > 1:  # so that the device has work while the host reads
+      while len(flying) > self._ahead:
         land()
     for k in range(-1, self.cuts):
       for group in _drain(queues[k]) if k >= 0 else ():
@@ -182,7 +183,7 @@ class Adaptive:
       pieces = self.model.apply(self.variables, method=lambda m: len(m.pieces()))
       starts = [start for start, _ in self.macs.segments if start < pieces]
       self._bounds = list(itertools.pairwise([*starts, None]))
-      self._segments = [jax.jit(functools.partial(self._apply, k)) for k in range(len(self._bounds))]
+      self._segments = [jax.jit(functools.partial(self.segment, k)) for k in range(len(self._bounds))]
       self._seen = [None] * self.cuts
     if len(self.ladders) < self.cuts:
       x = jax.ShapeDtypeStruct(video.shape, video.dtype)

@@ -7,6 +7,7 @@ moved until the share of multiply-accumulates that is left is the published one.
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import json as json_lib
 from typing import Any
 
@@ -91,6 +92,38 @@ class Controlled(Adaptive):
     return outputs, self.given
 
 
+class Branching:
+  """The same trunk as one program: behind each cut a branch per capacity, taken by the largest count in the batch.
+
+  What a compiler offers without a host that regroups examples; no faster anywhere, so only measured.
+  """
+
+  def __init__(self, runner: Controlled):
+    """Takes the capacities of a calibrated runner."""
+    self._runner, self._call = runner, jax.jit(self._whole)
+
+  def run(self, batches: Sequence[jax.Array]) -> list[Any]:
+    """Outputs of each batch."""
+    given, starts = np.stack(list(self._runner.given.values())), np.cumsum([0, *map(len, batches)])
+    return [self._call(self._runner.variables, video, jnp.asarray(given[:, start:start + len(video)]))
+            for start, video in zip(starts, batches)]
+
+  def _whole(self, variables, video, given):
+    runner = self._runner
+    out, *_ = runner.segment(0, variables, video)
+    for k, counts in enumerate(given):
+      [(x, mask)], [rungs] = out, runner.ladders[k]
+      mask = jnp.arange(mask.shape[-1]) < counts.reshape(-1, *(1,) * (mask.ndim - 1))
+      branches = [functools.partial(self._branch, k, (size,)) for size in rungs]
+      out = jax.lax.switch(jnp.searchsorted(jnp.asarray(rungs), counts.max()), branches, variables, [(x, mask)])
+    return out
+
+  def _branch(self, k, sizes, variables, ways):
+    runner = self._runner
+    out, *_ = runner.segment(k + 1, variables, runner.model.fit(ways, sizes))
+    return out if k + 1 == runner.cuts else runner.model.fit(out, [rungs[-1] for rungs in runner.ladders[k + 1]])
+
+
 def with_share(case: Case, runner: Adaptive, examples: int) -> Counts:
   """Counts with which the published share of multiply-accumulates is left, to 0.2 %, or as near as they go."""
   whole = runner.ladders[0][0][-1]
@@ -107,7 +140,7 @@ def with_share(case: Case, runner: Adaptive, examples: int) -> Counts:
 
 
 def bench(name: str, *, batch: int = 0, batches: int = 4, seconds: float = 20.0, dtype: str = "float32",
-          peer: bool = False, fields: Mapping[str, Any] | None = None, shape: Sequence[int] = ()) -> dict[str, Any]:
+          peer: bool = False, branching: bool = False, fields: Mapping[str, Any] | None = None, shape: Sequence[int] = ()) -> dict[str, Any]:
   """Measures one case.
 
   Args:
@@ -117,12 +150,14 @@ def bench(name: str, *, batch: int = 0, batches: int = 4, seconds: float = 20.0,
     seconds: about how long the slower side is measured.
     dtype: of the computation.
     peer: measures the dense PyTorch original as well.
+    branching: measures one program with branches per capacity as well.
     fields: of the model, for other sizes than the published one.
     shape: of one example; as published where empty.
 
   Returns:
-    Savings.to_json, and `name`, `batch`, `device`, `dtype`, `ladders`, `versions`, and
-    `peer_seconds` for as many clips (None without one).
+    Savings.to_json, and `name`, `batch`, `device`, `dtype`, `ladders`, `versions`; `padding`, the
+    multiply-accumulates on dead entries over those on live ones; and `peer_seconds` and
+    `branching_seconds` for as many clips (None where not measured).
   """
   if name not in CASES:
     raise errors.ConfigError(f"'{name}' is not measured{errors.hint(name, CASES)}; there are {', '.join(CASES)}.")
@@ -134,21 +169,30 @@ def bench(name: str, *, batch: int = 0, batches: int = 4, seconds: float = 20.0,
   rng = np.random.default_rng(0)
   videos = [jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(batches)]
   variables = jax.jit(model.init)(jax.random.PRNGKey(0), videos[0][:1])
+  others = {}
   if case.draw is None:
-    return _row(name, _frames_chosen(model, variables, videos, seconds), batch, dtype, [], peer)
-  runner = Controlled(model, variables, lambda runner: with_share(case, runner, batch * batches))
-  others = []
-  if peer and case.peer:
-    one = model_speed.torch_pass(case.peer, np.asarray(videos[0]), False, dtype)
-    others.append(lambda: [one() for _ in videos])
-  found = savings.measure(runner, videos, seconds=seconds, others=others)
-  return _row(name, found, batch, dtype, runner.ladders, peer)
+    found, runner = _frames_chosen(model, variables, videos, seconds), None
+  else:
+    runner = Controlled(model, variables, lambda runner: with_share(case, runner, batch * batches))
+    if peer and case.peer:
+      one = model_speed.torch_pass(case.peer, np.asarray(videos[0]), False, dtype)
+      others["peer_seconds"] = lambda: [one() for _ in videos]
+    if branching:
+      runner.calibrate(videos)
+      program = Branching(runner)
+      others["branching_seconds"] = lambda: jax.block_until_ready(program.run(videos))
+    found = savings.measure(runner, videos, seconds=seconds, others=list(others.values()))
+  return {"name": name, **found.to_json(), "peer_seconds": None, "branching_seconds": None,
+          **dict(zip(others, found.others)), "batch": batch, "dtype": dtype,
+          "ladders": runner.ladders if runner else [], "padding": padding(runner) if runner else 0.0,
+          "device": model_speed.device_name(), "versions": model_speed.versions(("torch",) if peer else ())}
 
 
-def _row(name, found, batch, dtype, ladders, peer):
-  return {"name": name, **found.to_json(), "peer_seconds": found.others[0] if found.others else None, "batch": batch,
-          "dtype": dtype, "ladders": ladders, "device": model_speed.device_name(),
-          "versions": model_speed.versions(("torch",) if peer else ())}
+def padding(runner: Controlled) -> float:
+  """Multiply-accumulates on dead entries over those on live ones, at the runner's capacities: all that packing saves."""
+  rounded = {place: np.asarray(rungs)[np.searchsorted(rungs, counts)]
+             for (place, counts), [rungs] in zip(runner.given.items(), runner.ladders)}
+  return float(runner.macs(rounded).mean() / runner.macs(runner.given).mean()) - 1
 
 
 def _frames_chosen(model, variables, videos, seconds) -> savings.Savings:
@@ -177,9 +221,10 @@ def _text(r: Mapping[str, Any]) -> str:
   lines = [f"{r['name']}: {clips} examples in batches of {r['batch']}, {r['dtype']}, {r['device']}",
            f"  dense     {r['dense_gmacs']:7.3f} GMACs  {r['dense_clips_per_s']:9.2f} clips/s",
            f"  adaptive  {r['gmacs']:7.3f} GMACs  {r['adaptive_clips_per_s']:9.2f} clips/s"]
-  if r["peer_seconds"]:
-    lines.append(f"  PyTorch, dense {'':9}  {clips / r['peer_seconds']:9.2f} clips/s")
+  for side, name in (("peer_seconds", "PyTorch, dense"), ("branching_seconds", "one program")):
+    if r[side]:
+      lines.append(f"  {name:<24}  {clips / r[side]:9.2f} clips/s")
   saved = 1 - r["adaptive_seconds"] / r["dense_seconds"]
   lines.append(f"  saved {100 * r['counted_saving']:.1f} % of the multiply-accumulates and {100 * saved:.1f} % of the"
-               f" time: {100 * r['realised_share']:.0f} % realised")
+               f" time: {100 * r['realised_share']:.0f} % realised; {100 * r['padding']:.1f} % on dead entries")
   return "\n".join(lines)
