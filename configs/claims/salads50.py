@@ -80,7 +80,8 @@ def fold_seeds(key, fold):
     with open(kept, encoding="utf-8") as f:
       found = json.load(f)
   if found.get("config") != config_lib.to_json(config):  # `train` says so where the folder is of another config
-    start = time.process_time()  # of all cores; a clock would count what else they do
+    # Of all cores; a clock would count what else they do. What is known of this run counts on: it is not trained again.
+    start = time.process_time() - found.get("seconds", 0.0)
     loop.train(config, workdir)
     seeds = evaluate.evaluate_workdir(workdir, step="last")["seeds"]
     found = {"seeds": seeds, "seconds": time.process_time() - start, "config": config_lib.to_json(config)}

@@ -68,6 +68,7 @@ def test_results_of_another_config_are_not_taken(table, tmp_path, monkeypatch):
   monkeypatch.setattr(table.evaluate, "evaluate_workdir", lambda workdir, step: {"seeds": [{"edit": 1.0}] * 2})
   assert table.fold_seeds("ms_tcn", 1)[0] == table.fold_seeds("ms_tcn", 1)[0] == [{"edit": 1.0}] * 2
   assert [seeds for seeds, _ in trained] == [2]
+  assert table.fold_seeds("ms_tcn", 1)[1] >= 60  # a finished run is only read again: what it took stays known
 
 
 def test_claims_hold_a_method_against_the_better_baseline_and_a_wanted_row(table, tmp_path):
