@@ -95,7 +95,7 @@ class Controlled(Adaptive):
 class Branching:
   """The same trunk as one program: behind each cut a branch per capacity, taken by the largest count in the batch.
 
-  What a compiler offers without a host that regroups examples; no faster anywhere, so only measured.
+  What a compiler offers without a host that regroups examples; slower where it was measured, so not offered.
   """
 
   def __init__(self, runner: Controlled):
