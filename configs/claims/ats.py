@@ -1,6 +1,8 @@
 """What adaptive token sampling is for: fewer tokens without a new training, and fewer where an image is plain.
 
 vidx claims ats
+
+`stages` does not hold (96.7 against 98.0): here two thirds of the tokens are enough even in front of the first block.
 """
 
 import functools
@@ -16,23 +18,24 @@ from vidx.measure.live import live_counts
 
 SIZE, PATCH, BATCH, CLASSES = 32, 4, 32, 8
 SIDE = SIZE // PATCH
-STEPS, DEPTH = 700, 6
+STEPS, DEPTH = 1000, 6
 TEST = 8  # batches
+HALF, FEW = SIDE * SIDE // 2, 8  # tokens
 TRUNK = dict(image=SIZE, patch=PATCH, dim=48, depth=DEPTH, heads=3, num_classes=CLASSES)
 LATER = tuple(range(2, DEPTH))
 
 
 def patterns(key):
-  """CLASSES + 4 patches of PATCH x PATCH pixels, +1 and -1 in fixed places."""
-  return jnp.sign(jax.random.normal(key, (CLASSES + 4, PATCH, PATCH, 3)))
+  """CLASSES patches of PATCH x PATCH pixels, +1 and -1 in fixed places."""
+  return jnp.sign(jax.random.normal(key, (CLASSES, PATCH, PATCH, 3)))
 
 
 def images(key, clutter=None):
-  """Images (B, H, W, 3) with a group of equal patches that is their class (B,), among stronger patches of none.
+  """Images (B, H, W, 3) with a group of equal patches that is their class (B,), among stronger single ones of any.
 
   The group has 2 x 3 patches, all with the class's pattern; up to 30 other patches, or
-  `clutter` of them, show one of four patterns of no class at more contrast; the rest
-  is faint noise.
+  `clutter` of them, show the pattern of any class at more contrast; the rest is faint
+  noise. So a patch alone does not tell what it is worth.
   """
   keys = jax.random.split(key, 6)
   label = jax.random.randint(keys[0], (BATCH,), 0, CLASSES)
@@ -42,7 +45,7 @@ def images(key, clutter=None):
   y, x = jnp.meshgrid(jnp.arange(SIDE), jnp.arange(SIDE), indexing="ij")
   group = ((y >= corner[:, :1, None]) & (y < corner[:, :1, None] + 2)
            & (x >= corner[:, 1:, None]) & (x < corner[:, 1:, None] + 3))
-  kind = jnp.where(group, label[:, None, None], CLASSES + jax.random.randint(keys[4], group.shape, 0, 4))
+  kind = jnp.where(group, label[:, None, None], jax.random.randint(keys[4], group.shape, 0, CLASSES))
   contrast = jnp.where(group, 0.6, jnp.where(order < jnp.reshape(many, (-1, 1, 1)), 0.9, 0.0))
   patches = patterns(jax.random.PRNGKey(11))[kind] * contrast[..., None, None, None]
   image = patches.swapaxes(2, 3).reshape(BATCH, SIZE, SIZE, 3)
@@ -66,7 +69,7 @@ def tokens(net, variables, seed, clutter=None):
   found = []
   for i in range(TEST):
     counts = run(variables, jax.random.fold_in(jax.random.PRNGKey(99 + seed), i), many[i])
-    found.append(np.stack([counts[f"block{s}.heads"] for s in LATER if f"block{s}.heads" in counts], -1))
+    found.append(np.stack([counts[f"block{s}.heads"] for s in range(DEPTH) if f"block{s}.heads" in counts], -1))
   return np.concatenate(found)
 
 
@@ -75,23 +78,33 @@ def score(seed, sampling=False, **fields):
 
 
 @functools.lru_cache(maxsize=None)
+def cap(stage, wanted, seed):
+  """K with which a sampler in that block leaves `wanted` tokens on average, or just more: it never leaves more than K."""
+  left = lambda keep: tokens(model(stages=(stage,), keep=keep), trained(seed), seed)[:, 0].mean() - 1
+  return next((keep for keep in range(wanted, SIDE * SIDE, 4) if left(keep) >= wanted), SIDE * SIDE)
+
+
 def without_training(seed):
-  """One sampler at half the tokens, in a network that never had one: adaptive, and fixed ways to as many tokens."""
-  stage = dict(stages=(2,))
-  kept = tokens(model(**stage, keep=SIDE * SIDE // 2), trained(seed), seed)[:, 0].mean() - 1
-  fixed = dict(stage, keep=int(np.ceil(kept)))
-  return {"method": score(seed, **stage, keep=SIDE * SIDE // 2),
-          "baseline": accuracy(vidx.create_model("deit_ti", **TRUNK), trained(seed), images, TEST, seed),
-          "top-k": score(seed, **fixed, rule="topk"),
-          "random": score(seed, **fixed, rule="topk", score="random"),
-          "evenly spread": score(seed, **fixed, score="uniform"),
-          "tokens": float(kept)}
+  """One sampler that leaves half the tokens, in a network that never had one, and that network itself."""
+  keep = cap(2, HALF, seed)
+  return {"method": score(seed, stages=(2,), keep=keep),
+          "baseline": accuracy(vidx.create_model("deit_ti", **TRUNK), trained(seed), images, TEST, seed), "K": keep}
+
+
+@functools.lru_cache(maxsize=None)
+def few_tokens(seed):
+  """Few tokens of many, chosen by inverse sampling and in fixed ways; what is chosen adaptively is never more."""
+  stage = dict(stages=(2,), keep=FEW)
+  return {"method": score(seed, **stage),
+          "top-k": score(seed, **stage, rule="topk"),
+          "random": score(seed, **stage, rule="topk", score="random"),
+          "evenly spread": score(seed, **stage, score="uniform")}
 
 
 def against(arm):
-  """`without_training` with another arm as the baseline."""
+  """`few_tokens` with one of the fixed ways as the baseline."""
   def run(seed):
-    found = without_training(seed)
+    found = few_tokens(seed)
     return {"method": found["method"], "baseline": found[arm]}
   return run
 
@@ -105,10 +118,10 @@ def adaptivity(seed):
 
 
 def stages(seed):
-  """One sampler in block 2 or in block 0, with as many products in all."""
-  late = SIDE * SIDE // 4
-  early = (2 * SIDE * SIDE + (DEPTH - 2) * late) // DEPTH
-  return {"method": score(seed, stages=(2,), keep=late), "baseline": score(seed, stages=(0,), keep=early)}
+  """One sampler in block 2 or in block 0, with as many products in all: two thirds, as in table 7.2."""
+  early = round((2 * SIDE * SIDE + (DEPTH - 2) * HALF) / DEPTH)
+  sampled = lambda stage, left: score(seed, stages=(stage,), keep=cap(stage, left, seed))
+  return {"method": sampled(2, HALF), "baseline": sampled(0, early)}
 
 
 def training(seed):
@@ -118,14 +131,15 @@ def training(seed):
 
 
 def get_claims() -> list[Claim]:
+  claim = functools.partial(Claim, seeds=2)
   return [
-      Claim("without_training", "At half the tokens or fewer, a trained network loses at most 2 points.",
-            without_training, -2.0, seeds=2),
-      Claim("beats_topk", "Inverse sampling keeps more than as many tokens of the highest scores.",
-            against("top-k"), 0.0, seeds=2),
-      Claim("beats_random", "Inverse sampling keeps more than as many random tokens.", against("random"), 5.0, seeds=2),
-      Claim("adaptivity", "Cluttered images keep more tokens than plain ones.", adaptivity, 50.0, seeds=2),
-      Claim("stages", "Sampling later is better than sampling at once, at equal products.", stages, 0.0, seeds=2),
-      Claim("training", "Training with samplers that keep all improves what fewer tokens give.", training, 0.0,
-            seeds=2),
+      claim("without_training", "With half of its tokens a trained network loses at most 2 points.",
+            without_training, -2.0),
+      claim("beats_topk", f"{FEW} tokens of {SIDE * SIDE} by inverse sampling tell more than those of the highest scores.",
+            against("top-k"), 5.0),
+      claim("beats_random", "They tell more than random ones.", against("random"), 5.0),
+      claim("beats_spread", "They tell more than evenly spread ones.", against("evenly spread"), 5.0),
+      claim("adaptivity", "Cluttered images keep more tokens than plain ones.", adaptivity, 50.0),
+      claim("stages", "Sampling later is better than sampling at once, at equal products.", stages, 0.0),
+      claim("training", "Training with samplers that keep all improves what fewer tokens give.", training, 0.0),
   ]
