@@ -62,7 +62,7 @@ def test_every_process_knows_its_place_and_keeps_the_users_xla_flags(monkeypatch
 
 
 def test_one_failure_ends_all_and_gives_its_status():
-  code = ("import os, sys, time; me = os.environ['VIDX_PROCESS_ID']; print('pid', os.getpid(), flush=True);"
+  code = ("import os, sys, time; me = os.environ['VIDX_PROCESS_ID']; os.write(1, b'pid %d\\n' % os.getpid());"
           "sys.exit(7) if me == '1' else time.sleep(60)")
   since = time.monotonic()
   status, out, err = finish(start(code, "--processes=2"))
