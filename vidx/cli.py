@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 
-from vidx import errors, flag_text
+from vidx import errors, flag_text, process
 from vidx.verb import (
     Verb, every as _all, integer as _integer, number as _number, string as _string, switch as _bool)
 
@@ -23,7 +23,7 @@ def _train(fv, args, overrides):
   if not fv.config:
     raise errors.ConfigError("no config: add --config=configs/folder/tsm.py, or another file of configs/.")
   config = config_lib.override(config_lib.load_file(fv.config), overrides)
-  _start_jax()
+  process.start_jax()
   from vidx.train import loop
   result = loop.train(config, fv.workdir, profile=fv.profile)
   if fv.report:
@@ -34,7 +34,7 @@ def _train(fv, args, overrides):
 
 def _eval(fv, args, overrides):
   from vidx.infer import evaluate
-  _start_jax()
+  process.start_jax()
   clips, crops = flag_text.views(fv.views)
   options = dict(split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
                  batch_size=fv.batch_size or None, overrides=overrides)
@@ -54,7 +54,7 @@ def _predict(fv, args, overrides):
     raise errors.DataError("no videos: name files, folders or globs after the flags.")
   if fv.show and os.path.isfile(fv.out):
     raise errors.ConfigError(f"--out={fv.out} is a file; with --show it is the folder of the pictures.")
-  _start_jax()
+  process.start_jax()
   clips, crops = flag_text.views(fv.views)
   loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
   if fv.show:
@@ -95,7 +95,7 @@ def _convert(fv, args, overrides):
   fields = flag_text.pairs(overrides)
   if fv.num_classes:
     fields["num_classes"] = fv.num_classes
-  _start_jax()
+  process.start_jax()
   from vidx.interop import convert
   convert.main(*args, to=fv.to, model=fv.model, fields=fields, new_head=fv.new_head, inflate=fv.inflate,
                resize=fv.resize, inputs=flag_text.shapes(fv.inputs), sha256=fv.sha256, overwrite=fv.overwrite)
@@ -117,7 +117,7 @@ def _data_features(fv, args, overrides):
   for flag in ("workdir", "root", "out"):
     if not fv[flag].value:
       raise errors.ConfigError(f"no {flag}: add --{flag}=FOLDER.")
-  _start_jax()
+  process.start_jax()
   from vidx.infer import features
   summary = features.extract(fv.workdir, fv.root, fv.out, window=fv.window, stride=fv.stride, batch_size=fv.batch,
                              step=flag_text.step(fv.step))
@@ -290,21 +290,6 @@ def _show(summary) -> None:
     print(f"{key}: {value}")
 
 
-def _start_jax() -> None:
-  """Quiet libraries; joins the other processes of the run, where a launcher started several."""
-  import jax
-  from absl import logging
-  logging.set_verbosity(logging.FATAL)  # what goes wrong in the background is raised as well
-  if os.environ.get("VIDX_COORDINATOR"):
-    if os.environ.get("JAX_PLATFORMS", "") == "cpu":
-      jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(
-        os.environ["VIDX_COORDINATOR"], int(os.environ["VIDX_NUM_PROCESSES"]),
-        int(os.environ["VIDX_PROCESS_ID"]))
-  elif os.environ.get("VIDX_DISTRIBUTED"):  # a cluster that jax recognises: Slurm, TPU, Kubernetes
-    jax.distributed.initialize()
-
-
 def _help() -> str:
   width = max(map(len, VERBS))
   lines = ["vidx: video understanding in JAX.", "", "usage: vidx VERB [flags] [arguments]", ""]
@@ -387,19 +372,7 @@ def main(argv: Sequence[str]) -> int:
     return 130
 
 
-def _take_large_pages() -> None:
-  """Starts the program anew such that Linux gives its arrays pages of 2 MiB, unless the user tunes malloc already.
-
-  XLA allocates its buffers afresh for every program that it runs on a CPU; in pages of
-  4 KiB that costs up to a third of the time. glibc reads the setting at its start only.
-  """
-  if sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ:
-    return
-  os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-  os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
 def run() -> None:
   """Entry point of the console script."""
-  _take_large_pages()
+  process.take_large_pages()
   sys.exit(main(sys.argv[1:]))
