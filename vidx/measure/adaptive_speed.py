@@ -68,6 +68,11 @@ CASES = {case.system: case for case in (
 )}
 
 
+def _first(counts, mask, xp=jnp):
+  """A mask of the shape of `mask`, or one that spreads to it, for the first entries of each example, (B,) many."""
+  return xp.arange(mask.shape[-1]) < xp.asarray(counts).reshape(-1, *(1,) * (mask.ndim - 1))
+
+
 class Controlled(Adaptive):
   """A runner whose samplers keep given numbers of entries, whichever these are."""
 
@@ -83,8 +88,7 @@ class Controlled(Adaptive):
     [(x, mask)] = ways
     given = np.zeros(len(x), int)
     given[:len(ids)] = list(self.given.values())[k][ids]
-    mask = np.arange(mask.shape[-1]) < given.reshape(-1, *(1,) * (mask.ndim - 1)) if self._host else (
-        jnp.arange(mask.shape[-1]) < jnp.asarray(given).reshape(-1, *(1,) * (mask.ndim - 1)))
+    mask = _first(given, mask, np if self._host else jnp)
     return super()._seen_at(k, ids, [(x, mask)], given[:len(ids), None])
 
   def run(self, batches):
@@ -99,7 +103,7 @@ class Branching:
   """
 
   def __init__(self, runner: Controlled):
-    """Takes the capacities of a calibrated runner."""
+    """The capacities and counts are those that the runner has when this first runs."""
     self._runner, self._call = runner, jax.jit(self._whole)
 
   def run(self, batches: Sequence[jax.Array]) -> list[Any]:
@@ -113,7 +117,7 @@ class Branching:
     out, *_ = runner.segment(0, variables, video)
     for k, counts in enumerate(given):
       [(x, mask)], [rungs] = out, runner.ladders[k]
-      mask = jnp.arange(mask.shape[-1]) < counts.reshape(-1, *(1,) * (mask.ndim - 1))
+      mask = _first(counts, mask)
       branches = [functools.partial(self._branch, k, (size,)) for size in rungs]
       out = jax.lax.switch(jnp.searchsorted(jnp.asarray(rungs), counts.max()), branches, variables, [(x, mask)])
     return out
@@ -140,7 +144,8 @@ def with_share(case: Case, runner: Adaptive, examples: int) -> Counts:
 
 
 def bench(name: str, *, batch: int = 0, batches: int = 4, seconds: float = 20.0, dtype: str = "float32",
-          peer: bool = False, branching: bool = False, fields: Mapping[str, Any] | None = None, shape: Sequence[int] = ()) -> dict[str, Any]:
+          peer: bool = False, branching: bool = False, fields: Mapping[str, Any] | None = None,
+          shape: Sequence[int] = ()) -> dict[str, Any]:
   """Measures one case.
 
   Args:
@@ -178,7 +183,6 @@ def bench(name: str, *, batch: int = 0, batches: int = 4, seconds: float = 20.0,
       one = model_speed.torch_pass(case.peer, np.asarray(videos[0]), False, dtype)
       others["peer_seconds"] = lambda: [one() for _ in videos]
     if branching:
-      runner.calibrate(videos)
       program = Branching(runner)
       others["branching_seconds"] = lambda: jax.block_until_ready(program.run(videos))
     found = savings.measure(runner, videos, seconds=seconds, others=list(others.values()))
