@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from vidx import process
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # What each room may import of vidx, besides itself and `errors`.
@@ -82,9 +84,9 @@ def test_speed_is_measured_with_nothing_but_jax_flax_numpy_einops_and_absl():
   loaded_by(code)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="pages are Linux's")
-@pytest.mark.parametrize("own, seen", [(None, ["None", "glibc.malloc.hugetlb=1"]), ("a=1", ["a=1"])])
-def test_the_command_takes_large_pages_unless_the_user_tunes_malloc(own, seen):
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+@pytest.mark.parametrize("own, seen", [(None, ["None", process.MALLOC]), ("a=1", ["a=1"])])
+def test_the_command_tunes_malloc_unless_the_user_does(own, seen):
   code = "import os; from vidx import cli; print(os.environ.get('GLIBC_TUNABLES'), flush=True); cli.run()"
   env = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"} | ({"GLIBC_TUNABLES": own} if own else {})
   done = subprocess.run([sys.executable, "-c", code, "--help"], env=env, capture_output=True, text=True, check=True)

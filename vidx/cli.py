@@ -269,7 +269,7 @@ VERBS: dict[str, Verb] = {
                            _all(_JSON, _DTYPE, _PEER,
                                 _bool("branching", "measure one program with branches per capacity as well, in turns"),
                                 _integer("batch", 0, "examples at once; 0: as published"),
-                                _integer("batches", 4, "in a stream"),
+                                _integer("batches", 0, "in a stream; 0: as each case has it"),
                                 _number("seconds", 20.0, "how long the slower side is measured")), _bench_adaptive),
     "bench segmentation": Verb(
         "speed and memory of systems of long videos, and of the duration DP", "[NAME ...] [--runs=FILE] [--json]",
@@ -374,5 +374,5 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> None:
   """Entry point of the console script."""
-  process.take_large_pages()
+  process.tune_malloc()
   sys.exit(main(sys.argv[1:]))

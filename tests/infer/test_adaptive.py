@@ -104,6 +104,13 @@ def test_the_ladder_is_the_cheapest_of_all():
     assert len(found) == rungs and price(found) == pytest.approx(best)
 
 
+def test_a_ladder_has_no_more_capacities_than_the_slack_asks_for():
+  counts, cost = np.repeat([4, 8, 12], 5), lambda n: np.asarray(n, float)
+  assert adaptive.ladder(counts, cost, 8) == (4, 8, 12)
+  assert adaptive.ladder(counts, cost, 8, slack=0.2) == (4, 12)  # 28 for 24
+  assert adaptive.ladder(counts, cost, 8, slack=0.5) == (12,)
+
+
 def test_savings_stand_beside_the_same_model_without_samplers():
   model, variables, x = made("tokens")
   found = savings.measure(adaptive.Adaptive(model, variables, group=4, rungs=2), [x[:6], x[6:12]])

@@ -175,3 +175,34 @@ def test_the_choice_follows_platform_and_shape(platform, x, w, groups, lowering)
 @pytest.mark.parametrize("size, dilation, lowering", [(160, 1, "blocks"), (161, 1, "native"), (160, 2, "native")])
 def test_a_stem_works_on_blocks_where_its_stride_divides_the_image(size, dilation, lowering):
   assert conv.choose("cpu", (1, 8, size, size, 3), (1, 3, 3, 3, 24), (1, 2, 2), 1, (1, dilation, dilation)) == lowering
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_what_is_stored_is_the_same_value_with_the_same_gradient(dtype):
+  x = jnp.asarray([[1.0, -2.0, 0.0], [jnp.nan, jnp.inf, -0.0]], dtype)
+  for rows in (x, x[::-1]):  # the branch is taken by the first entry
+    for call in (jax.jit(conv.stored), jax.vmap(conv.stored)):
+      np.testing.assert_array_equal(call(rows).astype(jnp.float32), rows.astype(jnp.float32))
+  loss = lambda f: lambda x: (f(x) ** 3).sum()
+  np.testing.assert_array_equal(jax.grad(loss(conv.stored))(x[0]), jax.grad(loss(lambda x: x))(x[0]))
+
+
+def test_a_depth_wise_convolution_that_is_stored_is_computed_once():
+  x, w, (strides, padding, dilation, groups) = example("depth-wise")
+
+  def gated(x, w, keep):
+    y = keep(convolve(x, w, strides, padding, dilation, groups) + 1)
+    return y * jax.nn.sigmoid(y.mean((1, 2, 3), keepdims=True))
+
+  def last(keep):  # the program's last operation, with its operands
+    text = jax.jit(lambda x, w: gated(x, w, keep)).lower(x, w).compile().as_text()
+    return next(line for line in text[text.index("ENTRY"):].splitlines() if "ROOT" in line).split("metadata")[0]
+
+  assert "pad" in last(lambda y: y) and "pad" not in last(conv.stored)  # what the kernel is shifted over
+  np.testing.assert_allclose(gated(x, w, conv.stored), gated(x, w, lambda y: y), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_an_accelerator_gets_no_branch_for_what_is_stored(platform):
+  found = jax.export.export(jax.jit(conv.stored), platforms=[platform])(jax.ShapeDtypeStruct((2, 3), jnp.float32))
+  assert "stablehlo.compare" not in found.mlir_module()

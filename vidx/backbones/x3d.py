@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from vidx.backbones.chain import Chain
 from vidx.backbones.resnet import BLOCK_SITES, StageEnd
 from vidx.nn import pool, sites as sites_lib
-from vidx.nn.conv import Conv
+from vidx.nn.conv import Conv, stored
 from vidx.nn.norm import ConvNormAct
 
 
@@ -90,8 +90,8 @@ class Block(nn.Module):
     y = ConvNormAct(self.inner, (1, 1, 1), norm=self.norm, dtype=self.dtype, name="conv1")(y, train, inside)
     y = ConvNormAct(self.inner, (3, 3, 3), strides, self.inner, act=None, norm=self.norm, dtype=self.dtype,
                     name="conv2")(y, train, inside)
-    if self.squeeze:
-      y = SqueezeExcite(self.squeeze, self.dtype, name="se")(y, inside)
+    if self.squeeze:  # which reads y twice
+      y = SqueezeExcite(self.squeeze, self.dtype, name="se")(y if train else stored(y), inside)
     last = (*self.norm, ("scale_init", 0.0)) if self.zero_init else self.norm
     y = ConvNormAct(self.out, (1, 1, 1), act=None, norm=last, dtype=self.dtype, name="conv3")(
         nn.silu(y), train, inside)

@@ -22,9 +22,11 @@ import numpy as np
 from vidx.measure import live
 
 Sizes = tuple[int, ...]  # live entries, or a capacity, per pathway
+_SLACK = 0.02  # of the time behind a cut; every capacity is one more program to compile
 
 
-def ladder(counts: np.ndarray, cost: Callable[[np.ndarray], np.ndarray], rungs: int) -> tuple[int, ...]:
+def ladder(counts: np.ndarray, cost: Callable[[np.ndarray], np.ndarray], rungs: int, slack: float = 0.0
+           ) -> tuple[int, ...]:
   """The capacities, at most `rungs`, at which examples with these live counts cost least in all.
 
   The largest count is always one. Exact, by dynamic programming over the distinct counts.
@@ -33,6 +35,7 @@ def ladder(counts: np.ndarray, cost: Callable[[np.ndarray], np.ndarray], rungs: 
     counts: (N,) live entries.
     cost: seconds at each of some capacities.
     rungs: most capacities.
+    slack: as few capacities are taken as cost no larger a share more than the best.
 
   Returns:
     Increasing capacities.
@@ -48,7 +51,8 @@ def ladder(counts: np.ndarray, cost: Callable[[np.ndarray], np.ndarray], rungs: 
       back[r, j] = total.argmin()
       best[r, j] = total[back[r, j]]
   found, j = [], len(sizes)
-  for r in range(rungs, 0, -1):
+  enough = int(np.flatnonzero(best[:, j] <= (1 + slack) * best[rungs, j])[0])
+  for r in range(enough, 0, -1):
     if j:
       found.append(int(sizes[j - 1]))
       j = back[r, j]
@@ -68,14 +72,14 @@ class Adaptive:
     example: shape of one example; None before the first batch.
   """
 
-  def __init__(self, model, variables: Any, *, group: int = 0, rungs: int = 4,
+  def __init__(self, model, variables: Any, *, group: int = 0, rungs: int = 8,
                prepare: Callable[[jax.Array], jax.Array] = lambda video: video, host: bool | None = None):
     """A runner for one model.
 
     Args:
       model: a trunk, see vidx.backbones.chain.Trunk.
       variables: of the model.
-      group: examples that go on together; 0: 8 on a CPU, elsewhere as many as the first batch has.
+      group: examples that go on together; 0: 4 on a CPU, elsewhere as many as the first batch has.
       rungs: most capacities per cut and pathway.
       prepare: applied to batches on the device, such as a normalisation.
       host: whether examples are regrouped by NumPy; by default on a CPU, where the device's memory is the host's.
@@ -84,7 +88,7 @@ class Adaptive:
     cpu = jax.default_backend() == "cpu"
     self._host = cpu if host is None else host
     self._ahead = 0 if cpu else 1  # an accelerator has work while the host reads; on a CPU the two share the cache
-    self.group = group or (8 if cpu else 0)
+    self.group = group or (4 if cpu else 0)
     self.ladders: list[list[tuple[int, ...]]] = []
     self.macs: live.LiveMacs | None = None
     self.example: jax.ShapeDtypeStruct | None = None
@@ -171,7 +175,7 @@ class Adaptive:
       for way, size in enumerate(whole):
         tried = sorted({int(n) for n in np.quantile(found[:, way], np.linspace(0, 1, points))})
         seconds = [self._seconds(k, (*largest[:way], n, *largest[way + 1:])) for n in tried]
-        chosen = ladder(found[:, way], lambda n: _line(n, tried, seconds), self.rungs)
+        chosen = ladder(found[:, way], lambda n: _line(n, tried, seconds), self.rungs, _SLACK)
         self.ladders[k][way] = tuple(sorted({*chosen, size}))
 
   def _plan(self, video):
