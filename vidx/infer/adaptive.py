@@ -72,7 +72,7 @@ class Adaptive:
     example: shape of one example; None before the first batch.
   """
 
-  def __init__(self, model, variables: Any, *, group: int = 0, rungs: int = 8,
+  def __init__(self, model, variables: Any, *, group: int = 0, rungs: int = 12,
                prepare: Callable[[jax.Array], jax.Array] = lambda video: video, host: bool | None = None):
     """A runner for one model.
 

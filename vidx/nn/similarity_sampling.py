@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn import compaction, pool
+from vidx.nn.conv import stored
 from vidx.nn.norm import BatchNorm
 
 _TINY = 1e-12  # under square roots, whose gradient at 0 is infinite
@@ -260,6 +261,7 @@ class SimilarityGuidedSampling(nn.Module):
   def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None
                ) -> tuple[jax.Array, jax.Array]:
     """Args: x (B, T, H, W, C); mask (B, T), live frames in front; None: all live."""
+    x = x if train else stored(x)  # it is read twice
     batch, frames = x.shape[:2]
     length = min(self.block_len or frames, frames)
     blocks = -(-frames // length)
