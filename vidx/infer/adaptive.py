@@ -269,10 +269,18 @@ class _Queue:
       size //= 2
     if not self.host:
       return self._on_device(parts, size)
-    taken = [jax.tree.map(lambda z, rows=rows: np.asarray(z)[rows], self.model.fit(ways, self.sizes))
-             for ways, rows in parts]
-    behind = lambda z: np.pad(z, [(0, size - waiting)] + [(0, 0)] * (z.ndim - 1)) if size > waiting else z
-    return jax.tree.map(lambda *zs: behind(np.concatenate(zs) if len(zs) > 1 else zs[0]), *taken)
+    fitted = [jax.tree.map(np.asarray, self.model.fit(ways, self.sizes)) for ways, _ in parts]
+    rows = [row for _, rows in parts for row in rows]
+    source = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
+
+    def joined(*leaves):  # one copy of each row
+      out = np.empty((size, *leaves[0].shape[1:]), leaves[0].dtype)
+      out[waiting:] = 0
+      for i, (part, row) in enumerate(zip(source, rows)):
+        out[i] = leaves[part][row]
+      return out
+
+    return jax.tree.map(joined, *fitted)
 
   def _on_device(self, parts, size):
     out, start = None, 0
