@@ -63,7 +63,7 @@ class Case:
 
 
 CASES = {case.system: case for case in (
-    Case("ats_deit_s", "deit_s", 32, 256, 16, 2.9 / 4.6, _by_rate),  # table 7.6
+    Case("ats_deit_s", "deit_s", 32, 256, 4, 2.9 / 4.6, _by_rate),  # table 7.6
     Case("atfr_x3d_s", "x3d_s", 16, 64, 32, 1.1 / 1.96, _by_length),  # table 6.7
     Case("atfr_resnet3d_slim_18", "", 16, 64, 4, 14.0 / 18.06, _by_length, {"num_classes": 200}),  # table 6.4
     Case("psn_r50", "", 2, 16, 4, fields={"num_classes": 200, "keep": 10}),  # 10 frames of 25
