@@ -81,7 +81,7 @@ def score(seed, sampling=False, **fields):
 
 @functools.lru_cache(maxsize=None)
 def cap(stage, wanted, seed):
-  """K with which a sampler in that block leaves `wanted` tokens on average, or just more: it never leaves more than K."""
+  """K with which a sampler in that block leaves `wanted` tokens on average, or just more; it never leaves over K."""
   left = lambda keep: tokens(model(stages=(stage,), keep=keep), trained(seed), seed)[:, 0].mean() - 1
   return next((keep for keep in range(wanted, SIDE * SIDE, 4) if left(keep) >= wanted), SIDE * SIDE)
 
@@ -137,7 +137,8 @@ def get_claims() -> list[Claim]:
   return [
       claim("without_training", "With half of its tokens a trained network loses at most 2 points.",
             without_training, -2.0),
-      claim("beats_topk", f"{FEW} tokens of {SIDE * SIDE} by inverse sampling tell more than those of the highest scores.",
+      claim("beats_topk",
+            f"{FEW} tokens of {SIDE * SIDE} by inverse sampling tell more than those of the highest scores.",
             against("top-k"), 5.0),
       claim("beats_random", "They tell more than random ones.", against("random"), 5.0),
       claim("beats_spread", "They tell more than evenly spread ones.", against("evenly spread"), 5.0),

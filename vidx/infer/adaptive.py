@@ -35,7 +35,7 @@ def ladder(counts: np.ndarray, cost: Callable[[np.ndarray], np.ndarray], rungs: 
     counts: (N,) live entries.
     cost: seconds at each of some capacities.
     rungs: most capacities.
-    slack: as few capacities are taken as cost no larger a share more than the best.
+    slack: the fewest capacities are taken whose cost is at most this share above the best.
 
   Returns:
     Increasing capacities.
@@ -51,11 +51,10 @@ def ladder(counts: np.ndarray, cost: Callable[[np.ndarray], np.ndarray], rungs: 
       back[r, j] = total.argmin()
       best[r, j] = total[back[r, j]]
   found, j = [], len(sizes)
-  enough = int(np.flatnonzero(best[:, j] <= (1 + slack) * best[rungs, j])[0])
-  for r in range(enough, 0, -1):
-    if j:
-      found.append(int(sizes[j - 1]))
-      j = back[r, j]
+  r = int(np.flatnonzero(best[:, j] <= (1 + slack) * best[rungs, j])[0])
+  while j:
+    found.append(int(sizes[j - 1]))
+    r, j = r - 1, back[r, j]
   return tuple(reversed(found))
 
 
@@ -270,17 +269,9 @@ class _Queue:
     if not self.host:
       return self._on_device(parts, size)
     fitted = [jax.tree.map(np.asarray, self.model.fit(ways, self.sizes)) for ways, _ in parts]
-    rows = [row for _, rows in parts for row in rows]
-    source = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
-
-    def joined(*leaves):  # one copy of each row
-      out = np.empty((size, *leaves[0].shape[1:]), leaves[0].dtype)
-      out[waiting:] = 0
-      for i, (part, row) in enumerate(zip(source, rows)):
-        out[i] = leaves[part][row]
-      return out
-
-    return jax.tree.map(joined, *fitted)
+    rows = [(part, row) for part, (_, rows) in enumerate(parts) for row in rows]
+    dead = lambda leaf: (size - waiting) * [np.zeros_like(leaf[0])]
+    return jax.tree.map(lambda *leaves: np.stack([leaves[part][row] for part, row in rows] + dead(leaves[0])), *fitted)
 
   def _on_device(self, parts, size):
     out, start = None, 0

@@ -46,7 +46,7 @@ class Case:
     peer: name of the dense model whose PyTorch original is measured beside it.
     batch: examples at once.
     accelerator_batch: the same on an accelerator.
-    batches: in a stream, which is as long as lets the last groups, which are not full, count little.
+    batches: in a stream, whose last groups are not full.
     left: the published share of multiply-accumulates with samplers.
     draw: (places, whole, mean rate, rng, examples) -> counts; None where the model's own fields say how many.
     fields: of the model.

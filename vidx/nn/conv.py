@@ -217,8 +217,8 @@ def stored(x: jax.Array) -> jax.Array:
   """x, which a CPU computes once, however many use it.
 
   XLA's CPU repeats sums and products, and so whole depth-wise convolutions, for
-  every user, and drops barriers before it decides so. A branch that is never
-  another value, but is not known to be none, stops it.
+  every user, and drops barriers before it decides so. A choice between two equal
+  values, which it cannot decide beforehand, stops it.
   """
   def here(x):
     first = x[(0,) * x.ndim]
