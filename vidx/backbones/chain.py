@@ -7,6 +7,7 @@ from typing import Any
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vidx.nn import compaction
 from vidx.nn import sites as sites_lib
@@ -124,7 +125,8 @@ def _fit(x, mask, size):
   more = size - x.shape[axis]
   if more <= 0:
     return x[(slice(None),) * axis + (slice(size),)], mask[..., :size]
-  behind = lambda z: jnp.pad(z, [(0, more if i == axis else 0) for i in range(z.ndim)])
+  xp = np if isinstance(x, np.ndarray) else jnp
+  behind = lambda z: xp.pad(z, [(0, more if i == axis else 0) for i in range(z.ndim)])
   return behind(x), behind(mask)
 
 

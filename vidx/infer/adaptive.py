@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import functools
 import itertools
+import math
 import time
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from vidx.measure import live
 
 Sizes = tuple[int, ...]  # live entries, or a capacity, per pathway
+_ALIGNED = 64  # bytes; where arrays of XLA's CPU devices begin
 _SLACK = 0.02  # of the time behind a cut; every capacity is one more program to compile
 
 
@@ -135,7 +137,7 @@ class Adaptive:
       if k == self.cuts:
         done.append((k, ids, (jax.device_get(out[0]), jax.device_get(counts))))
         return
-      done.append((k, ids, jax.device_get(counts)))
+      done.append((k, ids, counts))
       ways, lengths = self._seen_at(k, ids, out[0], np.asarray(out[1])[:len(ids)])
       self._seen[k] = ways
       for group in self._enqueue(queues[k], k, ways, ids, lengths):
@@ -216,14 +218,16 @@ class Adaptive:
 
   def _enqueue(self, queues, k, ways, ids, lengths):
     """Puts examples into the queues of their capacities; yields (ids, ways) of groups that are full."""
-    rung = lambda rungs, n: np.asarray(rungs)[np.searchsorted(rungs, n)]  # the next one
-    keys = np.stack([rung(rungs, lengths[:, way]) for way, rungs in enumerate(self.ladders[k])], -1)
     source = jax.tree.map(np.asarray, ways) if self._host else ways
-    for key in np.unique(keys, axis=0):
-      rows, sizes = np.flatnonzero((keys == key).all(-1)), tuple(map(int, key))
+    keys = zip(*([rungs[i] for i in np.searchsorted(rungs, lengths[:, way])]  # the next rung
+                 for way, rungs in enumerate(self.ladders[k])))
+    alike = collections.defaultdict(list)
+    for row, sizes in enumerate(keys):
+      alike[sizes].append(row)
+    for sizes, rows in alike.items():
       queue = queues.setdefault(sizes, _Queue(self.model, sizes, self.group, self._host))
-      while len(rows):
-        some, rows = np.split(rows, [queue.room])
+      while rows:
+        some, rows = rows[:queue.room], rows[queue.room:]
         queue.entries.append((source, some, ids[some]))
         if not queue.room:
           yield queue.empty()
@@ -268,10 +272,10 @@ class _Queue:
       size //= 2
     if not self.host:
       return self._on_device(parts, size)
-    fitted = [jax.tree.map(np.asarray, self.model.fit(ways, self.sizes)) for ways, _ in parts]
+    fitted = [self.model.fit(ways, self.sizes) for ways, _ in parts]
     rows = [(part, row) for part, (_, rows) in enumerate(parts) for row in rows]
-    dead = lambda leaf: (size - waiting) * [np.zeros_like(leaf[0])]
-    return jax.tree.map(lambda *leaves: np.stack([leaves[part][row] for part, row in rows] + dead(leaves[0])), *fitted)
+    stacked = lambda *leaves: _stacked([leaves[part][row] for part, row in rows], size)
+    return jax.tree.map(stacked, *fitted)
 
   def _on_device(self, parts, size):
     out, start = None, 0
@@ -279,6 +283,16 @@ class _Queue:
       out = _write(self.model, self.sizes, size, out, ways, np.resize(rows, size), start)
       start += len(rows)
     return out
+
+
+def _stacked(entries: Sequence[np.ndarray], size: int) -> np.ndarray:
+  """The entries, and zeros behind them up to `size`, where a CPU device takes them without a copy."""
+  dtype, shape = entries[0].dtype, (size, *entries[0].shape)
+  room = np.empty(math.prod(shape) * dtype.itemsize + _ALIGNED, np.uint8)
+  out = room[-room.ctypes.data % _ALIGNED:][:math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+  np.stack(entries, out=out[:len(entries)])
+  out[len(entries):] = 0
+  return out
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
