@@ -74,6 +74,15 @@ def test_groups_of_like_lengths_get_what_the_whole_model_gives(case, host):
     np.testing.assert_allclose(got[key], want[key], rtol=1e-4, atol=1e-5)
 
 
+def test_a_cpu_takes_a_group_as_it_lies_in_memory():
+  entries = [np.full((3, 5), i, np.float32) for i in range(3)]
+  group = adaptive._stacked(entries, 4)
+  assert group.ctypes.data % adaptive._ALIGNED == 0
+  np.testing.assert_array_equal(group, np.stack([*entries, np.zeros((3, 5))]))
+  taken = jax.device_put(group, jax.devices("cpu")[0], may_alias=True)
+  assert taken.unsafe_buffer_pointer() == group.ctypes.data
+
+
 def test_calibration_chooses_few_capacities_that_hold_every_length():
   model, variables, x = made("frames")
   runner = adaptive.Adaptive(model, variables, group=4, rungs=2)

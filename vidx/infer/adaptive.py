@@ -272,7 +272,7 @@ class _Queue:
       size //= 2
     if not self.host:
       return self._on_device(parts, size)
-    fitted = [self.model.fit(ways, self.sizes) for ways, _ in parts]
+    fitted = [jax.tree.map(np.asarray, self.model.fit(ways, self.sizes)) for ways, _ in parts]
     rows = [(part, row) for part, (_, rows) in enumerate(parts) for row in rows]
     stacked = lambda *leaves: _stacked([leaves[part][row] for part, row in rows], size)
     return jax.tree.map(stacked, *fitted)
