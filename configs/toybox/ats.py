@@ -3,6 +3,9 @@
 vidx data toybox --out=runs/toybox/motion
 vidx train --config=configs/toybox/ats.py --workdir=runs/ats
 vidx predict --workdir=runs/ats --show=kept,attention runs/toybox/motion/val/*/*.mp4
+Ours: after six epochs 10.0 % of the validation videos of `motion`, which is chance. Of --labels=appearance, 8 epochs:
+40.6 %, with 170, 103 and 82 of 392 tokens left, 0.294 of 0.446 GMACs, 95.6 against 83.9 clips/s (34.1 % of the
+products and 12.2 % of the time are saved).
 """
 
 from vidx.train import config
