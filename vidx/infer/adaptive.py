@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 import functools
 import itertools
-import math
 import time
 from typing import Any
 
@@ -287,9 +286,10 @@ class _Queue:
 
 def _stacked(entries: Sequence[np.ndarray], size: int) -> np.ndarray:
   """The entries, and zeros behind them up to `size`, where a CPU device takes them without a copy."""
-  dtype, shape = entries[0].dtype, (size, *entries[0].shape)
-  room = np.empty(math.prod(shape) * dtype.itemsize + _ALIGNED, np.uint8)
-  out = room[-room.ctypes.data % _ALIGNED:][:math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+  first, many = entries[0], size * entries[0].nbytes
+  room = np.empty(many + _ALIGNED, np.uint8)
+  start = -room.ctypes.data % _ALIGNED
+  out = room[start:start + many].view(first.dtype).reshape(size, *first.shape)
   np.stack(entries, out=out[:len(entries)])
   out[len(entries):] = 0
   return out
