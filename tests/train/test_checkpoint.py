@@ -47,6 +47,13 @@ def test_the_last_and_the_best_are_kept(tmp_path):
   assert c.steps() == [1, 4, 5] and c.best() == 1 and c.latest() == 5
 
 
+def test_an_evaluation_with_nothing_to_compare_with_is_never_the_best(tmp_path):
+  c = saved(tmp_path / "known", [(1, float("nan")), (2, 10.0), (3, float("nan"))], keep_last=2, keep_best=1)
+  assert c.steps() == [2, 3] and c.best() == 2
+  c = saved(tmp_path / "unknown", [(1, float("nan")), (2, float("nan")), (3, float("nan"))], keep_last=2, keep_best=1)
+  assert c.best() is None and c.latest() == 3
+
+
 def test_averaged_parameters_are_what_is_evaluated(tmp_path):
   c = checkpoint.Checkpointer(str(tmp_path))
   c.save(make(step=3, ema=True), {})

@@ -7,6 +7,7 @@ shapes and placements, so a checkpoint of eight devices opens on one.
 """
 
 from collections.abc import Mapping
+import math
 import os
 import shutil
 from typing import Any
@@ -87,7 +88,7 @@ class Checkpointer:
     """Starts a save of `state` under its step; earlier checkpoints stay until it is complete."""
     items = _items(state)
     metrics = {k: float(v) for k, v in (metrics or {}).items()}
-    if best_metric in metrics:
+    if not math.isnan(metrics.get(best_metric, math.nan)):
       metrics["_best"] = metrics[best_metric]
     try:
       self._manager.save(

@@ -323,11 +323,16 @@ class _Loop:
     self.log.write(step, "val", {"epoch": step / run.steps_per_epoch, **self.metrics, "videos": result.evaluated,
                                  "decode_failures": sorted(result.failures)})
     best = run.task.best_metric
-    shown = "  ".join(f"{k} {v:.1f}" if k != "loss" else f"loss {v:.4f}" for k, v in self.metrics.items()
-                      if k in ("loss", best, "top-1", "top-5", "mAP"))
+    shown = "  ".join(_figure(k, v) for k, v in self.metrics.items() if k in ("loss", best, "top-1", "top-5", "mAP"))
     self.console.say(f"step {step}, epoch {step / run.steps_per_epoch:.1f}: {config.data.val_split} {shown}"
                      f" ({result.evaluated} videos)")
     return self.metrics
+
+
+def _figure(name: str, value: float) -> str:
+  if name == "loss":
+    return f"loss {value:.4f}"
+  return f"no {name} (nothing to compare with)" if np.isnan(value) else f"{name} {value:.1f}"
 
 
 def _count(params: Any) -> int:
