@@ -33,7 +33,7 @@ compile_quickly()
 
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], pathlib.Path]:
-  """Finds a file or folder of the small real data sets below VIDX_REAL_DATA; where it is missing its test is left out."""
+  """Finds a file or folder of the small real data sets below VIDX_REAL_DATA; if it is missing its test is left out."""
   root = os.environ.get("VIDX_REAL_DATA", "")
   if not root or not pathlib.Path(root).is_dir():
     pytest.skip("VIDX_REAL_DATA names no folder: checks on real data are left out")

@@ -76,11 +76,14 @@ def test_the_public_face_is_four_names():
 
 
 def test_speed_is_measured_with_nothing_but_jax_flax_numpy_einops_and_absl():
-  others = ["ml_collections", "grain", "tensorflow_datasets", "array_record", "chex", "cv2", "av", "jinja2", "matplotlib"]
+  others = ["ml_collections", "grain", "tensorflow_datasets", "array_record", "chex", "cv2", "av", "jinja2",
+            "matplotlib"]
   code = f"import sys; sys.modules.update(dict.fromkeys({others}))\n"
   code += "import vidx.cli\n"
-  code += "for f in ['bench model --help', 'bench conv --help', 'bench adaptive --help']: assert vidx.cli.main(f.split()) == 0\n"
-  code += "import vidx.measure.model_speed, vidx.measure.conv_speed, vidx.measure.adaptive_speed; vidx.create_model('x3d_s')"
+  code += ("for f in ['bench model --help', 'bench conv --help', 'bench adaptive --help']:"
+           " assert vidx.cli.main(f.split()) == 0\n")
+  code += ("import vidx.measure.model_speed, vidx.measure.conv_speed, vidx.measure.adaptive_speed;"
+           " vidx.create_model('x3d_s')")
   loaded_by(code)
 
 

@@ -59,7 +59,8 @@ def _predict(fv, args, overrides):
   loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
   if fv.show:
     if "features" in loaded.model.inputs:
-      raise errors.ConfigError("--show draws what a system sees in clips; of long videos `vidx report` shows timelines.")
+      raise errors.ConfigError("--show draws what a system sees in clips;"
+                               " of long videos `vidx report` shows timelines.")
     from vidx.infer import explain
     explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
   trunk = dict(trunk=fv.trunk, window=fv.window, stride=fv.stride)
@@ -208,13 +209,17 @@ VERBS: dict[str, Verb] = {
         _all(_WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, _STEP,
              _integer("batch_size", 0, "videos per batch; 0: as the config says"),
              _string("fuse", "", "further runs, whose scores are averaged with this one's: two streams, ensembles"),
-             _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"), _REPORT), _eval),
+             _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
+             _REPORT), _eval),
     "predict": Verb(
         "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] PATH [PATH ...]",
         _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE,
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
-             _string("out", "", "JSON file to write, segments as .csv beside it; with --show the folder of the pictures, WORKDIR/maps"),
-             _string("show", "", "input, squeezed, appearance, band_pass, kept, attention, gradcam: pictures and a page"),
+             _string("out", "",
+                     "JSON file to write, segments as .csv beside it;"
+                     " with --show the folder of the pictures, WORKDIR/maps"),
+             _string("show", "",
+                     "input, squeezed, appearance, band_pass, kept, attention, gradcam: pictures and a page"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _integer("top", 5, "classes per video")), _predict),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE]",
@@ -273,7 +278,8 @@ VERBS: dict[str, Verb] = {
                                 _number("seconds", 20.0, "how long the slower side is measured")), _bench_adaptive),
     "bench segmentation": Verb(
         "speed and memory of systems of long videos, and of the duration DP", "[NAME ...] [--runs=FILE] [--json]",
-        _all(_JSON, _string("runs", "", "text file of real segments, a video per line in words LABEL:FRAMES; empty: drawn"),
+        _all(_JSON,
+             _string("runs", "", "text file of real segments, a video per line in words LABEL:FRAMES; empty: drawn"),
              _number("seconds", 3.0, "how long each is measured")), _bench_segmentation),
     "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
                    _all(_JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),

@@ -1,4 +1,4 @@
-"""Parallel sampling network on ActivityNet v1.3: 10 (of ResNet-50: 6) of 25 frames for a classifier that stays as it is.
+"""Parallel sampling network, ActivityNet v1.3: 10 (of ResNet-50: 6) of 25 frames for a classifier that stays as it is.
 
 vidx train --config=configs/activitynet/psn.py --config.data.root=... --workdir=...
            --config.train.init_from="(('/classifier/', 'TSN_RUN'), ('/sampler/', 'IMAGENET_SHUFFLENET'))"

@@ -1,8 +1,9 @@
-"""DAN on TSM ResNet-50, 16 segments of 8 frames, HMDB51, tuned from a Kinetics run; batch statistics stay frozen but for the first layer.
+"""DAN on TSM ResNet-50, 16 segments of 8 frames, HMDB51, tuned from a Kinetics run.
 
 vidx train --config=configs/hmdb51/dan.py --config.data.root=... --config.train.init_from=KINETICS_WORKDIR --workdir=...
 vidx eval --workdir=... --views=2x3
-Split 1; --config.data.dataset.fold=2 chooses another. Published: 75.3 over three splits; ours: not yet measured.
+Batch statistics stay frozen but for the first layer. Split 1; --config.data.dataset.fold=2 chooses another.
+Published: 75.3 over three splits; ours: not yet measured.
 """
 
 from vidx.train import config

@@ -2,7 +2,8 @@
 
 vidx train --config=configs/kinetics/ats_xvit.py --config.data.root=... --config.train.init_from=XVIT_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=1x3
-Published (1x3 views): Kinetics-400 80.0 top-1 (80.2 without sampling), Kinetics-600 84.4 (84.5; 83.4 without fine-tuning); ours: not yet measured.
+Published (1x3 views): Kinetics-400 80.0 top-1 (80.2 without sampling), Kinetics-600 84.4
+(84.5; 83.4 without fine-tuning); ours: not yet measured.
 """
 
 from vidx.train import config

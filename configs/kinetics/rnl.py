@@ -2,7 +2,8 @@
 
 vidx train --config=configs/kinetics/rnl.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=10x3
-Published: 74.7 top-1, 75.0 with --config.system.se=True, with SE and 100 epochs 75.6 (10x3 views); ours: not yet measured.
+Published: 74.7 top-1, 75.0 with --config.system.se=True, with SE and 100 epochs 75.6 (10x3 views);
+ours: not yet measured.
 """
 
 from vidx.train import config

@@ -14,8 +14,8 @@ def get_config():
   c = config.base()
   c.system = dict(name="tesnet", num_classes=101, placements=(("input", 10, 3),), dropout=0.5,
                   frozen_bn="all_but_first")
-  c.data.update(dataset=dict(name="ucf101", fold=1), frames=10, sampler="stride", short_side=256, crop=299, whole=(256, 340),
-                mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+  c.data.update(dataset=dict(name="ucf101", fold=1), frames=10, sampler="stride", short_side=256, crop=299,
+                whole=(256, 340), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
   c.optimizer.update(name="sgd", weight_decay=4e-5, nesterov=False)
   c.schedule.update(name="plateau", peak=1e-3, epochs=30.0, patience=3)
   c.train.batch_size = 32

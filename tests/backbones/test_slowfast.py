@@ -25,7 +25,8 @@ def plain_convolutions():
 
 def tiny(**fields):
   return vidx.create_model("slowfast_r50_4x16", **{
-      **dict(stages=(1, 1), slow_temporal=(1, 3), fast_temporal=(3, 3), strides=(1, 2), width=16, alpha=4, num_classes=3),
+      **dict(stages=(1, 1), slow_temporal=(1, 3), fast_temporal=(3, 3), strides=(1, 2), width=16, alpha=4,
+             num_classes=3),
       **fields})
 
 

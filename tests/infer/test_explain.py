@@ -188,7 +188,8 @@ def test_kept_tokens_are_maps_of_the_blocks_that_sample(video, attention):
   clip = jnp.zeros((1, 2, 8, 8, 3))
   loaded = run_of(model, jax.jit(model.init)(jax.random.PRNGKey(3), clip), frames=2, crop=8)
   one, = explain.Explainer(loaded, ["kept"])(predict.predict_loaded(loaded, video))
-  assert [(m.kind, m.where, m.values.shape) for m in one.maps] == [("kept", f"block{i}.heads", (2, 2, 2)) for i in range(2)]
+  assert [(m.kind, m.where, m.values.shape) for m in one.maps] == [
+      ("kept", f"block{i}.heads", (2, 2, 2)) for i in range(2)]
   first, second = (m.values for m in one.maps)
   assert 1 <= (second > 0).sum() <= (first > 0).sum() <= 4 and not first[second > 0].min() == 0
 
@@ -264,7 +265,8 @@ def test_nothing_but_what_was_asked_for_is_computed():
 
 
 @pytest.mark.parametrize("kinds, site, words", [
-    (["gradcm"], "", ["--show=gradcm", "nearest: 'gradcam'", "squeezed, appearance, band_pass, kept, attention, gradcam"]),
+    (["gradcm"], "",
+     ["--show=gradcm", "nearest: 'gradcam'", "squeezed, appearance, band_pass, kept, attention, gradcam"]),
     ([""], "", ["no kind", "input, squeezed"]),
     (["input", "band_pass"], "",
      ["--show=band_pass", "mosaic does not", "produces input, squeezed, attention, gradcam"]),

@@ -27,7 +27,8 @@ def workdir(tmp_path_factory):
   (path / "config.json").write_text(config_lib.to_json(config))
   (path / "classes.json").write_text(json.dumps(s.split().classes))
   saves = checkpoint.Checkpointer(str(path), keep_last=5, metric="_best")
-  state = state_lib.complete(state_lib.begin(s.Tiny(), [np.zeros((1, 2, 4, 4, 3), np.float32)], 0), optax.sgd(0.1), False)
+  state = state_lib.complete(state_lib.begin(s.Tiny(), [np.zeros((1, 2, 4, 4, 3), np.float32)], 0), optax.sgd(0.1),
+                             False)
   for step, top in ((1, 50.0), (2, 90.0), (3, 70.0)):
     saves.save(state.replace(step=np.int32(step)), {"batches": step}, {"top-1": top}, "top-1")
   saves.wait()

@@ -68,7 +68,8 @@ def test_tokens_cost_what_a_transformer_with_so_many_does():
   assert macs.places == ("block0.heads", "block1.heads")
   assert macs.dense == count(vidx.create_model("deit_ti", **fields), clip).macs
   found = macs({"block0.heads": [11, 17], "block1.heads": [5, 2]})
-  np.testing.assert_array_equal(found, [count(at(True, (11,), (5,)), clip).macs, count(at(True, (17,), (2,)), clip).macs])
+  np.testing.assert_array_equal(found, [count(at(True, (11,), (5,)), clip).macs,
+                                        count(at(True, (17,), (2,)), clip).macs])
   first, second = (n.ravel() for n in np.meshgrid(np.arange(11, 18), [2, 5, 8]))
   many = macs({"block0.heads": first, "block1.heads": second})
   assert many[(first == 11) & (second == 5)] == found[0] and many[(first == 17) & (second == 2)] == found[1]

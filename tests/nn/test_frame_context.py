@@ -103,7 +103,8 @@ def test_a_fresh_non_local_block_changes_nothing(frames):
   plain, gathered = FrameScores("none"), FrameScores("nonlocal")
   variables = jax.jit(gathered.init)(jax.random.PRNGKey(0), frames)
   alone = {"params": {"score": variables["params"]["score"]}}
-  np.testing.assert_allclose(promises.jitted(gathered)(variables, frames), plain.apply(alone, frames), rtol=1e-5, atol=1e-7)
+  np.testing.assert_allclose(promises.jitted(gathered)(variables, frames), plain.apply(alone, frames),
+                             rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("context, reach", [("tcn", 3), ("ed_tcn", 7)])

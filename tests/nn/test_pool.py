@@ -37,7 +37,8 @@ def test_the_gradient_of_max_pool_is_the_same_on_every_platform(window, strides,
   np.testing.assert_allclose(loss(pool.max_pool), loss(pool._max_windows), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("window, strides, padding", [*CASES, ((1, 3, 3), (1, 1, 1), (0, 1, 1)), ((2, 2, 2), (2, 2, 2), (0,) * 3)])
+@pytest.mark.parametrize("window, strides, padding", [
+    *CASES, ((1, 3, 3), (1, 1, 1), (0, 1, 1)), ((2, 2, 2), (2, 2, 2), (0,) * 3)])
 def test_average_pool_counts_no_padding(window, strides, padding):
   x = np.random.default_rng(0).normal(size=(2, 5, 7, 8, 3)).astype("f")
   out = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[1:4], window, strides, padding)]

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidx.nn.similarity_sampling import CHOICES, SimilarityGuidedSampling, deal, deal_grid, measured, sampling_matrix, spherical
+from vidx.nn.similarity_sampling import (
+    CHOICES, SimilarityGuidedSampling, deal, deal_grid, measured, sampling_matrix, spherical)
 
 KERNELS = CHOICES["kernel"]
 

@@ -149,7 +149,8 @@ def test_squeezed_images_are_shown_when_asked_for():
 
 
 @pytest.mark.parametrize("fields, words", [
-    (dict(activations=("sigmoid", "gelu")), "gelu"), (dict(basis_init="zeros"), "basis_init"), (dict(phi="svd"), "phi")])
+    (dict(activations=("sigmoid", "gelu")), "gelu"), (dict(basis_init="zeros"), "basis_init"),
+    (dict(phi="svd"), "phi")])
 def test_a_wrong_choice_is_named(fields, words):
   with pytest.raises(ValueError, match=words):
     TemporalSqueezePooling(**fields)

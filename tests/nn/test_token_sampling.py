@@ -228,7 +228,8 @@ def test_the_choice_is_the_same_with_dead_tokens_among_and_behind_live_ones(fiel
   front = [np.take_along_axis(z, order[..., None, None], 1) for z in (q, k, v)]
   run = jax.jit(lambda *h: with_(**fields)().apply({}, Heads(*h, scale=0.5)))
   wild = [np.where(mask[..., None, None], z, np.float32(9)) for z in (q, k, v)]
-  spread, packed = jax.device_get((run(*wild, mask), run(*front, np.arange(order.shape[1]) < mask.sum(-1, keepdims=True))))
+  spread, packed = jax.device_get(
+      (run(*wild, mask), run(*front, np.arange(order.shape[1]) < mask.sum(-1, keepdims=True))))
   for b in range(B):
     n = int(packed.live[b].sum())
     assert n == spread.live[b].sum() and spread.live[b, :n].all() and packed.live[b, :n].all()
@@ -253,7 +254,8 @@ def test_room_behind_live_tokens_may_be_cut_between_blocks(tokens):
 def test_gradients_reach_the_parameters_and_not_the_choice(tokens):
   variables, x, mask = tokens
   model, _ = block(with_(keep=0.5, least=3))
-  grads = jax.jit(jax.grad(lambda v: (jnp.where(mask[:, :1, None], model.apply(v, x, mask)[0], 0) ** 2).sum()))(variables)
+  grads = jax.jit(jax.grad(
+      lambda v: (jnp.where(mask[:, :1, None], model.apply(v, x, mask)[0], 0) ** 2).sum()))(variables)
   assert all(np.isfinite(g).all() and np.any(g) for g in jax.tree.leaves(grads))
   heads = Heads(*(jnp.ones((1, 3, 1, 2)) for _ in range(3)))
   slopes = jax.grad(lambda k: AdaptiveTokenSampler().apply({}, heads.replace(k=k, q=k)).q.sum())

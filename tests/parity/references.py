@@ -230,7 +230,8 @@ class PSViT(nn.Module):
     self.size = image // 4
     step = self.size / points
     centres = torch.tensor([i * step for i in range(points)]) + step / 2
-    self.register_buffer("point_coord", torch.stack([centres.repeat(points), centres.repeat_interleave(points)], 1)[None])
+    self.register_buffer("point_coord",
+                         torch.stack([centres.repeat(points), centres.repeat_interleave(points)], 1)[None])
     self.pos_layer = nn.Linear(2, dim)
     self.stem = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
                               nn.MaxPool2d(3, 2, 1), Bottleneck(64, widths[0]), Bottleneck(widths[0], widths[1]))

@@ -41,8 +41,8 @@ def test_shufflenet_equals_torchvision():
 
 
 def test_vgg_equals_torchvision():
-  peers.compare(vidx.create_model("vgg16", num_classes=7), models.vgg16(num_classes=7, init_weights=False), "torchvision",
-                some(1, 96, 64, 3))
+  peers.compare(vidx.create_model("vgg16", num_classes=7), models.vgg16(num_classes=7, init_weights=False),
+                "torchvision", some(1, 96, 64, 3))
 
 
 class C3D(torch.nn.Module):

@@ -12,7 +12,8 @@ def some(*shape):
   return np.random.default_rng(0).normal(size=shape).astype("f")
 
 
-@pytest.mark.parametrize("name, peer", [("resnet_18", "resnet18"), ("resnet_50", "resnet50"), ("resnet_101", "resnet101")])
+@pytest.mark.parametrize("name, peer", [
+    ("resnet_18", "resnet18"), ("resnet_50", "resnet50"), ("resnet_101", "resnet101")])
 def test_image_networks_equal_torchvision(name, peer):
   models = pytest.importorskip("torchvision.models")
   peers.compare(vidx.create_model(name, num_classes=7), getattr(models, peer)(num_classes=7), "torchvision",

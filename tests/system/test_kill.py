@@ -15,8 +15,8 @@ KILLS = 10
 
 def command(config, workdir):
   return [sys.executable, "-m", "vidx", "train", f"--config={config}", f"--workdir={workdir}",
-          "--config.schedule.epochs=40.0", "--config.system.stages=1,", "--config.checkpoint.every_steps=4", "--config.optimizer.ema=0.9",
-          "--config.system.dropout=0.2"]
+          "--config.schedule.epochs=40.0", "--config.system.stages=1,", "--config.checkpoint.every_steps=4",
+          "--config.optimizer.ema=0.9", "--config.system.dropout=0.2"]
 
 
 def start(config, workdir):

@@ -95,7 +95,8 @@ def test_both_pathways_of_slowfast_have_a_sampler_of_their_own():
 
 def test_controls_take_the_place_of_the_sampler():
   made = lambda **fields: vidx.create_model("atfr_x3d_s", **fields).sites
-  (sampler,), (random,), (uniform,) = (made(**f)["res2"] for f in ({}, dict(control="random"), dict(control="uniform", keep=5)))
+  (sampler,), (random,), (uniform,) = (
+      made(**f)["res2"] for f in ({}, dict(control="random"), dict(control="uniform", keep=5)))
   assert sampler() == SimilarityGuidedSampling(norm=sampler().norm) and random().control == "random"
   assert uniform() == UniformSampling(5) and made(control="none") == {}
 
@@ -109,7 +110,8 @@ COSTS = {  # trunk, place, size: (fixed GMACs, GMACs per frame, frames)
 @pytest.mark.parametrize("trunk, place, size", COSTS)
 def test_costs_are_linear_in_frames_as_published(trunk, place, size):
   fixed, per_frame, frames = COSTS[trunk, place, size]
-  macs = LiveMacs(vidx.create_model(f"atfr_{trunk}", place=place), jax.ShapeDtypeStruct((1, frames, size, size, 3), jnp.float32))
+  macs = LiveMacs(vidx.create_model(f"atfr_{trunk}", place=place),
+                  jax.ShapeDtypeStruct((1, frames, size, size, 3), jnp.float32))
   few, more = macs({place: [2, 8]}) / 1e9
   channels = {"x3d_s": 24, "i3d_r50": 256}.get(trunk, 32)
   sampler = frames**2 * (size // 4)**2 * channels / 1e9  # the sums as a matrix product; the similarity is nothing

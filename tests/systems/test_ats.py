@@ -78,7 +78,8 @@ def test_equal_scores_leave_the_trunk_as_it_is_on_its_own_weights(trunk):
 
 
 @pytest.mark.parametrize("trunk, fields", [
-    ("deit_ti", dict(fused=(1,), keep=0.7)), ("xvit_b16", dict(keep=4)), ("timesformer_b", dict(keep=6, stages=(0, 1)))])
+    ("deit_ti", dict(fused=(1,), keep=0.7)), ("xvit_b16", dict(keep=4)),
+    ("timesformer_b", dict(keep=6, stages=(0, 1)))])
 def test_what_is_dead_may_be_cut_off_between_blocks(trunk, fields):
   """The first block, a read of the lengths, and the others with no more room than that."""
   model, variables = small(trunk, **fields), variables_of(trunk)
@@ -103,7 +104,8 @@ def test_a_system_keeps_the_promises():
 
 
 def stages_of(model):
-  return [name for name, blocks in model.sites.items() if any(getattr(b, "func", b) is AdaptiveTokenSampler for b in blocks)]
+  return [name for name, blocks in model.sites.items()
+          if any(getattr(b, "func", b) is AdaptiveTokenSampler for b in blocks)]
 
 
 @pytest.mark.parametrize("name, places, over_frames", [

@@ -112,7 +112,8 @@ def test_blocks_go_into_any_trunk_with_sites():
     if trunk not in vidx.list_models():
       continue
     model = vidx.create_model("rnl", num_classes=3, trunk=trunk)
-    assert any(m is RegionNonLocal or getattr(m, "func", None) is RegionNonLocal for v in model.sites.values() for m in v)
+    assert any(m is RegionNonLocal or getattr(m, "func", None) is RegionNonLocal
+               for v in model.sites.values() for m in v)
     jax.eval_shape(model.init, jax.random.PRNGKey(0), x)
   by_hand = vidx.create_model("tsm_r50", sites={"res3.0.out": {"name": "ChannelGate", "form": "cbam"}})
   made, = by_hand.sites["res3.0.out"]

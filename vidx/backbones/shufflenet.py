@@ -104,8 +104,9 @@ class ShuffleNet(Chain):
     steps = [("stem", Stem(unit(self.widths[0], (3, 3), 2, first), self.sites, self.prefix + "stem",
                             name="stem"))]
     for i, count in enumerate(self.stages, start=2):
-      steps += [(f"stage{i}.{j}", Shuffled(f"{self.prefix}stage{i}.{j}", self.widths[i - 1], 2 if j == 0 else 1, norm, self.sites,
-                                           self.dtype, name=f"stage{i}_{j}")) for j in range(count)]
-    steps.append(("last", ConvStep(unit(self.widths[-1], (1, 1), 1, norm), self.prefix + "last", self.sites, name="last")))
+      steps += [(f"stage{i}.{j}", Shuffled(f"{self.prefix}stage{i}.{j}", self.widths[i - 1], 2 if j == 0 else 1, norm,
+                                           self.sites, self.dtype, name=f"stage{i}_{j}")) for j in range(count)]
+    steps.append(("last", ConvStep(unit(self.widths[-1], (1, 1), 1, norm), self.prefix + "last", self.sites,
+                                   name="last")))
     self._steps = steps
     self.head = self.pooled_head()

@@ -251,7 +251,8 @@ def aligned(dataset: Dataset, classes: Sequence[str]) -> Dataset:
   if strange:
     raise errors.DataError(
         f"the model was not trained on {len(strange)} of the {len(dataset.classes)} classes of split"
-        f" '{dataset.split}', such as '{strange[0]}'{errors.hint(strange[0], classes)}; evaluate it on its own classes.")
+        f" '{dataset.split}', such as '{strange[0]}'{errors.hint(strange[0], classes)};"
+        " evaluate it on its own classes.")
   moved = [place[c] for c in dataset.classes]
 
   def move(label):

@@ -71,8 +71,8 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
   """
   weights = tuple(weights) or (1.0,) * len(workdirs)
   if len(weights) != len(workdirs) or min(weights) < 0 or not sum(weights):
-    raise errors.ConfigError(f"--weights={','.join(f'{w:g}' for w in weights)}: {len(workdirs)} runs need as many weights,"
-                             " none below 0 and one above.")
+    raise errors.ConfigError(f"--weights={','.join(f'{w:g}' for w in weights)}: {len(workdirs)} runs need as many"
+                             " weights, none below 0 and one above.")
   found = []
   for workdir in workdirs:
     found.append(evaluate.of_workdir(workdir, split, **options))

@@ -52,7 +52,8 @@ class Savings:
             "dense_gmacs": self.dense_macs / 1e9, "gmacs": float(self.macs.mean()) / 1e9,
             "gmacs_deciles": [float(q) / 1e9 for q in np.quantile(self.macs, deciles)],
             "mean_counts": {site: float(n.mean()) for site, n in self.counts.items()},
-            "counts": {site: np.stack(np.unique(n, return_counts=True), -1).tolist() for site, n in self.counts.items()},
+            "counts": {site: np.stack(np.unique(n, return_counts=True), -1).tolist()
+                       for site, n in self.counts.items()},
             "counted_saving": self.counted_saving, "realised_share": self.realised_share}
 
   def lines(self) -> list[str]:

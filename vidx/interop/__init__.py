@@ -53,7 +53,8 @@ RULES: dict[tuple[str, str], str] = {
     ("X3D", "pyslowfast"): "vidx.interop.pytorchvideo:pyslowfast_x3d",
 }
 
-#: (class of the trunk, source) -> "module:function", called (model, state) -> state for what no rule can say of one tensor.
+#: (class of the trunk, source) -> "module:function", called (model, state) -> state for what no rule can say
+#: of one tensor.
 PREPARED: dict[tuple[str, str], str] = {("CvT", "cvt"): "vidx.interop.cvt:without_convolutions"}
 
 

@@ -196,7 +196,7 @@ def bench(name: str, *, batch: int = 0, batches: int = 0, seconds: float = 20.0,
 
 
 def padding(runner: Controlled) -> float:
-  """Multiply-accumulates on dead entries over those on live ones, at the runner's capacities: all that packing saves."""
+  """Multiply-accumulates on dead over those on live entries, at the runner's capacities: all that packing saves."""
   rounded = {place: np.asarray(rungs)[np.searchsorted(rungs, counts)]
              for (place, counts), [rungs] in zip(runner.given.items(), runner.ladders)}
   return float(runner.macs(rounded).mean() / runner.macs(runner.given).mean()) - 1

@@ -102,7 +102,8 @@ def bench_conv(pattern: str = "", train: bool = False, dtype: str = "float32", b
   """
   layers = {n: layer for n, layer in LAYERS.items() if pattern in n}
   if not layers:
-    raise errors.ConfigError(f"no layer is called '{pattern}'{errors.hint(pattern, LAYERS)}; they are {', '.join(LAYERS)}.")
+    raise errors.ConfigError(f"no layer is called '{pattern}'{errors.hint(pattern, LAYERS)};"
+                             f" they are {', '.join(LAYERS)}.")
   rows = []
   for name, layer in layers.items():
     times = bench_layer(layer, train, dtype, batch, seconds)

@@ -179,7 +179,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
       f" {1e3 * r['decode_seconds']:,.0f} | {size(r['train_bytes'])} | {size(r['decode_bytes'])} |" for r in rows])
 
 
-def main(names: Sequence[str] = (), *, runs: str = "", json: bool = False, seconds: float = 3.0, **options: Any) -> None:
+def main(names: Sequence[str] = (), *, runs: str = "", json: bool = False, seconds: float = 3.0,
+         **options: Any) -> None:
   """Prints the table and the DP's line, or JSON with device and versions.
 
   Args:
@@ -193,7 +194,8 @@ def main(names: Sequence[str] = (), *, runs: str = "", json: bool = False, secon
   dp = bench_dp(seconds=seconds)
   rows = [row for name in names or NAMES for row in bench_system(name, videos, seconds=seconds, **options)]
   if json:
-    print(json_lib.dumps({"device": device_name(), "versions": versions(), "videos": len(videos), "dp": dp, "rows": rows}))
+    print(json_lib.dumps({"device": device_name(), "versions": versions(), "videos": len(videos), "dp": dp,
+                          "rows": rows}))
     return
   print(f"{device_name()}, one video of {len(videos)} at a time\n{table(rows)}")
   print(f"duration DP, {dp['frames']:,} frames, {dp['segments']} segments of up to {dp['max_length']:,}:"

@@ -43,7 +43,7 @@ def coefficients(x: jax.Array, basis: jax.Array, ridge: float = RIDGE) -> tuple[
 
 
 def inverse(matrix: jax.Array) -> jax.Array:
-  """Of symmetric positive (..., D, D); in closed form where D <= 3: accelerators are slow at many tiny factorisations."""
+  """Of symmetric positive (..., D, D); closed form where D <= 3: accelerators are slow at many tiny factorisations."""
   size = matrix.shape[-1]
   if size == 1:
     return 1 / matrix

@@ -20,7 +20,8 @@ _TINY = 1e-12  # under square roots, whose gradient at 0 is infinite
 CHOICES = {
     "space": ("paper", "code"),
     "activation": ("relu", "swish"),
-    "measure": ("magnitude", "l2_to_mean", "l1_to_mean", "mahalanobis_to_mean", "cosine_to_mean", "angular", "spherical"),
+    "measure": ("magnitude", "l2_to_mean", "l1_to_mean", "mahalanobis_to_mean", "cosine_to_mean", "angular",
+                "spherical"),
     "kernel": ("linear", "linear_normalized", "kronecker", "kronecker_sum"),
     "edge": ("centre", "eps", "literal"),
     "order": ("similarity", "time"),

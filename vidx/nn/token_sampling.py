@@ -278,7 +278,7 @@ class AdaptiveTokenSampler(nn.Module):
 
 
 class TokenReorganization(nn.Module):
-  """Keeps a fixed share of the tokens by the attention of the CLS and fuses the others into one; a plug-in of `*.heads`.
+  """Keeps a fixed share of the tokens by the attention of the CLS and fuses the rest into one; a plug-in of `*.heads`.
 
   The token behind the kept ones is the sum of the dropped ones after attention, each
   times the mean attention that the CLS has for it; of clips, frames are for themselves.

@@ -54,7 +54,10 @@ class Task:
     raise TypeError(f"{type(self).__name__} defines no loss.")
 
   def predict(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
-    """Predictions of each example that may be averaged over views, such as {'scores': (B, C)}, or of its frames (see FRAMES)."""
+    """Predictions of each example, such as {'scores': (B, C)}, or of its frames (see FRAMES).
+
+    Those of an example may be averaged over views.
+    """
     raise TypeError(f"{type(self).__name__} defines no predictions.")
 
   def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -62,7 +62,8 @@ class Run:
     step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
                                     self.num_classes, self.dtype, self.total_steps)
     several = lambda states, batch: state_lib.over_seeds(lambda state: step(state, batch))(states)
-    return jax.jit(several if self.config.train.seeds > 1 else step, donate_argnums=0, out_shardings=(self.shardings, sharding.replicated(self.mesh)))
+    return jax.jit(several if self.config.train.seeds > 1 else step, donate_argnums=0,
+                   out_shardings=(self.shardings, sharding.replicated(self.mesh)))
 
 
 def compute_dtype(precision: str) -> Any:

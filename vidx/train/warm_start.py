@@ -65,7 +65,8 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
   """
   target = traverse_util.flatten_dict(variables, sep="/")
   given = traverse_util.flatten_dict(source, sep="/")
-  report = {k: [] for k in ("loaded", "mean of the colours", "excluded", "other shape", "not in the checkpoint", "not used")}
+  report = {k: [] for k in ("loaded", "mean of the colours", "excluded", "other shape", "not in the checkpoint",
+                            "not used")}
   merged, used = {}, set(target)
   for path, leaf in target.items():
     merged[path] = leaf

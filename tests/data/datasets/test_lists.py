@@ -204,8 +204,8 @@ def test_folds_are_chosen_by_text_numbers_or_tuples(tmp_path):
       ids = {s: [r.id for r in datasets.load("folder", str(tmp_path), s, train_folds=train, val_folds=val).records]
              for s in ("train", "val", "test")}
       assert ids == {"train": ["0.mp4", "1.mp4"], "val": ["2.mp4"], "test": ["3.mp4"]}
-  for train, val, message in (("", "", "has folds: choose them"), ("a", 2, "train_folds='a'"), (0, 1.5, "val_folds=1.5"),
-                              ("0,2", "2", r"share \[2\]")):
+  for train, val, message in (("", "", "has folds: choose them"), ("a", 2, "train_folds='a'"),
+                              (0, 1.5, "val_folds=1.5"), ("0,2", "2", r"share \[2\]")):
     with pytest.raises(errors.ConfigError, match=message):
       datasets.load("folder", str(tmp_path), "train", train_folds=train, val_folds=val)
 

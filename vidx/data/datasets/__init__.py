@@ -53,7 +53,8 @@ def load(name: str, root: str, split: str, max_missing: float = 0.1, **options: 
     listed = ", ".join(dataset.missing[:3]) + (", ..." if len(dataset.missing) > 3 else "")
     raise errors.DataError(
         f"{len(dataset.missing)} of the {named} media of split '{split}' of {root} are missing ({listed}), more than"
-        f" max_missing={max_missing:g} allows; `vidx data check --dataset={name} --root={root} max_listed=0` lists them.")
+        f" max_missing={max_missing:g} allows;"
+        f" `vidx data check --dataset={name} --root={root} max_listed=0` lists them.")
   if not dataset.records:
     raise errors.AbsentError(f"split '{split}' of {root} is empty (reader '{name}').")
   return dataset

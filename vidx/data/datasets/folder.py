@@ -79,7 +79,8 @@ def read_table(name: str, table: str, root: str, split: str, given: tuple[str, .
 def split_of(row: dict[str, str], table: str, line: int, train_folds: Any, val_folds: Any) -> str:
   """The split of a row: by its column `split`, by its fold, or by a hash of its path."""
   if "split" in row:
-    found = {"validation": "val", "valid": "val", "testing": "test", "training": "train"}.get(row["split"], row["split"])
+    found = {"validation": "val", "valid": "val", "testing": "test", "training": "train"}.get(
+        row["split"], row["split"])
     if found not in ("train", "val", "test"):
       raise errors.DataError(f"{table}, line {line}: split '{row['split']}' is none of train, val, test.")
     return found

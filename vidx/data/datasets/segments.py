@@ -2,7 +2,8 @@
 
   root/features/<video>.npy   frames x features, or the reverse
   root/labels/<video>.npy     class ids of the frames, or
-  root/labels/<video>.txt     a class name per frame, or lines `start-end name` (frames from 1 on), or in place of labels
+  root/labels/<video>.txt     a class name per frame, or lines `start-end name` (frames from 1 on),
+                              or in place of labels
   root/transcripts/<video>.txt  a class name per segment, in order; where only the set is known, in any order
   root/classes.txt            a class name per line, or root/mapping.txt with `id name`
   root/{train,val,test}.txt   a video per line; without them a fifth is for validation

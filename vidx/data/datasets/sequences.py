@@ -60,7 +60,8 @@ def load(record: Record) -> FeatureSequence:
     raise errors.DecodeError(f"features {path}: of shape {x.shape}, expected frames x features.")
   x = np.asarray(x.T if record.extra["time_axis"] else x, np.float32)
   if not np.isfinite(x).all():
-    raise errors.DecodeError(f"features {path}: frame {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds no numbers.")
+    raise errors.DecodeError(f"features {path}:"
+                             f" frame {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds no numbers.")
   runs = record.extra["runs"]
   if not runs:
     return FeatureSequence(x, None)
