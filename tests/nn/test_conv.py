@@ -158,6 +158,10 @@ def test_vmap_and_forward_mode_work():
     ("cuda", (1, 8, 28, 28, 64), (3, 3, 3, 64, 64), 1, "native"),
     ("tpu", (1, 8, 28, 28, 64), (3, 3, 3, 1, 64), 64, "native"),
     ("cpu", (1, 8, 224, 224, 3), (5, 7, 7, 3, 8), 1, "fan_ahead"),
+    ("cpu", (1, 8, 224, 224, 3), (3, 7, 7, 3, 8), 1, "taps"),
+    ("cpu", (1, 8, 224, 224, 3), (5, 7, 7, 3, 24), 1, "evened"),
+    ("cpu", (1, 8, 224, 224, 3), (1, 7, 7, 3, 32), 1, "evened"),
+    ("cpu", (1, 8, 224, 224, 3), (1, 7, 7, 3, 64), 1, "native"),
     ("cpu", (1, 8, 28, 28, 64), (3, 3, 3, 64, 64), 1, "taps"),
     ("cpu", (1, 8, 28, 28, 64), (1, 3, 3, 64, 64), 1, "native"),
     ("cpu", (1, 8, 28, 28, 64), (3, 1, 1, 64, 64), 1, "shifts"),
@@ -172,7 +176,7 @@ def test_the_choice_follows_platform_and_shape(platform, x, w, groups, lowering)
   assert conv.choose(platform, x, w, (1, 1, 1), groups) == lowering
 
 
-@pytest.mark.parametrize("size, dilation, lowering", [(160, 1, "blocks"), (161, 1, "native"), (160, 2, "native")])
+@pytest.mark.parametrize("size, dilation, lowering", [(160, 1, "blocks"), (161, 1, "evened"), (160, 2, "evened")])
 def test_a_stem_works_on_blocks_where_its_stride_divides_the_image(size, dilation, lowering):
   assert conv.choose("cpu", (1, 8, size, size, 3), (1, 3, 3, 3, 24), (1, 2, 2), 1, (1, dilation, dilation)) == lowering
 

@@ -28,6 +28,7 @@ class Layer:
 #: what it stands for -> layer.
 LAYERS: dict[str, Layer] = {
     "image stem": Layer((1, 4, 224, 224, 3), 64, (1, 7, 7), (1, 2, 2)),
+    "narrow stem": Layer((1, 8, 112, 112, 3), 24, (1, 7, 7), (1, 2, 2)),
     "X3D stem": Layer((1, 13, 160, 160, 3), 24, (1, 3, 3), (1, 2, 2)),
     "R3D stem": Layer((1, 8, 112, 112, 3), 64, (3, 7, 7), (1, 2, 2)),
     "I3D stem": Layer((1, 8, 112, 112, 3), 64, (5, 7, 7), (1, 2, 2)),

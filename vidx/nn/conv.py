@@ -123,8 +123,15 @@ def blocks(x, w, strides, padding, dilation, groups):
   return y.reshape(batch, -1, *y.shape[1:])
 
 
+def evened(x, w, strides, padding, dilation, groups):
+  """`taps`, or XLA's convolution of images, with one more input channel, of zeros (no groups)."""
+  more = lambda z, axis: jnp.pad(z, [(0, int(i == axis)) for i in range(5)])
+  lowering = taps if w.shape[0] > 1 else native
+  return lowering(more(x, 4), more(w, 3), strides, padding, dilation, groups)
+
+
 LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan,
-                                  fan_ahead=fan_ahead, blocks=blocks)
+                                      fan_ahead=fan_ahead, blocks=blocks, evened=evened)
 
 
 def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Triple, dilation: Triple,
@@ -137,6 +144,8 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
       return kernel[0] > 1 and groups == 1 and (max(kernel[1:]) > 1) == (lowering == "fan_ahead")
     case "patches":
       return groups == 1 and max(kernel) > 1
+    case "evened":
+      return groups == 1 and x_shape[-1] % 2 == 1 and max(kernel[1:]) > 1
     case "blocks":
       whole = all(n % s == 0 for n, s in zip(x_shape[2:4], strides[1:]))
       return kernel[0] == 1 and groups == 1 and max(dilation) == 1 and max(strides[1:]) > 1 and whole
@@ -161,13 +170,15 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
   if kh == kw == 1 and kt > 1 and 4 * out <= inner and strides[0] == groups == 1:
     return "fan"  # the products read the input once
   if kh == kw == 1 or groups > 1:
-    return "shifts"  # a matrix product, or products by channel; XLA's gradients of grouped kernels are the slowest of all
+    return "shifts"  # a matrix product, or products by channel; XLA's gradients of grouped kernels are slowest of all
   side, kernel = min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])), max(kh, kw)
   if side < kernel or (side <= 2 * kernel + 1 and kernel <= 3 and inner >= 128):
     return "patches"  # XLA's path for small images is slow, and slowest for a kernel as large as the image
   if inner <= 4 and kernel <= 3 and applies("blocks", x_shape, (kt, kh, kw), strides, dilation, groups):
     return "blocks"  # XLA's path for few channels is slow; larger kernels have products enough
-  if kt > 1 and inner <= 4 and out <= 16 and strides[0] == groups == 1:
+  if inner in (3, 5) and 16 < out <= 32:
+    return "evened"  # XLA's path for an odd number of few channels to so many is up to ten times as slow
+  if kt > 1 and inner <= 4 and out <= 16 and not 16 < kt * out <= 32 and strides[0] == groups == 1:
     return "fan_ahead"  # a stem of few channels: one product fills the registers; gradients have no use for it
   return "taps" if kt > 1 else "native"
 
