@@ -26,5 +26,5 @@ def get_config(stage="dense"):
   c.train.batch_size = 32
   c.eval.update(batch_size=32, every_epochs=3.0)
   c.checkpoint.every_epochs = 3.0
-  c.train.init_from = "runs/dense" if tuned else ()
+  c.train.init_from = ("runs/dense",) if tuned else ()
   return c

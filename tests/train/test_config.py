@@ -56,3 +56,12 @@ def test_a_config_file_with_a_misspelt_key_is_one_clear_line(tmp_path):
   assert "\n" not in str(e.value)
   with pytest.raises(errors.ConfigError, match="does not exist"):
     config.load_file(str(tmp_path / "none.py"))
+
+
+def test_a_config_that_knows_no_such_variant_says_so(tmp_path):
+  file = tmp_path / "c.py"
+  file.write_text("from vidx.train import config\ndef get_config(size='s'):\n  c = config.base()\n"
+                  "  c.seed = {'s': 1, 'm': 2}[size]\n  return c\n")
+  assert config.load_file(f"{file}:m").seed == 2
+  with pytest.raises(errors.ConfigError, match="knows no 'n', which the text behind the colon asks for"):
+    config.load_file(f"{file}:n")

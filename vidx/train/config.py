@@ -124,6 +124,9 @@ def load_file(path: str) -> ConfigDict:
   except errors.UserError:
     raise
   except (AttributeError, KeyError, TypeError) as e:
+    if argument and e.args == (argument,):  # a KeyError of a table
+      raise errors.ConfigError(f"config file {file} knows no '{argument}', which the text behind the colon asks for;"
+                               " its first lines say what it takes.") from e
     # ConfigDict's own message already names the nearest key.
     raise errors.ConfigError(f"config file {file}: {_one_line(e)}") from e
   except Exception as e:
