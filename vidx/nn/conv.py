@@ -176,7 +176,7 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
     return "patches"  # XLA's path for small images is slow, and slowest for a kernel as large as the image
   if inner <= 4 and kernel <= 3 and applies("blocks", x_shape, (kt, kh, kw), strides, dilation, groups):
     return "blocks"  # XLA's path for few channels is slow; larger kernels have products enough
-  if inner in (3, 5) and 16 < out <= 32:
+  if inner % 2 and 1 < inner < 22 and 16 < out <= 32:
     return "evened"  # XLA's path for an odd number of few channels to so many is up to ten times as slow
   if kt > 1 and inner <= 4 and out <= 16 and not 16 < kt * out <= 32 and strides[0] == groups == 1:
     return "fan_ahead"  # a stem of few channels: one product fills the registers; gradients have no use for it
