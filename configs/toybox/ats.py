@@ -3,9 +3,8 @@
 vidx data toybox --out=runs/toybox/appearance --labels=appearance
 vidx train --config=configs/toybox/ats.py --workdir=runs/ats
 vidx predict --workdir=runs/ats --show=kept,attention runs/toybox/appearance/val/*/*.mp4
-Ours: 47.5 % of the validation videos (640 to train on are few for a transformer: it learns colours, then shapes), with
-110, 82, 56 and 42 of 197 tokens left, 0.146 of 0.344 GMACs and 156 against 146 clips/s: 57.5 % of the products and
-6.5 % of the time are saved. At 7 ms per clip most of the time is not products; larger models gain more.
+Ours: 47.5 % of the validation videos, with 110, 82, 56 and 42 of 197 tokens left, 0.146 of 0.344 GMACs and 156 against
+146 clips/s: 57.5 % of the products and 6.5 % of the time are saved; larger models gain more (vidx/measure/README.md).
 """
 
 from vidx.train import config

@@ -124,15 +124,19 @@ def lines(described: Mapping[str, Any]) -> list[str]:
   spread = described.get("deviations", {})
   others: dict[str, list[str]] = {}
   for name, value in described["metrics"].items():
-    digits = 4 if name == "loss" else 1
-    text = "not defined" if value is None else f"{value:.{digits}f}"
-    text += f" +- {spread[name]:.{digits}f}" if spread.get(name) is not None else ""
+    text = figure(name, value)
+    text += f" +- {figure(name, spread[name])}" if spread.get(name) is not None else ""
     part, slash, rest = name.partition("/")
     if slash and rest in described["metrics"]:  # of another read-out
       others.setdefault(part, []).append(f"{rest} {text}")
     else:
       shown.append(f"{name}: {text}")
   return shown + [f"{part}: {', '.join(values)}" for part, values in others.items()]
+
+
+def figure(name: str, value: float | None) -> str:
+  """A metric for people; None is one that no video defines."""
+  return "not defined" if value is None else f"{value:.{4 if name == 'loss' else 1}f}"
 
 
 def write(described: Mapping[str, Any], workdir: str, ending: str = "") -> str:

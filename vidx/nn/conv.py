@@ -124,10 +124,9 @@ def blocks(x, w, strides, padding, dilation, groups):
 
 
 def evened(x, w, strides, padding, dilation, groups):
-  """`taps`, or XLA's convolution of images, with one more input channel, of zeros (no groups)."""
+  """`taps` with one more input channel, of zeros (no groups)."""
   more = lambda z, axis: jnp.pad(z, [(0, int(i == axis)) for i in range(5)])
-  lowering = taps if w.shape[0] > 1 else native
-  return lowering(more(x, 4), more(w, 3), strides, padding, dilation, groups)
+  return taps(more(x, 4), more(w, 3), strides, padding, dilation, groups)
 
 
 LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan,
@@ -175,7 +174,7 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
   if side < kernel or (side <= 2 * kernel + 1 and kernel <= 3 and inner >= 128):
     return "patches"  # XLA's path for small images is slow, and slowest for a kernel as large as the image
   if inner <= 4 and kernel <= 3 and applies("blocks", x_shape, (kt, kh, kw), strides, dilation, groups):
-    return "blocks"  # XLA's path for few channels is slow; larger kernels have products enough
+    return "blocks"  # XLA's path for small kernels of few channels is slow
   if inner % 2 and 1 < inner < 22 and 16 < out <= 32:
     return "evened"  # XLA's path for an odd number of few channels to so many is up to ten times as slow
   if kt > 1 and inner <= 4 and out <= 16 and not 16 < kt * out <= 32 and strides[0] == groups == 1:

@@ -20,7 +20,7 @@ from vidx import tasks
 from vidx import writing
 from vidx.data import datasets, examples, pipeline
 from vidx.data.records import Dataset
-from vidx.infer import evaluate
+from vidx.infer import evaluate, results
 from vidx.measure import peak
 from vidx.train import checkpoint, config as config_lib, optim, provenance, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib, warm_start, writers
@@ -324,16 +324,11 @@ class _Loop:
     self.log.write(step, "val", {"epoch": step / run.steps_per_epoch, **self.metrics, "videos": result.evaluated,
                                  "decode_failures": sorted(result.failures)})
     best = run.task.best_metric
-    shown = "  ".join(_figure(k, v) for k, v in self.metrics.items() if k in ("loss", best, "top-1", "top-5", "mAP"))
+    shown = "  ".join(f"{k} {results.figure(k, results.number(v))}" for k, v in self.metrics.items()
+                      if k in ("loss", best, "top-1", "top-5", "mAP"))
     self.console.say(f"step {step}, epoch {step / run.steps_per_epoch:.1f}: {config.data.val_split} {shown}"
                      f" ({result.evaluated} videos)")
     return self.metrics
-
-
-def _figure(name: str, value: float) -> str:
-  if name == "loss":
-    return f"loss {value:.4f}"
-  return f"no {name} (nothing to compare with)" if np.isnan(value) else f"{name} {value:.1f}"
 
 
 def _count(params: Any) -> int:
