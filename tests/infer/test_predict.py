@@ -40,27 +40,6 @@ def loaded():
   return load.Loaded(s.Tiny(), s.variables(), config, s.split().classes, tasks.get("classification"), 1, np.float32)
 
 
-def test_folders_are_searched_and_globs_expanded_and_every_file_comes_once(files):
-  names = lambda *paths: [p.removeprefix(f"{files}/") for p in predict.find([str(files / p) for p in paths])]
-  assert names("") == ["b.mp4", "broken.mp4", "deep/a.mkv", "deep/er/C.MP4"]
-  assert names("deep/a.mkv", "**/*.m*") == ["deep/a.mkv", "b.mp4", "broken.mp4"]
-  assert names("deep/notes.txt", "gone.mp4") == ["deep/notes.txt", "gone.mp4"]
-  assert predict.find(files / "b.mp4") == [str(files / "b.mp4")]
-
-
-def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path):
-  file = tmp_path / "clip[1].mp4"
-  file.touch()
-  assert predict.find([str(file)]) == [str(file)]
-
-
-@pytest.mark.parametrize("path", ["gone.mp4", "*.none", "empty"])
-def test_paths_that_mean_no_file_are_named(tmp_path, path):
-  (tmp_path / "empty").mkdir()
-  with pytest.raises(errors.DataError, match=path.replace("*", "\\*")):
-    predict.find([str(tmp_path / path)])
-
-
 def test_bad_files_get_an_error_and_the_others_their_classes_in_order(files, loaded):
   paths = [files / "deep", files / "broken.mp4", files / "gone.mp4", files / "b.mp4"]
   found = predict.predict_loaded(loaded, paths, top=2, batch_size=2)

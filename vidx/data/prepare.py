@@ -20,9 +20,7 @@ import time
 from typing import Any
 
 from vidx import errors, writing
-
-VIDEO_ENDINGS = frozenset(
-    ".mp4 .m4v .mov .avi .mkv .webm .flv .wmv .mpg .mpeg .ts .m2ts .3gp .ogv".split())
+from vidx.data import media_files
 
 _PART = ".vidx-part"
 _SETTINGS = "prepared.json"
@@ -73,14 +71,14 @@ def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 2
   settings = Settings(short_side, gop, crf)
   _check(root, out, settings)
   files = sorted(_files(root))
-  videos = [f for f in files if f.suffix.lower() in VIDEO_ENDINGS]
+  videos = [f for f in files if media_files.is_video(f.name)]
   if not videos:
     raise errors.DataError(f"{root}: no videos here or below; name the folder that holds the data set.")
   out.mkdir(parents=True, exist_ok=True)
   for part in out.rglob(f"*{_PART}"):
     part.unlink()
   writing.write_json(out / _SETTINGS, dataclasses.asdict(settings))
-  copied = sum(_copy(f, out / f.relative_to(root)) for f in files if f.suffix.lower() not in VIDEO_ENDINGS)
+  copied = sum(_copy(f, out / f.relative_to(root)) for f in files if not media_files.is_video(f.name))
   todo = [f for f in videos if not _current(f, out / f.relative_to(root))]
   bad: dict[str, str] = {}
   said = time.monotonic()

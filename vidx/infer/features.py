@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx import errors, writing
-from vidx.data import clips as clips_lib, transforms
+from vidx.data import clips as clips_lib, media_files, transforms
 from vidx.data.records import Media
-from vidx.infer import load, predict
+from vidx.infer import load
 from vidx.nn import augment
 
 WINDOW = 21
@@ -122,7 +122,7 @@ def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: 
   """
   loaded = load.load_checkpoint(workdir, step)
   extractor = Extractor(loaded, window, stride, batch_size)
-  targets = _targets(predict.find(root), root, out)
+  targets = _targets(media_files.find(root), root, out)
   how = {"workdir": os.path.abspath(workdir), "step": loaded.step, "window": window, "stride": stride,
          "size": extractor.size}
   settings = os.path.join(out, _SETTINGS)

@@ -1,7 +1,6 @@
 """What new videos show: from paths to class names with scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
-import glob
 import io
 import json
 import os
@@ -11,45 +10,12 @@ import jax
 from ml_collections import ConfigDict
 
 from vidx import errors, writing
+from vidx.data import media_files
 from vidx.data.records import Dataset, Media, Record
 from vidx.infer import chosen_frames, evaluate, load, predict_segments, timelines
 from vidx.metrics import accuracy
 
-EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ts", ".ogv",
-              ".gif")
-FEATURES = (".npy",)
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
-
-
-def find(paths: str | os.PathLike | Iterable[str | os.PathLike], extensions: Sequence[str] = EXTENSIONS) -> list[str]:
-  """The files that paths mean: files as they are, videos in folders (recursively, sorted), globs.
-
-  A name that exists nowhere stays, so that it can be reported; every file is
-  listed once.
-
-  Raises:
-    DataError: no file at all.
-  """
-  paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-  found: dict[str, None] = {}
-  for path in map(os.fspath, paths):
-    if os.path.isdir(path):
-      found.update(dict.fromkeys(_videos(path, extensions)))
-    elif os.path.exists(path) or not glob.has_magic(path):
-      found[path] = None
-    else:
-      for match in sorted(glob.glob(path, recursive=True)):
-        found.update(dict.fromkeys(_videos(match, extensions) if os.path.isdir(match) else [match]))
-  if not any(os.path.exists(f) for f in found):
-    raise errors.DataError(
-        f"no video in {', '.join(map(str, paths)) or 'an empty list'}: name video files, folders of them"
-        f" ({', '.join(extensions[:4])}, ...) or globs.")
-  return list(found)
-
-
-def _videos(folder: str, extensions: Sequence[str]) -> list[str]:
-  return sorted(os.path.join(at, name) for at, _, names in os.walk(folder)
-                for name in names if name.lower().endswith(tuple(extensions)))
 
 
 def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike], *, clips: int = 1, crops: int = 1,
@@ -89,7 +55,8 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
 def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: int = 1, top: int = 5,
                    batch_size: int = 8, **features: Any) -> list[dict[str, Any]]:
   """`predict` with a run that is loaded already."""
-  files = find(paths, FEATURES + EXTENSIONS if predict_segments.applies(loaded) else EXTENSIONS)
+  endings = media_files.FEATURES + media_files.VIDEOS if predict_segments.applies(loaded) else media_files.VIDEOS
+  files = media_files.find(paths, endings)
   if predict_segments.applies(loaded):
     return predict_segments.predict(loaded, files, **features)
   if features.get("trunk"):

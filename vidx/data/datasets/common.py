@@ -8,12 +8,6 @@ from typing import Any
 
 from vidx import errors
 
-VIDEO_ENDINGS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
-
-
-def is_video(name: str) -> bool:
-  return name.lower().endswith(VIDEO_ENDINGS)
-
 
 def read_text(path: str) -> str:
   """All of a text file.

@@ -14,6 +14,7 @@ from typing import Any
 import zlib
 
 from vidx import errors
+from vidx.data import media_files
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
 
@@ -119,7 +120,7 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
   for label, name in enumerate(order):
     folder = os.path.join(base, name)
     files = sorted(os.path.relpath(os.path.join(at, f), base) for at, _, fs in os.walk(folder)
-                   for f in fs if common.is_video(f))
+                   for f in fs if media_files.is_video(f))
     if not split_names:
       files = _balanced(files, split)
     records += [Record(f, Media(os.path.join(base, f)), label) for f in files]

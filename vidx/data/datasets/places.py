@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 import os
 
-from vidx.data.datasets import common
+from vidx.data import media_files
 
 
 def annotation(root: str, names: Sequence[str], folders: Sequence[str] = ("",)) -> str:
@@ -39,7 +39,7 @@ class Places:
     for part in parts:
       names, similar = self._listing(at)
       if part not in names:
-        stem = os.path.splitext(part)[0] if common.is_video(part) else part
+        stem = os.path.splitext(part)[0] if media_files.is_video(part) else part
         part = similar.get(part.lower()) or similar.get(stem.lower())
         if part is None:
           return None
@@ -53,7 +53,7 @@ class Places:
         names = sorted(os.listdir(folder))
       except OSError:
         names = []
-      similar = {os.path.splitext(n)[0].lower(): n for n in reversed(names) if common.is_video(n)}
+      similar = {os.path.splitext(n)[0].lower(): n for n in reversed(names) if media_files.is_video(n)}
       similar.update((n.lower(), n) for n in reversed(names))
       self._listings[folder] = frozenset(names), similar
     return self._listings[folder]
@@ -71,7 +71,7 @@ def by_stem(root: str) -> dict[str, str]:
     seen.add(real)
     folders.sort()
     for name in sorted(files):
-      if common.is_video(name):
+      if media_files.is_video(name):
         found.setdefault(os.path.splitext(name)[0], os.path.join(at, name))
   return found
 
