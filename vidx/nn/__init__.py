@@ -1,6 +1,7 @@
 """Blocks: linen modules and pure functions of arrays, each importable on its own."""
 
 from vidx.nn.band_pass import BandPassLateral, MotionBandPass
+from vidx.nn.channel_correlation import ChannelCorrelation
 from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.conv import Conv, convolve
 from vidx.nn.duration_dp import duration_dp

@@ -32,6 +32,10 @@ def _ats(trunk: str, **fields: Any) -> Row:
              _FAYYAZ, of.inputs, of.weights)
 
 
+def _stc(trunk: str, **fields: Any) -> Row:
+  return Row("vidx.systems.stc:stc", dict(trunk=trunk, **fields), _FAYYAZ, table.ROWS[trunk].inputs)
+
+
 SYSTEMS: dict[str, Row] = {
     **{f"ats_{trunk}": _ats(trunk) for trunk in (
         "deit_ti", "deit_s", "deit_b", "cvt_13", "cvt_21", "psvit_b14", "psvit_b18", "xvit_b16", "timesformer_b",
@@ -72,6 +76,9 @@ SYSTEMS: dict[str, Row] = {
     "rnl": Row("vidx.systems.attention_nets:rnl", {}, _HUANG, (_CLIP,)),
     "cpa": Row("vidx.systems.attention_nets:cpa", {}, _HUANG, (_CLIP,)),
     "nonlocal": Row("vidx.systems.attention_nets:nonlocal_net", {}, "Wang et al. 2018", (_CLIP,)),
+    "stc": _stc("resnet3d_101"),
+    "stc_resnext101": _stc("resnext3d_101"),
+    "stc_densenet121": _stc("densenet3d_121", placement="after"),
     "channel_gate": Row("vidx.systems.attention_nets:channel_gated", {}, "Hu et al. 2018", (_CLIP,)),
 }
 
