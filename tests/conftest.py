@@ -47,6 +47,20 @@ def real_data() -> Callable[[str], pathlib.Path]:
   return find
 
 
+@pytest.fixture(scope="session")
+def case(real_data) -> Callable[[int], pathlib.Path]:
+  """Finds the folder of an input that once failed, by its number, beside VIDX_REAL_DATA."""
+
+  def find(number):
+    cases = real_data("").resolve().parent / "cases"
+    found = sorted(cases.glob(f"{number:02d}_*"))
+    if not found:
+      pytest.skip(f"{cases} holds no case {number}: it is left out")
+    return found[0]
+
+  return find
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
   """All compiled programs together take gigabytes: they are dropped now and then."""

@@ -19,7 +19,8 @@ def test_a_single_label_is_a_class_id():
 
 def test_several_labels_are_zeros_and_ones():
   np.testing.assert_array_equal(batch_lib.label_array((0, 2), MULTI), np.float32([1, 0, 1]))
-  np.testing.assert_array_equal(batch_lib.label_array(-1, MULTI), np.zeros(3, np.float32))
+  np.testing.assert_array_equal(batch_lib.label_array((), MULTI), np.zeros(3, np.float32))
+  np.testing.assert_array_equal(batch_lib.label_array(-1, MULTI), np.full(3, -1, np.float32))
 
 
 @pytest.mark.parametrize("dataset", [SINGLE, MULTI])

@@ -1,15 +1,21 @@
+import dataclasses
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
+from tests.data import tiny
 from tests.infer import standins as s
 from vidx import errors, tasks
+from vidx.data import datasets
 from vidx.data.records import Dataset, Media, Record
-from vidx.infer import evaluate
+from vidx.infer import evaluate, results
+from vidx.train import config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -43,6 +49,48 @@ def test_the_loss_is_the_mean_over_videos_and_views():
   expected = -np.log([scores[i, r.label] for i, r in enumerate(dataset.records)])
   np.testing.assert_allclose(found["loss"], expected, rtol=1e-3, atol=1e-5)
   assert evaluate.summary(tasks.get("classification"), found)["loss"] == pytest.approx(expected.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name, fields", [("classification", {}), ("classification", dict(label_smoothing=0.2)),
+                                          ("multilabel", {}), ("multilabel", dict(activation="softmax"))])
+@pytest.mark.parametrize("batch_size", [13, 4])
+def test_the_loss_is_the_mean_over_the_labelled_videos(name, fields, batch_size):
+  dataset, clips = s.split(multilabel=name == "multilabel"), s.videos()
+  tagged = [r if r.label != () else dataclasses.replace(r, label=(0,)) for r in dataset.records]
+  half = dataclasses.replace(dataset, records=tuple(
+      r if i % 2 else dataclasses.replace(r, label=-1) for i, r in enumerate(tagged)))
+  task = tasks.get(name, **fields)
+  found, _ = run(s.batches(half, clips, batch_size), half, task)
+  all_of_it, _ = run(s.batches(dataclasses.replace(dataset, records=tuple(tagged)), clips, 13), dataset, task)
+  result = evaluate.EvalResult(half, found, evaluate.summary(task, found), {})
+  assert result.metrics["loss"] == pytest.approx(all_of_it["loss"][1::2].mean(), rel=1e-5)
+  assert result.labelled == 6 and result.evaluated == 13
+
+
+@pytest.mark.parametrize("name", ["classification", "multilabel"])
+def test_the_loss_of_a_split_without_labels_is_not_defined(name):
+  dataset, clips = s.split(5, multilabel=name == "multilabel"), s.videos(5)
+  bare = dataclasses.replace(dataset, records=tuple(dataclasses.replace(r, label=-1) for r in dataset.records))
+  task = tasks.get(name)
+  metrics = evaluate.summary(task, run(s.batches(bare, clips, 4), bare, task)[0])
+  assert all(np.isnan(value) for value in metrics.values()) and "loss" in metrics
+  assert results.figure("loss", results.number(metrics["loss"])) == "not defined"
+
+
+def test_the_loss_of_lists_with_bare_rows_is_that_of_the_labelled(case, tmp_path):
+  for file in case(12).glob("*.csv"):
+    (tmp_path / file.name).write_text(file.read_text())
+    for name in re.findall(r"(?:A|B)0{9}\d", file.read_text()):
+      tiny.write_video(tmp_path / f"{name}_000000_000010.mp4", 4, seed=int(name[-1]))
+  c = config.base()
+  c.data.update(root=str(tmp_path), dataset=dict(name="kinetics"), frames=2, short_side=16, crop=16, workers=0)
+  model = s.Tiny(num_classes=2)
+  variables = jax.tree.map(np.zeros_like, s.variables(model))
+  evaluator = evaluate.Evaluator(model, tasks.get("classification"), mesh=s.mesh(data=1), config=c, dtype=np.float32)
+  val = evaluator(variables, datasets.load("kinetics", str(tmp_path), "val"), batch_size=3)
+  assert val.metrics["loss"] == pytest.approx(np.log(2), rel=1e-5) and (val.evaluated, val.labelled) == (4, 2)
+  test = evaluator(variables, datasets.load("kinetics", str(tmp_path), "test"), batch_size=3)
+  assert np.isnan(test.metrics["loss"]) and (test.evaluated, test.labelled) == (4, 0)
 
 
 def test_a_video_that_cannot_be_decoded_is_left_out_and_named():
@@ -81,7 +129,11 @@ from tests.infer import standins as s
 from vidx import tasks
 from vidx.data.records import Dataset, Media, Record
 from vidx.infer import evaluate
+import dataclasses
 dataset, clips = s.split(), s.videos()
+half = dataclasses.replace(dataset, records=tuple(
+    r if i % 3 else dataclasses.replace(r, label=-1) for i, r in enumerate(dataset.records)))
+task = tasks.get("classification")
 for data, fsdp in ((8, 1), (4, 2)):
   mesh = s.mesh(data, fsdp)
   size = evaluate.fitting(5, mesh)
@@ -90,6 +142,10 @@ for data, fsdp in ((8, 1), (4, 2)):
                                num_videos=len(dataset), mesh=mesh, mean=s.MEAN, std=s.STD)
   np.testing.assert_array_equal(found["index"], np.arange(s.VIDEOS))
   np.testing.assert_allclose(found["scores"], s.scores_by_loops(s.variables(), clips), atol=1e-5)
+  some, _ = evaluate.evaluate(s.Tiny(), s.variables(), task, s.batches(half, clips, size), num_videos=len(half),
+                              mesh=mesh, mean=s.MEAN, std=s.STD)
+  kept = [i for i in range(s.VIDEOS) if i % 3]
+  np.testing.assert_allclose(evaluate.summary(task, some)["loss"], found["loss"][kept].mean(), rtol=1e-5)
 print("equal")
 """
 

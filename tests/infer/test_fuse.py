@@ -14,8 +14,8 @@ def run(dataset, left_out=(), seed=0):
   label = np.array([dataset.records[i].label for i in rows], np.int32)
   loss = -np.log(scores[np.arange(len(rows)), label])
   failures = {dataset.records[i].id: "broken" for i in left_out}
-  return evaluate.EvalResult(dataset, dict(scores=scores, label=label, index=np.array(rows, np.int32), loss=loss), {},
-                             failures)
+  predictions = dict(scores=scores, label=label, index=np.array(rows, np.int32), loss=loss, labelled=np.ones(len(rows)))
+  return evaluate.EvalResult(dataset, predictions, {}, failures)
 
 
 def test_scores_are_the_weighted_mean_of_the_runs_video_by_video():

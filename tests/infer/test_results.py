@@ -14,7 +14,8 @@ def result_of(dataset, scores, failures=()):
   hot = lambda y: np.isin(np.arange(s.CLASSES), y).astype("f")
   rows = [i for i, r in enumerate(dataset.records) if r.id not in failures]
   label = np.array([hot(dataset.records[i].label) if dataset.multilabel else dataset.records[i].label for i in rows])
-  predictions = {"scores": scores[rows], "label": label, "index": np.array(rows), "loss": np.ones(len(rows), "f")}
+  predictions = {"scores": scores[rows], "label": label, "index": np.array(rows), "loss": np.ones(len(rows), "f"),
+                 "labelled": np.ones(len(rows), "f")}
   return evaluate.EvalResult(dataset, predictions, evaluate.summary(task, predictions), dict(failures)), task
 
 

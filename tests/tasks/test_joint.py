@@ -93,3 +93,8 @@ def test_a_step_follows_both_objectives_and_logs_alpha():
   jax.tree.map(np.testing.assert_array_equal, changes["energy"]["trunk"], changes["entropy"]["trunk"])
   energy, entropy = (changes[n]["projection"]["local"]["kernel"] for n in ("energy", "entropy"))
   assert np.any(energy != entropy)
+  _, whole = step(state, batch)
+  _, found = step(state, {**batch, "label": jnp.asarray([0, 1, -1, -1])})
+  np.testing.assert_allclose(found["enopr"], whole["enopr"], rtol=1e-5)  # of all clips
+  _, half = step(state, {**batch, "weight": jnp.asarray([1.0, 1, 0, 0])})
+  np.testing.assert_allclose(found["cross_entropy"], half["cross_entropy"], rtol=1e-5)  # of the labelled ones

@@ -22,12 +22,24 @@ PREDICTED = ragged([0, 1, 1, 1, 1, 2], [0, 1, 1, 1])
 
 
 def test_the_loss_is_the_sum_of_the_systems_and_nothing_without_targets():
-  task, batch = tasks.get("segmentation"), {"length": jnp.array([5, 6])}
+  task = tasks.get("segmentation")
+  batch = {"length": jnp.array([5, 6]), "transcript": jnp.array([[0, 1, -1], [2, -1, -1]])}
   parts = {"set": jnp.array([1.0, 2.0]), "region": jnp.array([0.5, 0.25])}
   loss, terms = task.loss({"losses": parts, "stats": {"regions": jnp.array([3.0, 4.0])}}, batch)
   np.testing.assert_allclose(loss, [1.5, 2.25])
   assert list(terms) == ["set", "region", "regions"]
   np.testing.assert_array_equal(task.loss({"losses": {}}, batch)[0], [0, 0])
+  np.testing.assert_array_equal(task.loss({"losses": parts}, {"length": batch["length"]})[0], [0, 0])
+
+
+@pytest.mark.parametrize("targets, labelled", [
+    (("label",), [1, 0, 0, 0]), (("transcript",), [0, 1, 0, 0]), (("frame_label",), [0, 0, 1, 0]),
+    (("transcript", "frame_label"), [0, 1, 1, 0]), ((), [0, 0, 0, 0])])
+def test_a_video_is_labelled_where_a_target_of_the_system_is_known(targets, labelled):
+  batch = {"length": jnp.full(4, 3), "label": jnp.array([[0, 1.0]] + [[0, 0]] * 3),
+           "transcript": jnp.array([[-1, -1], [0, -1], [-1, -1], [-1, -1]]),
+           "frame_label": jnp.array([[-1] * 3, [-1] * 3, [-1, 0, 0], [-1] * 3])}
+  np.testing.assert_array_equal(tasks.get("segmentation").labelled(batch, targets), labelled)
 
 
 def test_the_first_read_out_is_the_main_one():

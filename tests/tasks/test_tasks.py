@@ -9,6 +9,15 @@ from vidx import errors, tasks
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 5)).astype("f") * 3
 BATCH = {"label": jnp.eye(5)[:4], "length": jnp.full(4, 9)}
+HOT = np.asarray([[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 0, 1, 1, 1]], np.float32)
+UNLABELLED = [  # task, fields, labels of three videos
+    ("classification", {}, np.array([2, 0, 4], np.int32)),
+    ("classification", dict(label_smoothing=0.1), np.array([2, 0, 4], np.int32)),
+    ("joint", {}, np.array([2, 0, 4], np.int32)),
+    ("multilabel", {}, HOT),
+    ("multilabel", dict(reduction="sum"), HOT),
+    ("multilabel", dict(activation="softmax"), HOT[[0, 2, 2]]),
+]
 
 
 def log_softmax(x):
@@ -38,6 +47,35 @@ def test_an_unlabelled_example_has_no_loss_and_no_part_in_the_metrics(smoothing)
   assert loss[0] == 0 and np.all(loss[1:] > 0)
   metrics = task.metrics({"scores": np.eye(3), "label": np.array([0, 1, -1])})
   assert metrics == {"top-1": 100, "top-5": 100, "mean class": 100}
+
+
+@pytest.mark.parametrize("name, fields, label", UNLABELLED)
+def test_the_loss_of_an_unlabelled_video_is_zero_and_those_of_the_others_are_what_they_are_without_it(
+    name, fields, label):
+  task = tasks.get(name, **fields)
+  unknown = np.full((1, *label.shape[1:]), -1, label.dtype)
+  energy = {"losses": {"enopr": jnp.arange(1.0, 5.0)}}
+  batch = {"label": jnp.asarray(np.concatenate([label, unknown]))}
+  np.testing.assert_array_equal(task.labelled(batch), [1, 1, 1, 0])
+  found, terms = task.loss({"logits": LOGITS, **energy}, batch)
+  alone, _ = task.loss({"logits": LOGITS[:3], "losses": {"enopr": energy["losses"]["enopr"][:3]}}, {"label": label})
+  np.testing.assert_array_equal(found[:3], alone)
+  assert found[3] == 0 and all(values[3] == 0 for values in terms.values())
+  gradient = jax.grad(lambda x: task.loss({"logits": x}, batch)[0].sum())(jnp.asarray(LOGITS))
+  assert not gradient[3].any() and gradient[:3].any()
+
+
+def test_a_video_without_tags_is_labelled_where_each_tag_is_a_decision_and_not_where_they_are_one_distribution():
+  batch = {"label": jnp.zeros((2, 5))}
+  np.testing.assert_array_equal(tasks.get("multilabel").labelled(batch), [1, 1])
+  np.testing.assert_array_equal(tasks.get("multilabel", activation="softmax").labelled(batch), [0, 0])
+
+
+def test_unlabelled_videos_have_no_part_in_mean_average_precision():
+  scores, label = np.array([[0.9, 0.1], [0.2, 0.8], [0.95, 0.9]]), np.array([[1, 0], [0, 1], [-1, -1]], "f")
+  task = tasks.get("multilabel")
+  assert task.metrics({"scores": scores, "label": label}) == {"mAP": 100}
+  np.testing.assert_array_equal(task.details({"scores": scores, "label": label})["count"], [1, 1])
 
 
 def test_a_mixed_target_gives_the_mixed_loss():

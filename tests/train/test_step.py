@@ -1,6 +1,10 @@
 """The training step, on a model of a few parameters."""
 
 import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
 
 from flax import linen as nn
 import jax
@@ -9,11 +13,13 @@ import numpy as np
 import optax
 import pytest
 
+from vidx import tasks
 from vidx.tasks import base
 from vidx.tasks.classification import Classification
-from vidx.train import config, state as state_lib, step as step_lib
+from vidx.train import config, state as state_lib, step as step_lib, writers
 
 CLASSES = 3
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Tiny(nn.Module):
@@ -72,6 +78,97 @@ def test_examples_of_weight_zero_do_not_count():
   a, b = step(state, half), step(state, first)
   np.testing.assert_allclose(a[1]["loss"], b[1]["loss"], rtol=1e-6)
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), a[0].params, b[0].params)
+
+
+UNKNOWN = [  # task, fields, labels of eight clips, of which every other is made unknown
+    ("classification", {}, np.arange(8, dtype=np.int32) % CLASSES),
+    ("classification", dict(label_smoothing=0.1), np.arange(8, dtype=np.int32) % CLASSES),
+    ("multilabel", {}, np.eye(CLASSES, dtype=np.float32)[np.arange(8) % CLASSES]),
+    ("multilabel", dict(activation="softmax"), np.eye(CLASSES, dtype=np.float32)[np.arange(8) % CLASSES]),
+]
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize("name, fields, label", UNKNOWN)
+def test_unlabelled_clips_do_not_count(name, fields, label, accumulate):
+  every_other = np.arange(8) % 2 == 0
+  known = every_other if label.ndim == 1 else every_other[:, None]
+  whole = {**batch(8), "label": jnp.asarray(np.where(known, label, -1), label.dtype)}
+  labelled = {k: v[every_other] for k, v in whole.items()}
+  state, step = make(Tiny(norm=False), tasks.get(name, **fields), optimizer__accumulate=accumulate)
+  a, b = step(state, whole), step(state, labelled)
+  for figure in ("loss", "grad_norm"):
+    np.testing.assert_allclose(a[1][figure], b[1][figure], rtol=1e-5)
+  assert float(a[1]["labelled"]) == 4
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), a[0].params, b[0].params)
+
+
+SCRIPT = """
+import numpy as np, jax
+from ml_collections import ConfigDict
+from tests.train import test_step as t
+from vidx.train import sharding
+mesh = sharding.make_mesh(ConfigDict(dict(data=4, fsdp=2, tensor=1)), 8)
+given = {**t.batch(8), "label": np.array([0, 1, -1, -1, -1, -1, 2, -1], np.int32)}
+given = {k: np.asarray(v) for k, v in given.items()}
+state, step = t.make(t.Tiny(norm=False))
+one, other = (jax.device_get(step(state, b)) for b in (given, sharding.put_batch(given, mesh)))
+labelled = {k: v[[0, 1, 6]] for k, v in given.items()}
+for found in (one[1], other[1]):
+  np.testing.assert_allclose(found["loss"], step(state, labelled)[1]["loss"], rtol=1e-5)
+jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7), one[0].params, other[0].params)
+print("equal")
+"""
+
+
+def test_shards_without_a_labelled_clip_count_for_nothing():
+  env = dict(os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS="--xla_force_host_platform_device_count=8",
+             PYTHONPATH=str(ROOT))
+  done = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, cwd=ROOT, timeout=120)
+  assert done.stdout.strip() == "equal", done.stderr[-3000:]
+
+
+def test_two_classes_of_equal_chance_begin_at_the_logarithm_of_two_whatever_is_unlabelled():
+  class Even(nn.Module):
+    inputs = ("video",)
+
+    @nn.compact
+    def __call__(self, video, train=False):
+      dense = nn.Dense(2, kernel_init=nn.initializers.zeros)
+      return {"logits": dense(video.mean(axis=(1, 2, 3)))}
+
+  state, step = make(Even())
+  _, metrics = step(state, {**batch(4), "label": jnp.array([0, -1, 1, -1])})
+  np.testing.assert_allclose(metrics["loss"], np.log(2), rtol=1e-6)
+
+
+def test_a_batch_without_labels_has_no_loss_and_trains_nothing():
+  state, step = make(Tiny(norm=False), optimizer__weight_decay=0.0)
+  new, metrics = step(state, {**batch(), "label": jnp.full(8, -1)})
+  jax.tree.map(np.testing.assert_array_equal, new.params, state.params)
+  figures = step_lib.summary(jax.device_get(metrics))
+  assert not {"loss", "cross_entropy", "labelled"} & set(figures) and figures["grad_norm"] == 0
+  assert writers._line(figures).startswith("loss not defined")
+
+
+@pytest.mark.parametrize("name", ["classification", "multilabel"])
+def test_mixed_clips_count_by_the_share_that_is_labelled(name):
+  task, label = tasks.get(name), np.eye(CLASSES, dtype=np.float32)
+  c = config.base()
+  c.train.mixup = 1.0
+  known = jnp.asarray(np.array([[1.0], [0.0], [1.0]]))
+  given = {"video": batch(3)["video"], "label": jnp.where(known > 0, label, -1) if name == "multilabel" else
+           jnp.array([0, -1, 2]), "weight": jnp.ones(3)}
+  mixed = step_lib.prepare({**given, "labelled": task.labelled(given)}, c, task, CLASSES, jnp.float32,
+                           jax.random.PRNGKey(3))
+  np.testing.assert_allclose(mixed["labelled"].sum(), 2, rtol=1e-6)
+  np.testing.assert_allclose(mixed["label"].sum(-1), mixed["labelled"], rtol=1e-6)
+  logits, share = np.random.default_rng(0).normal(size=(3, CLASSES)).astype("f"), np.asarray(mixed["labelled"])
+  found = task.loss({"logits": logits}, mixed)[0]
+  positive, y = jax.nn.log_sigmoid(logits), np.asarray(mixed["label"])
+  wanted = (-(y * jax.nn.log_softmax(logits)).sum(-1) if name == "classification" else
+            -(y * positive + (share[:, None] - y) * (positive - logits)).mean(-1))
+  np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 def test_accumulated_gradients_equal_those_of_the_whole_batch():

@@ -9,13 +9,14 @@ the views (temporal clips x spatial crops, clip-major), C the classes.
   features     in place of both, of long videos: float32 (B, T, D), zeros after the
           end; T is a bucket that holds the longest of the batch (vidx/data/examples.py)
   length  int32 (B,): frames of `features` that are live
-  label   int32 (B,), -1 where unknown; float32 (B, C) of zeros and ones for multi-label sets
+  label   int32 (B,), -1 where unknown; float32 (B, C) of zeros and ones for multi-label sets, -1 where unknown
   transcript   int32 (B, M): class ids in order, -1 after the end; M is the same for the
           whole data set, a multiple of 8
   frame_label  int32 (B, T), -1 where unknown and after the end
   full    float32 (B,): 1 where training may use `frame_label`, which is -1 where it may not
   weight  float32 (B,): 1 for an example that counts, 0 for padding and for a
           video that could not be decoded
+  labelled     float32 (B,): made on the device, see `Task.labelled`
   index   int32 (B,): position of the record in its data set, -1 for padding
   id      list of B texts, host only: never enters jit
 
@@ -36,7 +37,7 @@ CLIPS = {"video": 3, "flow": 2}  # keys of clips, and their channels
 TARGETS = ("label", "transcript", "frame_label", "full")
 ARRAYS = {**dict.fromkeys(CLIPS, np.uint8), "features": np.float32, "length": np.int32, "label": None,
           "transcript": np.int32, "frame_label": np.int32, "full": np.float32, "weight": np.float32,
-          "index": np.int32}
+          "labelled": np.float32, "index": np.int32}
 HOST_ONLY = ("id",)
 
 
@@ -56,9 +57,11 @@ def inputs(model: Any, batch: Mapping[str, Any]) -> list[Any]:
 
 
 def label_array(label: int | tuple[int, ...], dataset: Dataset) -> np.ndarray:
-  """A record's label: int32 (), or float32 (C,) of zeros and ones for a multi-label set."""
+  """A record's label: int32 (), or float32 (C,) of zeros and ones for a multi-label set; -1 where it is -1."""
   if not dataset.multilabel:
     return np.asarray(label, np.int32)
+  if label == -1:
+    return np.full(len(dataset.classes), -1, np.float32)
   hot = np.zeros(len(dataset.classes), np.float32)
   chosen = label if isinstance(label, tuple) else (label,)
   hot[[c for c in chosen if c >= 0]] = 1
@@ -101,7 +104,7 @@ def pad(batch: Mapping[str, Any], size: int) -> Batch:
   have = len(batch["weight"])
   if have > size:
     raise ValueError(f"a batch of {have} examples does not fit into {size}.")
-  fill = {"label": -1 if np.ndim(batch.get("label")) == 1 else 0, "index": -1, "transcript": -1, "frame_label": -1}
+  fill = {"label": -1, "index": -1, "transcript": -1, "frame_label": -1}
   padded: Batch = {}
   for key, value in batch.items():
     if key in HOST_ONLY:

@@ -29,10 +29,10 @@ class EvalResult:
   Attributes:
     dataset: the split, with the classes of the model.
     predictions: 'scores' (N, C), 'label' (N,) or (N, C), 'index' (N,) position in
-      the split, 'loss' (N,); one row per video that could be decoded, by index. Of
+      the split, 'loss' (N,), 0 where 'labelled' (N,) is 0; one row per video that could be decoded, by index. Of
       frames, 'frames/...': N arrays of as many entries as a video has frames. Of
       several seeds, those of the first.
-    metrics: of the task, and the mean 'loss'; of several seeds their means.
+    metrics: of the task, and the mean 'loss' of the labelled videos; of several seeds their means.
     failures: reason by id of every video that could not be decoded.
     members: the metrics of each seed, where there are several.
   """
@@ -56,6 +56,11 @@ class EvalResult:
   def evaluated(self) -> int:
     return len(self.predictions["index"])
 
+  @property
+  def labelled(self) -> int:
+    """How many of the evaluated videos have a label."""
+    return int(np.count_nonzero(self.predictions["labelled"]))
+
 
 def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float], std: Sequence[float],
                  dtype: Any, seeds: int = 1
@@ -68,6 +73,8 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
   whole on every device, so that each process reads all of them.
   """
 
+  targets = tuple(key for key in getattr(model, "inputs", ()) if key in base.TARGETS) or base.TARGETS
+
   def forward(variables, batch):
     views = _views(batch)
 
@@ -79,10 +86,11 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
       each["video"] = augment.normalize(each["video"], mean, std, dtype)
     if "flow" in each:
       each["flow"] = augment.normalize_flow(each["flow"], std, dtype)
+    each["labelled"] = task.labelled(each, targets)
 
     def found_with(variables):
       outputs = model.apply(variables, *batch_lib.inputs(model, each), train=False)
-      found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0]}
+      found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0], "labelled": each["labelled"]}
       if not views:
         return found
       return {k: einops.reduce(v.astype(jnp.float32), "(b v) ... -> b ...", "mean", v=views) for k, v in found.items()}
@@ -232,10 +240,11 @@ def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
 
 
 def summary(task, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-  """The task's metrics and the mean loss; nan where no video could be decoded."""
+  """The task's metrics and the mean loss of the labelled videos; nan where no video could be decoded or has a label."""
   if not len(predictions["index"]):
     return {task.best_metric: float("nan"), "loss": float("nan")}
-  return {**task.metrics(predictions), "loss": float(predictions["loss"].astype(np.float64).mean())}
+  total, labelled = (float(predictions[key].sum(dtype=np.float64)) for key in ("loss", "labelled"))
+  return {**task.metrics(predictions), "loss": total / labelled if labelled else float("nan")}
 
 
 def aligned(dataset: Dataset, classes: Sequence[str]) -> Dataset:

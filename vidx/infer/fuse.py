@@ -50,7 +50,8 @@ def fused(runs: Sequence[evaluate.EvalResult], weights: Sequence[float]) -> eval
     scores.append(run.predictions["scores"][own][:, order])
     losses.append(run.predictions["loss"][own])
   predictions = {"index": index, "label": first.predictions["label"][[rows[0][i] for i in index]],
-                 "scores": mean(scores), "loss": mean(losses)}
+                 "scores": mean(scores), "loss": mean(losses),
+                 "labelled": first.predictions["labelled"][[rows[0][i] for i in index]]}
   failures = {name: reason for run in reversed(runs) for name, reason in run.failures.items()}
   return dataclasses.replace(first, predictions=predictions, failures=failures)
 

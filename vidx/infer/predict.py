@@ -79,8 +79,7 @@ def as_split(loaded: load.Loaded, files: Sequence[str]) -> tuple[ConfigDict, Dat
   config = loaded.config.copy_and_resolve_references()
   if len(files) <= FEW:
     config.data.workers = 0
-  unknown = () if loaded.task.multilabel else -1
-  return config, Dataset("paths", "predict", tuple(Record(f, Media(f), unknown) for f in files), loaded.classes,
+  return config, Dataset("paths", "predict", tuple(Record(f, Media(f)) for f in files), loaded.classes,
                          multilabel=loaded.task.multilabel)
 
 

@@ -2,7 +2,7 @@
 
   protocol    how the numbers were made: split, views, sampling, sizes, precision
   step        of the checkpoint
-  videos      in the split; `evaluated` of them; `failures` [{id, reason}] the rest
+  videos      in the split; `evaluated` of them, of which `labelled` count; `failures` [{id, reason}] the rest
   metrics     {name: value}; percent, except 'loss'
   per_class   [{name, n, accuracy}], for multi-label sets [{name, n, ap}]
   confusion   counts by [true][predicted]; single-label sets only
@@ -65,7 +65,7 @@ def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dic
                zip(dataset.classes, details["count"], details[figure])] if figure else []
   return {
       "protocol": dict(how), "step": step,
-      "videos": result.videos, "evaluated": result.evaluated,
+      "videos": result.videos, "evaluated": result.evaluated, "labelled": result.labelled,
       "failures": [{"id": k, "reason": v} for k, v in sorted(result.failures.items())],
       "metrics": {k: number(v) for k, v in result.metrics.items()},
       **({"seeds": [{k: number(v) for k, v in m.items()} for m in result.members],
@@ -117,6 +117,7 @@ def lines(described: Mapping[str, Any]) -> list[str]:
   seen = f"{how['clips']} clip(s) x {how['crops']} crop(s) per video" if "clips" in how else "whole videos"
   shown = [f"{how['split']} of {how['data']}, step {described['step']}, {seen}:"
            f" {described['evaluated']} of {described['videos']} videos"
+           + (f", {described['labelled']} of them labelled" if described["labelled"] < described["evaluated"] else "")
            + (f", mean +- deviation of {len(described['seeds'])} seeds" if "seeds" in described else "")]
   if described["failures"]:
     shown.append(f"{len(described['failures'])} video(s) could not be decoded and were left out:")

@@ -1,6 +1,6 @@
 """What a task is: pure functions from outputs to losses, predictions and metrics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ import numpy as np
 
 Batch = Mapping[str, Any]
 Outputs = Mapping[str, Any]
+TARGETS = ("label", "transcript", "frame_label")  # keys of a batch that say what an example shows
 FRAMES = "frames/"  # predictions so called have a row per frame, (B, T); of a whole split, lists of (T,)
 Loss = Callable[[Outputs, Batch], tuple[jax.Array, dict[str, jax.Array]]]
 
@@ -21,11 +22,13 @@ class Objective:
     name: appears in the log.
     loss: (outputs, batch) -> (per_example (B,), terms {name: (B,)}).
     pattern: regular expression over parameter paths such as 'res2/0/conv1/kernel'.
+    labelled: whether the loss is that of the labelled examples alone, over which it is averaged then.
   """
 
   name: str
   loss: Loss
   pattern: str = ".*"
+  labelled: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +52,17 @@ class Task:
     """One objective over all parameters, unless a task says otherwise."""
     return (Objective("loss", self.loss),)
 
+  def labelled(self, batch: Batch, targets: Sequence[str] = TARGETS) -> jax.Array:
+    """Share of each example that has a label, fp32 (B,): 1 or 0, and between them where `mixup` made soft labels.
+
+    Args:
+      batch: as it is, or with 'labelled' as a training step has mixed it, which is the answer then.
+      targets: keys of the batch that the system learns from, where it takes some itself.
+    """
+    raise TypeError(f"{type(self).__name__} does not say which examples are labelled.")
+
   def loss(self, outputs: Outputs, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Loss of each example, unweighted, and the terms it is the sum of: (B,), {name: (B,)}."""
+    """Loss of each example times its `labelled`, and the terms it is the sum of: (B,), {name: (B,)}."""
     raise TypeError(f"{type(self).__name__} defines no loss.")
 
   def predict(self, outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
@@ -74,7 +86,11 @@ class Task:
     return self
 
 
-def with_system_losses(outputs: Outputs, terms: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """Adds the per-example losses that the system itself put out and sums: (per_example, terms)."""
-  terms = {**terms, **outputs.get("losses", {})}
+def with_system_losses(outputs: Outputs, terms: dict[str, jax.Array], labelled: jax.Array
+                       ) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Adds the per-example losses that the system itself put out, of `labelled` examples, and sums: (per_example, terms).
+
+  The `terms` are 0 for unlabelled examples already.
+  """
+  terms = {**terms, **{name: labelled * value for name, value in outputs.get("losses", {}).items()}}
   return sum(terms.values()), terms

@@ -1,6 +1,6 @@
 """One class per video: softmax cross entropy; top-1, top-5 and mean class accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any, ClassVar
 
@@ -32,6 +32,14 @@ class Classification(base.Task):
     """Class ids (B,), or soft labels (B, C) as they are, as float32 (B, C); zeros where the id is -1."""
     return label.astype(jnp.float32) if label.ndim == 2 else jax.nn.one_hot(label, num_classes, dtype=jnp.float32)
 
+  def labelled(self, batch: base.Batch, targets: Sequence[str] = base.TARGETS) -> jax.Array:
+    """1 for a class id, 0 for -1; of soft labels their sum."""
+    del targets
+    if "labelled" in batch:
+      return batch["labelled"]
+    label = jnp.asarray(batch["label"])
+    return label.astype(jnp.float32).sum(-1) if label.ndim == 2 else (label >= 0).astype(jnp.float32)
+
   def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Cross entropy in fp32; 0 for an unlabelled example."""
     logits = outputs["logits"].astype(jnp.float32)
@@ -39,7 +47,8 @@ class Classification(base.Task):
     if self.label_smoothing:
       known = target.sum(axis=-1, keepdims=True)
       target = known * optax.smooth_labels(target, self.label_smoothing)
-    return base.with_system_losses(outputs, {"cross_entropy": optax.softmax_cross_entropy(logits, target)})
+    entropy = optax.softmax_cross_entropy(logits, target)
+    return base.with_system_losses(outputs, {"cross_entropy": entropy}, self.labelled(batch))
 
   def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
     """{'scores': (B, C)}: class probabilities in fp32."""

@@ -88,8 +88,9 @@ class Joint(Classification):
 
   @property
   def objectives(self) -> tuple[base.Objective, ...]:
-    """The auxiliary loss for the shared parameters, and the cross entropy for all."""
-    return (base.Objective(self.auxiliary, self._energy, self.shared), base.Objective("cross_entropy", self._entropy))
+    """The auxiliary loss, of all examples, for the shared parameters, and the cross entropy for all."""
+    return (base.Objective(self.auxiliary, self._energy, self.shared, labelled=False),
+            base.Objective("cross_entropy", self._entropy))
 
   def _energy(self, outputs, batch):
     if self.auxiliary not in outputs.get("losses", {}):

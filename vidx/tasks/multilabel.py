@@ -1,6 +1,6 @@
 """Any number of classes per video: sigmoid or softmax cross entropy; mean average precision, in all and by category."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any, ClassVar
 
@@ -51,19 +51,32 @@ class MultiLabel(base.Task):
     return self if self.categories else dataclasses.replace(self, categories=dataset.categories)
 
   def target(self, label: jax.Array, num_classes: int) -> jax.Array:
-    """Multi-hot labels (B, C) as float32; class ids (B,) become one-hot."""
-    return label.astype(jnp.float32) if label.ndim == 2 else jax.nn.one_hot(label, num_classes, dtype=jnp.float32)
+    """Multi-hot labels (B, C) as float32, zeros where they are -1; class ids (B,) become one-hot."""
+    if label.ndim == 2:
+      return jnp.maximum(label.astype(jnp.float32), 0)
+    return jax.nn.one_hot(label, num_classes, dtype=jnp.float32)
+
+  def labelled(self, batch: base.Batch, targets: Sequence[str] = base.TARGETS) -> jax.Array:
+    """0 where a label is -1; of 'softmax' also where it names no class, which no distribution can show."""
+    del targets
+    if "labelled" in batch:
+      return batch["labelled"]
+    label = jnp.asarray(batch["label"])
+    if label.ndim == 1:
+      return (label >= 0).astype(jnp.float32)
+    known = (label > 0).any(-1) if self.activation == "softmax" else (label >= 0).all(-1)
+    return known.astype(jnp.float32)
 
   def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Cross entropy in fp32, binary for each class or over all of them."""
+    """Cross entropy in fp32, binary for each class or over all of them; 0 for an unlabelled example."""
     logits = outputs["logits"].astype(jnp.float32)
-    target = self.target(batch["label"], logits.shape[-1])
+    target, known = self.target(batch["label"], logits.shape[-1]), self.labelled(batch)
     if self.activation == "softmax":
       entropy = optax.softmax_cross_entropy(logits, self._distribution(target))
-      return base.with_system_losses(outputs, {"cross_entropy": entropy})
-    each = optax.sigmoid_binary_cross_entropy(logits, target)
+      return base.with_system_losses(outputs, {"cross_entropy": entropy}, known)
+    each = optax.sigmoid_binary_cross_entropy(logits, target / jnp.maximum(known, 1e-6)[:, None])
     reduce = jnp.mean if self.reduction == "mean" else jnp.sum
-    return base.with_system_losses(outputs, {"binary_cross_entropy": reduce(each, axis=-1)})
+    return base.with_system_losses(outputs, {"binary_cross_entropy": known * reduce(each, axis=-1)}, known)
 
   def _distribution(self, target: jax.Array) -> jax.Array:
     """(B, C): what the softmax is compared with."""
@@ -77,8 +90,8 @@ class MultiLabel(base.Task):
     return {"scores": getattr(jax.nn, self.activation)(outputs["logits"].astype(jnp.float32))}
 
   def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Of 'scores' and 'label' (N, C): 'mAP', and 'mAP/NAME' of every category."""
-    found = ranking.average_precisions(predictions["scores"], predictions["label"])
+    """Of 'scores' and 'label' (N, C): 'mAP', and 'mAP/NAME' of every category; unlabelled examples are left out."""
+    found = ranking.average_precisions(*_labelled(predictions))
     result = {"mAP": ranking.mean_known(found)}
     for name, ids in self.categories:
       result[f"mAP/{name}"] = ranking.mean_known(found[list(ids)])
@@ -86,5 +99,10 @@ class MultiLabel(base.Task):
 
   def details(self, predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """{'count' (C,), 'ap' (C,) percent}."""
-    label = predictions["label"]
-    return {"count": (label > 0).sum(axis=0), "ap": ranking.average_precisions(predictions["scores"], label)}
+    scores, label = _labelled(predictions)
+    return {"count": (label > 0).sum(axis=0), "ap": ranking.average_precisions(scores, label)}
+
+
+def _labelled(predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+  known = (predictions["label"] >= 0).all(axis=-1)
+  return predictions["scores"][known], predictions["label"][known]

@@ -51,11 +51,22 @@ class Segmentation(base.Task):
 
     return dataclasses.replace(self, ignore=ids("ignore"), background=ids("background"))
 
+  def labelled(self, batch: base.Batch, targets: Sequence[str] = base.TARGETS) -> jax.Array:
+    """1 where one of the targets is known: a set, a transcript or the class of a frame."""
+    if "labelled" in batch:
+      return batch["labelled"]
+    known = jnp.zeros(batch["length"].shape, bool)
+    for key, least in (("label", 1), ("transcript", 0), ("frame_label", 0)):
+      if key in batch and key in targets:
+        known |= (jnp.asarray(batch[key]) >= least).any(-1)
+    return known.astype(jnp.float32)
+
   def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The system's losses; 0 where there are no targets. Its `stats` are terms for the log alone."""
-    terms = outputs.get("losses", {})
-    total = sum(terms.values(), jnp.zeros(batch["length"].shape, jnp.float32))
-    return total, {**terms, **outputs.get("stats", {})}
+    """The system's losses; 0 for an unlabelled example. Its `stats` are terms for the log alone."""
+    known = self.labelled(batch)
+    terms, stats = ({name: jnp.where(known > 0, value, 0) for name, value in outputs.get(key, {}).items()}
+                    for key in ("losses", "stats"))
+    return sum(terms.values(), jnp.zeros_like(known)), {**terms, **stats}
 
   def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
     """Arrays of every frame (B, T): 'frames/predicted', class ids of the system's first read-out,

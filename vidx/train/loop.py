@@ -287,7 +287,7 @@ class _Loop:
     while len(self.pending) > keep:
       step, ids, waited, metrics = self.pending.popleft()
       figures = step_lib.summary(jax.device_get(metrics))
-      if not np.isfinite(figures["loss"]):
+      if not np.isfinite(figures.get("loss", 0.0)):
         self.saves.wait()
         kept = self.saves.latest()
         raise errors.UserError(

@@ -13,6 +13,7 @@ import optax
 
 from vidx.data.batch import CLIPS, inputs
 from vidx.nn import augment
+from vidx.tasks.base import TARGETS
 from vidx.train import optim
 from vidx.train.state import TrainState
 
@@ -24,7 +25,7 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
   """What happens on the device before the model: normalisation, and in training mixup and cutmix.
 
   Args:
-    batch: `video` or `flow`, uint8 (B, T, H, W, C), and the other arrays of the batch.
+    batch: `video` or `flow`, uint8 (B, T, H, W, C), and the other arrays of the batch, in training `labelled`.
     config: whole config.
     task: gives soft labels where clips are mixed.
     num_classes: width of a soft label.
@@ -32,7 +33,7 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
     key: randomness of mixing; None in evaluation.
 
   Returns:
-    The batch with clips of `dtype`, and soft `label` where clips are mixed.
+    The batch with clips of `dtype`, and soft `label` and `labelled` where clips are mixed.
   """
   out = dict(batch)
   clip = next((k for k in CLIPS if k in out), "video")
@@ -42,7 +43,7 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
     out["video"] = augment.normalize(out["video"], config.data.mean, config.data.std, dtype)
   if key is not None and (config.train.mixup or config.train.cutmix):
     which_key, mix_key = jax.random.split(key)
-    soft = task.target(out["label"], num_classes)
+    soft = jnp.concatenate([task.target(out["label"], num_classes), out["labelled"][:, None]], axis=1)
 
     def mixed(mix, alpha):
       return lambda k: mix(k, out[clip], soft, alpha)
@@ -50,14 +51,21 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
     mixes = [mixed(f, a) for f, a in ((augment.mixup, config.train.mixup),
                                       (augment.cutmix, config.train.cutmix)) if a]
     choice = jax.random.randint(which_key, (), 0, len(mixes))
-    out[clip], out["label"] = jax.lax.switch(choice, mixes, mix_key)
+    out[clip], soft = jax.lax.switch(choice, mixes, mix_key)
+    out["label"], out["labelled"] = soft[:, :-1], soft[:, -1]
   return out
 
 
 def summary(metrics: Mapping[str, Any]) -> dict[str, float]:
-  """Figures of a step as numbers; of several runs at once (N,) the mean, and the deviation as NAME/std."""
+  """Figures of a step as numbers; of several runs at once (N,) the mean, and the deviation as NAME/std.
+
+  What a batch without a labelled example does not define, its loss for one, is left out.
+  """
   figures = {k: float(np.mean(v)) for k, v in metrics.items()}
-  return figures | {f"{k}/std": float(np.std(v)) for k, v in metrics.items() if np.ndim(v)}
+  figures |= {f"{k}/std": float(np.std(v)) for k, v in metrics.items() if np.ndim(v) and k != "labelled"}
+  if not figures.pop("labelled", 1.0):
+    figures = {k: v for k, v in figures.items() if not np.isnan(v)}
+  return figures
 
 
 def make_train_step(model, task, tx: optax.GradientTransformation, schedule: optax.Schedule,
@@ -66,8 +74,10 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
   """The step for a model and a task.
 
   Per objective of the task, its loss is the weighted mean of its per-example
-  losses plus what blocks put into the collection `losses` (what they put into
-  `figures` goes to the log alone); its gradient is
+  losses over the labelled examples (over all, where it needs no labels) plus what
+  blocks put into the collection `losses` (what they put into `figures` goes to the
+  log alone); a batch without a labelled example has no such loss, which the log
+  shows as nan, and trains nothing by it. Its gradient is
   taken for the parameters that its pattern names, and `task.combine` joins the
   gradients where patterns overlap: by their sum, or as a function (gradient trees,
   step, total_steps) -> (gradients, figures for the log). With `optimizer.accumulate`
@@ -76,8 +86,9 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
   """
   objectives = task.objectives
   micro = int(config.optimizer.accumulate)
+  targets = tuple(key for key in getattr(model, "inputs", ()) if key in TARGETS)
 
-  def losses_of(params, stats, batch, total, key):
+  def losses_of(params, stats, batch, totals, key):
     """(losses (objectives,), (new stats, terms)) of one micro-batch."""
     mix_key, dropout_key = jax.random.split(key)
     batch = prepare(batch, config, task, num_classes, dtype, mix_key)
@@ -85,21 +96,22 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
                                rngs={"dropout": dropout_key}, mutable=[*stats, "losses", "figures"])
     new = dict(new)
     added = sum((jnp.sum(x) for x in jax.tree.leaves(new.pop("losses", {}))), jnp.zeros(()))
-    share = batch["weight"] / total
     shown = traverse_util.flatten_dict(new.pop("figures", {}), sep="/")
     losses, terms = [], {name: sum(values) / len(values) / micro for name, values in shown.items()}
     for objective in objectives:
       per_example, parts = objective.loss(outputs, batch)
+      total = totals[objective.labelled]
+      share = batch["weight"] / jnp.maximum(total, 1e-6)
       losses.append(jnp.sum(per_example * share))
-      terms.update({k: jnp.sum(v * share) for k, v in parts.items()})
+      terms.update({k: jnp.where(total > 0, jnp.sum(v * share), jnp.nan) for k, v in parts.items()})
     losses[0] += added / micro
     return jnp.stack(losses), (new, terms)
 
-  def gradients(params, stats, batch, total, key):
+  def gradients(params, stats, batch, totals, key):
     frozen = optim.matches(params, config.optimizer.frozen, "optimizer.frozen")
     hold = lambda p: jax.tree.map(lambda x, f: jax.lax.stop_gradient(x) if f else x, p, frozen)
     losses, pull, (stats, terms) = jax.vjp(
-        lambda p: losses_of(hold(p), stats, batch, total, key), params, has_aux=True)
+        lambda p: losses_of(hold(p), stats, batch, totals, key), params, has_aux=True)
     grads = []
     for i, objective in enumerate(objectives):
       g, = pull(jnp.zeros_like(losses).at[i].set(1.0))
@@ -109,19 +121,22 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
 
   def step(state: TrainState, batch: Batch):
     key = jax.random.fold_in(state.key, state.step)
-    params, total = state.params, jnp.maximum(jnp.sum(batch["weight"]), 1e-6)
+    params = state.params
+    batch = {**batch, "labelled": task.labelled(batch, targets or TARGETS)}
+    labelled = jnp.sum(batch["weight"] * batch["labelled"])
+    totals = {False: jnp.sum(batch["weight"]), True: labelled}
     if micro == 1:
-      losses, grads, stats, terms = gradients(params, state.stats, batch, total, key)
+      losses, grads, stats, terms = gradients(params, state.stats, batch, totals, key)
     else:
       parts = jax.tree.map(lambda x: x.reshape(-1, micro, *x.shape[1:]).swapaxes(0, 1), dict(batch))
 
       def body(carry, part):
         stats, (losses, grads, terms) = carry[0], carry[1]
-        l, g, stats, t = gradients(params, stats, part[1], total, jax.random.fold_in(key, part[0]))
+        l, g, stats, t = gradients(params, stats, part[1], totals, jax.random.fold_in(key, part[0]))
         return (stats, jax.tree.map(jnp.add, (losses, grads, terms), (l, g, t))), None
 
       first = jax.tree.map(lambda x: x[0], parts)
-      shapes = jax.eval_shape(lambda: gradients(params, state.stats, first, total, key))
+      shapes = jax.eval_shape(lambda: gradients(params, state.stats, first, totals, key))
       zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0], shapes[1], shapes[3]))
       (stats, (losses, grads, terms)), _ = jax.lax.scan(
           body, (state.stats, zeros), (jnp.arange(micro), parts))
@@ -137,8 +152,8 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
     ema = state.ema
     if config.optimizer.ema:
       ema = optax.incremental_update(new_params, ema, 1 - config.optimizer.ema)
-    metrics = {"loss": jnp.sum(losses), "grad_norm": optax.tree.norm(grads),
-               "lr": schedule(state.step) * scale, **figures, **terms}
+    metrics = {"loss": jnp.where(labelled > 0, jnp.sum(losses), jnp.nan), "labelled": labelled,
+               "grad_norm": optax.tree.norm(grads), "lr": schedule(state.step) * scale, **figures, **terms}
     return state.replace(step=state.step + 1, params=new_params, stats=stats,
                          opt_state=opt_state, ema=ema), metrics
 

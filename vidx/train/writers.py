@@ -108,8 +108,7 @@ def _clock(seconds: float) -> str:
 
 def _line(figures: Mapping[str, Any]) -> str:
   shown = []
-  if "loss" in figures:
-    shown.append(f"loss {figures['loss']:.4f}")
+  shown.append(f"loss {figures['loss']:.4f}" if "loss" in figures else "loss not defined: no labels")
   if "lr" in figures:
     shown.append(f"lr {figures['lr']:.2e}")
   for unit in ("clips", "videos"):
