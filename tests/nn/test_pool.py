@@ -67,3 +67,17 @@ def test_a_strided_mask_has_as_many_live_frames_as_the_shorter_clip_would_give(k
     out = pool.stride_mask(mask, kernel, stride, padding, length(8))
     assert out.shape == (1, length(8))
     assert out.sum() == length(live), live
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_means_of_runs_are_those_of_their_live_frames(length):
+  x = np.random.default_rng(0).normal(size=(3, 5, 2, 2, 3)).astype("f")
+  lengths = [5, 4, 1]
+  mask = jnp.asarray([[t < n for t in range(5)] for n in lengths])
+  y = np.asarray(jax.jit(lambda x, m: pool.mean_of_runs(x, length, m))(x, mask))
+  assert y.shape == (3, -(-5 // length), 2, 2, 3)
+  for clip, n, found in zip(x, lengths, y):
+    for run, mean in enumerate(found):
+      live = clip[run * length:min((run + 1) * length, n)]
+      np.testing.assert_allclose(mean, live.mean(0) if len(live) else 0 * mean, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(jax.jit(lambda x: pool.mean_of_runs(x, length))(x)[0], y[0], rtol=1e-5)

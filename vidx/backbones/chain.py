@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
+from flax import core
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import numpy as np
 
 from vidx.nn import compaction
 from vidx.nn import sites as sites_lib
+from vidx.nn.category_heads import CONVS, CategoryHeads
 from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 
@@ -22,17 +24,19 @@ class Trunk(nn.Module):
   """A network with sites, whose `setup` puts (name, module) pairs into `_steps` and a head into `head`.
 
   Attributes:
-    num_classes: 0 leaves the logits out.
+    num_classes: 0 leaves the logits out; {category: number} is a head for each, see CategoryHeads.
     dropout: before the last layer.
     head_std: of its initialisation.
+    head_conv: convolutions in front of it where categories have heads of their own; see CategoryHead.
     consensus: mean of per-frame logits.
     sites: blocks to plug in; see vidx.nn.sites.
     dtype: compute dtype; None is fp32.
   """
 
-  num_classes: int = 1000
+  num_classes: int | Mapping[str, int] = 1000
   dropout: float = 0.0
   head_std: float = 0.01
+  head_conv: str = "1x1x1"
   consensus: bool = True
   sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   dtype: jnp.dtype | None = None
@@ -41,12 +45,36 @@ class Trunk(nn.Module):
 
   def __post_init__(self):
     self.sites = sites_lib.merge(self.sites)  # hashable
+    if isinstance(self.num_classes, Mapping):
+      self.num_classes = core.FrozenDict(self.num_classes)
+    if self.head_conv not in CONVS:
+      raise ValueError(f"head_conv = '{self.head_conv}' is not one of {', '.join(CONVS)}")
     super().__post_init__()
 
   @nn.nowrap
-  def pooled_head(self) -> Head:
+  def pooled_head(self) -> Head | CategoryHeads:
     """The head of most trunks, for `setup`."""
-    return Head(self.num_classes, self.dropout, self.head_std, self.consensus)
+    fields = (self.dropout, self.head_std, self.consensus)
+    if not isinstance(self.num_classes, Mapping):
+      return Head(self.num_classes, *fields)
+    _, norm = self.norms()
+    return CategoryHeads(tuple(self.num_classes.items()), self.head_conv, self.is_bottleneck, *fields, norm, self.dtype)
+
+  @property
+  def is_bottleneck(self) -> bool:
+    """Whether residual blocks are bottlenecks."""
+    return getattr(self, "block", "") == "bottleneck"
+
+  @nn.nowrap
+  def norms(self) -> tuple[tuple, tuple]:
+    """BatchNorm fields of the first normalisation and of the others, as pairs."""
+    return (), ()
+
+  @nn.nowrap
+  def lead(self, site: str) -> float:
+    """The share of a site's channels, from the first, by which a sampler there compares frames."""
+    del site
+    return 1.0
 
   def steps(self) -> list[tuple[str, nn.Module]]:
     """(name, module) pairs; each module is called as (x, mask, train) -> (x, mask)."""

@@ -45,6 +45,7 @@ STEMS = {
     "video_pool": StemShape((5, 7, 7), (1, 2, 2), (1, 3, 3)),
     "r2plus1d": StemShape((3, 7, 7), (1, 2, 2), mid=45),
     "hara": StemShape((7, 7, 7), (1, 2, 2), (3, 3, 3), (2, 2, 2)),
+    "hara_flat": StemShape((1, 7, 7), (1, 2, 2), (1, 3, 3), (2, 2, 2)),
     "hara_table": StemShape((7, 7, 7), (2, 2, 2), (3, 3, 3), (1, 1, 1)),
 }
 
@@ -61,6 +62,7 @@ CHOICES = {
     "split": ("", "block", "conv", "plain", "reversed"),
     "shortcut": ("A", "B"),
     "stem": tuple(STEMS),
+    "thin": ("every", "mean"),
 }
 
 
@@ -140,6 +142,7 @@ class Shape:
   split: str
   shortcut: str
   zero_init: bool
+  thin: str
 
 
 class Block(nn.Module):
@@ -170,10 +173,11 @@ class Block(nn.Module):
                           y, train, inside, before)
       else:
         spread = (1, s.dilation, s.dilation)
+        y = self._thinned(y, strides[0], before)
         y = ConvNormAct(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups, spread[3 - s.dims:], act,
                         norm=norm, dtype=self.dtype, name=f"conv{i + 1}")(y, train, inside)
     y, inside = site("residual")(y, inside, train)
-    y = nn.relu(self._shortcut(x, train, inside) + y)
+    y = nn.relu(self._shortcut(x, train, inside, mask) + y)
     return site("out")(y, inside, train)
 
   def _layers(self, width):
@@ -189,13 +193,19 @@ class Block(nn.Module):
             (s.inner, (second, 3, 3), strides if s.stride_at == "b" else ones, s.groups),
             (s.out, ones, ones, 1)]
 
+  def _thinned(self, x, stride, mask):
+    """The frames over which a kernel without a time axis, of such a stride, goes on."""
+    if self.shape.dims == 3 or stride == 1:
+      return x
+    return x[:, ::stride] if self.shape.thin == "every" else pool.mean_of_runs(x, stride, mask)
+
   def _middle(self, width, block_width, features):
     """Channels between the halves of a split convolution."""
     if self.shape.split in ("plain", "reversed"):
       return features
     return middle_width(block_width if self.shape.split == "block" else width, features)
 
-  def _shortcut(self, x, train, mask):
+  def _shortcut(self, x, train, mask, before):
     s = self.shape
     strides = (s.time_stride, s.stride, s.stride)
     if x.shape[-1] == s.out and max(strides) == 1:
@@ -203,6 +213,7 @@ class Block(nn.Module):
     if s.shortcut == "A":
       x = x[:, ::strides[0], ::strides[1], ::strides[2]]
       return jnp.pad(x, [(0, 0)] * 4 + [(0, s.out - x.shape[-1])])
+    x = self._thinned(x, s.time_stride, before)
     return ConvNormAct(s.out, (1,) * s.dims, strides[3 - s.dims:], act=None, norm=self.norm, dtype=self.dtype,
                        name="shortcut")(x, train, mask)
 
@@ -242,6 +253,8 @@ class ResNet(Chain):
     temporal_at: which convolution of a bottleneck has it: 'a', the first, or 'b', the 3x3.
     strides: spatial stride per stage.
     time_strides: temporal stride per stage.
+    thin: what kernels without a time axis take where time is strided: 'every' so manieth
+      frame, or the 'mean' of so many.
     stride_at: which convolution of a bottleneck strides: 'b', the 3x3, or 'a', the first.
     dilations: of the 3x3 convolutions, per stage.
     time_pools: max pooling over time after each stage.
@@ -267,6 +280,7 @@ class ResNet(Chain):
   temporal_at: str = "b"
   strides: Sequence[int] = (1, 2, 2, 2)
   time_strides: Sequence[int] = (1, 1, 1, 1)
+  thin: str = "every"
   stride_at: str = "b"
   dilations: Sequence[int] = (1, 1, 1, 1)
   time_pools: Sequence[int] = (1, 1, 1, 1)
@@ -322,4 +336,4 @@ class ResNet(Chain):
         temporal_at=self.temporal_at, stride=self.strides[stage] if first else 1,
         time_stride=self.time_strides[stage] if first else 1, stride_at=self.stride_at,
         dilation=self.dilations[stage], groups=self.groups, dims=self.dims, split=self.split,
-        shortcut=self.shortcut, zero_init=self.zero_init)
+        shortcut=self.shortcut, zero_init=self.zero_init, thin=self.thin)

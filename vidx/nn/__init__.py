@@ -1,6 +1,7 @@
 """Blocks: linen modules and pure functions of arrays, each importable on its own."""
 
 from vidx.nn.band_pass import BandPassLateral, MotionBandPass
+from vidx.nn.category_heads import CategoryHeads
 from vidx.nn.channel_correlation import ChannelCorrelation
 from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.conv import Conv, convolve
@@ -8,6 +9,7 @@ from vidx.nn.duration_dp import duration_dp
 from vidx.nn.dynamic_image import DynamicImage
 from vidx.nn.frame_context import FrameScores
 from vidx.nn.head import Head
+from vidx.nn.merge_reduce import MergeReduce
 from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct
 from vidx.nn.pixel_projection import PixelwiseTemporalProjection

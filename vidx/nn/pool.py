@@ -97,6 +97,25 @@ def mean_frames(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
   return x.sum(1) / jnp.maximum(mask.sum(1, keepdims=True), 1).astype(x.dtype)
 
 
+def mean_of_runs(x: jax.Array, length: int, mask: jax.Array | None = None) -> jax.Array:
+  """The mean of every run of `length` frames, of its live ones; the last run may be shorter.
+
+  Args:
+    x: (B, T, H, W, C).
+    length: of a run.
+    mask: (B, T), 1 for live frames; None: all live.
+
+  Returns:
+    (B, ceil(T / length), H, W, C), dtype of `x`.
+  """
+  live = jnp.ones((1, x.shape[1]), x.dtype) if mask is None else mask.astype(x.dtype)
+  more = -x.shape[1] % length
+  runs = lambda z: jnp.pad(z, [(0, 0), (0, more)] + [(0, 0)] * (z.ndim - 2)).reshape(
+      z.shape[0], -1, length, *z.shape[2:]).sum(2)
+  weight = live[:, :, None, None, None]
+  return runs(x * weight) / jnp.maximum(runs(weight), 1)
+
+
 def live_frames(x: jax.Array, mask: jax.Array | None) -> jax.Array:
   """x (B, T, ...) with zeros in place of the frames that mask (B, T) says are dead; None: all live."""
   return x if mask is None else x * mask.reshape(*mask.shape, *[1] * (x.ndim - 2)).astype(x.dtype)

@@ -223,6 +223,8 @@ class SimilarityGuidedSampling(nn.Module):
     control: 'random' deals the Deltas of a clip to its frames at random: as many
       frames as without, but not by similarity; for comparison.
     norm: BatchNorm fields as pairs.
+    lead: share of the channels, from the first, that decides which frames are similar;
+      where several branches stand side by side, all follow the first.
   """
 
   bins: int | Sequence[int] = 0
@@ -238,6 +240,7 @@ class SimilarityGuidedSampling(nn.Module):
   grad_scale: float = 1.0
   control: str = ""
   norm: tuple[tuple[str, object], ...] = ()
+  lead: float = 1.0
 
   def __post_init__(self):
     for field, allowed in CHOICES.items():
@@ -294,7 +297,7 @@ class SimilarityGuidedSampling(nn.Module):
 
   def _similarity(self, x, train, mask):
     """Z = f_s(I), (B, T, L) fp32 (section 6.3.1)."""
-    z = pool.mean_pool(x, mask, frames=True)
+    z = pool.mean_pool(x[..., :round(self.lead * x.shape[-1])], mask, frames=True)
     channels = z.shape[-1]
     size = self.dim or (len(self._grid(0)) + (self.measure == "angular") if self.measure in GRIDS else 8)
     act = nn.relu if self.activation == "relu" else nn.swish

@@ -19,6 +19,7 @@ _FEATURES = (1, 2048, 2048)
 _CLIP = (1, 8, 224, 224, 3)
 _CANDIDATES = (1, 25, 224, 224, 3)
 _TRIPLES = (1, 8, 3, 256, 256, 3)
+_DEEP = dict(stages=(3, 4, 6, 3), block="bottleneck")
 
 
 def _atfr(trunk: str) -> Row:
@@ -47,6 +48,11 @@ SYSTEMS: dict[str, Row] = {
     **{f"atfr_{trunk}": _atfr(trunk) for trunk in (
         "resnet3d_slim_18", "resnet3d_slim_50", "r2plus1d_18", "r2plus1d_bottleneck_18", "r2plus1d_bottleneck_50",
         "i3d_r50", "x3d_s", "x3d_m", "x3d_l", "x3d_xl", "slowfast_r18_8x8", "slowfast_r50_4x16", "slowfast_r50_8x8")},
+    **{f"hatnet_{d}": Row("vidx.systems.hatnet:HATNet", fields, _FAYYAZ, (table.CLIP,))
+       for d, fields in ((18, {}), (50, _DEEP))},
+    "hatnet_stc_18": Row("vidx.systems.hatnet:HATNet", dict(stc=True), _FAYYAZ, (table.CLIP,)),
+    **{f"atfr_hatnet_{d}": Row("vidx.systems.atfr:atfr", dict(trunk=f"hatnet_{d}"), _FAYYAZ, (table.CLIP,))
+       for d in (18, 50)},
     "bqn": Row("vidx.systems.bqn:bqn", {}, _HUANG, (_TRIPLES,)),
     "bqn_x3d_m": Row("vidx.systems.bqn:bqn", dict(trunk="x3d_m", shared_head=False, deep_size=7), _HUANG,
                      ((1, 16, 3, 256, 256, 3),)),

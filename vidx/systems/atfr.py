@@ -78,7 +78,7 @@ def atfr(num_classes: int = 400, trunk: str = "resnet3d_slim_18", place: str = "
       return functools.partial(UniformSampling, own(keep) or _frames(trunk, way, plain) // 2)
     number = bins if measure in GRIDS else own(bins)
     return functools.partial(SimilarityGuidedSampling, number, dim, space, activation, measure, kernel, edge,
-                             own(block_len), order, gradient, grad_scale, control, norm)
+                             own(block_len), order, gradient, grad_scale, control, norm, plain.lead(site))
 
   blocks = {site: block(site) for site in wanted}
   for factory in blocks.values():
