@@ -81,3 +81,15 @@ def test_means_of_runs_are_those_of_their_live_frames(length):
       live = clip[run * length:min((run + 1) * length, n)]
       np.testing.assert_allclose(mean, live.mean(0) if len(live) else 0 * mean, rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(jax.jit(lambda x: pool.mean_of_runs(x, length))(x)[0], y[0], rtol=1e-5)
+
+
+def test_candidates_are_pooled_where_they_live_and_to_zero_where_none_does():
+  x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("f")
+  mask = np.array([[1, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0]], bool)
+  wild = np.where(mask[..., None], x, np.nan)
+  for how, by in (("mean", np.mean), ("max", np.max)):
+    want = np.stack([by(x[0], 0), by(x[1, [1, 3]], 0), np.zeros(2)])
+    np.testing.assert_allclose(pool.pool_candidates(wild, mask, how), want, rtol=1e-6)
+    np.testing.assert_allclose(pool.pool_candidates(x, how=how), by(x, 1), rtol=1e-6)
+  with pytest.raises(ValueError, match="'sum' is not one of mean, max"):
+    pool.pool_candidates(x, mask, "sum")

@@ -1,10 +1,13 @@
 """Blocks: linen modules and pure functions of arrays, each importable on its own."""
 
+from vidx.nn.action_relation import ActionRelation
 from vidx.nn.band_pass import BandPassLateral, MotionBandPass
 from vidx.nn.category_heads import CategoryHeads
 from vidx.nn.channel_correlation import ChannelCorrelation
 from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.conv import Conv, convolve
+from vidx.nn.cosine_classifier import CosineClassifier
+from vidx.nn.cross_gate import CrossGate
 from vidx.nn.duration_dp import duration_dp
 from vidx.nn.dynamic_image import DynamicImage
 from vidx.nn.frame_context import FrameScores
@@ -14,11 +17,14 @@ from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct
 from vidx.nn.pixel_projection import PixelwiseTemporalProjection
 from vidx.nn.pyramid_attention import ConvolutionPyramidAttention
+from vidx.nn.rank_weighting import RankWeighting
 from vidx.nn.region_non_local import RegionNonLocal
 from vidx.nn.represent import FrameDifference, MiddleFrame
+from vidx.nn.roi_align import roi_align
 from vidx.nn.segment_masks import segment_masks
 from vidx.nn.similarity_sampling import SimilarityGuidedSampling
 from vidx.nn.sites import Site, features
+from vidx.nn.soft_assign_vlad import SoftAssignVLAD
 from vidx.nn.squeeze import TemporalSqueezePooling
 from vidx.nn.temporal_shift import TemporalShift
 from vidx.nn.token_sampling import AdaptiveTokenSampler, TokenReorganization

@@ -116,6 +116,17 @@ def mean_of_runs(x: jax.Array, length: int, mask: jax.Array | None = None) -> ja
   return runs(x * weight) / jnp.maximum(runs(weight), 1)
 
 
+def pool_candidates(x: jax.Array, mask: jax.Array | None = None, how: str = "mean") -> jax.Array:
+  """fp32 mean or max over live candidates, zero where there are none: (B, N, C), mask (B, N) -> (B, C)."""
+  if how not in ("mean", "max"):
+    raise ValueError(f"pool_candidates: '{how}' is not one of mean, max")
+  x = x.astype(jnp.float32)
+  live = jnp.ones(x.shape[:2], bool) if mask is None else mask > 0
+  if how == "mean":
+    return mean_frames(jnp.where(live[..., None], x, 0), live.astype(jnp.float32))
+  return jnp.where(live.any(1)[:, None], jnp.where(live[..., None], x, -jnp.inf).max(1), 0)
+
+
 def live_frames(x: jax.Array, mask: jax.Array | None) -> jax.Array:
   """x (B, T, ...) with zeros in place of the frames that mask (B, T) says are dead; None: all live."""
   return x if mask is None else x * mask.reshape(*mask.shape, *[1] * (x.ndim - 2)).astype(x.dtype)
