@@ -1,0 +1,66 @@
+"""The reader on the published annotation of HVU, without its videos."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from vidx.data.datasets import hvu, places
+
+CATEGORIES = {"action": 739, "attribute": 117, "concept": 291, "event": 69, "object": 1678, "scene": 248}
+INSTANCES = {"object": 271_517, "concept": 83_752, "action": 67_798, "attribute": 46_646, "scene": 45_966,
+             "event": 17_463}
+CLIPS = {"action": 31_082, "object": 30_898, "concept": 27_946, "attribute": 23_387, "scene": 16_200, "event": 10_864}
+
+
+@pytest.fixture(scope="module")
+def val(real_data):
+  """The validation split as if every clip were there."""
+  root = real_data("hvu/HVU_Val_V1.0.csv").parent
+  with pytest.MonkeyPatch.context() as patch:
+    trimmed = places.trimmed
+    patch.setattr(places, "trimmed", lambda videos, *where: (trimmed(videos, *where)[0],) * 2)
+    return hvu.read(str(root), "val")
+
+
+def test_there_are_3142_tags_of_six_categories_in_a_fixed_order(val):
+  assert {name: len(ids) for name, ids in val.categories.items()} == CATEGORIES and len(val.classes) == 3142
+  assert [i for ids in val.categories.values() for i in ids] == list(range(3142))
+  for ids in val.categories.values():
+    names = [val.classes[i] for i in ids]
+    assert names == sorted(names)
+
+
+def test_there_are_31171_clips_each_once(val):
+  extra = [r.extra for r in val.records]
+  assert len(val) == 31_171 and not val.missing
+  assert len({(e["youtube_id"], e["start"]) for e in extra}) == 31_171
+  assert len({e["youtube_id"] for e in extra}) == 29_633
+  seconds = collections.Counter(round(e["end"] - e["start"]) for e in extra)
+  assert seconds == {10: 28_577, 2: 2_594}
+
+
+def test_there_are_533142_tags_of_clips(val):
+  sizes = [len(r.label) for r in val.records]
+  assert sum(sizes) == 533_142 and (min(sizes), max(sizes)) == (1, 31)
+  assert round(np.mean(sizes), 2) == 17.10
+  positives = np.bincount(np.concatenate([r.label for r in val.records]), minlength=3142)
+  assert (positives.min(), positives.max()) == (2, 10_340)
+  assert {name: int(positives[list(ids)].sum()) for name, ids in val.categories.items()} == INSTANCES
+
+
+def test_clips_have_tags_of_some_of_the_categories(val):
+  kind = np.zeros(3142, int)
+  for i, ids in enumerate(val.categories.values()):
+    kind[list(ids)] = i
+  have = np.zeros((len(val), 6), bool)
+  for row, record in enumerate(val.records):
+    have[row, kind[list(record.label)]] = True
+  assert dict(zip(val.categories, have.sum(0).tolist())) == CLIPS
+  assert round(100 * have.all(1).mean(), 1) == 18.8
+
+
+def test_the_counts_of_the_thesis_add_up():
+  """Section 5.2, the training set."""
+  annotations = 672_622, 3_418_198, 1_473_216, 245_868, 581_449, 1_108_552
+  assert sum(annotations) == 7_499_905 and sum(CATEGORIES.values()) == 3142
