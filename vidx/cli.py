@@ -241,7 +241,8 @@ VERBS: dict[str, Verb] = {
     "data toybox": Verb(
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
         _all(_OUT, _string("labels", "motion",
-                           "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed or kitchen"),
+                           "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
+                           " noisy_tags or conjunction"),
              _string("layout", "", "folder, csv, ucf101, hvu, nn_viterbi or ms_tcn; empty: as the labels need"),
              _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),
     "data features": Verb(

@@ -5,6 +5,7 @@ import collections
 import numpy as np
 import pytest
 
+from vidx import errors
 from vidx.data.datasets import hvu, places
 
 CATEGORIES = {"action": 739, "attribute": 117, "concept": 291, "event": 69, "object": 1678, "scene": 248}
@@ -58,6 +59,23 @@ def test_clips_have_tags_of_some_of_the_categories(val):
     have[row, kind[list(record.label)]] = True
   assert dict(zip(val.categories, have.sum(0).tolist())) == CLIPS
   assert round(100 * have.all(1).mean(), 1) == 18.8
+
+
+def some_clips(root):
+  (root / "HVU_Tags_Categories_V1.0.csv").write_text("Tag,Category\nrun,action\ncar,object\nbeach,scene\nsand,scene\n")
+  (root / "HVU_Train_V1.0.csv").write_text("Tags,youtube_id,time_start,time_end\n"
+                                           "run|beach|sand,a,0.0,10.0\ncar,b,1.5,11.5\n")
+  for name in ("a_000000_000010.mp4", "b_000001_000011_.mp4"):
+    (root / name).touch()
+  return str(root)
+
+
+def test_only_some_categories_may_be_learned_and_clips_without_them_stay(tmp_path):
+  d = hvu.read(some_clips(tmp_path), "train", categories=("action", "scene"))
+  assert d.classes == ("run", "beach", "sand") and d.categories == {"action": (0,), "scene": (1, 2)}
+  assert [r.label for r in d.records] == [(0, 1, 2), ()] and not d.missing
+  with pytest.raises(errors.ConfigError, match="'scenes' is none of action, .*nearest: 'scene'"):
+    hvu.read(str(tmp_path), "train", categories=("scenes",))
 
 
 def test_the_counts_of_the_thesis_add_up():

@@ -240,6 +240,33 @@ def test_untrimmed_videos_show_their_motion_for_a_while():
   assert (empty == empty[0]).all() and (frames[seen] != empty[0]).any(axis=(1, 2, 3)).all()
 
 
+def test_a_conjunction_is_the_way_of_the_star_beside_a_circle_of_another_way():
+  ways = set()
+  for i in range(24):
+    scene, label = toybox.scene_of("conjunction", "train", i, 6, 0)
+    of = {thing.shape: thing for thing in scene.objects}
+    assert set(of) == {"star", "circle"} and label == i % 4
+
+    def way(thing):
+      moved = np.array([thing.x[-1] - thing.x[0], thing.y[-1] - thing.y[0]])
+      return (("left", "up") if moved.sum() < 0 else ("right", "down"))[int(moved[1] != 0)]
+
+    assert way(of["star"]) == toybox.classes_of("conjunction")[label] != way(of["circle"])
+    ways.add(scene.objects[0].shape)
+  assert ways == {"star", "circle"}
+
+
+def test_noise_is_new_in_every_frame_and_leaves_the_scene_as_it_is():
+  scene, tags = toybox.scene_of("noisy_tags", "val", 0, 4, 0)
+  assert tags and toybox.classes_of("noisy_tags") == toybox.classes_of("tags")
+  clear = toybox.render(dataclasses.replace(scene, noise=0.0), (32, 32)).astype(float)
+  noise = toybox.render(scene, (32, 32)).astype(float) - clear
+  inside = (clear > 80) & (clear < 170)  # what is brighter or darker is cut off
+  assert 40 < noise[inside].std() < 75 and abs(noise[inside].mean()) < 3
+  assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
+  np.testing.assert_array_equal(toybox.render(scene, (32, 32)), toybox.render(scene, (32, 32)))
+
+
 # ---------------------------------------------------------------- layouts
 
 
@@ -256,13 +283,13 @@ def named(dataset):
 
 
 @pytest.mark.parametrize("layout, kind", [
-    ("folder", "biased"), ("csv", "motion"), ("hvu", "tags"), ("folder", "appearance")])
+    ("folder", "conjunction"), ("csv", "motion"), ("hvu", "noisy_tags"), ("folder", "appearance")])
 def test_a_layout_is_read_back_with_equal_labels(tmp_path, layout, kind):
   summary = toybox.build(str(tmp_path), labels=kind, layout=layout, split=(10, 6, 0), **SMALL)
   assert summary["videos"] == summary["rendered"] == 16
   for split, count in (("train", 10), ("val", 6)):
     d = datasets.load(layout, str(tmp_path), split)
-    assert len(d) == count and d.multilabel == (kind == "tags") and not d.missing
+    assert len(d) == count and d.multilabel == (layout == "hvu") and not d.missing
     assert named(d) == expected(kind, split, count)
     assert set(d.classes) == set(toybox.classes_of(kind))
   with open_video(d.records[0].media) as video:

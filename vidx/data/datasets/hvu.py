@@ -9,6 +9,8 @@ Classes are ordered by category, then by tag, both in the order of the alphabet.
 Diba et al.: "Large Scale Holistic Video Understanding", 2020.
 """
 
+from collections.abc import Sequence
+
 from vidx import errors
 from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
@@ -17,7 +19,7 @@ CATEGORIES = ("action", "attribute", "concept", "event", "object", "scene")
 _FOLDERS = ("", "annotations", "labels")
 
 
-def read(root: str, split: str, file: str = "", tags: str = "") -> Dataset:
+def read(root: str, split: str, file: str = "", tags: str = "", categories: Sequence[str] = ()) -> Dataset:
   """Reads one split.
 
   Args:
@@ -26,13 +28,25 @@ def read(root: str, split: str, file: str = "", tags: str = "") -> Dataset:
     file: csv file of clips, below the root unless absolute; "{split}" in it
       stands for Train, Val or Test. Empty: HVU_{split}_V1.0.csv.
     tags: csv file of tags, below the root unless absolute. Empty: HVU_Tags_Categories_V1.0.csv.
+    categories: only the tags of these; clips stay, also those without such a tag. Empty: all.
+
+  Raises:
+    ConfigError: a category that does not exist.
+    DataError: a file or line that cannot be used.
   """
   source = common.inside(root, tags) if tags else places.annotation(root, ("HVU_Tags_Categories_V1.0.csv",), _FOLDERS)
   word = split.capitalize()
   path = (common.inside(root, file.replace("{split}", word)) if file else
           places.annotation(root, (f"HVU_{word}_V1.0.csv", f"MHVU_{word}.csv"), _FOLDERS))
-  classes, categories = _tags(source)
-  ids = {c: i for i, c in enumerate(classes)}
+  wanted = (categories,) if isinstance(categories, str) else tuple(categories) or CATEGORIES
+  for name in wanted:
+    if name not in CATEGORIES:
+      raise errors.ConfigError(f"data.dataset.categories: '{name}' is none of {', '.join(CATEGORIES)}"
+                               f"{errors.hint(name, CATEGORIES)}.")
+  known = _tags(source)
+  ids = {tag: i for i, (_, tag) in enumerate(known)}
+  kept = [i for i, (kind, _) in enumerate(known) if kind in wanted]
+  place = {i: column for column, i in enumerate(kept)}
   videos = places.by_stem(root)
   seen: dict[str, int] = {}
   records, missing = [], []
@@ -42,17 +56,20 @@ def read(root: str, split: str, file: str = "", tags: str = "") -> Dataset:
     name, found = places.trimmed(videos, row["youtube_id"], start, end)
     common.not_twice(f"{row['youtube_id']} at {start:g} to {end:g}", seen, path, line)
     names = [t.strip() for t in row["Tags"].split("|") if t.strip()]
-    label = tuple(sorted({common.class_id(t, ids, path, line, source) for t in names}))
+    found_ids = {common.class_id(t, ids, path, line, source) for t in names}
+    label = tuple(sorted(place[i] for i in found_ids if i in place))
     if found:
       extra = {"youtube_id": row["youtube_id"], "start": start, "end": end}
       records.append(Record(name, Media(found), label, extra=extra))
     else:
       missing.append(name)
-  return Dataset("hvu", split, tuple(records), classes, multilabel=True, missing=tuple(missing), categories=categories)
+  columns = {kind: tuple(place[i] for i in kept if known[i][0] == kind) for kind in CATEGORIES if kind in wanted}
+  return Dataset("hvu", split, tuple(records), tuple(known[i][1] for i in kept), multilabel=True,
+                 missing=tuple(missing), categories=columns)
 
 
-def _tags(path: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
-  """Tags by class id, and the class ids of each category."""
+def _tags(path: str) -> list[tuple[str, str]]:
+  """(category, tag), sorted."""
   seen: dict[str, int] = {}
   found = []
   for line, row in common.read_table(path, ("Tag", "Category")):
@@ -61,6 +78,4 @@ def _tags(path: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
       raise errors.DataError(f"{path}, line {line}: category '{row['Category']}' is none of"
                              f" {', '.join(CATEGORIES)}{errors.hint(row['Category'], CATEGORIES)}.")
     found.append((row["Category"], row["Tag"]))
-  found.sort()
-  categories = {c: tuple(i for i, (kind, _) in enumerate(found) if kind == c) for c in CATEGORIES}
-  return tuple(tag for _, tag in found), categories
+  return sorted(found)

@@ -18,7 +18,7 @@ SIZE = (64, 64)
 STAMP = "toybox.json"  # how the videos of a folder were made
 COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0),
           "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0),
-          "kitchen": (80, 24, 0)}
+          "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0)}
 FEATURES = ("frames", "prototypes")
 
 
@@ -30,9 +30,10 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
   Args:
     out: root of the data set; new, empty, or written with the same labels,
       layout, size, frames, fps and seed.
-    labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed or kitchen.
-    layout: folder, csv, ucf101, hvu, nn_viterbi or ms_tcn; '' is hvu for tags, nn_viterbi for kitchen and folder
-      for the others.
+    labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen, noisy_tags or
+      conjunction.
+    layout: folder, csv, ucf101, hvu, nn_viterbi or ms_tcn; '' is hvu for sets of tags, nn_viterbi for kitchen and
+      folder for the others.
     split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.
     frames: per video, for kitchen those of one of usual length; None is 240 for kitchen and 24 for the others.

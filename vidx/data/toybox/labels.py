@@ -119,6 +119,23 @@ def tags_scene(label: int, split: str, frames: int, rng: np.random.Generator) ->
   return _scene(background, things, frames, rng, 440.0), tuple(sorted(names.index(t) for t in tags))
 
 
+def noisy_tags_scene(label: int, split: str, frames: int, rng: np.random.Generator
+                     ) -> tuple[world.Scene, tuple[int, ...]]:
+  """As `tags_scene`, under so much noise that single frames tell little."""
+  scene, tags = tags_scene(label, split, frames, rng)
+  return dataclasses.replace(scene, noise=70.0), tags
+
+
+def conjunction_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """Where the star goes; a circle goes another way. Neither the shapes alone nor the directions alone tell it."""
+  del split
+  other = _some(rng, [way for way in BIASED if way != BIASED[label]])
+  things = [_object(shape, _some(rng, _COLOURS), way, frames, rng)
+            for shape, way in (("circle", other), ("star", BIASED[label]))]
+  things = [things[i] for i in rng.permutation(2)]  # either may be in front
+  return _scene(_some(rng, world.BACKGROUNDS), things, frames, rng), label
+
+
 # ---------------------------------------------------------------- where computing less is enough
 
 
@@ -225,6 +242,8 @@ LABEL_SETS = {
     "cluttered": LabelSet(_FORMS, cluttered_scene),
     "untrimmed": LabelSet(MOTION, untrimmed_scene),
     "kitchen": LabelSet(kitchen.CLASSES, kitchen.scene, ("nn_viterbi", "ms_tcn"), drawn=True, frames=240),
+    "noisy_tags": LabelSet(tuple(t for kind in TAGS.values() for t in kind), noisy_tags_scene, ("hvu",), drawn=True),
+    "conjunction": LabelSet(BIASED, conjunction_scene),
 }
 
 

@@ -49,6 +49,7 @@ def render(scene: world.Scene, size: tuple[int, int]) -> np.ndarray:
   rng = np.random.default_rng((scene.seed, 1))
   margin = 4
   back = texture(scene.background, height + 2 * margin, width + 2 * margin, rng)
+  noise = np.random.default_rng((scene.seed, 2))
   frames = np.empty((scene.frames, height, width, 3), np.uint8)
   for t in range(scene.frames):
     dx, dy = np.clip(scene.camera[t], -margin, margin)
@@ -56,6 +57,8 @@ def render(scene: world.Scene, size: tuple[int, int]) -> np.ndarray:
     picture = cv2.warpAffine(back, matrix, (width, height), flags=cv2.INTER_LINEAR)
     for thing in (o for o in scene.objects if o.size[t] > 0):
       picture = _draw(picture, thing, t, dx, dy)
+    if scene.noise:
+      picture = picture + noise.normal(0, scene.noise, picture.shape)
     frames[t] = np.clip(picture, 0, 255)
   return frames
 

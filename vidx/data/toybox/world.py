@@ -73,6 +73,7 @@ class Scene:
     objects: from back to front.
     camera: (T, 2) offset of the picture in pixels, x and y.
     pitch: (T,) frequency of the sound in Hz.
+    noise: deviation of the noise of every frame, of 255.
   """
 
   background: str
@@ -80,6 +81,7 @@ class Scene:
   objects: tuple[Object, ...]
   camera: np.ndarray
   pitch: np.ndarray
+  noise: float = 0.0
 
   @property
   def frames(self) -> int:
