@@ -25,7 +25,7 @@ def _train(fv, args, overrides):
   config = config_lib.override(config_lib.load_file(fv.config), overrides)
   process.start_jax()
   from vidx.train import loop
-  result = loop.train(config, fv.workdir, profile=fv.profile)
+  result = loop.train(config, fv.workdir, profile=fv.profile, runs=fv.runs)
   if fv.report:
     from vidx.show import report
     print(f"report: {report.write_report(fv.workdir)}")
@@ -202,6 +202,7 @@ VERBS: dict[str, Verb] = {
         "train a system, or go on where an earlier call stopped",
         "--config=FILE --workdir=FOLDER [--config.SECTION.KEY=VALUE ...]",
         _all(_string("config", "", "config file"), _WORKDIR, _REPORT,
+             _string("runs", "", "folder of the runs of earlier stages, which a config calls {runs}/NAME"),
              _bool("profile", "trace a few steps into WORKDIR/profile")), _train),
     "eval": Verb(
         "evaluate a trained system, every video once",

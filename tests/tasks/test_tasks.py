@@ -8,7 +8,7 @@ import pytest
 from vidx import errors, tasks
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 5)).astype("f") * 3
-BATCH = {"label": jnp.eye(5)[:4], "length": jnp.full(4, 9)}
+BATCH = {"label": jnp.eye(5)[:4], "length": jnp.full(4, 9), "index": jnp.arange(4)}
 HOT = np.asarray([[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 0, 1, 1, 1]], np.float32)
 UNLABELLED = [  # task, fields, labels of three videos
     ("classification", {}, np.array([2, 0, 4], np.int32)),
@@ -135,7 +135,8 @@ def test_tasks_are_hashable_and_their_losses_jit():
   for name in tasks.names():
     task = tasks.get(name)
     assert hash(task) == hash(tasks.get(name))
-    grad = jax.jit(jax.grad(lambda x: task.loss({"logits": x}, BATCH)[0].sum()))(LOGITS)
+    outputs = lambda x: {"logits": x, "match": x[:, :2], "mismatch": x[:, 2:4], "paired": jnp.ones(4)}
+    grad = jax.jit(jax.grad(lambda x: task.loss(outputs(x), BATCH)[0].sum()))(LOGITS)
     assert np.isfinite(grad).all()
 
 

@@ -115,5 +115,47 @@ def test_a_warm_start_may_exclude_and_choose_by_pattern():
   assert report["excluded"] == ["params/b"] and report["loaded"] == ["params/a"]
   _, report = warm_start.merge(new, old, pattern="/b")
   assert report["loaded"] == ["params/b"]
-  assert warm_start.pairs("x") == [("", "x")] == warm_start.pairs(("x",))
-  assert warm_start.pairs((("head", "y"),)) == [("head", "y")]
+  assert warm_start.entries("x") == [("", "x", "")] == warm_start.entries(("x",))
+  assert warm_start.entries((("head", "y"),)) == [("head", "y", "")] == warm_start.entries(("head", "y"))
+  assert warm_start.entries((("head", "y", "student"), ("", "z"))) == [("head", "y", "student"), ("", "z", "")]
+  with pytest.raises(errors.ConfigError, match="none of WORKDIR"):
+    warm_start.entries((("a", "b", "c", "d"),))
+
+
+def test_a_warm_start_may_take_a_part_of_a_run_for_a_part_of_a_model():
+  rng = np.random.default_rng(0)
+  stem = lambda: {"stem": {"kernel": rng.normal(size=(3, 4))}}
+  source = {"params": {"teacher": stem(), "student": {"trunk": stem()}, "head": {"kernel": np.ones((4, 2))}},
+            "batch_stats": {"student": {"trunk": {"stem": {"mean": np.ones(4)}}}}}
+  assert set(warm_start.part_of(source, "student", "runs/match")) == {"params", "batch_stats"}
+  empty = lambda: {"stem": {"kernel": np.zeros((3, 4))}}
+  wanted = source["params"]["student"]["trunk"]["stem"]["kernel"]
+  for new, part in (({"trunk": empty()}, "student"), ({"other": {"trunk": empty()}}, "student"),
+                    (empty(), "student/trunk")):
+    merged, report = warm_start.merge({"params": new}, warm_start.part_of(source, part, "runs/match"))
+    (kernel,), (loaded,) = jax.tree.leaves(merged), report["loaded"]
+    np.testing.assert_array_equal(kernel, wanted)
+  with pytest.raises(errors.CheckpointError, match="runs/match has no part 'studnt'.*nearest: 'student'.*teacher"):
+    warm_start.part_of(source, "studnt", "runs/match")
+
+
+def test_kernels_of_clips_start_from_those_of_images_and_see_a_still_clip_as_the_image():
+  kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 4)).astype("f")
+  old = {"params": {"stem": {"kernel": kernel}}}
+  for shape in ((5, 3, 3, 3, 4), (1, 3, 3, 3, 4)):
+    merged, report = warm_start.merge({"params": {"stem": {"kernel": np.zeros(shape, "f")}}}, old)
+    assert report["repeated over time"] == ["params/stem/kernel"]
+    np.testing.assert_allclose(merged["params"]["stem"]["kernel"].sum(0), kernel, rtol=1e-5)
+    np.testing.assert_allclose(merged["params"]["stem"]["kernel"][0], kernel / shape[0], rtol=1e-5)
+  _, report = warm_start.merge({"params": {"stem": {"kernel": np.zeros((5, 3, 3, 2, 4), "f")}}}, old)
+  assert report["mean of the colours"] == ["params/stem/kernel"]
+  _, report = warm_start.merge({"params": {"stem": {"kernel": np.zeros((5, 1, 1, 3, 4), "f")}}}, old)
+  assert report["other shape"]
+
+
+def test_a_system_may_say_itself_what_a_parameter_starts_from():
+  old = {"params": {"a": np.full(2, 3.0), "b": np.ones(2)}}
+  adopt = lambda path, given: {"params/x": "params/a"}.get(path)
+  merged, report = warm_start.merge({"params": {"x": np.zeros(2), "b": np.zeros(2)}}, old, adopt=adopt)
+  assert merged["params"]["x"].tolist() == [3, 3] and merged["params"]["b"].tolist() == [1, 1]
+  assert len(report["loaded"]) == 2 and not report["not used"]

@@ -65,3 +65,14 @@ def test_a_config_that_knows_no_such_variant_says_so(tmp_path):
   assert config.load_file(f"{file}:m").seed == 2
   with pytest.raises(errors.ConfigError, match="knows no 'n', which the text behind the colon asks for"):
     config.load_file(f"{file}:n")
+
+
+def test_a_stage_names_earlier_runs_and_the_command_says_where_they_are():
+  c = config.base()
+  c.train.init_from = (("/teacher/", "{runs}/teacher"), ("/student/", "{runs}/match", "student"), ("x", "elsewhere"))
+  with pytest.raises(errors.ConfigError, match="{runs}/teacher: add --runs=FOLDER"):
+    config.with_runs(c, "")
+  config.with_runs(c, "out/")
+  assert c.train.init_from == (("/teacher/", "out/teacher"), ("/student/", "out/match", "student"), ("x", "elsewhere"))
+  config.with_runs(c, "")
+  assert config.differences(c, config.from_json(config.to_json(c))) == []

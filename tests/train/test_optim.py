@@ -96,6 +96,18 @@ def test_plateau_falls_after_patience():
   assert scales == [1, 1, 1, 0.1, 0.1, 0.1, 0.01]
 
 
+def test_plateau_watches_the_figure_that_is_named_and_a_loss_is_to_fall():
+  assert state_lib.watched({"loss": 2.0, "top-1": 60.0}, "top-1") == 60
+  p = {"scale": 1.0, "best": -np.inf, "wait": 0.0}
+  scales = []
+  for loss in (2.0, 1.5, 1.4, 1.6, 1.5):
+    p = state_lib.on_plateau(p, state_lib.watched({"loss": loss}, "loss"), factor=0.1, patience=1)
+    scales.append(round(float(p["scale"]), 6))
+  assert scales == [1, 1, 1, 1, 0.1]
+  with pytest.raises(errors.ConfigError, match="schedule.monitor 'top1'.*nearest: 'top-1'"):
+    state_lib.watched({"loss": 2.0, "top-1": 60.0}, "top1")
+
+
 def test_groups_are_clipped_apart():
   updates, _ = one_update(name="sgd", momentum=0.0, weight_decay=0.0, clip_norm=0.3,
                           clip_groups=(("^stem/kernel", 0.1), ("^stem", 100.0)))

@@ -15,7 +15,7 @@ def describe(name: str) -> dict[str, object]:
   """One row of the table; counts are of one example at its published size."""
   row = systems.rows()[name]
   counts = count(systems.create_model(name), *(jax.ShapeDtypeStruct(s, jnp.float32) for s in row.inputs))
-  return {"name": name, "source": row.source, "input": ["x".join(map(str, s[1:])) for s in row.inputs],
+  return {"name": name, "source": row.source, "input": ["x".join(map(str, s[1:])) for s in row.inputs if s[1:]],
           "parameters": counts.params, "GMACs": round(counts.macs / 1e9, 3), "weights": row.weights}
 
 

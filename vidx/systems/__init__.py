@@ -84,6 +84,7 @@ SYSTEMS: dict[str, Row] = {
     "nonlocal": Row("vidx.systems.attention_nets:nonlocal_net", {}, "Wang et al. 2018", (_CLIP,)),
     "stc": _stc("resnet3d_101"),
     "stc_resnext101": _stc("resnext3d_101"),
+    "transfer": Row("vidx.systems.transfer:transfer", {}, _FAYYAZ, (table.CLIP, (1,))),
     "stc_densenet121": _stc("densenet3d_121", placement="after"),
     "channel_gate": Row("vidx.systems.attention_nets:channel_gated", {}, "Hu et al. 2018", (_CLIP,)),
 }

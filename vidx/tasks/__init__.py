@@ -10,6 +10,7 @@ from vidx import errors
 _TASKS = {
     "classification": ("vidx.tasks.classification", "Classification"),
     "joint": ("vidx.tasks.joint", "Joint"),
+    "matching": ("vidx.tasks.matching", "Matching"),
     "multilabel": ("vidx.tasks.multilabel", "MultiLabel"),
     "segmentation": ("vidx.tasks.segmentation", "Segmentation"),
 }

@@ -73,6 +73,7 @@ def base() -> ConfigDict:
           milestones=(),              # step: epochs at which the rate falls
           factor=0.1,                 # step and plateau: by how much
           patience=3,                 # plateau: evaluations without gain before it falls
+          monitor="",                 # plateau: the figure that is to gain; "": the task's headline; "loss" is to fall
       ),
       train=dict(
           batch_size=16,              # clips per step, over all devices
@@ -81,7 +82,7 @@ def base() -> ConfigDict:
           precision="auto",           # auto | float32 | bfloat16
           mixup=0.0, cutmix=0.0,      # alpha of the Beta distribution; 0: off
           log_every=10,               # steps between console lines
-          init_from=(),               # workdir, or ((parameter pattern, workdir), ...)
+          init_from=(),               # workdir, or ((parameter pattern, workdir[, part of its model]), ...)
           init_exclude=(),            # patterns that keep their fresh values
       ),
       eval=dict(
@@ -233,6 +234,25 @@ def differences(a: ConfigDict, b: ConfigDict, prefix: str = "") -> list[str]:
     elif x != y:
       found.append(f"{prefix}{key}: {x!r} -> {y!r}")
   return found
+
+
+RUNS = "{runs}"  # in train.init_from: the folder of the earlier stages of a recipe
+
+
+def with_runs(config: ConfigDict, runs: str) -> None:
+  """Puts the folder of the earlier stages into `train.init_from`.
+
+  Raises:
+    ConfigError: stages are named and the folder is not.
+  """
+  def filled(entry):
+    if isinstance(entry, (tuple, list)):
+      return tuple(map(filled, entry))
+    if RUNS in entry and not runs:
+      raise errors.ConfigError(f"train.init_from names the earlier stage {entry}: add --runs=FOLDER, where its run is.")
+    return entry.replace(RUNS, runs.rstrip("/") or "/")
+
+  config.train.init_from = filled(config.train.init_from)
 
 
 def reader_options(data: ConfigDict) -> dict[str, Any]:

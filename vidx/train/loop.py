@@ -136,8 +136,14 @@ def load_split(config: ConfigDict, split: str) -> Dataset:
                        **config_lib.reader_options(data))
 
 
-def train(config: ConfigDict, workdir: str, profile: bool = False) -> dict[str, Any]:
+def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "") -> dict[str, Any]:
   """Trains to the end of the schedule, or resumes what an earlier call left.
+
+  Args:
+    config: complete config.
+    workdir: folder of the run.
+    profile: traces a few steps.
+    runs: folder of the earlier stages of a recipe, which `train.init_from` names as {runs}/NAME.
 
   Returns:
     {'step', 'metrics', 'best_step', 'failures'} of the finished run.
@@ -147,6 +153,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False) -> dict[str, 
   """
   if not workdir:
     raise errors.ConfigError("no workdir: add --workdir=FOLDER, where the run is kept.")
+  config_lib.with_runs(config, runs)
   main = jax.process_index() == 0
   train_set = load_split(config, config.data.train_split)
   val_set = load_split(config, config.data.val_split)
@@ -246,8 +253,9 @@ class _Loop:
         self._read()
         evaluated = self._evaluate(state, step)
         if config.schedule.name == "plateau":
-          plateau = state_lib.on_plateau(state.plateau, evaluated[run.task.best_metric],
-                                         config.schedule.factor, config.schedule.patience)
+          plateau = state_lib.on_plateau(
+              state.plateau, state_lib.watched(evaluated, config.schedule.monitor or run.task.best_metric),
+              config.schedule.factor, config.schedule.patience)
           state = state.replace(plateau=jax.device_put(plateau, run.shardings.plateau))
       every = config.checkpoint.every_steps
       if last or evaluated or (every and step % every == 0) or self._due(config.checkpoint.every_epochs, step, False):
@@ -370,7 +378,7 @@ def _first_state(run: Run, saves: checkpoint.Checkpointer, workdir: str, main: b
   state = run.init()
   if run.config.train.init_from:
     state, reports = warm_start.start(state, run.shardings, run.config.train.init_from,
-                                      run.config.train.init_exclude)
+                                      run.config.train.init_exclude, getattr(run.model, "adopt", None))
     if main:
       writing.write_json(os.path.join(workdir, "init.json"), reports)
       print("\n".join(warm_start.summary(reports)), flush=True)

@@ -1,6 +1,6 @@
 """The train state: everything that a step changes and a checkpoint keeps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import struct
@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
+from vidx import errors
 
 
 @struct.dataclass
@@ -76,6 +78,18 @@ def over_seeds(function: Callable[[Any], Any], together: bool | None = None) -> 
 def complete(state: TrainState, tx: optax.GradientTransformation, ema: bool) -> TrainState:
   """A fresh state with its optimiser, and with averaged parameters where `ema` asks for them."""
   return state.replace(opt_state=tx.init(state.params), ema=jax.tree.map(jnp.copy, state.params) if ema else {})
+
+
+def watched(evaluated: Mapping[str, float], name: str) -> float:
+  """The figure of an evaluation by which a plateau is told, larger is better: a loss counts downwards.
+
+  Raises:
+    ConfigError: an evaluation does not give it.
+  """
+  if name not in evaluated:
+    raise errors.ConfigError(f"schedule.monitor '{name}' is no figure of an evaluation{errors.hint(name, evaluated)};"
+                             f" those are {', '.join(evaluated)}.")
+  return -evaluated[name] if name == "loss" else evaluated[name]
 
 
 def on_plateau(plateau: dict[str, Any], value: float, factor: float, patience: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Start from another run's parameters, with a report of what was loaded, what was not and why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 import os
 import re
 from typing import Any
@@ -11,6 +11,9 @@ import numpy as np
 
 from vidx import errors
 from vidx.train import checkpoint, config as config_lib
+
+Adopt = Callable[[str, Mapping[str, Any]], str | None]
+FITTED = ("loaded", "mean of the colours", "repeated over time")  # what became of leaves that fit
 
 
 def read_variables(source: str) -> dict[str, Any]:
@@ -27,15 +30,49 @@ def read_variables(source: str) -> dict[str, Any]:
   return jax.tree.map(lambda x: x[0], variables) if seeds > 1 else variables
 
 
-def pairs(init_from: str | Sequence) -> list[tuple[str, str]]:
-  """[(parameter pattern, source)] of `train.init_from`."""
+def entries(init_from: str | Sequence) -> list[tuple[str, str, str]]:
+  """[(target pattern, source, source prefix)] of `train.init_from`; pattern and prefix are '' where left out.
+
+  Raises:
+    ConfigError: an entry of another form.
+  """
   if not init_from:
     return []
   if isinstance(init_from, str):
-    return [("", init_from)]
-  if len(init_from) == 1 and isinstance(init_from[0], str):
-    return [("", init_from[0])]
-  return [(pattern, source) for pattern, source in init_from]
+    return [("", init_from, "")]
+  if all(isinstance(word, str) for word in init_from):
+    if len(init_from) == 1:
+      return [("", init_from[0], "")]
+    init_from = (init_from,)
+  for entry in init_from:
+    if isinstance(entry, str) or len(entry) not in (2, 3):
+      raise errors.ConfigError(f"train.init_from: {entry!r} is none of WORKDIR, (PATTERN, WORKDIR) and"
+                               " (PATTERN, WORKDIR, PART OF IT).")
+  return [(*entry, "")[:3] for entry in init_from]
+
+
+def part_of(variables: Any, prefix: str, source: str) -> Any:
+  """A part of a model's variables, as if it had been trained alone.
+
+  Args:
+    variables: {'params': ..., 'batch_stats': ...}.
+    prefix: the part's name, such as 'student' or 'student/trunk'; '': all of it.
+    source: named in the error.
+
+  Raises:
+    CheckpointError: there is no such part.
+  """
+  names = prefix.strip("/").split("/") if prefix.strip("/") else []
+  found = {}
+  for collection, tree in variables.items():
+    for name in names:
+      tree = tree.get(name) if isinstance(tree, Mapping) else None
+    if tree is not None:
+      found[collection] = tree
+  if "params" not in found:
+    raise errors.CheckpointError(f"{source} has no part '{prefix}' to start from{errors.hint(prefix, variables['params'])};"
+                                 f" its parts are {', '.join(variables['params'])}.")
+  return found
 
 
 def first_kernel(kernel: np.ndarray, channels: int) -> np.ndarray:
@@ -46,50 +83,73 @@ def first_kernel(kernel: np.ndarray, channels: int) -> np.ndarray:
   return np.repeat(kernel.mean(-2, keepdims=True), channels, -2)
 
 
-def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str] = ()
+def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str] = (), adopt: Adopt | None = None
           ) -> tuple[Any, dict[str, list[str]]]:
   """`variables` with the leaves of `source` where name and shape agree.
 
-  A system's trunk, and each of its pathways or parts, also takes the leaves of that trunk
-  alone; a first layer for other inputs than colours takes their mean.
+  Every part of a system (its trunk, each of its pathways) also takes the leaves of that
+  part alone. A first layer for other inputs than colours takes their mean, and a kernel
+  of clips that of images, repeated over time and divided by its frames.
 
   Args:
     variables: {'params': ..., 'batch_stats': ...} of the new model.
     source: the same of the checkpoint.
     pattern: only parameters whose path it matches.
     exclude: patterns of parameters that keep their values.
+    adopt: (path, names in the source) -> the name of the leaf that a parameter takes, or
+      None for that of the same name; a system's own `adopt`.
 
   Returns:
-    The new variables, and the report {'loaded', 'mean of the colours', 'excluded',
+    The new variables, and the report {'loaded', 'mean of the colours', 'repeated over time', 'excluded',
     'other shape', 'not in the checkpoint', 'not used'} of paths.
   """
   target = traverse_util.flatten_dict(variables, sep="/")
   given = traverse_util.flatten_dict(source, sep="/")
-  report = {k: [] for k in ("loaded", "mean of the colours", "excluded", "other shape", "not in the checkpoint",
-                            "not used")}
+  report = {k: [] for k in (*FITTED, "excluded", "other shape", "not in the checkpoint", "not used")}
   merged, used = {}, set(target)
   for path, leaf in target.items():
     merged[path] = leaf
     if not re.search(pattern, path):
       continue
-    # What the trunk of a system is called without the system.
-    alone = re.sub(r"/(trunk|busy|quiet|classifier|sampler)/", "/", path, count=1)
-    key = path if path in given or alone not in given else alone
+    key = (adopt and adopt(path, given)) or _named(path, given)
     used.add(key)
     if any(re.search(e, path) for e in exclude):
       report["excluded"].append(path)
     elif key not in given:
       report["not in the checkpoint"].append(path)
-    elif _of_colours(given[key].shape, leaf.shape):
-      merged[path] = np.asarray(first_kernel(np.asarray(given[key], np.float32), leaf.shape[-2]), leaf.dtype)
-      report["mean of the colours"].append(path)
-    elif tuple(given[key].shape) != tuple(leaf.shape):
-      report["other shape"].append(f"{path}: {tuple(given[key].shape)} there, {tuple(leaf.shape)} here")
     else:
-      merged[path] = np.asarray(given[key], leaf.dtype)
-      report["loaded"].append(path)
+      value, how = fitted(given[key], leaf.shape)
+      if value is None:
+        report["other shape"].append(f"{path}: {tuple(given[key].shape)} there, {tuple(leaf.shape)} here")
+      else:
+        merged[path] = np.asarray(value, leaf.dtype)
+        report[how].append(path)
   report["not used"] = [p for p in given if p not in used]
   return traverse_util.unflatten_dict(merged, sep="/"), report
+
+
+def _named(path: str, given: Mapping[str, Any]) -> str:
+  """What a parameter is called in the source: the same, or without the names of the parts that it lies in."""
+  collection, *names = path.split("/")
+  for i in range(len(names) - 1):
+    alone = "/".join((collection, *names[i:]))
+    if alone in given:
+      return alone
+  return path
+
+
+def fitted(given: Any, shape: Sequence[int]) -> tuple[Any, str]:
+  """A leaf of the source as one of that shape and how, one of FITTED; None where it does not fit."""
+  shape, of_images = tuple(shape), len(shape) == 5 and given.ndim == 4
+  if tuple(given.shape) == shape:
+    return given, FITTED[0]
+  wanted = shape[1:] if of_images else shape
+  how = FITTED[2]
+  if _of_colours(given.shape, wanted):
+    given, how = first_kernel(np.asarray(given, np.float32), wanted[-2]), FITTED[1]
+  if tuple(given.shape) != wanted:
+    return None, ""
+  return (np.repeat(np.asarray(given, np.float32)[None] / shape[0], shape[0], 0) if of_images else given), how
 
 
 def _of_colours(given: Sequence[int], wanted: Sequence[int]) -> bool:
@@ -98,20 +158,23 @@ def _of_colours(given: Sequence[int], wanted: Sequence[int]) -> bool:
   return alike and given[-2] == 3 != wanted[-2]
 
 
-def start(state, shardings, init_from, exclude: Sequence[str]):
+def start(state, shardings, init_from, exclude: Sequence[str], adopt: Adopt | None = None):
   """The state with parameters and statistics of `train.init_from`, and a report per source.
 
   Raises:
-    CheckpointError: a source without any parameter that fits.
+    CheckpointError: a source that is no run, without the part that is named, or without any
+      parameter that fits.
   """
   variables = {"params": state.params, **state.stats}
   reports = {}
-  for pattern, source in pairs(init_from):
-    variables, report = merge(variables, read_variables(source), pattern, exclude)
-    if not report["loaded"]:
+  for pattern, source, prefix in entries(init_from):
+    part = part_of(read_variables(source), prefix, source)
+    variables, report = merge(variables, part, pattern, exclude, adopt)
+    name = f"{source}, {prefix}" if prefix else source
+    if not any(report[how] for how in FITTED):
       raise errors.CheckpointError(
-          f"{source}: none of its parameters fits this model in name and shape; it is of another architecture.")
-    reports[source] = report
+          f"{name}: none of its parameters fits this model in name and shape; it is of another architecture.")
+    reports[f"{name} for {pattern}" if name in reports else name] = report
   params = jax.device_put(variables.pop("params"), shardings.params)
   stats = jax.device_put(variables, shardings.stats)
   ema = jax.tree.map(lambda x: x.copy(), params) if state.ema else {}
