@@ -6,12 +6,12 @@ from vidx import errors
 
 
 def views(text: str) -> tuple[int, int]:
-  """(clips, crops) of '10x3'."""
+  """(clips, crops) of '10x3'; 0 clips, as many as each video has, of 'allx1'."""
   try:
-    clips, crops = (int(t) for t in text.split("x"))
+    clips, crops = (0 if t == "all" else int(t) for t in text.split("x"))
   except ValueError:
-    raise errors.ConfigError(f"--views={text}: write clips x crops, such as 10x3.") from None
-  if clips < 1 or crops not in (1, 3, 5):
+    raise errors.ConfigError(f"--views={text}: write clips x crops, such as 10x3 or allx1.") from None
+  if clips < 0 or text.startswith("0") or crops not in (1, 3, 5):
     raise errors.ConfigError(f"--views={text}: at least 1 clip, and 1, 3 or 5 crops.")
   return clips, crops
 

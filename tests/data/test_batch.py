@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vidx.data import batch as batch_lib
-from vidx.data.records import Dataset, Media, Record
+from vidx.data.records import Dataset, Media, Record, Target
 
 SINGLE = Dataset("s", "train", (Record("a", Media("a.mp4"), 2),), ("x", "y", "z"))
 MULTI = Dataset("m", "train", (Record("a", Media("a.mp4"), (0, 2)),), ("x", "y", "z"), multilabel=True)
@@ -48,7 +48,35 @@ def test_padding_does_not_cut():
 
 
 def test_texts_stay_on_the_host():
-  assert set(batch_lib.device_part(batch_lib.stack([example(SINGLE)]))) == {"video", "label", "weight", "index"}
+  on_device = {k for k in batch_lib.stack([example(SINGLE)]) if batch_lib.on_device(k)}
+  assert on_device == {"video", "label", "weight", "index"}
+
+
+def test_further_targets_have_keys_of_their_own():
+  dataset = Dataset("n", "train", (Record("a", Media("a.mp4"), labels={"verb": 1, "noun": (0, 2)}),),
+                    named={"verb": Target(("cut", "open")), "noun": Target(("x", "y", "z"), True)})
+  batch = batch_lib.stack([example(dataset), batch_lib.blank((4, 8, 8, 3), dataset)])
+  batch_lib.validate(batch)
+  assert batch["label/verb"].tolist() == [1, -1] and batch["label/verb"].dtype == np.int32
+  assert batch["label/noun"].tolist() == [[1, 0, 1], [-1, -1, -1]] and "label" not in batch
+  padded = batch_lib.pad(batch_lib.stack([example(dataset)]), 2)
+  for key in ("label/verb", "label/noun"):
+    np.testing.assert_array_equal(padded[key], batch[key])
+
+
+def test_examples_with_fewer_views_are_filled_up():
+  short, long = ({"video": np.ones((v, 4, 8, 8, 3), np.uint8), "view_weight": np.ones(v, np.float32),
+                  "weight": np.float32(1), "id": str(v)} for v in (1, 3))
+  batch = batch_lib.stack([short, long])
+  batch_lib.validate(batch)
+  assert batch["view_weight"].tolist() == [[1, 0, 0], [1, 1, 1]] and batch["video"].shape == (2, 3, 4, 8, 8, 3)
+  assert not batch["video"][0, 1:].any() and batch["weight"].tolist() == [1, 1]
+
+
+def test_every_key_says_what_it_is():
+  for key, row in batch_lib.FIELDS.items():
+    assert row.about and (batch_lib.field(key + "verb" if key.endswith("/") else key) is row)
+  assert batch_lib.field("label/verb") is batch_lib.FIELDS["label/"] and batch_lib.field("vidio") is None
 
 
 @pytest.mark.parametrize("change, message", [

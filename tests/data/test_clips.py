@@ -103,3 +103,36 @@ def test_a_broken_file_is_a_decode_error_with_its_name(tmp_path):
   path.write_text("not a video")
   with pytest.raises(errors.DecodeError, match="text.mp4"):
     clips_lib.Clips(tiny.data_config()).evaluate(Record("t", Media(str(path))))
+
+
+def test_a_rate_shows_the_frames_on_the_screen_at_that_rate(tmp_path):
+  one = record(tmp_path)  # 20 frames, 25 per second
+  numbers = lambda **change: clips_lib.Clips(tiny.data_config(sampler="stride", frames=4, **change)).cut(one).indices
+  np.testing.assert_array_equal(numbers(rate=25.0), numbers())
+  assert numbers(rate=12.5).tolist() == [[7, 9, 11, 13]]
+  assert numbers(rate=50.0).tolist() == [[9, 9, 10, 10]]
+  with pytest.raises(errors.ConfigError, match="data.rate"):
+    numbers(rate=-1.0)
+
+
+def test_a_clip_around_the_centre_of_a_span_shows_what_is_beside_it(tmp_path):
+  one = record(tmp_path, span=(0.4, 0.44))  # frame 10
+  cut = lambda **change: clips_lib.Clips(tiny.data_config(sampler="centre", **change), timed=True).cut(one)
+  assert cut(frames=4, stride=2).indices.tolist() == [[7, 9, 11, 13]]
+  assert cut(frames=4, stride=8).indices.tolist() == [[0, 6, 14, 19]]
+  np.testing.assert_allclose(cut(frames=4, stride=2).seconds, [[0.28, 0.36, 0.44, 0.52]], atol=1e-6)
+
+
+def test_training_may_see_whole_frames_too(tmp_path):
+  loader = clips_lib.Clips(tiny.data_config(whole=(24, 40), crop_mode="whole"))
+  cut = loader.cut(record(tmp_path), np.random.default_rng(0))
+  assert cut.frames.shape == loader.train_shape == (4, 24, 40, 3)
+  assert (cut.geometry[0].height, cut.geometry[0].width) == (24, 40) and abs(cut.geometry[0].scale[1]) == 40
+
+
+def test_all_clips_of_a_video_are_as_many_as_it_has(tmp_path):
+  loader = clips_lib.Clips(tiny.data_config(sampler="non_overlapping", frames=6), 0, 3)
+  cut = loader.cut(record(tmp_path))
+  assert cut.frames.shape[0] == 4 * 3 and loader.eval_shape[0] == 3 and len(cut.geometry) == 3
+  with pytest.raises(errors.ConfigError, match="data.clips=0"):
+    clips_lib.Clips(tiny.data_config(), 0).cut(record(tmp_path))

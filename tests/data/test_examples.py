@@ -6,6 +6,7 @@ import pytest
 from tests.data import features
 from vidx import errors
 from vidx.data import batch as batch_lib, datasets, examples, pipeline
+from vidx.data.parts.features import bucket
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,10 @@ def assert_equal(a, b):
 
 
 def test_buckets_are_few_multiples():
-  sizes = sorted({examples.bucket(n, 32, 1.5) for n in range(1, 10001)})
+  sizes = sorted({bucket(n, 32, 1.5) for n in range(1, 10001)})
   assert sizes[:8] == [32, 64, 96, 160, 256, 384, 576, 864] and len(sizes) == 14
-  assert all(n <= examples.bucket(n, 32, 1.5) for n in range(1, 2000)) and all(s % 32 == 0 for s in sizes)
-  assert [examples.bucket(n, 8, 1.0) for n in (1, 8, 9, 17)] == [8, 8, 16, 24]
+  assert all(n <= bucket(n, 32, 1.5) for n in range(1, 2000)) and all(s % 32 == 0 for s in sizes)
+  assert [bucket(n, 8, 1.0) for n in (1, 8, 9, 17)] == [8, 8, 16, 24]
 
 
 def test_a_batch_holds_the_videos_as_they_are(folder):
@@ -47,7 +48,7 @@ def test_a_batch_holds_the_videos_as_they_are(folder):
   for batch in take(train(root), 6):
     batch_lib.validate(batch)
     longest = max(len(labels[i]) for i in batch["id"])
-    assert batch["features"].shape == (4, examples.bucket(longest, 32, 1.5), features.SIZE)
+    assert batch["features"].shape == (4, bucket(longest, 32, 1.5), features.SIZE)
     for b, name in enumerate(batch["id"]):
       y, n = labels[name], len(labels[name])
       order = [c for i, c in enumerate(y) if i == 0 or y[i - 1] != c]
@@ -163,7 +164,7 @@ def test_what_a_system_is_called_with(folder):
   model = features.Framewise()
   full = batch_lib.inputs(model, example)
   assert [x is None for x in full] == [False] * 4
-  bare = {k: v for k, v in example.items() if k not in batch_lib.TARGETS}
+  bare = {k: v for k, v in example.items() if not batch_lib.is_target(k)}
   assert [x is None for x in batch_lib.inputs(model, bare)] == [False, False, True, True]
   shapes = examples.input_shapes(model, data, np.float32, 4)
   assert [s.shape for s in shapes] == [(1, 64, features.SIZE), (1,), (1, 4), (1, 64)]

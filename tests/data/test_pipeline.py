@@ -12,7 +12,7 @@ import pytest
 
 from tests.data import tiny
 from vidx import errors
-from vidx.data import batch as batch_lib
+from vidx.data import batch as batch_lib, clips
 from vidx.data import pipeline
 
 
@@ -216,16 +216,17 @@ class Probe:
 
   train_shape = (1, 2, 2, 3)
 
-  def train(self, record, rng):
+  def cut(self, record, rng):
     import jax
     from jax._src import xla_bridge
     started = xla_bridge.backends_are_initialized()
-    return np.full(self.train_shape, [started, jax.config.jax_platforms == "cpu", 0], np.uint8)
+    made = np.full(self.train_shape, [started, jax.config.jax_platforms == "cpu", 0], np.uint8)
+    return clips.Cut(made, np.zeros((1, 1), np.int64), ())
 
 
 def test_no_backend_starts_in_a_worker(ten):
   with train(ten, workers=1) as batches:
-    batches._source.examples._clips = Probe()
+    batches._source.examples._first._clips = Probe()
     video = next(batches)["video"]
   assert video[..., 0].max() == 0, "a JAX backend was initialised in a decoding process"
   assert video[..., 1].min() == 1, "a decoding process may see devices"

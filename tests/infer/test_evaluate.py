@@ -11,10 +11,10 @@ import pytest
 
 from tests.data import tiny
 from tests.infer import standins as s
-from vidx import errors, tasks
-from vidx.data import datasets
-from vidx.data.records import Dataset, Media, Record
+from vidx import tasks
+from vidx.data import batch as batch_lib, datasets
 from vidx.infer import evaluate, results
+from vidx.tasks import classification
 from vidx.train import config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -157,21 +157,43 @@ def test_eight_devices_give_the_same_predictions():
   assert done.stdout.strip() == "equal", done.stderr[-3000:]
 
 
-def test_labels_are_moved_to_the_classes_of_the_model():
-  dataset = s.split()
-  model_classes = ("extra", *reversed(dataset.classes))
-  moved = evaluate.aligned(dataset, model_classes)
-  for old, new in zip(dataset.records, moved.records):
-    assert dataset.classes[old.label] == model_classes[new.label]
-  assert evaluate.aligned(dataset, dataset.classes) is dataset
+@dataclasses.dataclass(frozen=True)
+class Merging(classification.Classification):
+  """Scores joined in one way."""
+
+  how: str = "mean"
+
+  def merge(self, key):
+    return self.how
 
 
-def test_a_class_that_the_model_does_not_know_is_named():
-  with pytest.raises(errors.DataError, match="'class 4'"):
-    evaluate.aligned(s.split(), s.split().classes[:4])
+def each_view(clips):
+  """(N, V, C): the softmax of every view."""
+  return np.stack([s.scores_by_loops(s.variables(), clips[:, v:v + 1]) for v in range(clips.shape[1])], 1)
 
 
-def test_transcripts_and_runs_count_in_the_classes_of_the_model():
-  record = Record("v", Media("v.npy", "features"), (0, 1), extra={"transcript": (1, 0), "runs": ((1, 5), (0, 2))})
-  moved, = evaluate.aligned(Dataset("long", "val", (record,), ("a", "b"), multilabel=True), ("b", "c", "a")).records
-  assert moved.label == (2, 0) and moved.extra == {"transcript": (0, 2), "runs": ((0, 5), (2, 2))}
+@pytest.mark.parametrize("how, joined", [
+    ("mean", lambda x: x.mean(1)), ("max", lambda x: x.max(1)), ("first", lambda x: x[:, 0]), ("none", lambda x: x)])
+@pytest.mark.parametrize("view_batch", [None, 8])
+def test_a_task_says_how_views_join(how, joined, view_batch):
+  dataset, clips = s.split(), s.videos()
+  found, _ = run(s.batches(dataset, clips, 4), dataset, Merging(how=how), view_batch=view_batch)
+  np.testing.assert_allclose(found["scores"], joined(each_view(clips)), atol=1e-5)
+
+
+@pytest.mark.parametrize("how, joined", [
+    ("mean", lambda x: x.mean(0)), ("max", lambda x: x.max(0)), ("first", lambda x: x[0])])
+@pytest.mark.parametrize("view_batch", [None, 8])
+def test_views_that_a_video_does_not_have_change_nothing(how, joined, view_batch):
+  dataset, clips = s.split(), s.videos()
+  counts = [1 + i % s.VIEWS for i in range(s.VIDEOS)]
+  made = s.Batches()
+  for first in range(0, s.VIDEOS, 4):
+    rows = range(first, min(first + 4, s.VIDEOS))
+    made.append(batch_lib.pad(batch_lib.stack([
+        {"video": clips[i, :counts[i]], "view_weight": np.ones(counts[i], np.float32), "weight": np.float32(1),
+         "label": np.int32(dataset.records[i].label), "index": np.int32(i), "id": ""} for i in rows]), 4))
+  found, _ = run(made, dataset, Merging(how=how), view_batch=view_batch)
+  expected = [joined(x[:n]) for x, n in zip(each_view(clips), counts)]
+  np.testing.assert_allclose(found["scores"], expected, atol=1e-5)
+  assert "view_weight" not in found

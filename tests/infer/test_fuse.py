@@ -5,7 +5,10 @@ import pytest
 
 from tests.infer import standins as s
 from vidx import errors
+from vidx.data import records
 from vidx.infer import evaluate, fuse
+
+SCORES = {"scores": "label"}
 
 
 def run(dataset, left_out=(), seed=0):
@@ -21,7 +24,7 @@ def run(dataset, left_out=(), seed=0):
 def test_scores_are_the_weighted_mean_of_the_runs_video_by_video():
   dataset = s.split()
   a, b = run(dataset, (2,)), run(dataset, (5,), seed=1)
-  found = fuse.fused([a, b], (1.0, 3.0))
+  found = fuse.fused([a, b], (1.0, 3.0), SCORES)
   both = [i for i in range(s.VIDEOS) if i not in (2, 5)]
   np.testing.assert_array_equal(found.predictions["index"], both)
   at = lambda r, i: r.predictions["scores"][list(r.predictions["index"]).index(i)]
@@ -33,19 +36,19 @@ def test_scores_are_the_weighted_mean_of_the_runs_video_by_video():
 def test_classes_and_videos_may_be_in_another_order_but_not_others():
   dataset = s.split()
   back = dataset.classes[::-1]
-  moved = evaluate.aligned(dataset, back)
+  moved = records.aligned(dataset, {"label": back})
   moved = dataclasses.replace(moved, records=moved.records[::-1])
   a = run(dataset)
   same = dict(a.predictions, scores=a.predictions["scores"][::-1, ::-1], loss=a.predictions["loss"][::-1],
               label=np.array([r.label for r in moved.records]))
   b = evaluate.EvalResult(moved, same, {}, {})
-  found = fuse.fused([a, b], (1, 1)).predictions
+  found = fuse.fused([a, b], (1, 1), SCORES).predictions
   for key, value in a.predictions.items():
     np.testing.assert_allclose(found[key], value, rtol=1e-6)
   with pytest.raises(errors.DataError, match="other videos"):
-    fuse.fused([a, run(s.split(5))], (1, 1))
+    fuse.fused([a, run(s.split(5))], (1, 1), SCORES)
   with pytest.raises(errors.DataError, match="classes"):
-    fuse.fused([a, run(dataclasses.replace(dataset, classes=tuple("abcde")))], (1, 1))
+    fuse.fused([a, run(dataclasses.replace(dataset, classes=tuple("abcde")))], (1, 1), SCORES)
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, -1.0), (0.0, 0.0)])

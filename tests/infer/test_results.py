@@ -61,10 +61,10 @@ def test_printed_lines_have_one_decimal_and_name_the_failures():
 def test_too_many_samples_keep_the_most_confident_mistakes():
   dataset = s.split(200)
   scores = np.random.default_rng(3).random((200, s.CLASSES)).astype("f")
-  result, _ = result_of(dataset, scores)
-  kept = results.samples(result, limit=20)
+  result, task = result_of(dataset, scores)
+  kept = results.samples(result, task, limit=20)
   assert len(kept) == 20
-  wrong = [r for r in results.samples(result) if not r["right"]]
+  wrong = [r for r in results.samples(result, task) if not r["right"]]
   worst = max(wrong, key=lambda r: r["top"][0]["score"])
   assert worst["id"] in {k["id"] for k in kept} and any(k["right"] for k in kept)
 

@@ -178,7 +178,7 @@ def check_window(folder, toy, x, file):
   video, = (v for v in pathlib.Path(toy).rglob("*.mp4") if "-".join(v.relative_to(toy).with_suffix("").parts) == name)
   with decode.open_video(str(video)) as opened:
     frames = opened.frames(np.array([0, 0, 1, 2, 3]), short_side=20)
-  clip = transforms.eval_transform(trunk.config.data)(frames)
+  clip, _ = transforms.eval_transform(trunk.config.data)(frames)
   clip = augment.normalize(clip, trunk.config.data.mean, trunk.config.data.std, trunk.dtype)
   wanted = trunk.model.apply(trunk.variables, clip, train=False)["features"]
   np.testing.assert_allclose(x[1], np.asarray(wanted)[0], rtol=1e-4, atol=1e-5)

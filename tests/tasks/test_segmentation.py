@@ -1,13 +1,13 @@
-import types
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vidx import errors, tasks
+from vidx.data.records import Dataset
 from vidx.metrics import segments
 
-DATA = types.SimpleNamespace(name="toy", classes=("rest", "reach", "hold"), multilabel=True)
+DATA = Dataset("toy", "train", (), ("rest", "reach", "hold"), multilabel=True)
 
 
 def ragged(*rows):

@@ -1,4 +1,3 @@
-import types
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 
 from vidx import errors, tasks
+from vidx.data.records import Dataset, Target
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 5)).astype("f") * 3
 BATCH = {"label": jnp.eye(5)[:4], "length": jnp.full(4, 9), "index": jnp.arange(4)}
@@ -146,13 +146,19 @@ def test_map_by_category_comes_from_the_field_or_from_the_data_set():
   expected = {"mAP": pytest.approx(100 * (1 + 1 + 0.5) / 3), "mAP/scene": 100, "mAP/action": 75}
   categories = {"scene": (0,), "action": (1, 2)}
   assert tasks.get("multilabel", categories=categories).metrics(predictions) == expected
-  dataset = types.SimpleNamespace(name="tags", multilabel=True, categories=categories)
+  dataset = Dataset("tags", "train", (), ("a", "b", "c"), multilabel=True, categories=categories)
   assert tasks.from_config({"name": "multilabel"}, dataset).metrics(predictions) == expected
 
 
 def test_a_task_that_does_not_fit_the_labels_names_the_one_that_does():
-  dataset = types.SimpleNamespace(name="tags", multilabel=True, categories={})
+  dataset = Dataset("tags", "train", (), ("a", "b"), multilabel=True)
   with pytest.raises(errors.ConfigError, match="set task.name='multilabel'"):
+    tasks.from_config({"name": "classification"}, dataset)
+
+
+def test_a_task_whose_target_the_data_lacks_names_both():
+  dataset = Dataset("kitchen", "train", (), named={"verb": Target(("cut",))})
+  with pytest.raises(errors.ConfigError, match="target 'label', which data set 'kitchen' lacks: it has verb"):
     tasks.from_config({"name": "classification"}, dataset)
 
 

@@ -1,49 +1,128 @@
-"""The batch: a flat dict of arrays whose keys are a closed vocabulary, documented here and nowhere else.
+"""The batch: a flat dict of arrays whose keys are a closed vocabulary, the table FIELDS and nothing else.
 
 B is the number of examples of this process, T the frames of a clip or sequence, V
-the views (temporal clips x spatial crops, clip-major), C the classes.
-
-  video   uint8 (B, T, H, W, 3) in training, (B, V, T, H, W, 3) in evaluation; RGB
-  flow    in place of video, where `data.flow` names images of optical flow: uint8
-          (B, [V,] T, H, W, 2); to the right and down, 0 at 127.5
-  features     in place of both, of long videos: float32 (B, T, D), zeros after the
-          end; T is a bucket that holds the longest of the batch (vidx/data/examples.py)
-  length  int32 (B,): frames of `features` that are live
-  label   int32 (B,), -1 where unknown; float32 (B, C) of zeros and ones for multi-label sets, -1 where unknown
-  transcript   int32 (B, M): class ids in order, -1 after the end; M is the same for the
-          whole data set, a multiple of 8
-  frame_label  int32 (B, T), -1 where unknown and after the end
-  full    float32 (B,): 1 where training may use `frame_label`, which is -1 where it may not
-  weight  float32 (B,): 1 for an example that counts, 0 for padding and for a
-          video that could not be decoded
-  labelled     float32 (B,): made on the device, see `Task.labelled`
-  index   int32 (B,): position of the record in its data set, -1 for padding
-  id      list of B texts, host only: never enters jit
-
-An example is the same without the leading B. Videos without any annotation, as in
-prediction, have no label, transcript, frame_label and full.
+the views (temporal clips x spatial crops, clip-major), C the classes. A key with an
+axis of views is (B, T, ...) in training and (B, V, T, ...) in evaluation. An example is
+the same without the leading B; it is put together by the parts of vidx/data/parts.
+Videos without any annotation, as in prediction, have no targets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from vidx.data.records import Dataset
+from vidx.data.records import LABEL, Dataset
 
 Batch = dict[str, Any]
 
-CLIPS = {"video": 3, "flow": 2}  # keys of clips, and their channels
-TARGETS = ("label", "transcript", "frame_label", "full")
-ARRAYS = {**dict.fromkeys(CLIPS, np.uint8), "features": np.float32, "length": np.int32, "label": None,
-          "transcript": np.int32, "frame_label": np.int32, "full": np.float32, "weight": np.float32,
-          "labelled": np.float32, "index": np.int32}
-HOST_ONLY = ("id",)
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+  """One key of a batch.
+
+  Attributes:
+    about: what it holds, its axes after B included.
+    dtype: of its array; None: int32 class ids (B,), or float32 (B, C) of zeros and ones for several classes.
+    fill: the value of padding.
+    axes: how many axes come after B (and V); -1: any number.
+    views: whether evaluation has an axis of views after B.
+    target: whether it is what is to be predicted, which a model must not need.
+    kept: whether it comes along with predictions to the metrics.
+    host: whether it never enters jit.
+    last: size of the last axis where that is fixed.
+  """
+
+  about: str
+  dtype: Any = np.float32
+  fill: float = 0
+  axes: int = 0
+  views: bool = False
+  target: bool = False
+  kept: bool = False
+  host: bool = False
+  last: int = 0
+
+
+# A name that ends in "/" stands for a family, such as 'label/verb' and 'label/noun'.
+FIELDS: dict[str, Field] = {
+    "video": Field("(T, H, W, 3) RGB", np.uint8, axes=4, views=True, last=3),
+    "flow": Field("(T, H, W, 2) in place of video, where `data.flow` names images of optical flow; to the right and"
+                  " down, 0 at 127.5", np.uint8, axes=4, views=True, last=2),
+    "features": Field("(T, D) in place of both, of long videos, zeros after the end; T is a bucket that holds the"
+                      " longest of the batch", axes=2),
+    "length": Field("() frames of `features` that are live", np.int32, kept=True),
+    "view_weight": Field("() 1 for a view, 0 where a video has fewer views than others", axes=0, views=True),
+    "label": Field("(), -1 where unknown; (C,) of zeros and ones for multi-label sets, -1 where unknown", None, -1, -1,
+                   target=True, kept=True),
+    "label/": Field("the same of another target, such as label/verb", None, -1, -1, target=True, kept=True),
+    "transcript": Field("(M,) class ids in order, -1 after the end; M is the same for the whole data set, a multiple"
+                        " of 8", np.int32, -1, 1, target=True),
+    "frame_label": Field("(T,), -1 where unknown and after the end", np.int32, -1, 1, target=True),
+    "full": Field("() 1 where training may use `frame_label`, which is -1 where it may not", target=True),
+    "weight": Field("() 1 for an example that counts, 0 for padding and for a video that could not be decoded",
+                    kept=True),
+    "labelled": Field("() made on the device, see `Task.labelled`"),
+    "index": Field("() position of the record in its data set, -1 for padding", np.int32, -1, kept=True),
+    "id": Field("list of B texts", None, host=True),
+}
+
+
+def field(key: str) -> Field | None:
+  """The row of a key, None where the vocabulary does not have it."""
+  return FIELDS.get(key) or FIELDS.get(key.partition("/")[0] + "/" if "/" in key else "")
+
+
+def label_key(target: str) -> str:
+  """The key of a target's labels."""
+  return LABEL if target == LABEL else f"{LABEL}/{target}"
+
+
+def is_target(key: str) -> bool:
+  """Whether a key is what is to be predicted."""
+  row = field(key)
+  return row is not None and row.target
+
+
+def has_views(key: str) -> bool:
+  """Whether evaluation has an axis of views after B."""
+  row = field(key)
+  return row is not None and row.views
+
+
+def is_kept(key: str) -> bool:
+  """Whether a key comes along with predictions."""
+  row = field(key)
+  return row is not None and row.kept
+
+
+def on_device(key: str) -> bool:
+  """Whether a key may enter jit."""
+  row = field(key)
+  return row is not None and not row.host
+
+
+def is_clip(key: str) -> bool:
+  """Whether a key holds frames as bytes, which are normalised on the device."""
+  row = field(key)
+  return row is not None and row.dtype is np.uint8 and row.axes == 4
 
 
 def clip_key(shape: Sequence[int]) -> str:
   """What clips of a shape (..., C) are called."""
-  return next(key for key, channels in CLIPS.items() if channels == shape[-1])
+  return next(key for key in FIELDS if is_clip(key) and FIELDS[key].last == shape[-1])
+
+
+def clip_of(batch: Iterable[str]) -> str:
+  """The key of the frames of a batch, 'video' where it has none."""
+  return next((key for key in batch if is_clip(key)), "video")
+
+
+def wanted(model: Any, task: Any = None) -> tuple[str, ...]:
+  """The keys that a model is called with and a task reads besides: what chooses the parts of an example."""
+  further = getattr(task, "inputs", ())
+  return tuple(dict.fromkeys([*getattr(model, "inputs", ("video",)), *further]))
 
 
 def inputs(model: Any, batch: Mapping[str, Any]) -> list[Any]:
@@ -52,20 +131,31 @@ def inputs(model: Any, batch: Mapping[str, Any]) -> list[Any]:
   Where a batch has flow and no video, flow takes its place.
   """
   names = getattr(model, "inputs", ("video",))
-  return [batch.get(name) if name in TARGETS else batch["flow" if name == "video" and name not in batch else name]
+  return [batch.get(name) if is_target(name) else batch["flow" if name == "video" and name not in batch else name]
           for name in names]
 
 
-def label_array(label: int | tuple[int, ...], dataset: Dataset) -> np.ndarray:
-  """A record's label: int32 (), or float32 (C,) of zeros and ones for a multi-label set; -1 where it is -1."""
-  if not dataset.multilabel:
+def label_array(label: int | tuple[int, ...], dataset: Dataset, target: str = LABEL) -> np.ndarray:
+  """A record's label: int32 (), or of a target of several classes float32 (C,) of zeros and ones; -1 where it is -1."""
+  row = dataset.targets.get(target)
+  several = row.several if row else dataset.multilabel
+  if not several:
     return np.asarray(label, np.int32)
   if label == -1:
-    return np.full(len(dataset.classes), -1, np.float32)
-  hot = np.zeros(len(dataset.classes), np.float32)
+    return np.full(len(row.classes) if row else 0, -1, np.float32)
+  hot = np.zeros(len(row.classes) if row else 0, np.float32)
   chosen = label if isinstance(label, tuple) else (label,)
   hot[[c for c in chosen if c >= 0]] = 1
   return hot
+
+
+def labels(dataset: Dataset, record: int = -1, unknown: int | tuple[int, ...] = -1) -> Batch:
+  """The labels of all targets of a record, or (-1) of none, which are `unknown`."""
+  found = {}
+  for target in dataset.targets or {LABEL: None}:
+    value = dataset.records[record].value(target) if record >= 0 else unknown
+    found[label_key(target)] = label_array(value, dataset, target)
+  return found
 
 
 def blank(shape: Sequence[int], dataset: Dataset, record: int = -1) -> Batch:
@@ -76,27 +166,35 @@ def blank(shape: Sequence[int], dataset: Dataset, record: int = -1) -> Batch:
     dataset: where labels come from.
     record: position in the data set, -1 for padding.
   """
-  known = record >= 0
   return {
       clip_key(shape): np.zeros(tuple(shape), np.uint8),
-      "label": label_array(dataset.records[record].label if known else -1, dataset),
+      **labels(dataset, record),
       "weight": np.float32(0),
       "index": np.int32(record),
-      "id": dataset.records[record].id if known else "",
+      "id": dataset.records[record].id if record >= 0 else "",
   }
 
 
 def stack(examples: Sequence[Mapping[str, Any]]) -> Batch:
-  """Examples of equal shapes as one batch."""
+  """Examples as one batch; those with fewer views than others get empty ones, of `view_weight` 0."""
+  views = [len(e["view_weight"]) for e in examples if "view_weight" in e]
+  if views and len(set(views)) > 1:
+    examples = [with_views(e, max(views)) for e in examples]
   return {
-      key: [e[key] for e in examples] if key in HOST_ONLY else np.stack([e[key] for e in examples])
+      key: [e[key] for e in examples] if not on_device(key) else np.stack([e[key] for e in examples])
       for key in examples[0]
   }
 
 
-def device_part(batch: Mapping[str, Any]) -> Batch:
-  """The arrays of a batch: what may enter jit."""
-  return {key: value for key, value in batch.items() if key not in HOST_ONLY}
+def with_views(example: Mapping[str, Any], views: int, axis: int = 0) -> Batch:
+  """An example (or, with axis 1, a batch) with empty views appended up to `views`."""
+
+  def padded(value):
+    value = np.asarray(value)
+    pads = [(0, views - value.shape[axis]) if a == axis else (0, 0) for a in range(value.ndim)]
+    return np.pad(value, pads)
+
+  return {k: padded(v) if has_views(k) else v for k, v in example.items()}
 
 
 def pad(batch: Mapping[str, Any], size: int) -> Batch:
@@ -104,34 +202,39 @@ def pad(batch: Mapping[str, Any], size: int) -> Batch:
   have = len(batch["weight"])
   if have > size:
     raise ValueError(f"a batch of {have} examples does not fit into {size}.")
-  fill = {"label": -1, "index": -1, "transcript": -1, "frame_label": -1}
   padded: Batch = {}
   for key, value in batch.items():
-    if key in HOST_ONLY:
+    row = field(key)
+    if row is not None and row.host:
       padded[key] = list(value) + [""] * (size - have)
     else:
       value = np.asarray(value)
-      rest = np.full((size - have, *value.shape[1:]), fill.get(key, 0), value.dtype)
+      rest = np.full((size - have, *value.shape[1:]), row.fill if row else 0, value.dtype)
       padded[key] = np.concatenate([value, rest])
   return padded
 
 
 def validate(batch: Mapping[str, Any]) -> None:
   """Raises ValueError where a batch breaks the vocabulary of this file."""
-  unknown = sorted(set(batch) - set(ARRAYS) - set(HOST_ONLY))
+  unknown = sorted(key for key in batch if field(key) is None)
   if unknown:
-    raise ValueError(f"batch keys {unknown} are not in the vocabulary {sorted({*ARRAYS, *HOST_ONLY})}.")
+    raise ValueError(f"batch keys {unknown} are not in the vocabulary {sorted(FIELDS)}.")
   if "weight" not in batch:
     raise ValueError("a batch needs 'weight': which of its examples count.")
   size = len(batch["weight"])
   for key, value in batch.items():
+    row = field(key)
     if len(value) != size:
       raise ValueError(f"batch '{key}' has {len(value)} examples, 'weight' has {size}.")
-    if ARRAYS.get(key) is not None and value.dtype != ARRAYS[key]:
-      raise ValueError(f"batch '{key}' is {value.dtype}, expected {np.dtype(ARRAYS[key])}.")
-  for key in CLIPS.keys() & batch.keys():
-    if batch[key].ndim not in (5, 6) or batch[key].shape[-1] != CLIPS[key]:
-      raise ValueError(f"batch '{key}' has shape {batch[key].shape}, expected (B, [V,] T, H, W, {CLIPS[key]}).")
+    if row.host:
+      continue
+    if row.dtype is not None and value.dtype != row.dtype:
+      raise ValueError(f"batch '{key}' is {value.dtype}, expected {np.dtype(row.dtype)}.")
+    axes = value.ndim - 1
+    if row.axes >= 0 and axes not in ((row.axes, row.axes + 1) if row.views else (row.axes,)) or (
+        row.last and value.shape[-1] != row.last):
+      raise ValueError(f"batch '{key}' has shape {value.shape}, expected B{', [V]' if row.views else ''} and"
+                       f" {row.about}.")
   if "features" in batch:
     frames = batch["features"].shape[1]
     if (batch["length"] > frames).any() or batch.get("frame_label", batch["features"]).shape[1] != frames:

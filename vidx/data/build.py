@@ -68,6 +68,10 @@ def _load(name: str, root: str, splits: Sequence[str], options: dict) -> tuple[l
   for split in splits:
     try:
       found.append(datasets.load(name, root, split, **options))
+      beside = sorted({part for r in found[-1].records for part in r.companions})
+      if beside:
+        raise errors.DataError(f"split '{split}' of {root} has further files beside its videos ({', '.join(beside)}),"
+                               " which built files do not hold: train on it as it is.")
     except errors.AbsentError as e:
       absent[split] = str(e)
   if not found:

@@ -10,7 +10,6 @@ import contextlib
 from ml_collections import ConfigDict
 import numpy as np
 
-from vidx import errors
 from vidx.data import clips as clips_lib
 from vidx.data import sampling, transforms
 from vidx.data.records import Record
@@ -70,13 +69,9 @@ class Candidates:
     self.close()
 
   def _sampled(self, record: Record) -> np.ndarray:
-    data, video = self._data, self._reader
-    whole = record.span is None
-    first, last = (0, video.num_frames) if whole else clips_lib.frame_range(video.timestamps, record.span)
-    if last <= first:
-      raise errors.DecodeError(f"{record.media.path}: no frames.")
+    data = self._data
     sample = sampling.sampler(data.sampler, data.frames, consecutive=data.consecutive, stride=data.stride)
-    return sample(last - first, None)[0].reshape(data.frames, data.consecutive) + first
+    return clips_lib.sampled(self._reader, record, data, sample, None)[0].reshape(data.frames, data.consecutive)
 
   def _cropped(self, held, chosen, size: int) -> np.ndarray:
     side = max(size, round(self._data.short_side * size / self._data.crop))

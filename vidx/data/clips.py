@@ -1,5 +1,6 @@
 """Clips: from a record to the uint8 frames that a model sees; only those frames are decoded."""
 
+import dataclasses
 import functools
 import os
 from typing import Any
@@ -9,7 +10,29 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import batch
+from vidx.data.geometry import Geometry
 from vidx.data.records import Media, Record
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+  """Which frames of a video an example shows, and where their pixels come from: what other parts follow.
+
+  View v shows the frames `indices[v // len(geometry)]` through `geometry[v % len(geometry)]`.
+
+  Attributes:
+    frames: uint8 (T, H, W, C) in training, (V, T, H, W, C) in evaluation.
+    indices: int64 (clips, T), frames of the media; one clip in training.
+    seconds: float64 (clips, T), when they are shown, since the first frame of the media; empty where nothing asked.
+    geometry: of each spatial crop.
+    span: start and end in seconds of what of the media was sampled from; of all of it (0, duration).
+  """
+
+  frames: np.ndarray
+  indices: np.ndarray
+  geometry: tuple[Geometry, ...]
+  seconds: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+  span: tuple[float, float] = (0.0, 0.0)
 
 
 def open_media(media: Media, threads: int = 1) -> Any:
@@ -28,7 +51,7 @@ def open_media(media: Media, threads: int = 1) -> Any:
 
 def clip_shape(data: ConfigDict) -> tuple[int, ...]:
   """(T, H, W, C) of a clip of a `config.data` section."""
-  return data.frames * data.consecutive, data.crop, data.crop, batch.CLIPS["flow" if data.flow else "video"]
+  return data.frames * data.consecutive, data.crop, data.crop, batch.FIELDS["flow" if data.flow else "video"].last
 
 
 def eval_clip_shape(data: ConfigDict) -> tuple[int, ...]:
@@ -65,6 +88,36 @@ def frame_range(timestamps: np.ndarray, span: tuple[float, float] | None) -> tup
   return int(first), int(last)
 
 
+def sampled(video: Any, record: Record, data: ConfigDict, sample: Any, rng: np.random.Generator | None) -> np.ndarray:
+  """int64 (clips, T): the frames of a record's span that a sampler chooses, in numbers of the media.
+
+  With `data.rate` the sampler sees a video of so many frames per second: tick k is the
+  frame on the screen in the middle of its time. Frames outside of the span, which only
+  the sampler 'centre' asks for, are those of the media, and its first or last one
+  beyond its ends.
+
+  Args:
+    video: an open reader.
+    record: whose span it is.
+    data: the `config.data` section.
+    sample: f(length, rng) -> indices (see vidx/data/sampling.py).
+    rng: None in evaluation.
+
+  Raises:
+    DecodeError: there are no frames.
+  """
+  first, last = (0, video.num_frames) if record.span is None else frame_range(video.timestamps, record.span)
+  if last <= first:
+    raise errors.DecodeError(f"{record.media.path}: no frames.")
+  if not data.rate:
+    return np.clip(sample(last - first, rng) + first, 0, video.num_frames - 1)
+  times = video.timestamps
+  end = times[last] if last < len(times) else times[-1] + 1 / video.fps
+  ticks = sample(max(1, round((end - times[first]) * data.rate)), rng)
+  shown = np.searchsorted(times, times[first] + (ticks + 0.5) / data.rate, side="right") - 1
+  return np.clip(shown, 0, video.num_frames - 1)
+
+
 class Clips:
   """Records to clips, as a `config.data` section says.
 
@@ -72,18 +125,22 @@ class Clips:
 
   Attributes:
     train_shape: (T, H, W, C) of a training clip.
-    eval_shape: (V, T, H, W, C) of an evaluation example.
+    eval_shape: (V, T, H, W, C) of an evaluation example, V the fewest views that a video can have.
   """
 
-  def __init__(self, data: ConfigDict, clips: int = 1, crops: int = 1):
+  def __init__(self, data: ConfigDict, clips: int = 1, crops: int = 1, timed: bool = False):
     """
     Args:
       data: the section.
-      clips: temporal clips per video in evaluation.
+      clips: temporal clips per video in evaluation; 0: as many as a video has, which the sampler
+        'non_overlapping' knows.
       crops: spatial crops per clip in evaluation: 1, 3 or 5.
+      timed: whether cuts tell seconds, which takes reading all time stamps of a file.
     """
-    self._data, self._clips, self._crops = data, clips, crops
-    self.train_shape = clip_shape(data)
+    if data.rate < 0:
+      raise errors.ConfigError(f"data.rate={data.rate:g}: write frames per second, or 0 for those of each video.")
+    self._data, self._clips, self._crops, self._timed = data, clips, crops, timed
+    self.train_shape = eval_clip_shape(data) if data.crop_mode == "whole" else clip_shape(data)
     if data.flow:
       from vidx.data import flow_frames
       flow_frames.check(data.flow)
@@ -99,8 +156,7 @@ class Clips:
     Raises:
       DecodeError: the media cannot be decoded.
     """
-    frames = self._frames(record, self._train_sampler, rng, self._train_hint())[0]
-    return self._checked(self._train_transform(frames, rng), self.train_shape)
+    return self.cut(record, rng).frames
 
   def evaluate(self, record: Record) -> np.ndarray:
     """uint8 (V, T, H, W, C), V = clips x crops, clip-major: the same at every call.
@@ -108,20 +164,35 @@ class Clips:
     Raises:
       DecodeError: the media cannot be decoded.
     """
-    views = [self._eval_transform(clip) for clip in
-             self._frames(record, self._eval_sampler, None, min(self._data.whole or (self._data.short_side,)))]
-    return self._checked(np.concatenate(views), self.eval_shape)
+    return self.cut(record).frames
 
-  def _frames(self, record: Record, sampler, rng, short_side: int | None) -> np.ndarray:
-    """uint8 (views, T, H, W, C) of the sampled frames."""
+  def cut(self, record: Record, rng: np.random.Generator | None = None) -> Cut:
+    """A random clip of a record, randomly cropped, or (without rng) the views of evaluation.
+
+    Raises:
+      DecodeError: the media cannot be decoded.
+    """
+    training = rng is not None
+    hint = self._train_hint() if training else min(self._data.whole or (self._data.short_side,))
+    frames, indices, seconds, span = self._decoded(record, self._train_sampler if training else self._eval_sampler, rng,
+                                                   hint)
+    if training:
+      clip, geometry = self._train_transform(frames[0], rng)
+      return Cut(self._checked(clip, self.train_shape), indices, (geometry,), seconds, span)
+    views, geometry = zip(*[self._eval_transform(clip) for clip in frames])
+    shape = (len(frames) * self._crops, *self.eval_shape[1:])
+    return Cut(self._checked(np.concatenate(views), shape), indices, geometry[0], seconds, span)
+
+  def _decoded(self, record: Record, sampler, rng, short_side: int | None
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
+    """uint8 (views, T, H, W, C) of the sampled frames, their numbers, and where asked for, seconds and the span."""
     with self._open(record) as video:
-      whole = record.span is None
-      first, last = (0, video.num_frames) if whole else frame_range(video.timestamps, record.span)
-      if last <= first:
-        raise errors.DecodeError(f"{record.media.path}: no frames.")
-      indices = sampler(last - first, rng) + first
+      indices = sampled(video, record, self._data, sampler, rng)
       frames = video.frames(indices.reshape(-1), short_side=short_side)
-    return frames.reshape(*indices.shape, *frames.shape[1:])
+      seconds, span = np.zeros((0, 0)), (0.0, 0.0)
+      if self._timed:
+        seconds, span = video.timestamps[indices], record.span or (0.0, video.num_frames / video.fps)
+    return frames.reshape(*indices.shape, *frames.shape[1:]), indices, seconds, span
 
   def _open(self, record: Record):
     data = self._data
@@ -132,6 +203,8 @@ class Clips:
 
   def _train_hint(self) -> int | None:
     """Short side at which the reader may hand frames over, where that is the first transform anyway."""
+    if self._data.crop_mode == "whole":
+      return min(self._data.whole)
     fixed = not self._data.jitter and self._data.crop_mode != "random_resized"
     return self._data.short_side if fixed else None
 

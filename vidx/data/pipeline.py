@@ -16,7 +16,7 @@ start, and memory for its own libraries: where few cores are shared with trainin
 threads are the better choice; where cores are many, processes are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import copy
 import functools
 import math
@@ -40,7 +40,7 @@ _AHEAD_BYTES = 1 << 30  # made ahead per process; evaluation with many views has
 
 
 def train_batches(dataset: Dataset, data: ConfigDict, *, batch_size: int, seed: int, start: int = 0,
-                  process: tuple[int, int] = (0, 1)) -> "BatchIterator":
+                  process: tuple[int, int] = (0, 1), wanted: Sequence[str] = ()) -> "BatchIterator":
   """Endless training batches of a data set.
 
   Args:
@@ -51,15 +51,16 @@ def train_batches(dataset: Dataset, data: ConfigDict, *, batch_size: int, seed: 
     start: batches already consumed.
     process: index and number of the processes that share every batch; each takes
       an equal, contiguous share of its slots.
+    wanted: keys that model and task read (see `batch.wanted`).
   """
   if not len(dataset):
     raise errors.DataError(f"split '{dataset.split}' has no records to train on.")
-  source = TrainSource(dataset, data, _share(batch_size, process), batch_size, seed)
+  source = TrainSource(dataset, data, _share(batch_size, process), batch_size, seed, wanted)
   return BatchIterator(source, data, start, max_failures=data.max_failures)
 
 
 def eval_batches(dataset: Dataset, data: ConfigDict, *, batch_size: int, clips: int = 1, crops: int = 1,
-                 process: tuple[int, int] = (0, 1)) -> "BatchIterator":
+                 process: tuple[int, int] = (0, 1), wanted: Sequence[str] = ()) -> "BatchIterator":
   """One pass in the order of the records, the last batch padded with weight 0.
 
   Every process yields the same number of batches. A video that cannot be decoded
@@ -69,11 +70,12 @@ def eval_batches(dataset: Dataset, data: ConfigDict, *, batch_size: int, clips: 
     dataset: the split to evaluate.
     data: the `config.data` section.
     batch_size: videos per step over all processes.
-    clips: temporal clips per video.
+    clips: temporal clips per video; 0: as many as each has.
     crops: spatial crops per clip.
     process: index and number of the processes that share every batch.
+    wanted: keys that model and task read (see `batch.wanted`).
   """
-  source = EvalSource(dataset, data, _share(batch_size, process), batch_size, clips, crops)
+  source = EvalSource(dataset, data, _share(batch_size, process), batch_size, clips, crops, wanted)
   return BatchIterator(source, data, 0, max_failures=1.0)
 
 
@@ -154,8 +156,10 @@ class _Source:
 class TrainSource(_Source):
   """Shuffled and endless; a video that cannot be decoded gives its place to the next one that can."""
 
-  def __init__(self, dataset: Dataset, data: ConfigDict, slots: range, batch_size: int, seed: int):
-    super().__init__(dataset, data, slots, batch_size, examples_lib.make(dataset, data, training=True, seed=seed))
+  def __init__(self, dataset: Dataset, data: ConfigDict, slots: range, batch_size: int, seed: int,
+               wanted: Sequence[str] = ()):
+    super().__init__(dataset, data, slots, batch_size,
+                     examples_lib.make(dataset, data, training=True, wanted=wanted, seed=seed))
     self.seed = seed
 
   def indices(self, first: int) -> list[int]:
@@ -187,9 +191,10 @@ class TrainSource(_Source):
 class EvalSource(_Source):
   """Each record once, in order."""
 
-  def __init__(self, dataset: Dataset, data: ConfigDict, slots: range, batch_size: int, clips: int, crops: int):
+  def __init__(self, dataset: Dataset, data: ConfigDict, slots: range, batch_size: int, clips: int, crops: int,
+               wanted: Sequence[str] = ()):
     super().__init__(dataset, data, slots, batch_size,
-                     examples_lib.make(dataset, data, training=False, clips=clips, crops=crops))
+                     examples_lib.make(dataset, data, training=False, wanted=wanted, clips=clips, crops=crops))
 
   def total(self) -> int:
     return math.ceil(len(self.dataset) / self.batch_size)
@@ -233,7 +238,7 @@ class BatchIterator:
   def __init__(self, source: _Source, data: ConfigDict, start: int, max_failures: float):
     self._source, self._data, self._max_failures = source, data, max_failures
     self._batches, self._closed = start, False
-    self._elements, self._finalizer, self._spool = None, None, ""
+    self._elements, self._finalizer, self._spool, self._validated = None, None, "", False
     self.failures: dict[str, str] = {}
 
   def __iter__(self) -> "BatchIterator":
@@ -269,6 +274,9 @@ class BatchIterator:
     made = {k: workers.take(v) for k, v in element.items()}
     self.failures.update(made.pop("failures"))
     check_failures(self.failures, len(self._source.dataset), self._max_failures)
+    if not self._validated:
+      batch_lib.validate(made)
+      self._validated = True
     self._batches += 1
     return made
 

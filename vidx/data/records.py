@@ -1,11 +1,14 @@
 """Records: what a data set says about each of its videos, before anything is decoded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
 import os
 from typing import Any
 
+from vidx import errors
+
+LABEL = "label"  # the target of data sets that have one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Record:
     label: class id, tuple of class ids (multi-label), or -1 where unknown.
     span: start and end in seconds inside the media, None for all of it.
     extra: further annotation fields of the format.
+    labels: values of the other targets of the data set by name, as `label` is that of the target 'label'.
+    companions: further media by the name of the part that reads them, such as detections or experts.
   """
 
   id: str
@@ -42,6 +47,25 @@ class Record:
   label: int | tuple[int, ...] = -1
   span: tuple[float, float] | None = None
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  labels: Mapping[str, int | tuple[int, ...]] = dataclasses.field(default_factory=dict)
+  companions: Mapping[str, Media] = dataclasses.field(default_factory=dict)
+
+  def value(self, target: str) -> int | tuple[int, ...]:
+    """The label of a target, -1 where unknown."""
+    return self.label if target == LABEL else self.labels.get(target, -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+  """What is to be said of every video.
+
+  Attributes:
+    classes: class names by id.
+    several: whether a video may have any number of them.
+  """
+
+  classes: tuple[str, ...]
+  several: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,27 +76,102 @@ class Dataset:
     name: the format's name.
     split: "train", "val" or "test".
     records: in a fixed order.
-    classes: class names by id.
+    classes: class names by id of the target 'label', the only one of most sets; empty where there is none.
     multilabel: whether labels are tuples of class ids.
     missing: media named by the annotation and not found.
     categories: for multi-label sets with kinds of tags, class ids by kind.
+    named: further targets by name, such as 'verb' and 'noun'; their values are in `Record.labels`.
   """
 
   name: str
   split: str
   records: tuple[Record, ...]
-  classes: tuple[str, ...]
+  classes: tuple[str, ...] = ()
   multilabel: bool = False
   missing: tuple[str, ...] = ()
   categories: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+  named: Mapping[str, Target] = dataclasses.field(default_factory=dict)
 
   def __len__(self) -> int:
     return len(self.records)
 
+  @property
+  def targets(self) -> dict[str, Target]:
+    """All targets by name, 'label' first."""
+    first = {LABEL: Target(tuple(self.classes), self.multilabel)} if self.classes else {}
+    return {**first, **self.named}
+
   def fingerprint(self) -> str:
-    """Hash of ids, labels, spans, classes and file sizes: equal data gives equal text."""
+    """Hash of ids, labels of all targets, spans, classes and sizes of all files: equal data gives equal text."""
     digest = hashlib.sha256(repr(self.classes).encode())
+    if self.named:
+      digest.update(repr(sorted((name, t.classes, t.several) for name, t in self.named.items())).encode())
     for r in self.records:
-      size = os.path.getsize(r.media.path) if os.path.isfile(r.media.path) else -1
-      digest.update(repr((r.id, r.label, r.span, r.media.index, size)).encode())
+      digest.update(repr((r.id, r.label, r.span, r.media.index, _size(r.media))).encode())
+      if r.labels or r.companions:
+        others = sorted((name, m.index, _size(m)) for name, m in r.companions.items())
+        digest.update(repr((sorted(r.labels.items()), others)).encode())
     return digest.hexdigest()[:16]
+
+
+def _size(media: Media) -> int:
+  """Bytes of a file, -1 where it is none."""
+  return os.path.getsize(media.path) if os.path.isfile(media.path) else -1
+
+
+def class_names(dataset: Dataset) -> list[str] | dict[str, list[str]]:
+  """What a run keeps of the classes of its data: names by id, or {target: names} where there are other targets."""
+  if not dataset.named:
+    return list(dataset.classes)
+  return {name: list(target.classes) for name, target in dataset.targets.items()}
+
+
+def aligned(dataset: Dataset, classes: Mapping[str, Sequence[str]]) -> Dataset:
+  """The data set with labels that count in the classes of a trained model.
+
+  Args:
+    dataset: whose targets may count otherwise.
+    classes: the model's class names by target; targets of which it knows nothing stay as they are.
+
+  Raises:
+    DataError: the data names a class that the model does not know.
+  """
+  moves = {}
+  for name, target in dataset.targets.items():
+    if name in classes and tuple(target.classes) != tuple(classes[name]):
+      moves[name] = _moves(target.classes, classes[name], dataset.split, name)
+  if not moves:
+    return dataset
+
+  def move(label, to):
+    return tuple(to[c] for c in label) if isinstance(label, tuple) else to[label] if label >= 0 else label
+
+  def moved(record):
+    to, extra, label = moves.get(LABEL), dict(record.extra), record.label
+    if to is not None:
+      label = move(label, to)
+      if "transcript" in extra:
+        extra.update(transcript=move(extra["transcript"], to), runs=tuple((to[c], n) for c, n in extra["runs"]))
+    labels = {name: move(value, moves[name]) if name in moves else value for name, value in record.labels.items()}
+    return dataclasses.replace(record, label=label, extra=extra, labels=labels)
+
+  to = moves.get(LABEL)
+  return dataclasses.replace(
+      dataset, records=tuple(map(moved, dataset.records)),
+      classes=tuple(classes[LABEL]) if to is not None else dataset.classes,
+      categories={name: move(tuple(ids), to) for name, ids in dataset.categories.items()} if to is not None
+      else dataset.categories,
+      named={name: dataclasses.replace(target, classes=tuple(classes[name])) if name in moves else target
+             for name, target in dataset.named.items()})
+
+
+def _moves(own: Sequence[str], wanted: Sequence[str], split: str, target: str) -> list[int]:
+  """Class ids of `wanted` by class id of `own`."""
+  place = {name: i for i, name in enumerate(wanted)}
+  strange = [c for c in own if c not in place]
+  if strange:
+    of = "" if target == LABEL else f" of target '{target}'"
+    raise errors.DataError(
+        f"the model was not trained on {len(strange)} of the {len(own)} classes{of} of split '{split}', such as"
+        f" '{strange[0]}'{errors.hint(strange[0], wanted)}; evaluate it on its own classes.")
+  return [place[c] for c in own]

@@ -2,7 +2,7 @@
 
 Every sampler takes the number of frames of the video and a random generator, or
 None in evaluation, where the answer depends on the length alone. All give (views,
-frames * consecutive) int64 indices inside the video. Where a sampler picks a start
+frames * consecutive) int64 indices, inside the video but for `centre`. Where a sampler picks a start
 and takes `consecutive` frames from there, frames behind the end are the last one;
 clips of a stated window loop a video that is shorter.
 
@@ -186,6 +186,26 @@ def segments(length: int, rng: np.random.Generator | None, *, frames: int, conse
   return _run_on((2 * clips * np.arange(frames) + phase[:, None]) * length // (2 * clips * frames), length, consecutive)
 
 
+def centre(length: int, rng: np.random.Generator | None, *, frames: int, consecutive: int = 1,
+           stride: int = 1, clips: int = 1) -> np.ndarray:
+  """A clip at a fixed stride around a random frame, or around the middle, however short the video is.
+
+  Unlike with all others, frames may lie outside of the video: of a span of a longer one
+  they are what was before and after it.
+
+  Args:
+    length: frames of the video.
+    rng: None in evaluation.
+    frames: starts.
+    consecutive: frames from each start on.
+    stride: frames from one start to the next.
+    clips: views in evaluation, around the middles of as many equal parts.
+  """
+  middle = np.array([rng.integers(length)]) if rng is not None else (2 * np.arange(clips) + 1) * length // (2 * clips)
+  starts = middle[:, None] - _window(frames, consecutive, stride) // 2 + stride * np.arange(frames)
+  return (starts[..., None] + np.arange(consecutive)).reshape(len(starts), -1).astype(np.int64)
+
+
 SAMPLERS: dict[str, Callable[..., np.ndarray]] = {
     "uniform": uniform,
     "twice": uniform,
@@ -195,8 +215,9 @@ SAMPLERS: dict[str, Callable[..., np.ndarray]] = {
     "stride": fixed_stride,
     "non_overlapping": non_overlapping,
     "uniform_clips": uniform_clips,
+    "centre": centre,
 }
-_STRIDED = ("stride", "non_overlapping", "uniform_clips")
+_STRIDED = ("stride", "non_overlapping", "uniform_clips", "centre")
 
 
 def sampler(name: str, frames: int, consecutive: int = 1, stride: int = 1, clips: int = 1) -> Sampler:
@@ -207,7 +228,7 @@ def sampler(name: str, frames: int, consecutive: int = 1, stride: int = 1, clips
     frames: starts per clip.
     consecutive: frames from each start on.
     stride: frames from one start to the next, where the sampler has a stride.
-    clips: temporal views in evaluation; training has one.
+    clips: temporal views in evaluation; training has one. 0: as many as the video has, of `non_overlapping`.
 
   Raises:
     ConfigError: an unknown name, or numbers below 1.
@@ -215,7 +236,7 @@ def sampler(name: str, frames: int, consecutive: int = 1, stride: int = 1, clips
   if name not in SAMPLERS:
     raise errors.ConfigError(f"data.sampler={name!r}: one of {', '.join(SAMPLERS)}{errors.hint(name, SAMPLERS)}.")
   for key, value in dict(frames=frames, consecutive=consecutive, stride=stride, clips=clips).items():
-    if value < 1:
+    if value < (0 if key == "clips" and name == "non_overlapping" else 1):
       raise errors.ConfigError(f"data.{key}={value}: write a number from 1 on.")
   fields = dict(frames=frames, consecutive=consecutive, clips=2 * clips if name == "twice" else clips)
   if name in _STRIDED:

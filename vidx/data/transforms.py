@@ -1,7 +1,8 @@
 """Transforms: uint8 clips (T, H, W, 3) to what a model sees, on the host.
 
-What is random is drawn once for a clip, so that all its frames are treated alike.
-Normalisation and mixing of clips happen on the device (vidx/nn/augment.py).
+What is random is drawn once for a clip, so that all its frames are treated alike. A
+transform also says where the pixels came from (vidx/data/geometry.py), so that boxes
+can follow. Normalisation and mixing of clips happen on the device (vidx/nn/augment.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,17 +12,21 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
+from vidx.data.geometry import Geometry
 
+Place = tuple[int, int, int, int]  # x, y, width, height of a rectangle in pixels
 Rng = np.random.Generator
-CROP_MODES = ("multiscale", "random_resized", "random", "centre")
+CROP_MODES = ("multiscale", "random_resized", "random", "centre", "whole")
 
 _AREA = (0.08, 1.0)  # share of the frame that a random-resized crop covers
 _ASPECT = (3 / 4, 4 / 3)
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], np.ndarray]:
-  """The training transform of a `config.data` section: f(frames, rng) -> (T, crop, crop, 3).
+def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], tuple[np.ndarray, Geometry]]:
+  """The training transform of a `config.data` section: f(frames, rng) -> (T, crop, crop, 3), and their geometry.
+
+  With the crop mode 'whole', (T, H, W, 3) of `data.whole` = (H, W).
 
   Raises:
     ConfigError: an unknown crop mode, or a crop larger than the frames.
@@ -36,30 +41,37 @@ def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], np.ndarray]
     raise errors.ConfigError(f"data.colour_jitter={data.colour_jitter:g}: optical flow has no colours; set it to 0.")
   if mode in ("random", "centre"):
     _fits(size, data.jitter[0] if data.jitter else data.short_side, "data.jitter" if data.jitter else "data.short_side")
+  if mode == "whole" and (len(data.whole) != 2 or data.jitter):
+    raise errors.ConfigError("data.crop_mode='whole': write data.whole=(height, width), and no data.jitter.")
 
-  def transform(frames: np.ndarray, rng: Rng) -> np.ndarray:
-    if mode != "random_resized":
+  def transform(frames: np.ndarray, rng: Rng) -> tuple[np.ndarray, Geometry]:
+    geometry = Geometry.whole(*frames.shape[1:3])
+    if mode == "whole":
+      frames, geometry = _resized(frames, geometry, data.whole[1], data.whole[0])
+    elif mode != "random_resized":
       side = int(rng.integers(data.jitter[0], data.jitter[1] + 1)) if data.jitter else data.short_side
-      frames = resize_short_side(frames, side)
+      frames, geometry = _resized(frames, geometry, *short_side_size(*frames.shape[1:3], side))
+    height, width = frames.shape[1:3]
     if mode == "multiscale":
-      frames = multiscale_crop(frames, size, rng, data.scales)
+      frames, geometry = _cut(frames, geometry, multiscale_place(height, width, size, rng, data.scales), size)
     elif mode == "random_resized":
-      frames = random_resized_crop(frames, size, rng)
+      frames, geometry = _cut(frames, geometry, random_resized_place(height, width, rng), size)
     elif mode == "random":
-      frames = random_crop(frames, size, rng)
-    else:
-      frames = centre_crop(frames, size)
+      frames, geometry = _cut(frames, geometry, random_place(height, width, size, rng), size)
+    elif mode == "centre":
+      frames, geometry = _cut(frames, geometry, centre_place(height, width, size), size)
     if data.flip and rng.random() < 0.5:
-      frames = flip(frames)
+      frames, geometry = flip(frames), geometry.flip()
     if data.colour_jitter:
       frames = colour_jitter(frames, data.colour_jitter, rng)
-    return np.ascontiguousarray(frames)
+    return np.ascontiguousarray(frames), geometry
 
   return transform
 
 
-def eval_transform(data: ConfigDict, crops: int = 1) -> Callable[[np.ndarray], np.ndarray]:
-  """The evaluation transform of a `config.data` section: f(frames) -> (crops, T, crop, crop, C).
+def eval_transform(data: ConfigDict, crops: int = 1
+                   ) -> Callable[[np.ndarray], tuple[np.ndarray, tuple[Geometry, ...]]]:
+  """The evaluation transform of a `config.data` section: f(frames) -> (crops, T, crop, crop, C), and their geometry.
 
   With `data.whole` = (H, W), f(frames) -> (1, T, H, W, C), which shows all of a frame
   and not its shape: networks that average over space take any size.
@@ -71,17 +83,37 @@ def eval_transform(data: ConfigDict, crops: int = 1) -> Callable[[np.ndarray], n
   Raises:
     ConfigError: another number of crops, or a crop larger than the frames.
   """
-  if crops not in (1, 3, 5):
+  if crops not in PLACES:
     raise errors.ConfigError(f"{crops} crops: 1, 3 or 5.")
   if data.whole:
     if crops != 1 or len(data.whole) != 2:
       raise errors.ConfigError(f"data.whole={tuple(data.whole)} with {crops} crop(s): write (height, width) of whole"
                                " frames, and take 1 crop.")
     height, width = data.whole
-    return lambda frames: np.ascontiguousarray(resize(frames, width, height)[None])
+
+    def transform(frames: np.ndarray) -> tuple[np.ndarray, tuple[Geometry, ...]]:
+      out, geometry = _resized(frames, Geometry.whole(*frames.shape[1:3]), width, height)
+      return np.ascontiguousarray(out[None]), (geometry,)
+
+    return transform
   _fits(data.crop, data.short_side, "data.short_side")
-  cut = {1: lambda f, size: centre_crop(f, size)[None], 3: three_crops, 5: five_crops}[crops]
-  return lambda frames: np.ascontiguousarray(cut(resize_short_side(frames, data.short_side), data.crop))
+
+  def transform(frames: np.ndarray) -> tuple[np.ndarray, tuple[Geometry, ...]]:
+    size = short_side_size(*frames.shape[1:3], data.short_side)
+    frames, geometry = _resized(frames, Geometry.whole(*frames.shape[1:3]), *size)
+    views = [_cut(frames, geometry, place, data.crop) for place in PLACES[crops](*frames.shape[1:3], data.crop)]
+    return np.stack([view for view, _ in views]), tuple(geometry for _, geometry in views)
+
+  return transform
+
+
+def _resized(frames: np.ndarray, geometry: Geometry, width: int, height: int) -> tuple[np.ndarray, Geometry]:
+  return resize(frames, width, height), geometry.resize(width, height)
+
+
+def _cut(frames: np.ndarray, geometry: Geometry, place: Place, size: int) -> tuple[np.ndarray, Geometry]:
+  """A rectangle, resized to `size` x `size`."""
+  return resize(crop(frames, *place), size, size), geometry.crop(*place).resize(size, size)
 
 
 def _fits(crop: int, side: int, key: str) -> None:
@@ -104,11 +136,15 @@ def resize(frames: np.ndarray, width: int, height: int) -> np.ndarray:
   return out
 
 
+def short_side_size(height: int, width: int, side: int) -> tuple[int, int]:
+  """Width and height with a short side of `side` in the same shape, the long side rounded."""
+  scale = side / min(height, width)
+  return max(side, round(width * scale)), max(side, round(height * scale))
+
+
 def resize_short_side(frames: np.ndarray, side: int) -> np.ndarray:
   """Resizes to a short side and keeps the shape, the long side rounded."""
-  h, w = frames.shape[1:3]
-  scale = side / min(h, w)
-  return resize(frames, max(side, round(w * scale)), max(side, round(h * scale)))
+  return resize(frames, *short_side_size(*frames.shape[1:3], side))
 
 
 # ---------------------------------------------------------------- crops
@@ -119,32 +155,35 @@ def crop(frames: np.ndarray, x: int, y: int, width: int, height: int) -> np.ndar
   return frames[:, y:y + height, x:x + width]
 
 
+def centre_place(height: int, width: int, size: int) -> Place:
+  """The middle of a frame."""
+  return (width - size) // 2, (height - size) // 2, size, size
+
+
+def random_place(height: int, width: int, size: int, rng: Rng) -> Place:
+  """Anywhere in a frame."""
+  return int(rng.integers(width - size + 1)), int(rng.integers(height - size + 1)), size, size
+
+
+def three_places(height: int, width: int, size: int) -> list[Place]:
+  """At the start, the middle and the end of the long side."""
+  x, y = width - size, height - size
+  corners = [(0, y // 2), (x // 2, y // 2), (x, y // 2)] if x >= y else [(x // 2, 0), (x // 2, y // 2), (x // 2, y)]
+  return [(*corner, size, size) for corner in corners]
+
+
+def five_places(height: int, width: int, size: int) -> list[Place]:
+  """The four corners, then the centre."""
+  x, y = width - size, height - size
+  return [(*corner, size, size) for corner in ((0, 0), (x, 0), (0, y), (x, y), (x // 2, y // 2))]
+
+
+PLACES = {1: lambda height, width, size: [centre_place(height, width, size)], 3: three_places, 5: five_places}
+
+
 def centre_crop(frames: np.ndarray, size: int) -> np.ndarray:
-  """(T, size, size, 3) from the middle."""
-  h, w = frames.shape[1:3]
-  return crop(frames, (w - size) // 2, (h - size) // 2, size, size)
-
-
-def random_crop(frames: np.ndarray, size: int, rng: Rng) -> np.ndarray:
-  """(T, size, size, 3) from anywhere."""
-  h, w = frames.shape[1:3]
-  return crop(frames, int(rng.integers(w - size + 1)), int(rng.integers(h - size + 1)), size, size)
-
-
-def three_crops(frames: np.ndarray, size: int) -> np.ndarray:
-  """(3, T, size, size, 3): at the start, the middle and the end of the long side."""
-  h, w = frames.shape[1:3]
-  x, y = w - size, h - size
-  places = [(0, y // 2), (x // 2, y // 2), (x, y // 2)] if w >= h else [(x // 2, 0), (x // 2, y // 2), (x // 2, y)]
-  return np.stack([crop(frames, *place, size, size) for place in places])
-
-
-def five_crops(frames: np.ndarray, size: int) -> np.ndarray:
-  """(5, T, size, size, 3): the four corners, then the centre."""
-  h, w = frames.shape[1:3]
-  x, y = w - size, h - size
-  places = [(0, 0), (x, 0), (0, y), (x, y), (x // 2, y // 2)]
-  return np.stack([crop(frames, *place, size, size) for place in places])
+  """(T, size, size, C) from the middle."""
+  return crop(frames, *centre_place(*frames.shape[1:3], size))
 
 
 def multiscale_positions(width: int, height: int, crop_width: int, crop_height: int) -> list[tuple[int, int]]:
@@ -154,38 +193,35 @@ def multiscale_positions(width: int, height: int, crop_width: int, crop_height: 
   return [(i * x, j * y) for i, j in grid]
 
 
-def multiscale_crop(frames: np.ndarray, size: int, rng: Rng,
-                    scales: Sequence[float] = (1, 0.875, 0.75, 0.66)) -> np.ndarray:
-  """One of 13 fixed places at a random scale, resized to (T, size, size, 3).
+def multiscale_place(height: int, width: int, size: int, rng: Rng,
+                     scales: Sequence[float] = (1, 0.875, 0.75, 0.66)) -> Place:
+  """One of 13 fixed places at a random scale, to be resized to `size`.
 
   Width and height are the short side times two scales that are equal or neighbours.
   Wang et al.: "Temporal Segment Networks", 2016; the rounding is that of its code.
   """
-  h, w = frames.shape[1:3]
-  sides = [int(min(h, w) * s) for s in scales]
-  sides = [min(size, h, w) if abs(s - size) < 3 else max(1, s) for s in sides]
+  sides = [int(min(height, width) * s) for s in scales]
+  sides = [min(size, height, width) if abs(s - size) < 3 else max(1, s) for s in sides]
   pairs = [(a, b) for i, a in enumerate(sides) for j, b in enumerate(sides) if abs(i - j) <= 1]
-  width, height = pairs[rng.integers(len(pairs))]
-  places = multiscale_positions(w, h, width, height)
-  return resize(crop(frames, *places[rng.integers(len(places))], width, height), size, size)
+  across, down = pairs[rng.integers(len(pairs))]
+  places = multiscale_positions(width, height, across, down)
+  return *places[rng.integers(len(places))], across, down
 
 
-def random_resized_crop(frames: np.ndarray, size: int, rng: Rng) -> np.ndarray:
-  """A rectangle of random area and shape, resized to (T, size, size, 3).
+def random_resized_place(height: int, width: int, rng: Rng) -> Place:
+  """A rectangle of random area and shape.
 
   Ten tries of an area of 8 to 100 % and an aspect ratio of 3/4 to 4/3; should none
   lie inside the frame, the middle as far as the ratio allows.
   """
-  h, w = frames.shape[1:3]
   for _ in range(10):
-    area = h * w * rng.uniform(*_AREA)
+    area = height * width * rng.uniform(*_AREA)
     aspect = np.exp(rng.uniform(*np.log(_ASPECT)))
-    width, height = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
-    if 0 < width <= w and 0 < height <= h:
-      x, y = int(rng.integers(w - width + 1)), int(rng.integers(h - height + 1))
-      return resize(crop(frames, x, y, width, height), size, size)
-  width, height = min(w, max(1, round(h * _ASPECT[1]))), min(h, max(1, round(w / _ASPECT[0])))
-  return resize(crop(frames, (w - width) // 2, (h - height) // 2, width, height), size, size)
+    across, down = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
+    if 0 < across <= width and 0 < down <= height:
+      return int(rng.integers(width - across + 1)), int(rng.integers(height - down + 1)), across, down
+  across, down = min(width, max(1, round(height * _ASPECT[1]))), min(height, max(1, round(width / _ASPECT[0])))
+  return (width - across) // 2, (height - down) // 2, across, down
 
 
 # ---------------------------------------------------------------- left and right, colour

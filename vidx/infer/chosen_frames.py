@@ -37,7 +37,7 @@ def programs(model, config: ConfigDict, dtype: Any):
     score(variables, uint8 (B, N, h, w, 3)) -> chosen (B, M), weights (B, M); and
     classify(variables, uint8 (B, M, d, H, W, 3), weights) -> the model's outputs.
   """
-  normal = lambda x: augment.normalize(x, config.data.mean, config.data.std, dtype)
+  normal = lambda x: augment.on_device({"video": x}, config.data.mean, config.data.std, dtype)["video"]
 
   @jax.jit
   def score(variables, small):

@@ -13,13 +13,12 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import batch as batch_lib, examples
+from vidx.data import records
 from vidx.data.records import Dataset
 from vidx.nn import augment
 from vidx.tasks import base
 from vidx.train import sharding, state
 
-VIEWED = tuple(batch_lib.CLIPS)  # batch keys that have an axis of views after the batch axis
-KEPT = ("label", "index", "weight", "length")  # batch keys that come along with predictions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +27,10 @@ class EvalResult:
 
   Attributes:
     dataset: the split, with the classes of the model.
-    predictions: 'scores' (N, C), 'label' (N,) or (N, C), 'index' (N,) position in
-      the split, 'loss' (N,), 0 where 'labelled' (N,) is 0; one row per video that could be decoded, by index. Of
-      frames, 'frames/...': N arrays of as many entries as a video has frames. Of
-      several seeds, those of the first.
+    predictions: those of the task, such as 'scores' (N, C), and 'label' (N,) or (N, C),
+      'index' (N,) position in the split, 'loss' (N,), 0 where 'labelled' (N,) is 0; one row per video that could be
+      decoded, by index. What is ragged (see `Task.ragged`) are N arrays, each of its
+      own length. Of several seeds, those of the first.
     metrics: of the task, and the mean 'loss' of the labelled videos; of several seeds their means.
     failures: reason by id of every video that could not be decoded.
     members: the metrics of each seed, where there are several.
@@ -67,8 +66,8 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
                  ) -> Callable[[Any, Mapping[str, jax.Array]], tuple[dict[str, jax.Array], ...]]:
   """The compiled function (variables, batch) -> predictions of some views, and what of the batch comes along.
 
-  The batch's clips are uint8 (B, V, T, H, W, C); predictions and 'loss' are means
-  over its V views. A batch without clips has no views. With several seeds
+  The batch's clips are uint8 (B, V, T, H, W, C); predictions of its V views are joined
+  as the task says. A batch without clips has no views. With several seeds
   variables and predictions have their axis in front. All outputs are
   whole on every device, so that each process reads all of them.
   """
@@ -79,13 +78,10 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
     views = _views(batch)
 
     def flat(key, x):
-      return einops.rearrange(x, "b v ... -> (b v) ...") if key in VIEWED else jnp.repeat(x, views, axis=0)
+      return einops.rearrange(x, "b v ... -> (b v) ...") if batch_lib.has_views(key) else jnp.repeat(x, views, axis=0)
 
     each = {k: flat(k, v) for k, v in batch.items()} if views else dict(batch)
-    if "video" in each:
-      each["video"] = augment.normalize(each["video"], mean, std, dtype)
-    if "flow" in each:
-      each["flow"] = augment.normalize_flow(each["flow"], std, dtype)
+    each = augment.on_device(each, mean, std, dtype)
     each["labelled"] = task.labelled(each, targets)
 
     def found_with(variables):
@@ -93,32 +89,56 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
       found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0], "labelled": each["labelled"]}
       if not views:
         return found
-      return {k: einops.reduce(v.astype(jnp.float32), "(b v) ... -> b ...", "mean", v=views) for k, v in found.items()}
+      return {k: _merged(einops.rearrange(v, "(b v) ... -> b v ...", v=views), _merge(task, k),
+                         batch.get("view_weight")) for k, v in found.items()}
 
     found = (state.over_seeds(found_with) if seeds > 1 else found_with)(variables)
-    return found, {k: batch[k] for k in KEPT if k in batch}
+    return found, {k: v for k, v in batch.items() if batch_lib.is_kept(k) or k == "view_weight"}
 
   return jax.jit(forward, out_shardings=sharding.replicated(mesh))
 
 
-def run(forward, variables, batches: Iterable[Mapping[str, Any]], *, num_videos: int, mesh: jax.sharding.Mesh,
+def _merge(task, key: str) -> str:
+  return "mean" if key in ("loss", "labelled") else task.merge(key)
+
+
+def _merged(x: jax.Array, how: str, weight: jax.Array | None) -> jax.Array:
+  """(B, V, ...) of all views as one prediction per example, or (how='none') as it is."""
+  if how == "none":
+    return x
+  if how == "first":
+    return x[:, 0]
+  if weight is not None:
+    weight = weight.reshape(*weight.shape, *(1,) * (x.ndim - 2))
+  if how == "max":
+    return (x if weight is None else jnp.where(weight > 0, x, -jnp.inf)).max(1)
+  x = x.astype(jnp.float32)
+  return x.mean(1) if weight is None else (x * weight).sum(1) / jnp.maximum(weight.sum(1), 1)
+
+
+def run(forward, variables, task, batches: Iterable[Mapping[str, Any]], *, num_videos: int, mesh: jax.sharding.Mesh,
         view_batch: int | None = None, seeds: int = 1) -> tuple[list[dict[str, np.ndarray]], dict[str, str]]:
   """Predictions of all videos in the batches of all processes, for each seed; see `evaluate`."""
   variables = placed(variables, mesh)
   rows, pending = [], None
   for batch in batches:
-    views = _views(batch) or 1
     size = len(batch["weight"]) * jax.process_count()
-    chunk = next(g for g in range(views, 0, -1) if views % g == 0 and (g == 1 or size * g <= (view_batch or 0)))
+    if "view_weight" in batch:  # as many views as the longest video of all processes has, in equal chunks
+      chunk = max(1, (view_batch or 0) // size)
+      views = -(-max(sharding.gather_json(_views(batch))) // chunk) * chunk
+      batch = batch_lib.with_views(batch, views, axis=1)
+    else:
+      views = _views(batch) or 1
+      chunk = next(g for g in range(views, 0, -1) if views % g == 0 and (g == 1 or size * g <= (view_batch or 0)))
     parts = []
     for v in range(0, views, chunk):
-      some = {k: x[:, v:v + chunk] if k in VIEWED else x for k, x in batch.items()}
+      some = {k: x[:, v:v + chunk] if batch_lib.has_views(k) else x for k, x in batch.items()}
       parts.append(forward(variables, sharding.put_batch(some, mesh)))
     if pending is not None:  # read one batch late: the device always has the next one to work on
-      rows.append(_rows(pending, seeds))
+      rows.append(_rows(pending, task, seeds))
     pending = parts
   if pending is not None:
-    rows.append(_rows(pending, seeds))
+    rows.append(_rows(pending, task, seeds))
   if not rows:
     raise errors.DataError("there is nothing to evaluate: the split gave no batches.")
   failures = {}
@@ -130,7 +150,7 @@ def run(forward, variables, batches: Iterable[Mapping[str, Any]], *, num_videos:
 
 def _views(batch: Mapping[str, Any]) -> int:
   """Views of each example, 0 of what has none."""
-  return next((batch[k].shape[1] for k in VIEWED if k in batch), 0)
+  return next((v.shape[1] for k, v in batch.items() if batch_lib.has_views(k)), 0)
 
 
 def evaluate(model, variables, task, batches: Iterable[Mapping[str, Any]], *, num_videos: int,
@@ -157,7 +177,8 @@ def evaluate(model, variables, task, batches: Iterable[Mapping[str, Any]], *, nu
     could be decoded once, in the order of the split; and the failures.
   """
   forward = make_forward(model, task, mesh=mesh, mean=mean, std=std, dtype=dtype)
-  (predictions,), failures = run(forward, variables, batches, num_videos=num_videos, mesh=mesh, view_batch=view_batch)
+  (predictions,), failures = run(forward, variables, task, batches, num_videos=num_videos, mesh=mesh,
+                                  view_batch=view_batch)
   return predictions, failures
 
 
@@ -174,17 +195,34 @@ def placed(variables: Any, mesh: jax.sharding.Mesh) -> Any:
   return jax.tree.map(place, variables)
 
 
-def _rows(parts: list[tuple[Mapping[str, jax.Array], ...]], seeds: int) -> list[dict[str, np.ndarray]]:
-  """For each seed one row per example, from the outputs of equal numbers of its views."""
+def _rows(parts: list[tuple[Mapping[str, jax.Array], ...]], task, seeds: int) -> list[dict[str, np.ndarray]]:
+  """For each seed one row per example, from the outputs of some of its views each."""
   parts = jax.device_get(parts)
-  kept = parts[0][1]
-  found = {k: v if k.startswith(base.FRAMES) else np.mean([p[0][k] for p in parts], axis=0)
-           for k, v in parts[0][0].items()}
+  kept = dict(parts[0][1])
+  weights = [p[1]["view_weight"].sum(1) for p in parts] if kept.pop("view_weight", None) is not None else None
   rows = []
-  for own in [{k: v[i] for k, v in found.items()} for i in range(seeds)] if seeds > 1 else [found]:
-    own = {k: _cut(v, kept["length"]) if k.startswith(base.FRAMES) else v for k, v in own.items()}
-    rows.append({**own, **kept})
+  for i in range(seeds):
+    each = [{k: v[i] for k, v in p[0].items()} if seeds > 1 else p[0] for p in parts]
+    own = {k: _joined([p[k] for p in each], _merge(task, k), weights) for k in each[0]}
+    own |= kept
+    counts = {k: task.ragged(k) for k in own}
+    rows.append({k: v if counts[k] is None else _cut(v, own[counts[k]]) for k, v in own.items()})
   return rows
+
+
+def _joined(parts: list[np.ndarray], how: str, weights: list[np.ndarray] | None) -> np.ndarray:
+  """Predictions of some views each as those of all, see `_merged`; `weights` count the views of examples (B,)."""
+  if how == "first":
+    return parts[0]
+  if how == "none":
+    return np.concatenate(parts, axis=1)
+  if how == "max":
+    return np.max(parts, axis=0)
+  if weights is None:
+    return np.mean(parts, axis=0)
+  shape = (len(parts), -1, *(1,) * (parts[0].ndim - 1))
+  total = np.maximum(np.sum(weights, 0), 1).reshape(shape[1:])
+  return np.sum(np.stack(parts) * np.reshape(weights, shape), 0) / total
 
 
 def _cut(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -214,6 +252,7 @@ class Evaluator:
 
   def __init__(self, model, task, *, mesh: jax.sharding.Mesh, config: ConfigDict, dtype: Any, seeds: int = 1):
     self.task, self.mesh, self.data, self._seeds = task, mesh, config.data, seeds
+    self._wanted = batch_lib.wanted(model, task)
     self._forward = make_forward(model, task, mesh=mesh, mean=config.data.mean, std=config.data.std, dtype=dtype,
                                  seeds=seeds)
 
@@ -222,9 +261,9 @@ class Evaluator:
     from vidx.data import pipeline
     process = (jax.process_index(), jax.process_count())
     batches = pipeline.eval_batches(dataset, self.data, batch_size=fitting(batch_size, self.mesh), clips=clips,
-                                    crops=crops, process=process)
+                                    crops=crops, process=process, wanted=self._wanted)
     try:
-      members, failures = run(self._forward, variables, batches, num_videos=len(dataset), mesh=self.mesh,
+      members, failures = run(self._forward, variables, self.task, batches, num_videos=len(dataset), mesh=self.mesh,
                               view_batch=view_batch, seeds=self._seeds)
     finally:
       batches.close()
@@ -245,37 +284,6 @@ def summary(task, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {task.best_metric: float("nan"), "loss": float("nan")}
   total, labelled = (float(predictions[key].sum(dtype=np.float64)) for key in ("loss", "labelled"))
   return {**task.metrics(predictions), "loss": total / labelled if labelled else float("nan")}
-
-
-def aligned(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-  """The data set with labels that count in `classes`, the classes of a trained model.
-
-  Raises:
-    DataError: the data names a class that the model does not know.
-  """
-  if tuple(dataset.classes) == tuple(classes):
-    return dataset
-  place = {name: i for i, name in enumerate(classes)}
-  strange = [c for c in dataset.classes if c not in place]
-  if strange:
-    raise errors.DataError(
-        f"the model was not trained on {len(strange)} of the {len(dataset.classes)} classes of split"
-        f" '{dataset.split}', such as '{strange[0]}'{errors.hint(strange[0], classes)};"
-        " evaluate it on its own classes.")
-  moved = [place[c] for c in dataset.classes]
-
-  def move(label):
-    return tuple(moved[c] for c in label) if isinstance(label, tuple) else moved[label] if label >= 0 else label
-
-  def moved_record(record):
-    extra = dict(record.extra)
-    if "transcript" in extra:
-      extra.update(transcript=move(extra["transcript"]), runs=tuple((moved[c], n) for c, n in extra["runs"]))
-    return dataclasses.replace(record, label=move(record.label), extra=extra)
-
-  return dataclasses.replace(
-      dataset, classes=tuple(classes), records=tuple(map(moved_record, dataset.records)),
-      categories={name: move(tuple(ids)) for name, ids in dataset.categories.items()})
 
 
 def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
@@ -327,7 +335,7 @@ def of_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
   from vidx.train import loop
   loaded = load.load_checkpoint(workdir, step, overrides)
   config = loaded.config
-  dataset = aligned(loop.load_split(config, split or config.data.val_split), loaded.classes)
+  dataset = records.aligned(loop.load_split(config, split or config.data.val_split), loaded.targets)
   task = tasks.from_config(config.task.to_dict(), dataset)
   mesh = load.make_mesh(config)
   examples.with_feature_size(config.data, dataset)

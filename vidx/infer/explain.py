@@ -296,7 +296,7 @@ class Explainer:
   def _maps(self, variables, video, target):
     """(classes (B,), arrays by (kind, site) in the order of the flow)."""
     model, data = self.loaded.model, self.loaded.config.data
-    video = augment.normalize(video, data.mean, data.std, self.loaded.dtype)
+    video = augment.on_device({"video": video}, data.mean, data.std, self.loaded.dtype)["video"]
     inputs = [video for _ in model.inputs]
     outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
     sown = traverse_util.flatten_dict(state.get("maps", {}))

@@ -50,7 +50,7 @@ class Extractor:
     self._transform, self._variables = transforms.eval_transform(data), loaded.variables
 
     def forward(variables, frames, places):
-      clip = augment.normalize(frames[places], data.mean, data.std, loaded.dtype)
+      clip = augment.on_device({"video": frames[places]}, data.mean, data.std, loaded.dtype)["video"]
       features = loaded.model.apply(variables, clip, train=False)["features"].astype(jnp.float32)
       return features.mean(axis=tuple(range(1, features.ndim - 1)))
 
@@ -88,7 +88,7 @@ class Extractor:
     for first in range(0, len(centres), _CHUNK):
       windows = np.clip(centres[first:first + _CHUNK, None] + around, 0, video.num_frames - 1)
       low, high = windows.min(), windows.max() + 1
-      frames = self._transform(video.frames(np.arange(low, high), short_side=short_side))[0]
+      frames = self._transform(video.frames(np.arange(low, high), short_side=short_side))[0][0]
       room = np.zeros((self._room, *frames.shape[1:]), np.uint8)
       room[:len(frames)] = frames
       room = jnp.asarray(room)

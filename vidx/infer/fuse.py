@@ -4,7 +4,7 @@ Two streams, of frames and of optical flow, are two runs; so are an ensemble of
 clips of 8 and of 16 frames. Each run is evaluated as its own config says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -12,15 +12,18 @@ import jax
 import numpy as np
 
 from vidx import errors
+from vidx.data.records import LABEL
 from vidx.infer import evaluate, results
 
 
-def fused(runs: Sequence[evaluate.EvalResult], weights: Sequence[float]) -> evaluate.EvalResult:
+def fused(runs: Sequence[evaluate.EvalResult], weights: Sequence[float], fusable: Mapping[str, str]
+          ) -> evaluate.EvalResult:
   """The videos that every run could decode, with the weighted mean of their scores and losses.
 
   Args:
     runs: of the same split; classes may be in another order.
     weights: one per run, not all 0.
+    fusable: see `Task.fusable`: predictions (N, C), and the target whose classes they score.
 
   Returns:
     A result in the first run's classes and order of videos; its failures are those of all.
@@ -32,9 +35,10 @@ def fused(runs: Sequence[evaluate.EvalResult], weights: Sequence[float]) -> eval
   place = {record.id: i for i, record in enumerate(first.dataset.records)}
   rows = []
   for run in runs:
-    if sorted(run.dataset.classes) != sorted(first.dataset.classes):
-      raise errors.DataError(f"runs of {len(first.dataset.classes)} and {len(run.dataset.classes)} classes that are not"
-                             " the same cannot be fused.")
+    for target in set(fusable.values()):
+      own, theirs = (r.dataset.targets[target].classes for r in (first, run))
+      if sorted(theirs) != sorted(own):
+        raise errors.DataError(f"runs of {len(own)} and {len(theirs)} classes that are not the same cannot be fused.")
     ids = [run.dataset.records[i].id for i in run.predictions["index"]]
     strange = next((i for i in ids if i not in place), None)
     if strange is not None or len(run.dataset) != len(first.dataset):
@@ -43,15 +47,13 @@ def fused(runs: Sequence[evaluate.EvalResult], weights: Sequence[float]) -> eval
     rows.append({place[name]: row for row, name in enumerate(ids)})
   index = np.array(sorted(set.intersection(*map(set, rows))), np.int32)
   mean = lambda parts: np.tensordot(np.asarray(weights, np.float64) / np.sum(weights), np.stack(parts), 1)
-  scores, losses = [], []
-  for run, found in zip(runs, rows):
-    own = [found[i] for i in index]
-    order = [run.dataset.classes.index(name) for name in first.dataset.classes]
-    scores.append(run.predictions["scores"][own][:, order])
-    losses.append(run.predictions["loss"][own])
-  predictions = {"index": index, "label": first.predictions["label"][[rows[0][i] for i in index]],
-                 "scores": mean(scores), "loss": mean(losses),
-                 "labelled": first.predictions["labelled"][[rows[0][i] for i in index]]}
+  chosen = [[found[i] for i in index] for found in rows]
+  predictions = {k: v[chosen[0]] for k, v in first.predictions.items() if k.partition("/")[0] in (LABEL, "labelled")}
+  predictions |= {"index": index, "loss": mean([run.predictions["loss"][own] for run, own in zip(runs, chosen)])}
+  for key, target in fusable.items():
+    names = first.dataset.targets[target].classes
+    orders = [[run.dataset.targets[target].classes.index(name) for name in names] for run in runs]
+    predictions[key] = mean([run.predictions[key][own][:, order] for run, own, order in zip(runs, chosen, orders)])
   failures = {name: reason for run in reversed(runs) for name, reason in run.failures.items()}
   return dataclasses.replace(first, predictions=predictions, failures=failures)
 
@@ -79,9 +81,10 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
     found.append(evaluate.of_workdir(workdir, split, **options))
     split = found[0].result.dataset.split
   first = found[0]
-  if "scores" not in first.result.predictions:
+  fusable = first.task.fusable
+  if not fusable or any(f.task.fusable.keys() != fusable.keys() for f in found):
     raise errors.ConfigError(f"{workdirs[0]}: its task gives no scores of videos that could be averaged.")
-  result = fused([f.result for f in found], weights)
+  result = fused([f.result for f in found], weights, fusable)
   result = dataclasses.replace(result, metrics=evaluate.summary(first.task, result.predictions))
   protocol = {**first.protocol, "scores": "weighted mean of the runs' scores",
               "runs": ", ".join(f"{weight:g} x {w}" for w, weight in zip(workdirs, weights))}

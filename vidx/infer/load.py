@@ -1,6 +1,6 @@
 """A trained run from its workdir: model, variables, config, classes, task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import json
 import os
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from vidx import errors, systems, tasks
-from vidx.data import examples
+from vidx.data import examples, records
 from vidx.train import checkpoint, config as config_lib, sharding
 
 
@@ -27,11 +27,12 @@ class Loaded:
     variables: {'params', 'batch_stats', ...}; averaged parameters where kept; of several
       runs at once those of the first seed.
     config: the run's config.
-    classes: names by class id.
+    classes: names by class id of the target 'label'; empty where there is none.
     task: what was learned.
     step: of the checkpoint.
     dtype: compute dtype.
     members: the variables of all seeds, with their axis in front, where there are several.
+    targets: names by class id of every target.
   """
 
   model: Any
@@ -42,6 +43,7 @@ class Loaded:
   step: int
   dtype: Any
   members: Any = None
+  targets: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequence[str] = ()) -> Loaded:
@@ -60,26 +62,27 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   workdir = os.fspath(workdir)
   config = config_lib.from_json(_read(workdir, "config.json"))
   config_lib.override(config, overrides)
-  classes = json.loads(_read(workdir, "classes.json"))
+  targets = json.loads(_read(workdir, "classes.json"))
+  targets = targets if isinstance(targets, dict) else {records.LABEL: targets}
   reader = checkpoint.Checkpointer(workdir, read_only=True)
   try:
     chosen = _choose(reader, workdir, step)
     variables = reader.restore_variables(chosen)
   finally:
     reader.close()
-  fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in config.system.items() if k != "name"}
-  width = int(fields.setdefault("num_classes", len(classes)))
-  classes += [f"class {i}" for i in range(len(classes), width)]
   from vidx.train import loop  # imports vidx.infer
   dtype = loop.compute_dtype(config.train.precision)
-  model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
+  task = tasks.from_config(config.task.to_dict())
+  model, num_classes = loop.make_model(config, task, {name: len(c) for name, c in targets.items()}, dtype)
+  if records.LABEL in targets and isinstance(num_classes, int):
+    targets[records.LABEL] += [f"class {i}" for i in range(len(targets[records.LABEL]), num_classes)]
   members = variables if config.train.seeds > 1 else None
   if members is not None:
     variables = jax.tree.map(lambda x: x[0], members)
   if any(o.startswith("system.") for o in overrides):
-    _check(model, variables, config.data, workdir, width)
-  return Loaded(model, variables, config, tuple(classes), tasks.from_config(config.task.to_dict()), chosen, dtype,
-                members)
+    _check(model, variables, config.data, workdir, num_classes)
+  named = {name: tuple(classes) for name, classes in targets.items()}
+  return Loaded(model, variables, config, named.get(records.LABEL, ()), task, chosen, dtype, members, named)
 
 
 def make_mesh(config: ConfigDict) -> jax.sharding.Mesh:
@@ -121,7 +124,7 @@ def _listed(steps: Sequence[int]) -> str:
   return ", ".join(map(str, steps))
 
 
-def _check(model, variables: Any, data: ConfigDict, workdir: str, num_classes: int) -> None:
+def _check(model, variables: Any, data: ConfigDict, workdir: str, num_classes: Any) -> None:
   """Compares the shapes that a model wants with those that were stored."""
   inputs = examples.input_shapes(model, data, jnp.float32, num_classes)
   wanted = jax.eval_shape(lambda *x: model.init(jax.random.PRNGKey(0), *x, train=False), *inputs)["params"]

@@ -11,9 +11,8 @@ from ml_collections import ConfigDict
 
 from vidx import errors, writing
 from vidx.data import media_files
-from vidx.data.records import Dataset, Media, Record
+from vidx.data.records import LABEL, Dataset, Media, Record, Target
 from vidx.infer import chosen_frames, evaluate, load, predict_segments, timelines
-from vidx.metrics import accuracy
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
 
@@ -71,7 +70,7 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
                                    dtype=loaded.dtype)
     result = evaluator(loaded.variables, dataset, clips=clips, crops=crops, batch_size=batch_size)
   row = {int(index): i for i, index in enumerate(result.predictions["index"])}
-  return [_entry(file, result, row.get(i), top) for i, file in enumerate(files)]
+  return [_entry(file, loaded.task, result, row.get(i), top) for i, file in enumerate(files)]
 
 
 def as_split(loaded: load.Loaded, files: Sequence[str]) -> tuple[ConfigDict, Dataset]:
@@ -79,17 +78,20 @@ def as_split(loaded: load.Loaded, files: Sequence[str]) -> tuple[ConfigDict, Dat
   config = loaded.config.copy_and_resolve_references()
   if len(files) <= FEW:
     config.data.workers = 0
-  return config, Dataset("paths", "predict", tuple(Record(f, Media(f)) for f in files), loaded.classes,
-                         multilabel=loaded.task.multilabel)
+  return config, unlabelled(loaded, [Record(f, Media(f)) for f in files])
 
 
-def _entry(file: str, result: evaluate.EvalResult, row: int | None, top: int) -> dict[str, Any]:
+def unlabelled(loaded: load.Loaded, found: Sequence[Record]) -> Dataset:
+  """Records of which nothing is known, as a split of what a run has learned from."""
+  several = lambda name: bool(loaded.task.targets.get(name))
+  named = {name: Target(classes, several(name)) for name, classes in loaded.targets.items() if name != LABEL}
+  return Dataset("paths", "predict", tuple(found), loaded.classes, multilabel=several(LABEL), named=named)
+
+
+def _entry(file: str, task: Any, result: evaluate.EvalResult, row: int | None, top: int) -> dict[str, Any]:
   if row is None:
-    return {"path": file, "predictions": [], "error": result.failures[file]}
-  scores = result.predictions["scores"][row]
-  best = accuracy.ranked(scores[None], top)[0]
-  entry = {"path": file, "error": None,
-           "predictions": [{"label": result.dataset.classes[c], "score": float(scores[c])} for c in best]}
+    return {"path": file, "error": result.failures[file], **task.nothing}
+  entry = {"path": file, "error": None, **task.describe(result.predictions, row, result.dataset, top)}
   if "frames" in result.predictions:
     pairs = zip(result.predictions["frames"][row], result.predictions["weights"][row])
     entry["frames"] = [{"frame": int(frame), "weight": float(weight)} for frame, weight in pairs]
@@ -120,12 +122,21 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
       for i, part in enumerate(entry["segments"]):
         table.add_row(Text(entry["path"] if not i else ""), Text(part["label"]), f"{100 * part['confidence']:.1f} %",
                       Text(f"{part['start']} to {part['end']}"))
+    elif "predictions" not in entry:
+      shown = ((k, v) for k, v in entry.items() if k not in ("path", "error"))
+      table.add_row(Text(entry["path"]), Text(", ".join(f"{k}: {_short(v)}" for k, v in shown)))
     else:
       first, *rest = entry["predictions"]
       table.add_row(Text(entry["path"]), Text(first["label"]), f"{100 * first['score']:.1f} %",
                     Text(", ".join(f"{p['label']} {100 * p['score']:.1f} %" for p in rest)))
   console.print(table)
   return console.file.getvalue().rstrip()
+
+
+def _short(value: Any, most: int = 60) -> str:
+  """A prediction on one line."""
+  text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+  return text if len(text) <= most else text[:most - 3] + "..."
 
 
 def _columns() -> int:

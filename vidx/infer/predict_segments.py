@@ -10,7 +10,9 @@ import numpy as np
 from vidx import errors, writing
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset, Media, Record
-from vidx.infer import evaluate, load, timelines
+from vidx.infer import evaluate, load
+from vidx.infer import timelines as segments_lib
+from vidx.tasks import timelines
 from vidx.tasks.base import FRAMES
 
 
@@ -102,5 +104,5 @@ def _entry(file: str, predictions: Mapping[str, Any], row: int, classes: Sequenc
            stride: int) -> dict[str, Any]:
   found = timelines.entry(predictions, row, classes)
   confidence = np.asarray(predictions[FRAMES + "confidence"][row])
-  parts = timelines.segments_of(found, confidence, fps, stride, frames)
+  parts = segments_lib.segments_of(found, confidence, fps, stride, frames)
   return {"path": file, "error": None, "segments": parts, **found}

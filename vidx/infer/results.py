@@ -8,18 +8,20 @@
   confusion   counts by [true][predicted]; single-label sets only
   seeds       [{name: value}] of each seed, where several were trained at once, and
               `deviations` {name: value}, standard deviations; `metrics` are means then
-  samples     [{id, media, span, truth, top: [{label, score}], right}], at most
-              `samples_limit`: all videos, or where there are more, the most
-              confident mistakes and an even choice of the others
-              Of long videos: [{id, media, frames, truth, predicted: {read-out:
-              [[label, frames], ...]}, confidence: [...], right}], right is the share of right frames
+  per_class_of   the same tables of other targets, such as {verb: [...], noun: [...]}
+  headline    the metric by which the best checkpoint was kept
+  samples     [{id, media, span, ...}], at most `samples_limit`, with what the task shows
+              of a video. Of scores {truth, top: [{label, score}], right}: all videos, or
+              where there are more, the most confident mistakes and an even choice of the
+              others. Of long videos {frames, truth, predicted: {read-out: [[label,
+              frames], ...]}, confidence: [...], right}, right is the share of right frames
   savings     of a system with samplers, see vidx/infer/savings.py: multiply-accumulates
               and live counts with their distribution, and clips per second with and without
 
 What is not defined (the accuracy of a class without videos) is null.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 import os
@@ -31,20 +33,18 @@ import numpy as np
 
 from vidx import writing
 from vidx.data import examples
-from vidx.data.records import Dataset
-from vidx.infer import timelines
+from vidx.data.records import LABEL, Dataset
 from vidx.infer.evaluate import EvalResult
-from vidx.metrics import accuracy
 
 SAMPLES_LIMIT = 1000
-TOP = 5
 
 
 def protocol(config: ConfigDict, dataset: Dataset, *, clips: int, crops: int, dtype: Any) -> dict[str, Any]:
   """What a reader must know to repeat an evaluation."""
   data = config.data
   whole = {"views": "whole", "features": data.feature_size, "seeds": config.train.seeds}
-  views = {"views": f"{clips}x{crops}", "clips": clips, "crops": crops, "scores": "mean over the views of a video",
+  views = {"views": f"{clips or 'all'}x{crops}", "clips": clips, "crops": crops,
+           "scores": "mean over the views of a video", **({"rate": data.rate} if data.rate else {}),
            **({"flow": data.flow} if data.flow else {}), "sampler": data.sampler, "frames": data.frames,
            "consecutive": data.consecutive, "stride": data.stride, "short side": data.short_side, "crop": data.crop}
   return {
@@ -60,9 +60,8 @@ def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dic
   """The content of the result file."""
   dataset, predictions = result.dataset, result.predictions
   details = task.details(predictions) if result.evaluated else {}
-  figure = next((k for k in ("accuracy", "ap") if k in details), None)
-  per_class = [{"name": name, "n": int(n), figure: number(value)} for name, n, value in
-               zip(dataset.classes, details["count"], details[figure])] if figure else []
+  tables = {name: _per_class(details, "" if name == LABEL else f"{name}/", target.classes)
+            for name, target in dataset.targets.items()}
   return {
       "protocol": dict(how), "step": step,
       "videos": result.videos, "evaluated": result.evaluated, "labelled": result.labelled,
@@ -70,45 +69,32 @@ def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dic
       "metrics": {k: number(v) for k, v in result.metrics.items()},
       **({"seeds": [{k: number(v) for k, v in m.items()} for m in result.members],
           "deviations": {k: number(v) for k, v in result.deviations.items()}} if result.members else {}),
-      "per_class": per_class,
+      "headline": task.best_metric,
+      "per_class": tables.pop(LABEL, []),
+      **({"per_class_of": tables} if any(tables.values()) else {}),
       **({"confusion": details["confusion"].tolist()} if "confusion" in details else {}),
       "samples_limit": SAMPLES_LIMIT,
-      "samples": samples(result),
+      "samples": samples(result, task),
   }
 
 
-def samples(result: EvalResult, limit: int = SAMPLES_LIMIT) -> list[dict[str, Any]]:
-  """Videos with their highest scores and the truth, in the order of the split."""
-  predictions, classes = result.predictions, result.dataset.classes
+def _per_class(details: Mapping[str, Any], prefix: str, classes: Sequence[str]) -> list[dict[str, Any]]:
+  """[{name, n, accuracy or ap}] of one target."""
+  figure = next((k for k in ("accuracy", "ap") if prefix + k in details), None)
+  return [{"name": name, "n": int(n), figure: number(value)} for name, n, value in
+          zip(classes, details[prefix + "count"], details[prefix + figure])] if figure else []
+
+
+def samples(result: EvalResult, task, limit: int = SAMPLES_LIMIT) -> list[dict[str, Any]]:
+  """Videos with what the task shows of them, in the order of the split."""
   if not result.evaluated:
     return []
-  if "scores" not in predictions:
-    return timelines.samples(result, limit)
-  scores, label = predictions["scores"], predictions["label"]
-  best = accuracy.ranked(scores, TOP)
-  rows = np.arange(len(best))
-  right = best[:, 0] == label if label.ndim == 1 else label[rows, best[:, 0]] > 0
-  chosen = []
-  for row in _choice(right, scores[rows, best[:, 0]], limit):
-    record = result.dataset.records[int(predictions["index"][row])]
-    truth = record.label if isinstance(record.label, tuple) else (record.label,)
+  found = []
+  for row, shown in task.samples(result.predictions, result.dataset, limit):
+    record = result.dataset.records[int(result.predictions["index"][row])]
     media = {**dataclasses.asdict(record.media), "path": os.path.abspath(record.media.path)}
-    chosen.append({
-        "id": record.id, "media": media, "span": record.span,
-        "truth": [classes[c] for c in truth if c >= 0], "right": bool(right[row]),
-        "top": [{"label": classes[c], "score": round(float(scores[row, c]), 4)} for c in best[row]]})
-  return chosen
-
-
-def _choice(right: np.ndarray, confidence: np.ndarray, limit: int) -> np.ndarray:
-  """Rows to keep: all, or the most confident mistakes (up to half) and an even choice of the others."""
-  if len(right) <= limit:
-    return np.arange(len(right))
-  wrong = np.flatnonzero(~right)
-  worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:limit // 2]
-  others = np.setdiff1d(np.arange(len(right)), worst)
-  even = others[np.linspace(0, len(others) - 1, limit - len(worst)).round().astype(int)]
-  return np.sort(np.concatenate([worst, even]))
+    found.append({"id": record.id, "media": media, "span": record.span, **shown})
+  return found
 
 
 def lines(described: Mapping[str, Any]) -> list[str]:

@@ -95,7 +95,7 @@ def of_split(loaded, dataset, batch_size: int, most: int = 64) -> Savings | None
     videos = [batch["video"][:, 0][np.asarray(batch["weight"]) > 0] for batch in batches]
   finally:
     batches.close()
-  prepare = lambda video: augment.normalize(video, data.mean, data.std, loaded.dtype)
+  prepare = lambda video: augment.on_device({"video": video}, data.mean, data.std, loaded.dtype)["video"]
   runner = Adaptive(model, loaded.variables, prepare=prepare)
   videos = [video for video in videos if len(video) == len(videos[0])]  # one program each
   if not len(videos[0]) or not runner.places(videos[0]):

@@ -18,7 +18,7 @@ import optax
 
 from vidx import errors, systems
 from vidx.data import batch as batch_lib
-from vidx.data import examples
+from vidx.data.parts.features import bucket
 from vidx.measure.model_speed import device_name, in_turns, program_bytes, versions
 from vidx.nn.duration_dp import PUBLIC, poisson_dp
 from vidx.tasks.segmentation import Segmentation
@@ -72,7 +72,7 @@ def example(runs: Runs, ids: Mapping[str, int], size: int, steps: int, seed: int
   order = [ids[c] for c, _ in runs]
   labels = np.repeat(order, [n for _, n in runs]).astype(np.int32)
   frames = len(labels)
-  after = examples.bucket(frames, *_BUCKET) - frames
+  after = bucket(frames, *_BUCKET) - frames
   features = prototypes[labels] + rng.standard_normal((frames, size), np.float32)
   ends = lambda x, n, fill: np.pad(x, [(0, n)] + [(0, 0)] * (np.ndim(x) - 1), constant_values=fill)[None]
   return {"features": ends(features, after, 0), "length": np.int32([frames]), "full": np.ones(1, np.float32),

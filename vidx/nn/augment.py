@@ -1,6 +1,7 @@
 """What happens to clips on the device: normalisation, mixup, cutmix."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import chex
 import jax
@@ -27,6 +28,22 @@ def normalize(video: jax.Array, mean: Sequence[float], std: Sequence[float],
 def normalize_flow(flow: jax.Array, std: Sequence[float], dtype: jnp.dtype = jnp.float32) -> jax.Array:
   """`normalize` for optical flow, (..., 2) uint8: about 127.5, by the mean of the colours' deviations, as TSN does."""
   return normalize(flow, (0.5, 0.5), (sum(std) / len(std),) * 2, dtype)
+
+
+def on_device(batch: Mapping[str, Any], mean: Sequence[float], std: Sequence[float],
+              dtype: jnp.dtype = jnp.float32) -> dict[str, Any]:
+  """A batch with its clips normalised: uint8 `video` and `flow` become `dtype`, everything else stays.
+
+  The one place where bytes become what a model is called with.
+
+  Args:
+    batch: arrays by key.
+    mean: 3 values in units of 0..1.
+    std: 3 values in units of 0..1.
+    dtype: compute dtype.
+  """
+  known = {"video": lambda x: normalize(x, mean, std, dtype), "flow": lambda x: normalize_flow(x, std, dtype)}
+  return {k: known[k](v) if k in known else v for k, v in batch.items()}
 
 
 def mixup(key: jax.Array, video: jax.Array, labels: jax.Array, alpha: float) -> tuple[jax.Array, jax.Array]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, tasks
 from vidx.data.records import Media
 from vidx.show import clips, page, plots
 
 RIGHT, WRONG = 4, 8  # sample clips
 TIMELINES = 3  # of the best videos, and of the worst
+OTHERS = 24  # samples that are neither scores nor timelines
 LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "videos_per_s": "videos per second",
           "grad_norm": "gradient norm"}
 
@@ -43,7 +44,7 @@ def write_report(workdir: str, out: str | None = None) -> str:
       title=f"{config['system']['name']} on {config['data']['dataset']['name']}",
       workdir=os.path.abspath(workdir),
       tiles=_tiles(evaluations, rows),
-      curves=_curves(rows),
+      curves=_curves(rows, _headlines(config, evaluations)),
       evaluations=evaluations,
       main=_section(evaluations[0]) if evaluations else None,
       failures=_failures(evaluations, rows),
@@ -99,7 +100,13 @@ def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tupl
   return tiles
 
 
-def _curves(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _headlines(config: Mapping[str, Any], evaluations: Sequence[Mapping]) -> list[str]:
+  """The metrics that the task of a run names first."""
+  further = tasks.headlines(config.get("task", {}).get("name", ""))
+  return list(dict.fromkeys([*(e["headline"] for e in evaluations if "headline" in e), *further]))
+
+
+def _curves(rows: Sequence[Mapping[str, Any]], headlines: Sequence[str]) -> list[tuple[str, str]]:
   """(title, svg) of what was logged."""
   train, val = ([r for r in rows if r["split"] == s] for s in ("train", "val"))
 
@@ -115,7 +122,7 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
       made.append((title, plots.curves(series, xlabel="epoch", **options)))
 
   plot("loss", {"training": values(train, "loss"), "validation": values(val, "loss")}, dots=["validation"])
-  metrics = [k for k in ("top-1", "top-5", "mean class", "mAP", "mof", "edit", "f1@50") if any(k in r for r in val)]
+  metrics = [k for k in headlines if any(k in r for r in val)]
   plot("validation accuracy, %" if "mAP" not in metrics else "validation mAP, %",
        {k: values(val, k) for k in metrics}, dots=metrics, percent=True)
   for name in ("lr", "clips_per_s", "videos_per_s", "grad_norm"):
@@ -127,28 +134,43 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
   """What the page shows of one evaluation."""
-  figure = "ap" if any("ap" in c for c in evaluation["per_class"]) else "accuracy"
-  bars = [{"name": c["name"], "n": c["n"], "value": c[figure]} for c in evaluation["per_class"] if c["n"]]
-  bars.sort(key=lambda c: (c["value"], c["name"]))
   section = {
-      "result": evaluation, "figure": "average precision" if figure == "ap" else "accuracy", "bars": bars,
-      "unseen": sum(not c["n"] for c in evaluation["per_class"]),
-      "confusion": "", "confused": [], "protocol": list(evaluation["protocol"].items()),
+      "result": evaluation, **_bars(evaluation["per_class"]),
+      "targets": [{"name": name, **_bars(rows)} for name, rows in evaluation.get("per_class_of", {}).items() if rows],
+      "others": [], "confusion": "", "confused": [], "protocol": list(evaluation["protocol"].items()),
       "samples": [], "timelines": [], "colours": {}, "readouts": readouts(evaluation["metrics"]),
       "savings": _savings(evaluation.get("savings")),
   }
   samples = evaluation.get("samples", [])
-  if any("predicted" in s for s in samples):
+  if any("predicted" in s and "confidence" in s for s in samples):
     names = sorted({name for s in samples for row in (*s["predicted"].values(), s.get("truth", ())) for name, _ in row})
     section["colours"] = {name: plots.class_colour(i) for i, name in enumerate(names)}
     section["timelines"] = _timelines(samples, section["colours"])
-  else:
+  elif all("top" in s for s in samples):
     section["samples"] = _samples(samples)
+  else:
+    section["others"] = [{"id": s["id"], "shown": _shown(s)} for s in samples[:OTHERS]]
   if "confusion" in evaluation:
     counts, names = np.asarray(evaluation["confusion"]), [c["name"] for c in evaluation["per_class"]]
     section["confusion"] = plots.confusion(counts, names)
     section["confused"] = confused(counts, names)
   return section
+
+
+def _bars(per_class: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """A bar for every class that videos have, the lowest first, and how many have none."""
+  figure = "ap" if any("ap" in c for c in per_class) else "accuracy"
+  bars = [{"name": c["name"], "n": c["n"], "value": c[figure]} for c in per_class if c["n"]]
+  bars.sort(key=lambda c: (c["value"], c["name"]))
+  return {"figure": "average precision" if figure == "ap" else "accuracy", "bars": bars,
+          "unseen": sum(not c["n"] for c in per_class)}
+
+
+def _shown(sample: Mapping[str, Any], most: int = 200) -> list[tuple[str, str]]:
+  """(name, text) of what a task shows of a sample that is neither scores nor a timeline."""
+  texts = [(k, v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in sample.items()
+           if k not in ("id", "media", "span")]
+  return [(k, t if len(t) <= most else t[:most - 3] + "...") for k, t in texts]
 
 
 def _savings(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from vidx import errors
+from vidx.tasks.base import LABEL
 
 _TASKS = {
     "classification": ("vidx.tasks.classification", "Classification"),
@@ -21,6 +22,19 @@ def names() -> tuple[str, ...]:
   return tuple(_TASKS)
 
 
+def headlines(name: str) -> tuple[str, ...]:
+  """The metrics that a task names first; none of an unknown one."""
+  if name not in _TASKS:
+    return ()
+  cls = _class(name)
+  return tuple(m for m in (cls.best_metric, *cls.headlines) if m)
+
+
+def _class(name: str) -> type:
+  module, attribute = _TASKS[name]
+  return getattr(importlib.import_module(module), attribute)
+
+
 def get(name: str, **fields: Any):
   """The task `name` with the given fields.
 
@@ -30,8 +44,7 @@ def get(name: str, **fields: Any):
   if name not in _TASKS:
     raise errors.ConfigError(
         f"task.name '{name}' is not one of {', '.join(_TASKS)}{errors.hint(name, _TASKS)}.")
-  module, attribute = _TASKS[name]
-  cls = getattr(importlib.import_module(module), attribute)
+  cls = _class(name)
   known = [f.name for f in dataclasses.fields(cls)]
   for field in fields:
     if field not in known:
@@ -49,8 +62,15 @@ def from_config(section: Mapping[str, Any], dataset: Any = None):
   task = get(section["name"], **{k: v for k, v in section.items() if k != "name"})
   if dataset is None:
     return task
-  if task.multilabel != dataset.multilabel:
-    kind, fits = ("several labels", "multilabel") if dataset.multilabel else ("one label", "classification")
-    raise errors.ConfigError(f"task.name '{section['name']}' does not fit data set '{dataset.name}',"
-                             f" whose videos have {kind}: set task.name='{fits}'.")
+  have = dataset.targets
+  for name, several in task.targets.items():
+    if name not in have and (have or name != LABEL):
+      raise errors.ConfigError(f"task.name '{section['name']}' learns the target '{name}', which data set"
+                               f" '{dataset.name}' lacks: it has {', '.join(have) or 'none'}.")
+    row = have.get(name)
+    if row is not None and row.several != several:
+      kind, fits = ("several labels", "multilabel") if row.several else ("one label", "classification")
+      advice = f": set task.name='{fits}'" if name == LABEL else f" of the target '{name}'"
+      raise errors.ConfigError(f"task.name '{section['name']}' does not fit data set '{dataset.name}',"
+                               f" whose videos have {kind}{advice}.")
   return task.for_dataset(dataset)

@@ -11,7 +11,7 @@ import optax
 
 from vidx import errors
 from vidx.metrics import accuracy
-from vidx.tasks import base
+from vidx.tasks import base, scores as scores_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Classification(base.Task):
   label_smoothing: float = 0.0
 
   best_metric: ClassVar[str] = "top-1"
+  headlines: ClassVar[tuple[str, ...]] = ("top-5", "mean class")
+  fusable: ClassVar[Mapping[str, str]] = {"scores": base.LABEL}
 
   def __post_init__(self):
     if not 0 <= self.label_smoothing < 1:
@@ -68,6 +70,20 @@ class Classification(base.Task):
     confusion = accuracy.confusion_matrix(*_labelled(predictions))
     return {"count": confusion.sum(axis=1), "accuracy": accuracy.per_class_accuracy(confusion),
             "confusion": confusion}
+
+  def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = scores_lib.TOP
+               ) -> dict[str, Any]:
+    """{'predictions': [{'label', 'score'}, ...]}, from the highest score."""
+    return {"predictions": scores_lib.best(predictions["scores"][row], dataset.classes, top)}
+
+  @property
+  def nothing(self) -> dict[str, Any]:
+    """No classes."""
+    return {"predictions": []}
+
+  def samples(self, predictions: Mapping[str, np.ndarray], dataset: Any, limit: int) -> base.Samples:
+    """See `vidx.tasks.scores.samples`."""
+    return scores_lib.samples(predictions, dataset, limit)
 
 
 def _labelled(predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

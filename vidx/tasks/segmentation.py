@@ -10,9 +10,8 @@ import numpy as np
 
 from vidx import errors
 from vidx.metrics import accuracy, segments
-from vidx.tasks import base
-
-MAIN = "predicted"
+from vidx.tasks import base, timelines
+from vidx.tasks.timelines import MAIN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +29,8 @@ class Segmentation(base.Task):
   average: str = "pooled"
 
   best_metric: ClassVar[str] = "mof"
-  multilabel: ClassVar[bool] = True
+  headlines: ClassVar[tuple[str, ...]] = ("edit", "f1@50")
+  targets: ClassVar[Mapping[str, bool]] = {base.LABEL: True}
 
   def __post_init__(self):
     if self.average not in segments.AVERAGES:
@@ -103,6 +103,31 @@ class Segmentation(base.Task):
     classes = predictions["label"].shape[1]
     confusion = np.bincount(truth * classes + found, minlength=classes ** 2).reshape(classes, classes)
     return {"count": confusion.sum(axis=1), "accuracy": accuracy.per_class_accuracy(confusion), "confusion": confusion}
+
+  def merge(self, key: str) -> str:
+    """There is one view of a video, and class ids have no mean."""
+    del key
+    return "first"
+
+  def describe(self, predictions: Mapping[str, Any], row: int, dataset: Any, top: int = 5) -> dict[str, Any]:
+    """See `timelines.entry`."""
+    del top
+    return timelines.entry(predictions, row, dataset.classes)
+
+  @property
+  def nothing(self) -> dict[str, Any]:
+    """No segments."""
+    return {"segments": []}
+
+  def samples(self, predictions: Mapping[str, Any], dataset: Any, limit: int) -> base.Samples:
+    """Up to `limit` videos, evenly over the split; 'right' is the share of right frames."""
+    found = []
+    for row in base.evenly(len(predictions["index"]), limit):
+      entry = timelines.entry(predictions, row, dataset.classes)
+      if "truth" in entry:
+        entry["right"] = float(np.mean(predictions[base.FRAMES + MAIN][row] == predictions[base.FRAMES + "truth"][row]))
+      found.append((row, entry))
+    return found
 
 
 def _known(predictions: Mapping[str, Any]) -> np.ndarray:

@@ -34,9 +34,11 @@ def base() -> ConfigDict:
           train_split="train", val_split="val",
           train_folds="", val_folds="",  # for sets with folds: "0,1"
           frames=8, consecutive=1, stride=1,
+          rate=0.0,                   # frames per second that a sampler sees; 0: those of each video
           sampler="uniform",          # see vidx/data/sampling.py
           short_side=128, crop=112,   # pixels
-          whole=(),                   # (height, width): evaluation sees whole frames of this size, not crops
+          whole=(),                   # (height, width): evaluation sees whole frames of this size, not crops;
+                                      # training too where crop_mode="whole"
           jitter=(),                  # (min, max) short side in training
           crop_mode="multiscale", scales=(1.0, 0.875, 0.75, 0.66),
           flip=True,                  # off for classes that know left from right

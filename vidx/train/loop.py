@@ -18,7 +18,7 @@ from vidx import errors
 from vidx import systems
 from vidx import tasks
 from vidx import writing
-from vidx.data import datasets, examples, pipeline
+from vidx.data import batch as batch_lib, datasets, examples, pipeline, records
 from vidx.data.records import Dataset
 from vidx.infer import evaluate, results
 from vidx.measure import peak
@@ -48,7 +48,7 @@ class Run:
   tx: Any
   schedule: Any
   dtype: Any
-  num_classes: int
+  num_classes: int | dict[str, int]
   total_steps: int
   steps_per_epoch: float
   unit: str
@@ -76,6 +76,30 @@ def compute_dtype(precision: str) -> Any:
   return names[precision]
 
 
+def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -> tuple[Any, int | dict[str, int]]:
+  """The model of a config, and its number of classes (of several heads {head: number}).
+
+  Args:
+    config: complete config.
+    task: says which targets are learned.
+    sizes: classes by target; `system.num_classes` may be larger.
+    dtype: compute dtype.
+
+  Raises:
+    ConfigError: an unknown system or field, or fewer classes than the data has.
+  """
+  fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in config.system.items() if k != "name"}
+  wanted = task.num_classes(sizes)
+  if "num_classes" not in systems.field_names(config.system.name, fields.get("trunk")) and "num_classes" not in fields:
+    return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), wanted
+  given = fields.setdefault("num_classes", wanted)
+  for head in wanted if isinstance(wanted, Mapping) else ("",):
+    have, need = (given.get(head, 0) if isinstance(given, Mapping) else given), wanted[head] if head else wanted
+    if (isinstance(given, Mapping) != bool(head)) or have < need:
+      raise errors.ConfigError(f"system.num_classes is {given}, but the data has {wanted} classes.")
+  return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), given
+
+
 def build(config: ConfigDict, dataset: Dataset) -> Run:
   """Model, task, optimiser, mesh and shapes of a run; allocates nothing.
 
@@ -90,15 +114,10 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   if several and (config.schedule.name == "plateau" or config.train.init_from):
     raise errors.ConfigError("train.seeds above 1 goes neither with schedule.name='plateau' nor with train.init_from:"
                              " train one seed at a time.")
-  num_classes = len(dataset.classes)
-  fields = {k: v for k, v in config.system.items() if k != "name"}
-  fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in fields.items()}
-  if fields.setdefault("num_classes", num_classes) < num_classes:
-    raise errors.ConfigError(
-        f"system.num_classes is {fields['num_classes']}, but the data has {num_classes} classes.")
   dtype = compute_dtype(config.train.precision)
-  model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
   task = tasks.from_config(config.task.to_dict(), dataset)
+  sizes = {name: len(target.classes) for name, target in dataset.targets.items()}
+  model, num_classes = make_model(config, task, sizes, dtype)
   whole = "features" in getattr(model, "inputs", ())
   if whole != examples.of_features(dataset):
     raise errors.ConfigError(f"system.name '{config.system.name}' takes {'features' if whole else 'clips'}, but the"
@@ -113,7 +132,7 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   steps_per_epoch = len(dataset) / batch_size
   total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
   schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
-  inputs = examples.input_shapes(model, config.data, dtype, fields["num_classes"])
+  inputs = examples.input_shapes(model, config.data, dtype, num_classes)
   ones = lambda: [jnp.zeros(s.shape, s.dtype) for s in inputs]
   begin = lambda seed=config.seed: state_lib.begin(model, ones(), seed)
   first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
@@ -126,7 +145,7 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
     create = lambda: jax.vmap(lambda seed: complete(begin(seed)))(seeds)
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
     shardings = sharding.stacked(shardings)
-  return Run(config, model, task, mesh, tx, schedule, dtype, fields["num_classes"], total_steps, steps_per_epoch,
+  return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch,
              "videos" if whole else "clips", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
 
 
@@ -174,7 +193,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
     return {"step": start, "metrics": {}, "best_step": saves.best(), "failures": {}}
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed, start=start,
-      process=(jax.process_index(), jax.process_count()))
+      process=(jax.process_index(), jax.process_count()), wanted=batch_lib.wanted(run.model, run.task))
   if data_state:
     batches.set_state(data_state)
   log = writers.Writers(workdir, main, start)
@@ -333,7 +352,7 @@ class _Loop:
                                  "decode_failures": sorted(result.failures)})
     best = run.task.best_metric
     shown = "  ".join(f"{k} {results.figure(k, results.number(v))}" for k, v in self.metrics.items()
-                      if k in ("loss", best, "top-1", "top-5", "mAP"))
+                      if k in ("loss", best, *run.task.headlines))
     self.console.say(f"step {step}, epoch {step / run.steps_per_epoch:.1f}: {config.data.val_split} {shown}"
                      f" ({result.evaluated} videos)")
     return self.metrics
@@ -361,7 +380,7 @@ def _claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Datase
     os.makedirs(workdir, exist_ok=True)
     if not os.path.exists(path):
       writing.write_text(path, config_lib.to_json(config))
-      writing.write_json(os.path.join(workdir, "classes.json"), list(train_set.classes))
+      writing.write_json(os.path.join(workdir, "classes.json"), records.class_names(train_set))
       writing.write_json(os.path.join(workdir, "provenance.json"), provenance.describe(
           data={s.split: {"fingerprint": s.fingerprint(), "videos": len(s), "missing": len(s.missing)}
                 for s in (train_set, val_set)}))

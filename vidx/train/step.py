@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import optax
 
-from vidx.data.batch import CLIPS, inputs
+from vidx.data.batch import clip_of, inputs
 from vidx.nn import augment
 from vidx.tasks.base import TARGETS
 from vidx.train import optim
@@ -35,12 +35,8 @@ def prepare(batch: Batch, config: ConfigDict, task, num_classes: int, dtype: jnp
   Returns:
     The batch with clips of `dtype`, and soft `label` and `labelled` where clips are mixed.
   """
-  out = dict(batch)
-  clip = next((k for k in CLIPS if k in out), "video")
-  if "flow" in out:
-    out["flow"] = augment.normalize_flow(out["flow"], config.data.std, dtype)
-  if "video" in out:
-    out["video"] = augment.normalize(out["video"], config.data.mean, config.data.std, dtype)
+  out = augment.on_device(batch, config.data.mean, config.data.std, dtype)
+  clip = clip_of(out)
   if key is not None and (config.train.mixup or config.train.cutmix):
     which_key, mix_key = jax.random.split(key)
     soft = jnp.concatenate([task.target(out["label"], num_classes), out["labelled"][:, None]], axis=1)

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from vidx import errors
-from vidx.data.records import Dataset, Media, Record
+from vidx.data.records import Dataset, Media, Record, Target
 
 
 def read(root: str, split: str) -> Dataset:
@@ -28,15 +28,16 @@ def read(root: str, split: str) -> Dataset:
   return Dataset(
       name=header["name"], split=split, records=tuple(_record(root, line) for line in lines),
       classes=tuple(header["classes"]), multilabel=header["multilabel"],
-      categories={k: tuple(v) for k, v in header["categories"].items()})
+      categories={k: tuple(v) for k, v in header["categories"].items()},
+      named={k: Target(tuple(t["classes"]), t["several"]) for k, t in header.get("named", {}).items()})
 
 
 def _record(root: str, line: dict[str, Any]) -> Record:
-  label, span = line["label"], line["span"]
+  span, value = line["span"], lambda label: tuple(label) if isinstance(label, list) else label
   return Record(
       id=line["id"], media=Media(os.path.join(root, line["shard"]), "array_record", line["index"]),
-      label=tuple(label) if isinstance(label, list) else label,
-      span=tuple(span) if span else None, extra=line["extra"])
+      label=value(line["label"]), span=tuple(span) if span else None, extra=line["extra"],
+      labels={k: value(v) for k, v in line.get("labels", {}).items()})
 
 
 def read_media(media: Media) -> tuple[str, list[bytes]]:

@@ -4,6 +4,7 @@
   media       list of bytes: one video file as it was, or the images of a frame folder in order
   kind        "video" or "frames"
   label       class id, -1 where unknown; a list of class ids in a multi-label set
+  label_NAME  the same of every other target, such as label_verb
   start, end  seconds of the span inside the media; NaN: all of it
   extra       JSON of the format's further fields
 """
@@ -22,14 +23,18 @@ def features(dataset: Dataset) -> Any:
   """The `tfds.features.FeaturesDict` of a data set."""
   import tensorflow_datasets as tfds
   f = tfds.features
-  names = list(dataset.classes)
-  plain = len(set(names)) == len(names) and all(n and n == n.strip() and "\n" not in n for n in names)
-  label = f.ClassLabel(names=names) if plain else f.ClassLabel(num_classes=len(names))
+
+  def label(names: Sequence[str], several: bool) -> Any:
+    plain = len(set(names)) == len(names) and all(n and n == n.strip() and "\n" not in n for n in names)
+    one = f.ClassLabel(names=list(names)) if plain else f.ClassLabel(num_classes=len(names))
+    return f.Sequence(one) if several else one
+
   return f.FeaturesDict({
       "id": f.Text(),
       "media": f.Sequence(f.Text()),
       "kind": f.Text(),
-      "label": f.Sequence(label) if dataset.multilabel else label,
+      "label": label(dataset.classes, dataset.multilabel),
+      **{_name(target): label(row.classes, row.several) for target, row in dataset.named.items()},
       "start": f.Scalar(np.float64),
       "end": f.Scalar(np.float64),
       "extra": f.Text(),
@@ -43,11 +48,20 @@ def example(record: Record, kind: str, media: Sequence[bytes]) -> dict[str, Any]
       "id": record.id,
       "media": list(media),
       "kind": kind,
-      "label": list(record.label) if isinstance(record.label, tuple) else record.label,
+      "label": _value(record.label),
+      **{_name(target): _value(value) for target, value in record.labels.items()},
       "start": start,
       "end": end,
       "extra": json.dumps(dict(record.extra), sort_keys=True, default=str),
   }
+
+
+def _name(target: str) -> str:
+  return f"label_{target}"
+
+
+def _value(label: int | tuple[int, ...]) -> int | list[int]:
+  return list(label) if isinstance(label, tuple) else label
 
 
 def media_of(serialized: bytes) -> tuple[str, list[bytes]]:

@@ -133,6 +133,7 @@ def write_shard(shard: Shard) -> dict[str, Any]:
       report["bytes"] += len(serialized)
       report["records"].append({
           "id": record.id, "label": record.label, "span": record.span, "extra": json.loads(fields["extra"]),
+          **({"labels": dict(record.labels)} if record.labels else {}),
           "shard": os.path.basename(shard.path), "index": len(report["records"])})
     writer.close()
   except RuntimeError as e:  # how the writer says that the disk is full
@@ -212,7 +213,8 @@ def write_metadata(out: str, datasets: Sequence[Dataset], reports: Sequence[Sequ
   info.write_to_directory(out)
   for d, shards in zip(datasets, reports):
     header = {"name": d.name, "split": d.split, "classes": d.classes, "multilabel": d.multilabel,
-              "categories": {k: list(v) for k, v in d.categories.items()}}
+              "categories": {k: list(v) for k, v in d.categories.items()},
+              "named": {k: {"classes": list(t.classes), "several": t.several} for k, t in d.named.items()}}
     with open(os.path.join(out, f"records-{d.split}.jsonl"), "w", encoding="utf-8") as f:
       for line in [header, *(record for report in shards for record in report["records"])]:
         f.write(json.dumps(line) + "\n")
