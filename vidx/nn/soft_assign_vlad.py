@@ -65,8 +65,8 @@ class SoftAssignVLAD(nn.Module):
 
   @nn.compact
   def __call__(self, z: jax.Array, mask: jax.Array | None = None, train: bool = False,
-               centres: jax.Array | None = None, select: jax.Array | None = None, modality: str = "",
-               stop_centres: bool = False) -> tuple[jax.Array, jax.Array]:
+               centres: jax.Array | None = None, residual: jax.Array | None = None, select: jax.Array | None = None,
+               modality: str = "", stop_centres: bool = False) -> tuple[jax.Array, jax.Array]:
     """Assigns and gathers.
 
     Args:
@@ -74,6 +74,7 @@ class SoftAssignVLAD(nn.Module):
       mask: (B, N), 1 for live positions; None: all.
       train: of batch normalisation.
       centres: (K, C) shared with something else, in place of the layer's own.
+      residual: (K, C), the same for the centres of the residuals.
       select: (B, K') int32, the only groups that are made, of centres shared or own.
       modality: one of `modalities`: the other parameters are shared between them.
       stop_centres: no gradient reaches the centres through the assignment.
@@ -88,7 +89,8 @@ class SoftAssignVLAD(nn.Module):
     assigned = centres
     if self.background:
       assigned = jnp.concatenate([centres, self.param("background", prototype_init, (1, channels))])
-    residual = self.param("residual", prototype_init, (count, channels)) if self.own_residual else centres
+    if residual is None:
+      residual = self.param("residual", prototype_init, (count, channels)) if self.own_residual else centres
     logits = assignment_logits(z, jax.lax.stop_gradient(assigned) if stop_centres else assigned)
     a = jax.nn.softmax(self._normalised(logits, mask, train, modality))
     if mask is not None:

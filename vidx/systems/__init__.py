@@ -19,6 +19,7 @@ _FEATURES = (1, 2048, 2048)
 _CLIP = (1, 8, 224, 224, 3)
 _CANDIDATES = (1, 25, 224, 224, 3)
 _TRIPLES = (1, 8, 3, 256, 256, 3)
+_CLIP_64 = (1, 64, 224, 224, 3)
 _DEEP = dict(stages=(3, 4, 6, 3), block="bottleneck")
 
 
@@ -35,6 +36,11 @@ def _ats(trunk: str, **fields: Any) -> Row:
 
 def _stc(trunk: str, **fields: Any) -> Row:
   return Row("vidx.systems.stc:stc", dict(trunk=trunk, **fields), _FAYYAZ, table.ROWS[trunk].inputs)
+
+
+def _saoa(trunk: str, **fields: Any) -> Row:
+  detections = ((1, 60, 2048), (1, 60, 4), (1, 60)) if fields.get("align_noun") != "none" else ()
+  return Row("vidx.systems.saoa:saoa", dict(trunk=trunk, **fields), _WANG, (_CLIP_64, *detections))
 
 
 SYSTEMS: dict[str, Row] = {
@@ -68,6 +74,12 @@ SYSTEMS: dict[str, Row] = {
     "psn": Row("vidx.systems.psn:psn", {}, _WANG, (_CANDIDATES,)),
     "psn_r50": Row("vidx.systems.psn:psn", dict(trunk="resnet_50", keep=6), _WANG, (_CANDIDATES,)),
     "psn_r152": Row("vidx.systems.psn:psn", dict(trunk="resnet_152"), _WANG, (_CANDIDATES,)),
+    "saoa": _saoa("resnet3d_50"),
+    "saoa_i3d": _saoa("i3d"),
+    "sap": _saoa("resnet3d_50", align_verb="global"),
+    "ipl": Row("vidx.systems.ipl:ipl", {}, _WANG, (_CLIP_64,)),
+    "ipl_r2plus1d_34": Row("vidx.systems.ipl:ipl", dict(trunk="r2plus1d_34"), _WANG, ((1, 32, 112, 112, 3),)),
+    "gap": Row("vidx.systems.gap:gap", {}, "baseline", (_CLIP_64,)),
     "ms_tcn": Row("vidx.systems.ms_tcn:MSTCN", {}, "Farha and Gall 2019", (_FEATURES,)),
     "sct": Row("vidx.systems.sct:SCT", {}, _FAYYAZ, (_FEATURES,)),
     "sct_public": Row("vidx.systems.sct:SCT", dict(
