@@ -12,7 +12,7 @@ MODES = [m for m in transforms.CROP_MODES if m != "whole"]
 
 def data(**fields):
   base = dict(flow="", whole=(), short_side=48, jitter=(), crop=32, crop_mode="multiscale",
-              scales=(1, 0.875, 0.75, 0.66), flip=True, colour_jitter=0.0)
+              scales=(1, 0.875, 0.75, 0.66), flip=True, colour_jitter=0.0, only_enlarge=False)
   return ConfigDict({**base, **fields})
 
 
@@ -63,6 +63,23 @@ def test_multi_scale_crops_use_neighbouring_scales_and_every_place():
     seen.add((round(int(out[0, 0, 0]) / 3), round(int(out[0, 0, 1]) / 3)))
   corners = {(0, 0), (10, 0), (20, 0), (0, 9), (0, 5), (15, 0)}
   assert corners <= seen
+
+
+def test_corner_crops_are_at_one_of_five_places_and_at_each_of_them():
+  transform = transforms.train_transform(data(crop_mode="corners", short_side=60, flip=False))
+  clip = coordinates(2, 60, 90)
+  seen = {tuple(int(v) for v in transform(clip, np.random.default_rng(seed))[0][0, 0, 0, :2]) for seed in range(60)}
+  assert seen == {(0, 0), (58, 0), (0, 28), (58, 28), (29, 14)}
+
+
+@pytest.mark.parametrize("h, w, shown", [(60, 90, (60, 90)), (30, 60, (48, 96))])
+def test_larger_frames_may_stay_as_they_are_and_smaller_ones_grow(h, w, shown):
+  fields = dict(only_enlarge=True, short_side=48, crop_mode="corners", flip=False)
+  transform, clip = transforms.train_transform(data(**fields)), coordinates(1, h, w)
+  places = [transform(clip, np.random.default_rng(s))[1].offset for s in range(40)]
+  assert min(y for y, _ in places) == 32 - shown[0] and min(x for _, x in places) == 32 - shown[1]
+  _, (geometry,) = transforms.eval_transform(data(**fields))(clip)
+  assert geometry.offset == ((32 - shown[0]) / 2, (32 - shown[1]) / 2)
 
 
 def test_flip_mirrors_half_of_the_clips_and_none_when_off():

@@ -173,7 +173,7 @@ class Clips:
       DecodeError: the media cannot be decoded.
     """
     training = rng is not None
-    hint = self._train_hint() if training else min(self._data.whole or (self._data.short_side,))
+    hint = self._train_hint() if training else self._eval_hint()
     frames, indices, seconds, span = self._decoded(record, self._train_sampler if training else self._eval_sampler, rng,
                                                    hint)
     if training:
@@ -205,8 +205,13 @@ class Clips:
     """Short side at which the reader may hand frames over, where that is the first transform anyway."""
     if self._data.crop_mode == "whole":
       return min(self._data.whole)
-    fixed = not self._data.jitter and self._data.crop_mode != "random_resized"
+    fixed = not (self._data.jitter or self._data.only_enlarge) and self._data.crop_mode != "random_resized"
     return self._data.short_side if fixed else None
+
+  def _eval_hint(self) -> int | None:
+    if self._data.whole:
+      return min(self._data.whole)
+    return None if self._data.only_enlarge else self._data.short_side
 
   def _checked(self, clip: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if clip.shape != shape or clip.dtype != np.uint8:

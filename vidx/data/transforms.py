@@ -16,7 +16,7 @@ from vidx.data.geometry import Geometry
 
 Place = tuple[int, int, int, int]  # x, y, width, height of a rectangle in pixels
 Rng = np.random.Generator
-CROP_MODES = ("multiscale", "random_resized", "random", "centre", "whole")
+CROP_MODES = ("multiscale", "random_resized", "random", "corners", "centre", "whole")
 
 _AREA = (0.08, 1.0)  # share of the frame that a random-resized crop covers
 _ASPECT = (3 / 4, 4 / 3)
@@ -39,7 +39,7 @@ def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], tuple[np.nd
     raise errors.ConfigError(f"data.jitter={tuple(data.jitter)}: write the least and the largest short side.")
   if data.colour_jitter and data.flow:
     raise errors.ConfigError(f"data.colour_jitter={data.colour_jitter:g}: optical flow has no colours; set it to 0.")
-  if mode in ("random", "centre"):
+  if mode in ("random", "corners", "centre"):
     _fits(size, data.jitter[0] if data.jitter else data.short_side, "data.jitter" if data.jitter else "data.short_side")
   if mode == "whole" and (len(data.whole) != 2 or data.jitter):
     raise errors.ConfigError("data.crop_mode='whole': write data.whole=(height, width), and no data.jitter.")
@@ -50,7 +50,7 @@ def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], tuple[np.nd
       frames, geometry = _resized(frames, geometry, data.whole[1], data.whole[0])
     elif mode != "random_resized":
       side = int(rng.integers(data.jitter[0], data.jitter[1] + 1)) if data.jitter else data.short_side
-      frames, geometry = _resized(frames, geometry, *short_side_size(*frames.shape[1:3], side))
+      frames, geometry = _resized(frames, geometry, *_size(frames, side, data.only_enlarge))
     height, width = frames.shape[1:3]
     if mode == "multiscale":
       frames, geometry = _cut(frames, geometry, multiscale_place(height, width, size, rng, data.scales), size)
@@ -58,6 +58,9 @@ def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], tuple[np.nd
       frames, geometry = _cut(frames, geometry, random_resized_place(height, width, rng), size)
     elif mode == "random":
       frames, geometry = _cut(frames, geometry, random_place(height, width, size, rng), size)
+    elif mode == "corners":
+      places = five_places(height, width, size)
+      frames, geometry = _cut(frames, geometry, places[rng.integers(len(places))], size)
     elif mode == "centre":
       frames, geometry = _cut(frames, geometry, centre_place(height, width, size), size)
     if data.flip and rng.random() < 0.5:
@@ -99,12 +102,18 @@ def eval_transform(data: ConfigDict, crops: int = 1
   _fits(data.crop, data.short_side, "data.short_side")
 
   def transform(frames: np.ndarray) -> tuple[np.ndarray, tuple[Geometry, ...]]:
-    size = short_side_size(*frames.shape[1:3], data.short_side)
+    size = _size(frames, data.short_side, data.only_enlarge)
     frames, geometry = _resized(frames, Geometry.whole(*frames.shape[1:3]), *size)
     views = [_cut(frames, geometry, place, data.crop) for place in PLACES[crops](*frames.shape[1:3], data.crop)]
     return np.stack([view for view, _ in views]), tuple(geometry for _, geometry in views)
 
   return transform
+
+
+def _size(frames: np.ndarray, side: int, only_enlarge: bool) -> tuple[int, int]:
+  """Width and height for a short side of `side`; with `only_enlarge` those of larger frames stay."""
+  height, width = frames.shape[1:3]
+  return short_side_size(height, width, max(side, min(height, width)) if only_enlarge else side)
 
 
 def _resized(frames: np.ndarray, geometry: Geometry, width: int, height: int) -> tuple[np.ndarray, Geometry]:

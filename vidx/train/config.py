@@ -37,6 +37,7 @@ def base() -> ConfigDict:
           rate=0.0,                   # frames per second that a sampler sees; 0: those of each video
           sampler="uniform",          # see vidx/data/sampling.py
           short_side=128, crop=112,   # pixels
+          only_enlarge=False,         # frames whose short side is longer stay as they are
           whole=(),                   # (height, width): evaluation sees whole frames of this size, not crops;
                                       # training too where crop_mode="whole"
           jitter=(),                  # (min, max) short side in training

@@ -14,6 +14,7 @@ from vidx.data.records import Dataset
 
 READERS = {
     "folder": "vidx.data.datasets.folder",
+    "videos": "vidx.data.datasets.videos",
     "csv": "vidx.data.datasets.csv_list",
     "ucf101": "vidx.data.datasets.ucf101",
     "hmdb51": "vidx.data.datasets.hmdb51",

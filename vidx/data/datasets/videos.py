@@ -1,0 +1,30 @@
+"""Videos without any annotation: all below a folder, wherever they lie.
+
+  root/{train,val,test}/**/*.mp4    split by folder, where there is a folder `train` or `val`
+  root/**/*.mp4                     otherwise; a fifth, by a hash of the name, is for validation
+"""
+
+import os
+
+from vidx import errors
+from vidx.data import media_files
+from vidx.data.datasets import folder
+from vidx.data.records import Dataset, Media, Record
+
+
+def read(root: str, split: str) -> Dataset:
+  """Reads one split; its records have no labels and it has no classes.
+
+  Args:
+    root: the folder.
+    split: "train", "val" or "test".
+  """
+  by_folder = any(os.path.isdir(os.path.join(root, name)) for name in ("train", "val"))
+  base = os.path.join(root, split) if by_folder else root
+  if not os.path.isdir(base):
+    raise errors.AbsentError(f"{root} has folders for other splits and none for split '{split}'.")
+  files = sorted(os.path.relpath(os.path.join(at, name), base) for at, _, names in os.walk(base)
+                 for name in names if media_files.is_video(name))
+  if not by_folder:
+    files = [f for f in files if folder.hashed_split(f) == split]
+  return Dataset("videos", split, tuple(Record(f, Media(os.path.join(base, f))) for f in files), ())
