@@ -74,3 +74,33 @@ def test_a_small_model_learns_what_can_be_learnt_and_the_seed_decides_all():
   assert claims.accuracy(Small(), jax.tree.map(jnp.zeros_like, variables), batches) < 70
   again = claims.fit(Small(), batches, 150, seed=1, rate=3e-2)
   assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), variables, again)))
+
+
+class Compared(nn.Module):
+  """Whether two numbers, seen through one fixed factor, have the same sign."""
+
+  @nn.compact
+  def __call__(self, a, b, train=False):
+    scale = self.param("scale", nn.initializers.ones, ())
+    h = nn.tanh(nn.Dense(8)(scale * jnp.stack([a, b], -1)))
+    return {"apart": nn.Dense(1)(h)[:, 0]}
+
+
+def two(key):
+  a, b = jax.random.normal(key, (2, 64))
+  return (a, b), {"same": a * b > 0}
+
+
+def sign_loss(out, label):
+  return jnp.logaddexp(0, jnp.where(label["same"], -1, 1) * out["apart"]).mean()
+
+
+def test_a_model_of_several_inputs_learns_targets_of_its_own_beside_what_stays_frozen():
+  train = lambda steps, **options: claims.fit(Compared(), two, steps, rate=3e-2, loss=sign_loss, **options)
+  begin = {"params": {"scale": jnp.asarray(3.0)}}
+  variables = train(300, frozen=("^scale",), begin=begin)
+  assert variables["params"]["scale"] == 3
+  told = lambda out, label: (out["apart"] > 0) == label["same"]
+  assert claims.accuracy(Compared(), variables, two, told=told) > 85
+  assert train(20, begin=begin)["params"]["scale"] != 3
+  assert begin["params"]["scale"] == 3  # what training began with is still there

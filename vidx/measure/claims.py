@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import json as json_lib
 import pathlib
+import re
 import time
 from typing import Any
 
@@ -132,46 +133,73 @@ def _text(name: str, outcome: Outcome) -> str:
 
 # ---------------------------------------------------------------- small trainings
 
-Batches = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+Batches = Callable[[jax.Array], tuple[Any, Any]]
 
 
 def fit(model: Any, batches: Batches, steps: int, seed: int = 0, rate: float = 3e-3,
-        loss: Callable[[Any, jax.Array], jax.Array] | None = None) -> Any:
+        loss: Callable[[Any, Any], jax.Array] | None = None, frozen: Sequence[str] = (), begin: Any = None) -> Any:
   """Variables of a model after training by AdamW with a cosine schedule.
 
   Args:
     model: called as model.apply(variables, x, train=True) -> {'logits': (B, C)} or what `loss` takes. What its
       blocks put into the collection `losses` is added.
-    batches: key -> (x, label (B,)), traced.
+    batches: key -> (x, label), traced; x is an array or a tuple of them, label (B,) or what `loss` takes.
     steps: of training.
     seed: of initialisation, data and dropout.
     rate: the highest learning rate.
     loss: (outputs, label) -> (); cross entropy of the logits where None.
+    frozen: patterns of parameters, named as 'teacher/stem/conv/kernel', that are not trained.
+    begin: variables, or some of them, that take the place of fresh ones.
   """
-  start, step = _programs(model, batches, steps, rate, loss or _cross_entropy)
+  start, step = _programs(model, batches, steps, rate, loss or cross_entropy, tuple(frozen))
   key = jax.random.PRNGKey(seed)
   carry = start(key)
+  if begin is not None:
+    params, stats, state = carry
+    merged = _merged({"params": params, **stats}, begin)
+    carry = (merged.pop("params"), merged, state)
   for i in range(steps):
     carry = step(carry, jax.random.fold_in(key, i))
   params, stats, _ = carry
   return {"params": params, **stats}
 
 
-def _cross_entropy(out, label):
+def cross_entropy(out: Mapping[str, jax.Array], label: jax.Array) -> jax.Array:
+  """Mean softmax cross entropy of 'logits' (B, C) for classes (B,)."""
   return optax.softmax_cross_entropy_with_integer_labels(out["logits"], label).mean()
 
 
+def hits(out: Mapping[str, jax.Array], label: jax.Array) -> jax.Array:
+  """(B,): whether the highest of the 'logits' (B, C) is that of the class."""
+  return out["logits"].argmax(-1) == label
+
+
+def _merged(fresh, given):
+  """Nested mappings with the leaves of `given`, of which there may be fewer; copied, for a step donates them."""
+  if not isinstance(fresh, Mapping):
+    return jnp.array(given)
+  return {k: _merged(v, given[k]) if k in given else v for k, v in fresh.items()}
+
+
+def _arguments(x):
+  return x if isinstance(x, tuple) else (x,)
+
+
 @functools.lru_cache(maxsize=16)
-def _programs(model, batches, steps, rate, loss):
+def _programs(model, batches, steps, rate, loss, frozen=()):
   """The start, key -> carry, and the step, (carry, key) -> carry, of `fit`, compiled once for all seeds.
 
   Steps are not scanned: inside a loop, XLA runs convolutions several times slower on a CPU.
   """
   tx = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=1e-4)
+  if frozen:
+    still = lambda path: any(re.search(p, jax.tree_util.keystr(path, simple=True, separator="/")) for p in frozen)
+    kinds = lambda params: jax.tree_util.tree_map_with_path(lambda path, _: "still" if still(path) else "train", params)
+    tx = optax.multi_transform({"train": tx, "still": optax.set_to_zero()}, kinds)
 
   @jax.jit
   def start(key):
-    variables = model.init(key, batches(key)[0])
+    variables = model.init(key, *_arguments(batches(key)[0]))
     variables = {k: v for k, v in variables.items() if k in ("params", "batch_stats")}
     params = variables.pop("params")
     return params, variables, tx.init(params)
@@ -183,7 +211,7 @@ def _programs(model, batches, steps, rate, loss):
     x, label = batches(data_key)
 
     def total(params):
-      out, new = model.apply({"params": params, **stats}, x, train=True, rngs={"dropout": dropout_key},
+      out, new = model.apply({"params": params, **stats}, *_arguments(x), train=True, rngs={"dropout": dropout_key},
                              mutable=[*stats, "losses"])
       new = dict(new)
       added = sum((jnp.sum(v) for v in jax.tree.leaves(new.pop("losses", {}))), jnp.zeros(()))
@@ -196,19 +224,29 @@ def _programs(model, batches, steps, rate, loss):
   return start, step
 
 
-def accuracy(model: Any, variables: Any, batches: Batches, count: int = 8, seed: int = 0) -> float:
-  """Percent of the labels of `count` batches, other than those of training, that the logits name."""
-  hits = _hits(model, batches)
+def accuracy(model: Any, variables: Any, batches: Batches, count: int = 8, seed: int = 0,
+             told: Callable[[Any, Any], jax.Array] = hits) -> float:
+  """Percent of what is right in `count` batches, other than those of training.
+
+  Args:
+    model: see `fit`.
+    variables: of it.
+    batches: see `fit`.
+    count: of batches.
+    seed: of the data.
+    told: (outputs, label) -> what is right, of any shape; whether the logits name the class where left out.
+  """
+  share = _share(model, batches, told)
   keys = jax.random.split(jax.random.PRNGKey(10_000 + seed), count)
-  return 100 * float(np.mean([hits(variables, key) for key in keys]))
+  return 100 * float(np.mean([share(variables, key) for key in keys]))
 
 
 @functools.lru_cache(maxsize=16)
-def _hits(model, batches):
+def _share(model, batches, told):
 
   @jax.jit
-  def hits(variables, key):
+  def share(variables, key):
     x, label = batches(key)
-    return (model.apply(variables, x)["logits"].argmax(-1) == label).mean()
+    return told(model.apply(variables, *_arguments(x)), label).mean()
 
-  return hits
+  return share
