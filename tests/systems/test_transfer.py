@@ -13,7 +13,7 @@ TEACHER = dict(stages=(1, 1), width=8, stem="small")
 STUDENT = dict(trunk="resnet3d_18", stages=(1, 1), width=8, reduction=2)
 TINY = dict(teacher="resnet_18", teacher_fields=TEACHER, student_fields=STUDENT, frames=4, width=16, hidden=(12, 8))
 X, INDEX = promises.some_input((3, 4, 16, 16, 3)), jnp.asarray([4, 0, 7])
-TASK, BATCH = tasks.get("matching"), {"index": INDEX}
+TASK, BATCH = tasks.get("matching"), {"weight": jnp.ones(3)}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_both_pairs_and_of_one_where_there
   rng = np.random.default_rng(0)
   out = {"match": jnp.asarray(rng.normal(size=(2, 2))), "mismatch": jnp.asarray(rng.normal(size=(2, 2))),
          "paired": jnp.asarray([1.0, 0.0])}
-  per_example, terms = TASK.loss(out, {"index": jnp.arange(2)})
+  per_example, terms = TASK.loss(out, {"weight": jnp.ones(2)})
   p = TASK.predict(out, BATCH)
   want = [(-np.log(p["match"][0]) - np.log(1 - p["mismatch"][0])) / 2, -np.log(p["match"][1])]
   np.testing.assert_allclose(per_example, want, rtol=1e-5)

@@ -8,7 +8,7 @@ from vidx import errors, tasks
 from vidx.data.records import Dataset, Target
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 5)).astype("f") * 3
-BATCH = {"label": jnp.eye(5)[:4], "length": jnp.full(4, 9), "index": jnp.arange(4)}
+BATCH = {"label": jnp.eye(5)[:4], "length": jnp.full(4, 9), "weight": jnp.ones(4)}
 HOT = np.asarray([[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 0, 1, 1, 1]], np.float32)
 UNLABELLED = [  # task, fields, labels of three videos
     ("classification", {}, np.array([2, 0, 4], np.int32)),

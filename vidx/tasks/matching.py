@@ -3,7 +3,7 @@
 Fayyaz: "Holistic Video Understanding: Spatio-Temporal Modeling and Efficiency", 2024, section 4.3.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import dataclasses
 from typing import Any, ClassVar
 
@@ -24,11 +24,6 @@ class Matching(base.Task):
 
   best_metric: ClassVar[str] = "match accuracy"
   targets: ClassVar[Mapping[str, bool]] = {}
-
-  def labelled(self, batch: base.Batch, targets: Sequence[str] = base.TARGETS) -> jax.Array:
-    """1 for every example: that its frames are its own is known of each."""
-    del targets
-    return batch["labelled"] if "labelled" in batch else jnp.ones(batch["index"].shape, jnp.float32)
 
   def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The mean of -log p(match) of the clip's own frames and of -log(1 - p(match)) of those of another video."""
