@@ -41,7 +41,7 @@ def test_priors_are_frequencies_and_their_rows():
   np.testing.assert_allclose(prior("conditional", verb, noun, 3, 3), [[1 / 3, 2 / 3, 0], [0, 0, 0], [0, 0, 1]],
                              atol=1e-4)
   assert prior("none", verb, noun, 3, 3) is None
-  with pytest.raises(ValueError, match="'both' is not one of none, joint, conditional"):
+  with pytest.raises(ValueError, match="'both' is not one of none, joint, conditional, known"):
     prior("both", verb, noun, 3, 3)
 
 

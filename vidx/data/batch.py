@@ -52,6 +52,10 @@ FIELDS: dict[str, Field] = {
                   " down, 0 at 127.5", np.uint8, axes=4, views=True, last=2),
     "features": Field("(T, D) in place of both, of long videos, zeros after the end; T is a bucket that holds the"
                       " longest of the batch", axes=2),
+    "detections/features": Field("(N, D) of detected objects around the middle of the clip, those of a frame best first",
+                                 axes=2, views=True),
+    "detections/boxes": Field("(N, 4) in pixels of the clip, zeros where there is none", axes=2, views=True, last=4),
+    "detections/mask": Field("(N,) 1 for a detection, 0 where a frame has fewer", axes=1, views=True),
     "length": Field("() frames of `features` that are live", np.int32, kept=True),
     "view_weight": Field("() 1 for a view, 0 where a video has fewer views than others", axes=0, views=True),
     "label": Field("(), -1 where unknown; (C,) of zeros and ones for multi-label sets, -1 where unknown", None, -1, -1,

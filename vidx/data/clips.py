@@ -199,7 +199,8 @@ class Clips:
     if not data.flow:
       return open_media(record.media, data.threads)
     from vidx.data import flow_frames
-    return flow_frames.FlowFrames(os.path.join(data.root, data.flow), record.id)
+    return flow_frames.FlowFrames(os.path.join(data.root, data.flow), record.extra.get("video", record.id),
+                                  record.media.fps / data.flow_stride)
 
   def _train_hint(self) -> int | None:
     """Short side at which the reader may hand frames over, where that is the first transform anyway."""

@@ -38,7 +38,7 @@ def open_video(source: str | os.PathLike | bytes | Media, threads: int = 1) -> "
   """
   if isinstance(source, Media):
     if source.kind == "frames":
-      return FrameFolder(source.path, source.pattern)
+      return FrameFolder(source.path, source.pattern, source.fps)
     source = source.path
   if not isinstance(source, bytes) and os.path.isdir(source):
     return FrameFolder(source)

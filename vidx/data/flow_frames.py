@@ -17,7 +17,7 @@ def check(pattern: str) -> None:
   if "{axis}" not in pattern or "{index}" not in file or not ("{name}" in folder or "{id}" in folder):
     raise errors.ConfigError(
         f"data.flow='{pattern}': write where the images of flow are with {{axis}} for x and y (or u and v), {{name}} or"
-        " {id} for the video and {index} for the number, such as flow/{name}/flow_{axis}_{index}.jpg.")
+        " {id} for the video, perhaps {folder}, and {index} for the number, such as flow/{name}/flow_{axis}_{index}.jpg.")
 
 
 class FlowFrames:
@@ -28,20 +28,22 @@ class FlowFrames:
     num_frames: pairs of images; often one less than the video has frames.
   """
 
-  def __init__(self, pattern: str, record: str):
+  def __init__(self, pattern: str, record: str, fps: float = 0.0):
     """
     Args:
       pattern: path with `{axis}`, `{index}` (digits, perhaps with zeros in front) and
         `{id}`, the name of the record without its ending, or `{name}`, the last part
-        of that: "tvl1/{axis}/{name}/frame{index}.jpg".
+        of that, and `{folder}`, the part before: "tvl1/{axis}/{name}/frame{index}.jpg".
       record: its id.
+      fps: pairs of images per second, where the record is a part of a video; 0: not known.
 
     Raises:
       DecodeError: there are no such images, or not as many of both axes.
     """
-    self.name = record
+    self.name, self.fps = record, fps
     identity = os.path.splitext(record)[0]
-    path = pattern.replace("{id}", identity).replace("{name}", os.path.basename(identity))
+    folder, name = os.path.split(identity)
+    path = pattern.replace("{id}", identity).replace("{name}", name).replace("{folder}", folder)
     reasons = []
     for axes in AXES:
       try:
@@ -64,7 +66,9 @@ class FlowFrames:
 
   @property
   def timestamps(self) -> np.ndarray:
-    """Images of flow state no times."""
+    """(num_frames,) float64 seconds; images of flow do not state them."""
+    if self.fps:
+      return np.arange(self.num_frames) / self.fps
     raise errors.ConfigError(f"{self.name} is a part of a video, and images of optical flow state no times: cut them as"
                              " the videos are cut.")
 

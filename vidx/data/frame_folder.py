@@ -17,7 +17,7 @@ _FPS = 12.0  # that of Something-Something, the best known set of frame folders
 
 
 class FrameFolder:
-  """A folder of numbered images with the interface of `VideoReader`. It has no sound and states no rate.
+  """A folder of numbered images with the interface of `VideoReader`. It has no sound.
 
   Attributes:
     name: of the folder, for messages.
@@ -26,18 +26,18 @@ class FrameFolder:
   """
 
   has_audio = False
-  fps = _FPS
 
-  def __init__(self, path: str | os.PathLike, pattern: str = ""):
+  def __init__(self, path: str | os.PathLike, pattern: str = "", fps: float = 0.0):
     """
     Args:
       path: the folder.
       pattern: file names, such as "{:05d}.jpg"; empty: every image, by number.
+      fps: frames per second; 0: 12.
 
     Raises:
       DecodeError: there are no such images, or one of the sequence is missing.
     """
-    self.name = os.fspath(path)
+    self.name, self.fps = os.fspath(path), fps or _FPS
     with frame_tools.DecodeErrors(self.name):
       names = os.listdir(path)
     self.files = _numbered(names, pattern)

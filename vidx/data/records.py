@@ -20,12 +20,14 @@ class Media:
     kind: "video", "frames", "array_record" or "features" (see datasets/sequences.py).
     index: position inside the ArrayRecord file.
     pattern: file name pattern of a frame folder, such as "{:05d}.jpg".
+    fps: frames per second, where the annotation says it and the media do not; 0: not said.
   """
 
   path: str
   kind: str = "video"
   index: int = -1
   pattern: str = ""
+  fps: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Dataset:
     missing: media named by the annotation and not found.
     categories: for multi-label sets with kinds of tags, class ids by kind.
     named: further targets by name, such as 'verb' and 'noun'; their values are in `Record.labels`.
+    facts: what metrics need besides, such as 'pairs', how often verb and noun meet in training.
   """
 
   name: str
@@ -91,6 +94,7 @@ class Dataset:
   missing: tuple[str, ...] = ()
   categories: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
   named: Mapping[str, Target] = dataclasses.field(default_factory=dict)
+  facts: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
   def __len__(self) -> int:
     return len(self.records)
@@ -157,7 +161,7 @@ def aligned(dataset: Dataset, classes: Mapping[str, Sequence[str]]) -> Dataset:
 
   to = moves.get(LABEL)
   return dataclasses.replace(
-      dataset, records=tuple(map(moved, dataset.records)),
+      dataset, records=tuple(map(moved, dataset.records)), facts={},  # which count in the data's own classes
       classes=tuple(classes[LABEL]) if to is not None else dataset.classes,
       categories={name: move(tuple(ids), to) for name, ids in dataset.categories.items()} if to is not None
       else dataset.categories,

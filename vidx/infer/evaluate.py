@@ -267,7 +267,8 @@ class Evaluator:
                               view_batch=view_batch, seeds=self._seeds)
     finally:
       batches.close()
-    metrics = tuple(summary(self.task, predictions) for predictions in members)
+    task = self.task.for_dataset(dataset)
+    metrics = tuple(summary(task, predictions) for predictions in members)
     mean = {k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]}
     return EvalResult(dataset, members[0], mean, failures, metrics if self._seeds > 1 else ())
 

@@ -16,7 +16,7 @@ from vidx import errors
 from vidx.metrics import accuracy
 from vidx.metrics.ranking import mean_known
 
-PRIORS = ("none", "joint", "conditional")
+PRIORS = ("none", "joint", "conditional", "known")
 ACTION_ID = 1000  # an action's number is verb * 1000 + noun
 _BLOCK = 4_000_000  # scores of pairs held at once
 _ROOM = 1e-5  # added to the verb's frequency, as the public code of Wu et al. 2019 does
@@ -42,7 +42,8 @@ def prior(kind: str, verb: np.ndarray, noun: np.ndarray, verbs: int, nouns: int)
   """mu(v, n) of training labels, float64 (verbs, nouns); None for 'none'.
 
   Args:
-    kind: 'joint', the frequency of the pair; 'conditional', P(n | v); or 'none'.
+    kind: 'joint', the frequency of the pair; 'conditional', P(n | v); 'known', 1 for every pair that occurs;
+      or 'none'.
     verb: (N,) class ids, -1 where unknown.
     noun: (N,) as `verb`.
     verbs: classes.
@@ -51,13 +52,24 @@ def prior(kind: str, verb: np.ndarray, noun: np.ndarray, verbs: int, nouns: int)
   Raises:
     ValueError: another kind.
   """
+  return prior_of(kind, pair_counts(verb, noun, verbs, nouns))
+
+
+def pair_counts(verb: np.ndarray, noun: np.ndarray, verbs: int, nouns: int) -> np.ndarray:
+  """int64 (verbs, nouns): how often each pair occurs in labels (N,), -1 where unknown."""
+  verb, noun = np.asarray(verb, np.int64), np.asarray(noun, np.int64)
+  known = (verb >= 0) & (noun >= 0)
+  return np.bincount(verb[known] * nouns + noun[known], minlength=verbs * nouns).reshape(verbs, nouns)
+
+
+def prior_of(kind: str, count: np.ndarray) -> np.ndarray | None:
+  """`prior` from counts of pairs (verbs, nouns)."""
   if kind not in PRIORS:
     raise ValueError(f"prior '{kind}' is not one of {', '.join(PRIORS)}.")
   if kind == "none":
     return None
-  verb, noun = np.asarray(verb), np.asarray(noun)
-  known = (verb >= 0) & (noun >= 0)
-  count = np.bincount(verb[known] * nouns + noun[known], minlength=verbs * nouns).reshape(verbs, nouns)
+  if kind == "known":
+    return (count > 0).astype(np.float64)
   mu = count / max(count.sum(), 1)
   return mu / (mu.sum(1, keepdims=True) + _ROOM) if kind == "conditional" else mu
 

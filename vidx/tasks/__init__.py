@@ -13,6 +13,7 @@ _TASKS = {
     "joint": ("vidx.tasks.joint", "Joint"),
     "matching": ("vidx.tasks.matching", "Matching"),
     "multilabel": ("vidx.tasks.multilabel", "MultiLabel"),
+    "verb_noun": ("vidx.tasks.verb_noun", "VerbNoun"),
     "segmentation": ("vidx.tasks.segmentation", "Segmentation"),
 }
 

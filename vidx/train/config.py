@@ -31,6 +31,7 @@ def base() -> ConfigDict:
           root="",                    # where the videos and annotations are
           dataset=dict(name="folder"),  # which reader, and its options
           flow="",                    # images of optical flow, in place of frames: flow/{name}/flow_{axis}_{index}.jpg
+          flow_stride=1,              # frames of the video per image of flow, where records are parts of videos
           train_split="train", val_split="val",
           train_folds="", val_folds="",  # for sets with folds: "0,1"
           frames=8, consecutive=1, stride=1,
@@ -51,6 +52,8 @@ def base() -> ConfigDict:
           feature_size=0,             # of long videos: features per frame; 0: as in the files
           bucket_multiple=32, bucket_growth=1.5,  # sequences are padded to one of few lengths
           full_share=1.0,             # share of the training videos whose frame labels may be used
+          detections=dict(frames=12, rate=2.0, boxes=5, size=2048),  # candidates: frames around a clip's middle, how
+                                      # many a second, the best boxes of each, features of a box
           max_missing=0.1,            # share of annotated files that may be absent
           max_failures=0.05,          # share of videos that may fail to decode
       ),

@@ -40,6 +40,7 @@ PARTS: dict[str, Row] = {
     "frames": Row("vidx.data.parts.frames:Frames", ("video", "flow"), ("video", "frames", "array_record")),
     "features": Row("vidx.data.parts.features:Features",
                     ("features", "length", "transcript", "frame_label", "full"), ("features",)),
+    "detections": Row("vidx.data.parts.detections:Detections", ("detections/",)),
 }
 ALWAYS = ("label", "label/", "weight", "index", "id")  # given by every example, whatever its parts
 

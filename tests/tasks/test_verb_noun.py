@@ -1,0 +1,103 @@
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vidx import errors, tasks
+from vidx.data.records import Dataset, Media, Record, Target
+from vidx.metrics import verb_noun
+
+VERBS, NOUNS = ("take", "put"), ("cup", "pan", "lid")
+LOGITS = {"logits/verb": np.array([[2.0, 0], [0, 1]]), "logits/noun": np.array([[0.0, 1, 0], [3, 0, 0]])}
+
+
+def data(split="val", pairs=True):
+  records = tuple(Record(f"s{i}", Media("v.mp4"), labels={"verb": v, "noun": n}, extra={"unseen": i == 1,
+                                                                                        "tail_noun": n == 1})
+                  for i, (v, n) in enumerate([(0, 1), (1, 2)]))
+  return Dataset("kitchen", split, records, named={"verb": Target(VERBS), "noun": Target(NOUNS)},
+                 facts={"pairs": np.array([[0, 2, 0], [0, 1, 3]])} if pairs else {})
+
+
+def batch(verb=(0, 1), noun=(1, 2)):
+  return {"label/verb": np.array(verb), "label/noun": np.array(noun), "weight": np.ones(2, "f"),
+          "index": np.arange(2)}
+
+
+def predictions(task):
+  out = {k: np.asarray(v) for k, v in task.predict({k: jnp.asarray(v) for k, v in LOGITS.items()}, batch()).items()}
+  return {**out, **batch()}
+
+
+def cross_entropy(logits, label):
+  return np.log(np.exp(logits).sum()) - logits[label]
+
+
+def test_the_loss_is_the_sum_of_both_cross_entropies():
+  task = tasks.get("verb_noun", weights=(1.0, 0.5))
+  total, terms = task.loss(LOGITS, batch())
+  np.testing.assert_allclose(terms["verb"], [cross_entropy(LOGITS["logits/verb"][i], i) for i in (0, 1)], rtol=1e-5)
+  np.testing.assert_allclose(total, terms["verb"] + terms["noun"], rtol=1e-6)
+  np.testing.assert_allclose(terms["noun"][0], 0.5 * cross_entropy(LOGITS["logits/noun"][0], 1), rtol=1e-5)
+
+
+def test_an_unknown_noun_costs_nothing():
+  _, terms = tasks.get("verb_noun").loss(LOGITS, batch(noun=(1, -1)))
+  assert terms["noun"][1] == 0 and terms["verb"][1] > 0
+
+
+def test_metrics_are_those_of_verbs_nouns_and_actions_with_their_parts():
+  task = tasks.get("verb_noun").for_dataset(data())
+  found = task.metrics(predictions(task))
+  want = verb_noun.evaluate(LOGITS["logits/verb"], LOGITS["logits/noun"], np.array([0, 1]), np.array([1, 2]),
+                            unseen=np.array([False, True]), tail={"verb": [], "noun": [1]})
+  assert found.keys() == want.keys()
+  for key, value in want.items():
+    np.testing.assert_allclose(found[key], value, err_msg=key)
+  assert task.best_metric in found and all(name in found for name in tasks.headlines("verb_noun"))
+
+
+def test_a_prior_takes_its_pairs_from_training():
+  task = tasks.get("verb_noun", prior="known").for_dataset(data())
+  assert task.metrics(predictions(task))["action/top-5"] == 100
+  best = task.describe(predictions(task), 1, data())["action"]
+  assert [b["label"] for b in best if b["score"] > 0] == ["put pan", "put lid", "take pan"]
+  with pytest.raises(errors.ConfigError, match="'kitchen' does not say how often pairs occur"):
+    tasks.get("verb_noun", prior="joint").for_dataset(data(pairs=False))
+
+
+def test_a_clip_is_described_in_words():
+  task = tasks.get("verb_noun")
+  shown = task.describe(predictions(task), 0, data(), 2)
+  assert [v["label"] for v in shown["verb"]] == ["take", "put"] and shown["action"][0]["label"] == "take pan"
+  samples = task.samples(predictions(task), data(), 5)
+  assert samples[0][1]["truth"] == ["take pan"] and samples[0][1]["right"] and not samples[1][1]["right"]
+  assert task.nothing == {"verb": [], "noun": [], "action": []}
+  assert task.details(predictions(task))["noun/count"].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("only", ["verb", "noun"])
+def test_one_of_the_two_is_learned_alone(only):
+  task = tasks.get("verb_noun", only=only).for_dataset(data())
+  assert task.num_classes({"verb": 2, "noun": 3}) == {only: {"verb": 2, "noun": 3}[only]}
+  _, terms = task.loss({f"logits/{only}": LOGITS[f"logits/{only}"]}, batch())
+  assert set(terms) == {only}
+  found = task.metrics(predictions(task))
+  assert task.best_metric == f"{only}/top-1" and set(found) == {f"{only}/{k}" for k in ("top-1", "top-5", "mean class")}
+  assert task.samples(predictions(task), data(), 5) and set(task.nothing) == {only}
+
+
+def test_the_task_fits_data_with_verbs_and_nouns_alone():
+  assert tasks.from_config({"name": "verb_noun"}, data()).facts["unseen"].tolist() == [False, True]
+  bare = dataclasses.replace(data(), named={"verb": Target(VERBS)})
+  with pytest.raises(errors.ConfigError, match="learns the target 'noun', which data set 'kitchen' lacks"):
+    tasks.from_config({"name": "verb_noun"}, bare)
+
+
+@pytest.mark.parametrize("fields, words", [(dict(only="action"), "'action' is not verb or noun"),
+                                           (dict(prior="mean"), "'mean' is not one of none, joint"),
+                                           (dict(weights=(1.0,)), "one of the verb's loss")])
+def test_a_wrong_field_is_one_clear_line(fields, words):
+  with pytest.raises(errors.ConfigError, match=words):
+    tasks.get("verb_noun", **fields)
