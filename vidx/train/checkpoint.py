@@ -7,16 +7,20 @@ shapes and placements, so a checkpoint of eight devices opens on one.
 """
 
 from collections.abc import Mapping
+import glob
 import math
 import os
 import shutil
+import tempfile
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from vidx import errors
+from vidx.train import integrity
 from vidx.train.state import TrainState
 
 FOLDER = "checkpoints"
@@ -50,14 +54,20 @@ class Checkpointer:
     if read_only and not os.path.isdir(self.folder):
       raise errors.CheckpointError(f"{workdir} holds no checkpoints: train there first.")
     self._read_only = read_only
-    self.unfinished = [] if read_only or jax.process_index() else remove_unfinished(self.folder)
+    main = not read_only and not jax.process_index()
+    self.unfinished = remove_unfinished(self.folder) if main else []
+    self.damaged = integrity.put_aside(self.folder) if main else []
+    if not read_only and jax.process_count() > 1:
+      multihost_utils.sync_global_devices("checkpoints are in order")
+    self._sealer = integrity.Sealer(self.folder) if main else None
+    self._plain = _PlainName(self.folder)
     policies = [checkpoint_managers.LatestN(n=max(1, keep_last))]
     score = lambda metrics: metrics.get(metric, float("-inf")) if metrics else float("-inf")
     if metric and keep_best:
       policies.append(checkpoint_managers.BestN(
           get_metric_fn=score, n=keep_best, keep_checkpoints_without_metrics=False))
     self._manager = ocp.CheckpointManager(
-        self.folder,
+        self._plain.path,
         options=ocp.CheckpointManagerOptions(
             create=not read_only, read_only=read_only, best_fn=score if metric else None,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
@@ -100,6 +110,7 @@ class Checkpointer:
           metrics=metrics or None, force=True)
     except Exception as e:  # the disk's errors arrive wrapped in several types
       raise explained(e, self.folder) from e
+    self._expect(state.step_number())
 
   def save_variables(self, variables: Mapping[str, Any], step: int = 0) -> None:
     """Starts a save of what evaluation and a warm start need: nothing to go on training with."""
@@ -109,6 +120,11 @@ class Checkpointer:
           {"params": variables["params"], "stats": stats, "ema": {}})), force=True)
     except Exception as e:
       raise explained(e, self.folder) from e
+    self._expect(step)
+
+  def _expect(self, step: int) -> None:
+    if self._sealer is not None:
+      self._sealer.expect(step)
 
   def wait(self) -> None:
     """Returns when the running save is complete.
@@ -120,6 +136,9 @@ class Checkpointer:
       self._manager.wait_until_finished()
     except Exception as e:
       raise explained(e, self.folder) from e
+    finally:
+      if self._sealer is not None:
+        self._sealer.finish()
 
   def restore(self, step: int, state: TrainState, shardings: TrainState) -> tuple[TrainState, dict[str, Any]]:
     """The full state and the pipeline's state.
@@ -132,6 +151,7 @@ class Checkpointer:
     Raises:
       CheckpointError: the checkpoint is of another architecture or optimiser.
     """
+    self._check(step)
     target = jax.tree.map(
         lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), state, shardings)
     items = _items(target)
@@ -153,21 +173,42 @@ class Checkpointer:
                       plateau=trainer["plateau"]), found["data"]
 
   def restore_variables(self, step: int) -> dict[str, Any]:
-    """{'params', 'batch_stats', ...} on the default device, with averaged parameters where kept."""
+    """{'params', 'batch_stats', ...} on the default device, with averaged parameters where kept.
+
+    Raises:
+      CheckpointError: the checkpoint is damaged.
+    """
+    self._check(step)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     target = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device),
                           self._shapes(step))
-    found = self._manager.restore(
-        step, args=ocp.args.Composite(model=ocp.args.StandardRestore(target)))["model"]
+    try:
+      found = self._manager.restore(
+          step, args=ocp.args.Composite(model=ocp.args.StandardRestore(target)))["model"]
+    except Exception as e:  # what a damaged file without checksums gives has no common type
+      raise errors.CheckpointError(f"checkpoint {self.folder}/{step} cannot be restored"
+                                   f" ({' '.join(str(e).split())[:200]}).") from e
     return {"params": found.get("ema") or found["params"], **(found.get("stats") or {})}
+
+  def _check(self, step: int) -> None:
+    """Raises CheckpointError where a checkpoint is damaged."""
+    if reason := integrity.damage(self.folder, step):
+      others = [s for s in self.steps() if s != step and not integrity.damage(self.folder, s)]
+      remedy = (f"choose another that is whole, such as step {others[-1]}" if others else
+                "no other is whole: train anew, or bring back a copy")
+      raise errors.CheckpointError(f"checkpoint {self.folder}/{step} is damaged: {reason}; {remedy}.")
 
   def _shapes(self, step: int) -> Any:
     """Shapes and dtypes of the item `model` as stored."""
     path = os.path.join(self.folder, str(step), "model")
     if not os.path.isdir(path):
       raise errors.CheckpointError(f"checkpoint {self.folder}/{step} does not exist.")
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-      tree = reader.metadata(path)
+    try:
+      with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        tree = reader.metadata(os.path.join(self._plain.path, str(step), "model"))
+    except Exception as e:  # as in `restore_variables`
+      raise errors.CheckpointError(f"checkpoint {self.folder}/{step} cannot be restored"
+                                   f" ({' '.join(str(e).split())[:200]}).") from e
     tree = getattr(tree, "item_metadata", tree)
     return getattr(tree, "tree", tree)
 
@@ -194,8 +235,33 @@ class Checkpointer:
     except Exception as e:
       raise explained(e, self.folder) from e
     finally:
+      if self._sealer is not None:
+        self._sealer.finish()
       if not self._read_only and not jax.process_index():
         remove_unfinished(self.folder)
+      self._plain.close()
+
+
+class _PlainName:
+  """A path to a folder in which no part is taken for a pattern: Orbax looks for its own files by globs.
+
+  Attributes:
+    path: the folder itself, or a link to it in a temporary folder where its name has `[`, `*` or `?`.
+  """
+
+  def __init__(self, folder: str):
+    self.path, self._temporary = folder, None
+    if not glob.has_magic(folder):
+      return
+    os.makedirs(folder, exist_ok=True)
+    self._temporary = tempfile.mkdtemp(prefix="vidx-checkpoints-")
+    self.path = os.path.join(self._temporary, FOLDER)
+    os.symlink(folder, self.path, target_is_directory=True)
+
+  def close(self) -> None:
+    """Removes the link."""
+    if self._temporary is not None:
+      shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def explained(e: Exception, folder: str) -> Exception:

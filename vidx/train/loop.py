@@ -3,6 +3,7 @@
 import collections
 from collections.abc import Mapping
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -184,6 +185,13 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
                                   metric="_best")
   for name in saves.unfinished:
     print(f"removed the half-written checkpoint {name}", flush=True)
+  if saves.damaged:
+    left = saves.latest()
+    print("\n".join(saves.damaged), flush=True)
+    if left is None:
+      raise errors.CheckpointError(f"no checkpoint of {workdir} is whole: bring back a copy of its folder checkpoints,"
+                                   " or choose another --workdir.")
+    print(f"going on from step {left}", flush=True)
   state, data_state, start = _first_state(run, saves, workdir, main)
   last_step = min(run.total_steps, config.train.max_steps or run.total_steps)
   if start >= last_step:
@@ -374,6 +382,7 @@ def _claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Datase
       raise errors.CheckpointError(
           f"{workdir} belongs to another config ({'; '.join(changed[:3])}{'; ...' if len(changed) > 3 else ''});"
           " choose another --workdir, or the config that it was started with.")
+    _same_data(workdir, train_set, val_set)
   if not main:
     return
   try:
@@ -382,10 +391,49 @@ def _claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Datase
       writing.write_text(path, config_lib.to_json(config))
       writing.write_json(os.path.join(workdir, "classes.json"), records.class_names(train_set))
       writing.write_json(os.path.join(workdir, "provenance.json"), provenance.describe(
-          data={s.split: {"fingerprint": s.fingerprint(), "videos": len(s), "missing": len(s.missing)}
-                for s in (train_set, val_set)}))
+          data={s.split: _described(s) for s in (train_set, val_set)}))
   except OSError as e:
     raise errors.UserError(f"cannot write to workdir {workdir}: {e.strerror}.") from e
+
+
+def _described(split: Dataset) -> dict[str, Any]:
+  """What provenance.json says of a split."""
+  return {"fingerprint": split.fingerprint(), "videos": len(split), "missing": len(split.missing)}
+
+
+def _same_data(workdir: str, train_set: Dataset, val_set: Dataset) -> None:
+  """Checks that the data is what a run began with, as its classes.json and provenance.json say.
+
+  Raises:
+    CheckpointError: classes or videos are others.
+  """
+  remedy = ("; bring the data back as it was, or begin another --workdir (with --config.train.init_from="
+            f"{workdir} from where this one is).")
+  before, now = _kept(workdir, "classes.json"), records.class_names(train_set)
+  if before is not None and before != now:
+    each = [(before.get(name), now.get(name), f" of target '{name}'") for name in {**before, **now}] if (
+        isinstance(before, dict) and isinstance(now, dict)) else [(before, now, "")]
+    old, new, of = next((pair for pair in each if pair[0] != pair[1]))
+    first = next((f"class {i} was '{a}' and is '{b}'" for i, (a, b) in enumerate(zip(old or (), new or ())) if a != b),
+                 f"there were {len(old or ())} and are {len(new or ())}")
+    raise errors.CheckpointError(f"{workdir} was trained on other classes{of}: {first}{remedy}")
+  for split in (train_set, val_set):
+    kept = ((_kept(workdir, "provenance.json") or {}).get("data") or {}).get(split.split)
+    found = _described(split)
+    if kept is not None and kept.get("fingerprint") != found["fingerprint"]:
+      counts = (f"{kept.get('videos')} videos and are {found['videos']}" if kept.get("videos") != found["videos"] else
+                f"as many, {found['videos']}, but other names, labels, spans or sizes of files")
+      raise errors.CheckpointError(f"{workdir} was trained on other data: of split '{split.split}' there were {counts}"
+                                   f"{remedy}")
+
+
+def _kept(workdir: str, name: str) -> Any:
+  """A JSON file of a workdir, None where it is absent or damaged."""
+  try:
+    with open(os.path.join(workdir, name), encoding="utf-8") as f:
+      return json.load(f)
+  except (OSError, ValueError):
+    return None
 
 
 def _first_state(run: Run, saves: checkpoint.Checkpointer, workdir: str, main: bool):

@@ -1,0 +1,121 @@
+"""Damaged checkpoints are told from whole ones, named, put aside, and the one before is taken.
+
+VIDX_DAMAGES=200 damages a checkpoint in so many ways instead of a few.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from tests.train.test_checkpoint import make, placed, saved
+from vidx import errors
+from vidx.train import checkpoint, integrity
+
+WAYS = int(os.environ.get("VIDX_DAMAGES", "24"))
+KINDS = ("bit", "bit", "bit", "cut", "empty", "gone", "zeros", "checksums")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("whole") / "run"
+  saved(folder, [(1, 10.0), (2, 20.0)]).close()
+  return folder
+
+
+def damaged(whole, folder, seed):
+  """A copy of a workdir whose newest checkpoint is damaged; what was done to it."""
+  rng, kind = np.random.default_rng(seed), KINDS[seed % len(KINDS)]
+  shutil.copytree(whole, folder)
+  files = sorted(p for p in (folder / "checkpoints/2").rglob("*") if p.is_file())
+  path = folder / "checksums/2.json" if kind == "checksums" else files[rng.integers(len(files))]
+  content = bytearray(path.read_bytes())
+  at = int(rng.integers(max(1, len(content))))
+  if kind in ("bit", "checksums") and content:
+    content[at] ^= 1 << rng.integers(8)
+  elif kind == "cut":
+    del content[at:]
+  elif kind == "zeros":
+    content[at:] = bytes(len(content) - at)
+  elif kind == "empty":
+    content.clear()
+  path.unlink() if kind == "gone" else path.write_bytes(content)
+  return f"{kind} {path.relative_to(folder)}"
+
+
+def test_what_is_saved_has_checksums_that_hold(whole):
+  assert sorted(os.listdir(whole / "checksums")) == ["1.json", "2.json"]
+  known = json.loads((whole / "checksums/2.json").read_text())["files"]
+  assert set(known) == {str(p.relative_to(whole / "checkpoints/2")) for p in (whole / "checkpoints/2").rglob("*")
+                        if p.is_file()}
+  assert integrity.damage(str(whole / "checkpoints"), 2) == ""
+
+
+@pytest.mark.parametrize("seed", range(WAYS))
+def test_a_damaged_checkpoint_is_unharmed_or_said_to_be_damaged_and_the_one_before_is_taken(seed, whole, tmp_path):
+  folder = tmp_path / "run"
+  what = damaged(whole, folder, seed)
+  reader = checkpoint.Checkpointer(str(folder), read_only=True)
+  try:
+    variables = reader.restore_variables(2)
+    np.testing.assert_array_equal(variables["params"]["stem"]["kernel"], make(step=2).params["stem"]["kernel"], what)
+  except errors.CheckpointError as e:
+    assert "checkpoints/2 is damaged" in str(e) and "such as step 1." in str(e) and "\n" not in str(e), (what, e)
+  finally:
+    reader.close()
+  c = checkpoint.Checkpointer(str(folder), metric="_best")
+  step = c.latest()
+  state, data = c.restore(step, *placed(make()))
+  jax.tree.map(np.testing.assert_array_equal, state, make(step=step))
+  assert data["batches"] == step and c.best() == step, what
+  if step == 1:
+    assert len(c.damaged) == 1 and "checkpoint 2 is damaged" in c.damaged[0] and "\n" not in c.damaged[0], what
+    assert (folder / "damaged/2").is_dir()
+    c.save(make(step=2), {"batches": 2}, {"top-1": 20.0}, "top-1")  # its place is free again
+    c.wait()
+    assert c.steps() == [1, 2] and integrity.damage(str(folder / "checkpoints"), 2) == ""
+  else:
+    assert c.damaged == [], what
+  c.close()
+
+
+def test_a_checkpoint_without_checksums_is_taken_as_it_is(whole, tmp_path):
+  shutil.copytree(whole, tmp_path / "run")
+  shutil.rmtree(tmp_path / "run/checksums")
+  c = checkpoint.Checkpointer(str(tmp_path / "run"))
+  assert c.damaged == [] and c.latest() == 2
+  jax.tree.map(np.testing.assert_array_equal, c.restore(2, *placed(make()))[0], make(step=2))
+  c.close()
+
+
+def test_a_damaged_checkpoint_without_checksums_ends_in_one_line(whole, tmp_path):
+  shutil.copytree(whole, tmp_path / "run")
+  shutil.rmtree(tmp_path / "run/checksums")
+  for path in (tmp_path / "run/checkpoints/2/model").rglob("*"):
+    if path.is_file():
+      path.write_bytes(b"")
+  c = checkpoint.Checkpointer(str(tmp_path / "run"), read_only=True)
+  with pytest.raises(errors.CheckpointError, match="checkpoints/2 cannot be restored") as e:
+    c.restore_variables(2)
+  assert "\n" not in str(e.value)
+
+
+def test_checksums_go_with_their_checkpoints(tmp_path):
+  saved(tmp_path, [(i, float(i)) for i in range(5)], keep_last=2, keep_best=1).close()
+  assert sorted(os.listdir(tmp_path / "checksums")) == ["3.json", "4.json"]
+
+
+@pytest.mark.parametrize("name", ["br[x]", "st*r", "what?", "a b", "p%41#{}'\"$\u00e9"])
+def test_a_workdir_may_have_any_name(name, tmp_path):
+  others = tmp_path / "brx"  # what a pattern would match
+  saved(others, [(5, 5.0)]).close()
+  saved(tmp_path / name, [(1, 10.0), (2, 5.0)], keep_last=1).close()
+  c = checkpoint.Checkpointer(str(tmp_path / name), read_only=True)
+  assert c.steps() == [1, 2] and c.best() == 1
+  np.testing.assert_array_equal(c.restore_variables(2)["batch_stats"]["mean"], np.full(3, 2.0))
+  c.close()
+  assert pathlib.Path(tmp_path / name / "checkpoints/2/model").is_dir()
