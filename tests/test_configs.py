@@ -7,7 +7,7 @@ import pytest
 
 from vidx import systems
 from vidx.data.records import Dataset, Media, Record
-from vidx.train import config, loop
+from vidx.train import build, config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "configs").glob("*/*.py")
@@ -24,7 +24,7 @@ def test_a_config_builds_its_model_optimiser_and_schedule(file):
   names = tuple(dict.fromkeys([*named, *map(str, range(classes))]))[:classes]
   records = tuple(Record(str(i), Media(str(i), kind), (i % classes,) if several else i % classes) for i in range(1000))
   c.data.feature_size = c.data.feature_size or 64  # of one's own videos only the files say
-  run = loop.build(c, Dataset("none", "train", records, names, multilabel=several))
+  run = build.build(c, Dataset("none", "train", records, names, multilabel=several))
   assert run.total_steps > 0
   assert config.differences(c, config.from_json(config.to_json(c))) == []
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 import contextlib
 import json
+import math
 import os
 from typing import Any
 
@@ -52,3 +53,13 @@ def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
   """Writes a JSON file in one piece; what JSON does not know is written as text."""
   write_text(path, json.dumps(value, indent=2, default=str))
+
+
+def figure(name: str, value: float | None) -> str:
+  """A metric for people; None is one that no video defines."""
+  return "not defined" if value is None else f"{value:.{4 if name == 'loss' else 1}f}"
+
+
+def number(value: float) -> float | None:
+  """JSON has no nan: None stands for it."""
+  return float(value) if math.isfinite(value) else None

@@ -7,7 +7,7 @@ import numpy as np
 
 from vidx.data import batch as batch_lib
 from vidx.data.records import Dataset, Media, Record
-from vidx.train import sharding
+from vidx.train import evaluator, sharding
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 VIDEOS, VIEWS, CLASSES = 13, 6, 5
@@ -74,3 +74,11 @@ def scores_by_loops(weights, clips):
       e = np.exp(logits - logits.max())
       scores[n] += e / e.sum() / len(video)
   return scores
+
+
+def evaluate(task, batches, dataset, mesh, dtype=np.float32, **options):
+  """Predictions of `Tiny` on all batches, and the failures."""
+  forward = evaluator.make_forward(Tiny(), task, mesh=mesh, mean=MEAN, std=STD, dtype=dtype)
+  (predictions,), failures = evaluator.run(forward, variables(), task, batches, num_videos=len(dataset), mesh=mesh,
+                                           **options)
+  return predictions, failures

@@ -8,7 +8,8 @@ from tests.backbones import promises
 from tests.data.test_candidates import CROP, M, N, SIDE, SMALL, config, folder, split  # noqa: F401
 from vidx import tasks
 from vidx.data.decode import open_video
-from vidx.infer import chosen_frames, evaluate, load, predict
+from vidx.infer import chosen_frames, load, predict
+from vidx.train import evaluator
 
 FIELDS = dict(num_classes=3, trunk="resnet_18", stages=(1,), width=8, stem="small", keep=M,
               sampler_fields=dict(stages=(1,), widths=(8, 8, 16)), context="none", select="topk")
@@ -24,7 +25,7 @@ def test_two_steps_predict_what_one_would(folder):
   task, dataset = tasks.get("classification"), split(folder / "a.mp4", folder / "broken.mp4", folder / "b.mp4")
   found = chosen_frames.predict(model, variables, task, dataset, config(), batch_size=2)
   c = config()
-  whole = evaluate.Evaluator(model, task, mesh=load.make_mesh(c), config=c, dtype=jnp.float32)(
+  whole = evaluator.Evaluator(model, task, mesh=load.make_mesh(c), config=c, dtype=jnp.float32)(
       variables, dataset, batch_size=3)
   np.testing.assert_allclose(found.predictions["scores"], whole.predictions["scores"], atol=1e-5)
   assert found.predictions["index"].tolist() == [0, 2] and list(found.failures) == [str(folder / "broken.mp4")]

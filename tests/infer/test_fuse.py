@@ -6,7 +6,8 @@ import pytest
 from tests.infer import standins as s
 from vidx import errors
 from vidx.data import records
-from vidx.infer import evaluate, fuse
+from vidx.infer import fuse
+from vidx.train.evaluator import EvalResult
 
 SCORES = {"scores": "label"}
 
@@ -18,7 +19,7 @@ def run(dataset, left_out=(), seed=0):
   loss = -np.log(scores[np.arange(len(rows)), label])
   failures = {dataset.records[i].id: "broken" for i in left_out}
   predictions = dict(scores=scores, label=label, index=np.array(rows, np.int32), loss=loss, labelled=np.ones(len(rows)))
-  return evaluate.EvalResult(dataset, predictions, {}, failures)
+  return EvalResult(dataset, predictions, {}, failures)
 
 
 def test_scores_are_the_weighted_mean_of_the_runs_video_by_video():
@@ -41,7 +42,7 @@ def test_classes_and_videos_may_be_in_another_order_but_not_others():
   a = run(dataset)
   same = dict(a.predictions, scores=a.predictions["scores"][::-1, ::-1], loss=a.predictions["loss"][::-1],
               label=np.array([r.label for r in moved.records]))
-  b = evaluate.EvalResult(moved, same, {}, {})
+  b = EvalResult(moved, same, {}, {})
   found = fuse.fused([a, b], (1, 1), SCORES).predictions
   for key, value in a.predictions.items():
     np.testing.assert_allclose(found[key], value, rtol=1e-6)

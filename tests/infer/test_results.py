@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.infer import standins as s
-from vidx import tasks
-from vidx.infer import evaluate, results
-from vidx.train import config
+from vidx import tasks, writing
+from vidx.infer import results
+from vidx.train import config, evaluator
 
 
 def result_of(dataset, scores, failures=()):
@@ -16,7 +16,7 @@ def result_of(dataset, scores, failures=()):
   label = np.array([hot(dataset.records[i].label) if dataset.multilabel else dataset.records[i].label for i in rows])
   predictions = {"scores": scores[rows], "label": label, "index": np.array(rows), "loss": np.ones(len(rows), "f"),
                  "labelled": np.ones(len(rows), "f")}
-  return evaluate.EvalResult(dataset, predictions, evaluate.summary(task, predictions), dict(failures)), task
+  return evaluator.EvalResult(dataset, predictions, evaluator.summary(task, predictions), dict(failures)), task
 
 
 def described(dataset, failures=()):
@@ -71,4 +71,4 @@ def test_too_many_samples_keep_the_most_confident_mistakes():
 
 @pytest.mark.parametrize("value, expected", [(float("nan"), None), (float("inf"), None), (np.float32(2), 2.0)])
 def test_numbers_that_json_does_not_know_are_null(value, expected):
-  assert results.number(value) == expected
+  assert writing.number(value) == expected

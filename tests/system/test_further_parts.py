@@ -13,7 +13,7 @@ from vidx import systems, tasks
 from vidx.data import batch as batch_lib, datasets, parts, pipeline
 from vidx.infer import evaluate, predict
 from vidx.show import report
-from vidx.train import config, loop
+from vidx.train import build, config, loop
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_every_view_has_boxes_of_its_own(root):
 def test_a_key_that_nothing_gives_is_named(root, monkeypatch):
   monkeypatch.delitem(parts.PARTS, "pairs")
   with pytest.raises(Exception, match="takes 'words', which no data set gives"):
-    loop.build(settings(root, "pairs"), datasets.load("world", str(root), "train"))
+    build.build(settings(root, "pairs"), datasets.load("world", str(root), "train"))
 
 
 def test_predictions_of_a_split_without_labels_have_no_chance_to_be_scored_as_classes(root):

@@ -16,7 +16,7 @@ from vidx.data import decode, transforms
 from vidx.infer import evaluate, features as infer_features, load, predict, save
 from vidx.nn import augment
 from vidx.show import report
-from vidx.train import loop, warm_start
+from vidx.train import build, loop, warm_start
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,9 @@ def one_of(config, root, seed, stream):
   """Parameters after an epoch of one seed on the batches of seed 0."""
   from vidx.data import pipeline
   from vidx.train import sharding
-  dataset = loop.load_split(config, "train")
+  dataset = build.load_split(config, "train")
   config.data.feature_size = features.SIZE
-  run = loop.build(config, dataset)
+  run = build.build(config, dataset)
   state, step = run.init(), run.step()
   with pipeline.train_batches(dataset, config.data, batch_size=2, seed=0) as batches:
     for _ in range(run.total_steps):
@@ -103,11 +103,11 @@ def test_a_system_and_a_data_set_of_another_kind_are_an_error(data):
   c = features.settings(root)
   c.system = dict(name="tsm")
   with pytest.raises(errors.ConfigError, match="takes clips, but the records of data set 'segments' are features"):
-    loop.build(c, loop.load_split(c, "train"))
+    build.build(c, build.load_split(c, "train"))
   c.system = dict(name="framewise")
   c.train.mixup = 0.2
   with pytest.raises(errors.ConfigError, match="mix clips"):
-    loop.build(c, loop.load_split(c, "train"))
+    build.build(c, build.load_split(c, "train"))
 
 
 def test_segments_of_new_features_and_videos_are_predicted_and_shown(data, toy, tmp_path, monkeypatch, capsys):

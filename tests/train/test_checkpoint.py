@@ -1,7 +1,5 @@
 """Checkpoints: what is kept, what is restored and where, what is refused."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np

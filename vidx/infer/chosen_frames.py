@@ -18,8 +18,8 @@ import numpy as np
 from vidx import errors
 from vidx.data import candidates
 from vidx.data.records import Dataset, Record
-from vidx.infer import evaluate
 from vidx.nn import augment
+from vidx.train.evaluator import EvalResult
 
 SCORED = ("topk", "scsampler")  # selections for which the frames' scores are all there is to know
 
@@ -53,7 +53,7 @@ def programs(model, config: ConfigDict, dtype: Any):
 
 
 def predict(model, variables: Any, task, dataset: Dataset, config: ConfigDict, dtype: Any = jnp.float32, *,
-            batch_size: int = 8) -> evaluate.EvalResult:
+            batch_size: int = 8) -> EvalResult:
   """Predictions of all videos of a split from their chosen frames.
 
   Args:
@@ -99,7 +99,7 @@ def predict(model, variables: Any, task, dataset: Dataset, config: ConfigDict, d
   for row in rows:
     number, slot = row.pop("at")
     row["scores"] = scores[number][slot]
-  return evaluate.EvalResult(dataset, {k: np.stack([r[k] for r in rows]) if rows else np.zeros(0) for k in
+  return EvalResult(dataset, {k: np.stack([r[k] for r in rows]) if rows else np.zeros(0) for k in
                                        ("index", "scores", "frames", "weights")}, {}, failures)
 
 

@@ -14,10 +14,12 @@ import numpy as np
 from vidx import errors
 from vidx.data.records import LABEL
 from vidx.infer import evaluate, results
+from vidx.train import evaluator
+from vidx.train.evaluator import EvalResult
 
 
-def fused(runs: Sequence[evaluate.EvalResult], weights: Sequence[float], fusable: Mapping[str, str]
-          ) -> evaluate.EvalResult:
+def fused(runs: Sequence[EvalResult], weights: Sequence[float], fusable: Mapping[str, str]
+          ) -> EvalResult:
   """The videos that every run could decode, with the weighted mean of their scores and losses.
 
   Args:
@@ -85,7 +87,7 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
   if not fusable or any(f.task.fusable.keys() != fusable.keys() for f in found):
     raise errors.ConfigError(f"{workdirs[0]}: its task gives no scores of videos that could be averaged.")
   result = fused([f.result for f in found], weights, fusable)
-  result = dataclasses.replace(result, metrics=evaluate.summary(first.task, result.predictions))
+  result = dataclasses.replace(result, metrics=evaluator.summary(first.task, result.predictions))
   protocol = {**first.protocol, "scores": "weighted mean of the runs' scores",
               "runs": ", ".join(f"{weight:g} x {w}" for w, weight in zip(workdirs, weights))}
   described = {**results.describe(result, first.task, protocol, first.step),

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from vidx import errors, systems, tasks
+from vidx import errors, tasks
 from vidx.data import examples, records
-from vidx.train import checkpoint, config as config_lib, sharding
+from vidx.train import build, checkpoint, config as config_lib, sharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +70,9 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
     variables = reader.restore_variables(chosen)
   finally:
     reader.close()
-  from vidx.train import loop  # imports vidx.infer
-  dtype = loop.compute_dtype(config.train.precision)
+  dtype = build.compute_dtype(config.train.precision)
   task = tasks.from_config(config.task.to_dict())
-  model, num_classes = loop.make_model(config, task, {name: len(c) for name, c in targets.items()}, dtype)
+  model, num_classes = build.make_model(config, task, {name: len(c) for name, c in targets.items()}, dtype)
   if records.LABEL in targets and isinstance(num_classes, int):
     targets[records.LABEL] += [f"class {i}" for i in range(len(targets[records.LABEL]), num_classes)]
   members = variables if config.train.seeds > 1 else None

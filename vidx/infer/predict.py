@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from vidx import errors, writing
 from vidx.data import media_files
 from vidx.data.records import LABEL, Dataset, Media, Record, Target
-from vidx.infer import chosen_frames, evaluate, load, predict_segments, timelines
+from vidx.infer import chosen_frames, load, predict_segments, timelines
+from vidx.train import evaluator as evaluator_lib
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
 
@@ -66,7 +67,7 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
     result = chosen_frames.predict(loaded.model, loaded.variables, loaded.task, dataset, config, loaded.dtype,
                                    batch_size=batch_size)
   else:
-    evaluator = evaluate.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
+    evaluator = evaluator_lib.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
                                    dtype=loaded.dtype)
     result = evaluator(loaded.variables, dataset, clips=clips, crops=crops, batch_size=batch_size)
   row = {int(index): i for i, index in enumerate(result.predictions["index"])}
@@ -88,7 +89,7 @@ def unlabelled(loaded: load.Loaded, found: Sequence[Record]) -> Dataset:
   return Dataset("paths", "predict", tuple(found), loaded.classes, multilabel=several(LABEL), named=named)
 
 
-def _entry(file: str, task: Any, result: evaluate.EvalResult, row: int | None, top: int) -> dict[str, Any]:
+def _entry(file: str, task: Any, result: evaluator_lib.EvalResult, row: int | None, top: int) -> dict[str, Any]:
   if row is None:
     return {"path": file, "error": result.failures[file], **task.nothing}
   entry = {"path": file, "error": None, **task.describe(result.predictions, row, result.dataset, top)}

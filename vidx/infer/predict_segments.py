@@ -10,10 +10,11 @@ import numpy as np
 from vidx import errors, writing
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset, Media, Record
-from vidx.infer import evaluate, load
+from vidx.infer import load
 from vidx.infer import timelines as segments_lib
 from vidx.tasks import timelines
 from vidx.tasks.base import FRAMES
+from vidx.train import evaluator as evaluator_lib
 
 
 def applies(loaded: load.Loaded) -> bool:
@@ -61,7 +62,7 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, trunk: str = "", windo
         failures[file] = str(e)
     rows = {}
     if records:
-      evaluator = evaluate.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
+      evaluator = evaluator_lib.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
                                      dtype=loaded.dtype)
       dataset = Dataset("paths", "predict", tuple(records), loaded.classes, multilabel=True)
       result = evaluator(loaded.variables, dataset, batch_size=1)  # of one video the length is the best

@@ -23,7 +23,6 @@ What is not defined (the accuracy of a class without videos) is null.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import math
 import os
 from typing import Any
 
@@ -34,7 +33,7 @@ import numpy as np
 from vidx import writing
 from vidx.data import examples
 from vidx.data.records import LABEL, Dataset
-from vidx.infer.evaluate import EvalResult
+from vidx.train.evaluator import EvalResult
 
 SAMPLES_LIMIT = 1000
 
@@ -66,9 +65,9 @@ def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dic
       "protocol": dict(how), "step": step,
       "videos": result.videos, "evaluated": result.evaluated, "labelled": result.labelled,
       "failures": [{"id": k, "reason": v} for k, v in sorted(result.failures.items())],
-      "metrics": {k: number(v) for k, v in result.metrics.items()},
-      **({"seeds": [{k: number(v) for k, v in m.items()} for m in result.members],
-          "deviations": {k: number(v) for k, v in result.deviations.items()}} if result.members else {}),
+      "metrics": {k: writing.number(v) for k, v in result.metrics.items()},
+      **({"seeds": [{k: writing.number(v) for k, v in m.items()} for m in result.members],
+          "deviations": {k: writing.number(v) for k, v in result.deviations.items()}} if result.members else {}),
       "headline": task.best_metric,
       "per_class": tables.pop(LABEL, []),
       **({"per_class_of": tables} if any(tables.values()) else {}),
@@ -81,7 +80,7 @@ def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dic
 def _per_class(details: Mapping[str, Any], prefix: str, classes: Sequence[str]) -> list[dict[str, Any]]:
   """[{name, n, accuracy or ap}] of one target."""
   figure = next((k for k in ("accuracy", "ap") if prefix + k in details), None)
-  return [{"name": name, "n": int(n), figure: number(value)} for name, n, value in
+  return [{"name": name, "n": int(n), figure: writing.number(value)} for name, n, value in
           zip(classes, details[prefix + "count"], details[prefix + figure])] if figure else []
 
 
@@ -111,8 +110,8 @@ def lines(described: Mapping[str, Any]) -> list[str]:
   spread = described.get("deviations", {})
   others: dict[str, list[str]] = {}
   for name, value in described["metrics"].items():
-    text = figure(name, value)
-    text += f" +- {figure(name, spread[name])}" if spread.get(name) is not None else ""
+    text = writing.figure(name, value)
+    text += f" +- {writing.figure(name, spread[name])}" if spread.get(name) is not None else ""
     part, slash, rest = name.partition("/")
     if slash and rest in described["metrics"]:  # of another read-out
       others.setdefault(part, []).append(f"{rest} {text}")
@@ -121,19 +120,9 @@ def lines(described: Mapping[str, Any]) -> list[str]:
   return shown + [f"{part}: {', '.join(values)}" for part, values in others.items()]
 
 
-def figure(name: str, value: float | None) -> str:
-  """A metric for people; None is one that no video defines."""
-  return "not defined" if value is None else f"{value:.{4 if name == 'loss' else 1}f}"
-
-
 def write(described: Mapping[str, Any], workdir: str, ending: str = "") -> str:
   """Writes eval/<split>-<views><ending>.json in one piece; its path."""
   how = described["protocol"]
   path = os.path.join(workdir, "eval", f"{how['split']}-{how['views']}{ending}.json")
   writing.write_json(path, dict(described))
   return path
-
-
-def number(value: float) -> float | None:
-  """JSON has no nan: None stands for it."""
-  return float(value) if math.isfinite(value) else None

@@ -2,8 +2,6 @@
 
 import collections
 from collections.abc import Mapping
-import dataclasses
-import json
 import math
 import os
 import signal
@@ -11,149 +9,15 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
-from vidx import systems
-from vidx import tasks
 from vidx import writing
-from vidx.data import batch as batch_lib, datasets, examples, pipeline, records
-from vidx.data.records import Dataset
-from vidx.infer import evaluate, results
+from vidx.data import batch as batch_lib, examples, pipeline
 from vidx.measure import peak
-from vidx.train import checkpoint, config as config_lib, optim, provenance, schedule as schedules
-from vidx.train import sharding, state as state_lib, step as step_lib, warm_start, writers
-
-# Keys that may change between the stops of one run: they change no figure.
-FREE_KEYS = ("data.root", "data.workers", "data.prefetch", "data.threads", "train.log_every",
-             "train.max_steps", "eval.", "mesh.", "checkpoint.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-  """What a config means: everything that is built before the first step.
-
-  Attributes:
-    unit: what an example is called: "clips", or "videos" where it is a whole one.
-    inputs: shapes of what the model takes, of one example.
-    abstract: shapes of the state; with `train.seeds` above 1 every leaf has their axis in front.
-    init: () -> TrainState, placed.
-  """
-
-  config: ConfigDict
-  model: Any
-  task: Any
-  mesh: jax.sharding.Mesh
-  tx: Any
-  schedule: Any
-  dtype: Any
-  num_classes: int | dict[str, int]
-  total_steps: int
-  steps_per_epoch: float
-  unit: str
-  inputs: Any
-  abstract: state_lib.TrainState
-  shardings: state_lib.TrainState
-  init: Any
-
-  def step(self):
-    """The compiled step; its state is donated."""
-    step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
-                                    self.num_classes, self.dtype, self.total_steps)
-    several = lambda states, batch: state_lib.over_seeds(lambda state: step(state, batch))(states)
-    return jax.jit(several if self.config.train.seeds > 1 else step, donate_argnums=0,
-                   out_shardings=(self.shardings, sharding.replicated(self.mesh)))
-
-
-def compute_dtype(precision: str) -> Any:
-  """bfloat16 on TPU and GPU, float32 on a CPU, unless named."""
-  names = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-  if precision == "auto":
-    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-  if precision not in names:
-    raise errors.ConfigError(f"train.precision '{precision}' is not one of auto, float32, bfloat16.")
-  return names[precision]
-
-
-def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -> tuple[Any, int | dict[str, int]]:
-  """The model of a config, and its number of classes (of several heads {head: number}).
-
-  Args:
-    config: complete config.
-    task: says which targets are learned.
-    sizes: classes by target; `system.num_classes` may be larger.
-    dtype: compute dtype.
-
-  Raises:
-    ConfigError: an unknown system or field, or fewer classes than the data has.
-  """
-  fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in config.system.items() if k != "name"}
-  wanted = task.num_classes(sizes)
-  if "num_classes" not in systems.field_names(config.system.name, fields.get("trunk")) and "num_classes" not in fields:
-    return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), wanted
-  given = fields.setdefault("num_classes", wanted)
-  for head in wanted if isinstance(wanted, Mapping) else ("",):
-    have, need = (given.get(head, 0) if isinstance(given, Mapping) else given), wanted[head] if head else wanted
-    if (isinstance(given, Mapping) != bool(head)) or have < need:
-      raise errors.ConfigError(f"system.num_classes is {given}, but the data has {wanted} classes.")
-  return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), given
-
-
-def build(config: ConfigDict, dataset: Dataset) -> Run:
-  """Model, task, optimiser, mesh and shapes of a run; allocates nothing.
-
-  Args:
-    config: complete config.
-    dataset: the training split, for its size and classes.
-
-  Raises:
-    ConfigError: parts that do not fit each other or the data.
-  """
-  several = config.train.seeds > 1
-  if several and (config.schedule.name == "plateau" or config.train.init_from):
-    raise errors.ConfigError("train.seeds above 1 goes neither with schedule.name='plateau' nor with train.init_from:"
-                             " train one seed at a time.")
-  dtype = compute_dtype(config.train.precision)
-  task = tasks.from_config(config.task.to_dict(), dataset)
-  sizes = {name: len(target.classes) for name, target in dataset.targets.items()}
-  model, num_classes = make_model(config, task, sizes, dtype)
-  whole = "features" in getattr(model, "inputs", ())
-  if whole != examples.of_features(dataset):
-    raise errors.ConfigError(f"system.name '{config.system.name}' takes {'features' if whole else 'clips'}, but the"
-                             f" records of data set '{dataset.name}' are {'clips' if whole else 'features'}.")
-  if whole and (config.train.mixup or config.train.cutmix):
-    raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 for sequences of features.")
-  batch_size = config.train.batch_size
-  mesh = sharding.make_mesh(config.mesh, batch_size)
-  if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
-    raise errors.ConfigError(f"batch size {batch_size} does not divide into optimizer.accumulate ="
-                             f" {config.optimizer.accumulate} micro-batches over the mesh.")
-  steps_per_epoch = len(dataset) / batch_size
-  total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
-  schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
-  inputs = examples.input_shapes(model, config.data, dtype, num_classes)
-  ones = lambda: [jnp.zeros(s.shape, s.dtype) for s in inputs]
-  begin = lambda seed=config.seed: state_lib.begin(model, ones(), seed)
-  first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
-  tx = optim.make_optimizer(config.optimizer, schedule, first.params)
-  complete = lambda state: state_lib.complete(state, tx, bool(config.optimizer.ema))
-  create, abstract = lambda: complete(begin()), jax.eval_shape(complete, first)
-  shardings = sharding.tree_shardings(abstract, mesh, config.mesh)
-  if several:
-    seeds = config.seed + np.arange(config.train.seeds)
-    create = lambda: jax.vmap(lambda seed: complete(begin(seed)))(seeds)
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
-    shardings = sharding.stacked(shardings)
-  return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch,
-             "videos" if whole else "clips", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
-
-
-def load_split(config: ConfigDict, split: str) -> Dataset:
-  data = config.data
-  return datasets.load(data.dataset.name, data.root, split, max_missing=data.max_missing,
-                       **config_lib.reader_options(data))
+from vidx.train import build, checkpoint, config as config_lib, evaluator
+from vidx.train import sharding, state as state_lib, step as step_lib, warm_start, workdirs, writers
 
 
 def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "") -> dict[str, Any]:
@@ -175,12 +39,12 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
     raise errors.ConfigError("no workdir: add --workdir=FOLDER, where the run is kept.")
   config_lib.with_runs(config, runs)
   main = jax.process_index() == 0
-  train_set = load_split(config, config.data.train_split)
-  val_set = load_split(config, config.data.val_split)
+  train_set = build.load_split(config, config.data.train_split)
+  val_set = build.load_split(config, config.data.val_split)
   for part in (train_set, val_set):
     examples.with_feature_size(config.data, part)
-  _claim(config, workdir, train_set, val_set, main)
-  run = build(config, train_set)
+  workdirs.claim(config, workdir, train_set, val_set, main)
+  run = build.build(config, train_set)
   saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
                                   metric="_best")
   for name in saves.unfinished:
@@ -350,7 +214,7 @@ class _Loop:
   def _evaluate(self, state, step: int) -> dict[str, float]:
     run, config = self.run_, self.run_.config
     if self.evaluator is None:
-      self.evaluator = evaluate.Evaluator(run.model, run.task, mesh=run.mesh, config=config, dtype=run.dtype,
+      self.evaluator = evaluator.Evaluator(run.model, run.task, mesh=run.mesh, config=config, dtype=run.dtype,
                                           seeds=config.train.seeds)
     result = self.evaluator(state.variables(), self.val_set, clips=config.eval.clips, crops=config.eval.crops,
                             batch_size=config.eval.batch_size)
@@ -359,7 +223,7 @@ class _Loop:
     self.log.write(step, "val", {"epoch": step / run.steps_per_epoch, **self.metrics, "videos": result.evaluated,
                                  "decode_failures": sorted(result.failures)})
     best = run.task.best_metric
-    shown = "  ".join(f"{k} {results.figure(k, results.number(v))}" for k, v in self.metrics.items()
+    shown = "  ".join(f"{k} {writing.figure(k, writing.number(v))}" for k, v in self.metrics.items()
                       if k in ("loss", best, *run.task.headlines))
     self.console.say(f"step {step}, epoch {step / run.steps_per_epoch:.1f}: {config.data.val_split} {shown}"
                      f" ({result.evaluated} videos)")
@@ -370,73 +234,7 @@ def _count(params: Any) -> int:
   return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(params))
 
 
-def _claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset, main: bool) -> None:
-  """Takes a fresh workdir, or checks that an existing one is of this config and data."""
-  path = os.path.join(workdir, "config.json")
-  if os.path.exists(path):
-    with open(path, encoding="utf-8") as f:
-      old = config_lib.from_json(f.read())
-    changed = [d for d in config_lib.differences(old, config_lib.from_json(config_lib.to_json(config)))
-               if not d.startswith(FREE_KEYS)]
-    if changed:
-      raise errors.CheckpointError(
-          f"{workdir} belongs to another config ({'; '.join(changed[:3])}{'; ...' if len(changed) > 3 else ''});"
-          " choose another --workdir, or the config that it was started with.")
-    _same_data(workdir, train_set, val_set)
-  if not main:
-    return
-  try:
-    os.makedirs(workdir, exist_ok=True)
-    if not os.path.exists(path):
-      writing.write_text(path, config_lib.to_json(config))
-      writing.write_json(os.path.join(workdir, "classes.json"), records.class_names(train_set))
-      writing.write_json(os.path.join(workdir, "provenance.json"), provenance.describe(
-          data={s.split: _described(s) for s in (train_set, val_set)}))
-  except OSError as e:
-    raise errors.UserError(f"cannot write to workdir {workdir}: {e.strerror}.") from e
-
-
-def _described(split: Dataset) -> dict[str, Any]:
-  """What provenance.json says of a split."""
-  return {"fingerprint": split.fingerprint(), "videos": len(split), "missing": len(split.missing)}
-
-
-def _same_data(workdir: str, train_set: Dataset, val_set: Dataset) -> None:
-  """Checks that the data is what a run began with, as its classes.json and provenance.json say.
-
-  Raises:
-    CheckpointError: classes or videos are others.
-  """
-  remedy = ("; bring the data back as it was, or begin another --workdir (with --config.train.init_from="
-            f"{workdir} from where this one is).")
-  before, now = _kept(workdir, "classes.json"), records.class_names(train_set)
-  if before is not None and before != now:
-    each = [(before.get(name), now.get(name), f" of target '{name}'") for name in {**before, **now}] if (
-        isinstance(before, dict) and isinstance(now, dict)) else [(before, now, "")]
-    old, new, of = next((pair for pair in each if pair[0] != pair[1]))
-    first = next((f"class {i} was '{a}' and is '{b}'" for i, (a, b) in enumerate(zip(old or (), new or ())) if a != b),
-                 f"there were {len(old or ())} and are {len(new or ())}")
-    raise errors.CheckpointError(f"{workdir} was trained on other classes{of}: {first}{remedy}")
-  for split in (train_set, val_set):
-    kept = ((_kept(workdir, "provenance.json") or {}).get("data") or {}).get(split.split)
-    found = _described(split)
-    if kept is not None and kept.get("fingerprint") != found["fingerprint"]:
-      counts = (f"{kept.get('videos')} videos and are {found['videos']}" if kept.get("videos") != found["videos"] else
-                f"as many, {found['videos']}, but other names, labels, spans or sizes of files")
-      raise errors.CheckpointError(f"{workdir} was trained on other data: of split '{split.split}' there were {counts}"
-                                   f"{remedy}")
-
-
-def _kept(workdir: str, name: str) -> Any:
-  """A JSON file of a workdir, None where it is absent or damaged."""
-  try:
-    with open(os.path.join(workdir, name), encoding="utf-8") as f:
-      return json.load(f)
-  except (OSError, ValueError):
-    return None
-
-
-def _first_state(run: Run, saves: checkpoint.Checkpointer, workdir: str, main: bool):
+def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, main: bool):
   """(state, pipeline state or None, step) from the last checkpoint, another run, or nothing."""
   latest = saves.latest()
   if latest is not None:

@@ -11,18 +11,16 @@ import pytest
 
 from tests.data import tiny
 from tests.infer import standins as s
-from vidx import tasks
+from vidx import tasks, writing
 from vidx.data import batch as batch_lib, datasets
-from vidx.infer import evaluate, results
 from vidx.tasks import classification
-from vidx.train import config
+from vidx.train import config, evaluator as evaluator_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def run(batches, dataset, task=None, **kwargs):
-  return evaluate.evaluate(s.Tiny(), s.variables(), task or tasks.get("classification"), batches,
-                           num_videos=len(dataset), mesh=s.mesh(data=1), mean=s.MEAN, std=s.STD, **kwargs)
+  return s.evaluate(task or tasks.get("classification"), batches, dataset, s.mesh(data=1), **kwargs)
 
 
 @pytest.mark.parametrize("batch_size, view_batch", [(13, None), (4, None), (4, 9), (4, 12), (5, 1000), (20, None)])
@@ -48,7 +46,7 @@ def test_the_loss_is_the_mean_over_videos_and_views():
   scores = s.scores_by_loops(s.variables(), clips)
   expected = -np.log([scores[i, r.label] for i, r in enumerate(dataset.records)])
   np.testing.assert_allclose(found["loss"], expected, rtol=1e-3, atol=1e-5)
-  assert evaluate.summary(tasks.get("classification"), found)["loss"] == pytest.approx(expected.mean(), rel=1e-4)
+  assert evaluator_lib.summary(tasks.get("classification"), found)["loss"] == pytest.approx(expected.mean(), rel=1e-4)
 
 
 @pytest.mark.parametrize("name, fields", [("classification", {}), ("classification", dict(label_smoothing=0.2)),
@@ -62,7 +60,7 @@ def test_the_loss_is_the_mean_over_the_labelled_videos(name, fields, batch_size)
   task = tasks.get(name, **fields)
   found, _ = run(s.batches(half, clips, batch_size), half, task)
   all_of_it, _ = run(s.batches(dataclasses.replace(dataset, records=tuple(tagged)), clips, 13), dataset, task)
-  result = evaluate.EvalResult(half, found, evaluate.summary(task, found), {})
+  result = evaluator_lib.EvalResult(half, found, evaluator_lib.summary(task, found), {})
   assert result.metrics["loss"] == pytest.approx(all_of_it["loss"][1::2].mean(), rel=1e-5)
   assert result.labelled == 6 and result.evaluated == 13
 
@@ -72,9 +70,9 @@ def test_the_loss_of_a_split_without_labels_is_not_defined(name):
   dataset, clips = s.split(5, multilabel=name == "multilabel"), s.videos(5)
   bare = dataclasses.replace(dataset, records=tuple(dataclasses.replace(r, label=-1) for r in dataset.records))
   task = tasks.get(name)
-  metrics = evaluate.summary(task, run(s.batches(bare, clips, 4), bare, task)[0])
+  metrics = evaluator_lib.summary(task, run(s.batches(bare, clips, 4), bare, task)[0])
   assert all(np.isnan(value) for value in metrics.values()) and "loss" in metrics
-  assert results.figure("loss", results.number(metrics["loss"])) == "not defined"
+  assert writing.figure("loss", writing.number(metrics["loss"])) == "not defined"
 
 
 def test_the_loss_of_lists_with_bare_rows_is_that_of_the_labelled(case, tmp_path):
@@ -86,7 +84,7 @@ def test_the_loss_of_lists_with_bare_rows_is_that_of_the_labelled(case, tmp_path
   c.data.update(root=str(tmp_path), dataset=dict(name="kinetics"), frames=2, short_side=16, crop=16, workers=0)
   model = s.Tiny(num_classes=2)
   variables = jax.tree.map(np.zeros_like, s.variables(model))
-  evaluator = evaluate.Evaluator(model, tasks.get("classification"), mesh=s.mesh(data=1), config=c, dtype=np.float32)
+  evaluator = evaluator_lib.Evaluator(model, tasks.get("classification"), mesh=s.mesh(data=1), config=c, dtype=np.float32)
   val = evaluator(variables, datasets.load("kinetics", str(tmp_path), "val"), batch_size=3)
   assert val.metrics["loss"] == pytest.approx(np.log(2), rel=1e-5) and (val.evaluated, val.labelled) == (4, 2)
   test = evaluator(variables, datasets.load("kinetics", str(tmp_path), "test"), batch_size=3)
@@ -105,7 +103,7 @@ def test_a_video_that_cannot_be_decoded_is_left_out_and_named():
 def test_a_split_without_one_readable_video_gives_nan_and_not_a_crash():
   dataset, clips = s.split(3), s.videos(3)
   found, failures = run(s.batches(dataset, clips, 2, broken=(0, 1, 2)), dataset)
-  assert len(failures) == 3 and np.isnan(evaluate.summary(tasks.get("classification"), found)["top-1"])
+  assert len(failures) == 3 and np.isnan(evaluator_lib.summary(tasks.get("classification"), found)["top-1"])
 
 
 def test_a_lost_video_is_never_silent():
@@ -119,7 +117,7 @@ def test_multilabel_scores_are_means_of_sigmoids():
   task = tasks.from_config({"name": "multilabel"}, dataset)
   found, _ = run(s.batches(dataset, clips, 4), dataset, task)
   assert found["label"].shape == (s.VIDEOS, s.CLASSES)
-  metrics = evaluate.summary(task, found)
+  metrics = evaluator_lib.summary(task, found)
   assert set(metrics) == {"mAP", "loss"} and 0 < metrics["mAP"] <= 100
 
 
@@ -128,7 +126,7 @@ import numpy as np
 from tests.infer import standins as s
 from vidx import tasks
 from vidx.data.records import Dataset, Media, Record
-from vidx.infer import evaluate
+from vidx.train import evaluator as evaluator_lib
 import dataclasses
 dataset, clips = s.split(), s.videos()
 half = dataclasses.replace(dataset, records=tuple(
@@ -136,16 +134,14 @@ half = dataclasses.replace(dataset, records=tuple(
 task = tasks.get("classification")
 for data, fsdp in ((8, 1), (4, 2)):
   mesh = s.mesh(data, fsdp)
-  size = evaluate.fitting(5, mesh)
+  size = evaluator_lib.fitting(5, mesh)
   assert size == 8
-  found, _ = evaluate.evaluate(s.Tiny(), s.variables(), tasks.get("classification"), s.batches(dataset, clips, size),
-                               num_videos=len(dataset), mesh=mesh, mean=s.MEAN, std=s.STD)
+  found, _ = s.evaluate(task, s.batches(dataset, clips, size), dataset, mesh)
   np.testing.assert_array_equal(found["index"], np.arange(s.VIDEOS))
   np.testing.assert_allclose(found["scores"], s.scores_by_loops(s.variables(), clips), atol=1e-5)
-  some, _ = evaluate.evaluate(s.Tiny(), s.variables(), task, s.batches(half, clips, size), num_videos=len(half),
-                              mesh=mesh, mean=s.MEAN, std=s.STD)
+  some, _ = s.evaluate(task, s.batches(half, clips, size), half, mesh)
   kept = [i for i in range(s.VIDEOS) if i % 3]
-  np.testing.assert_allclose(evaluate.summary(task, some)["loss"], found["loss"][kept].mean(), rtol=1e-5)
+  np.testing.assert_allclose(evaluator_lib.summary(task, some)["loss"], found["loss"][kept].mean(), rtol=1e-5)
 print("equal")
 """
 

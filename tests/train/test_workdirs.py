@@ -1,0 +1,57 @@
+"""A workdir belongs to one config and one data set: what changed under a run is named, and nothing is written."""
+
+import dataclasses
+import json
+
+import pytest
+
+from tests.data import tiny
+from vidx import errors
+from vidx.data.records import Target
+from vidx.train import config, workdirs
+
+
+@pytest.fixture
+def begun(tmp_path):
+  train, val = tiny.dataset(tmp_path, 4), dataclasses.replace(tiny.dataset(tmp_path, 2), split="val")
+  workdir = str(tmp_path / "run")
+  workdirs.claim(config.base(), workdir, train, val, main=True)
+  return workdir, train, val
+
+
+def relabelled(train):
+  return dataclasses.replace(train, records=(dataclasses.replace(train.records[0], label=1), *train.records[1:]))
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda t: dataclasses.replace(t, classes=("even", "strange")), "other classes: class 1 was 'odd' and is 'strange'"),
+    (lambda t: dataclasses.replace(t, classes=("odd", "even")), "other classes: class 0 was 'even' and is 'odd'"),
+    (lambda t: dataclasses.replace(t, classes=("even", "odd", "new")), "other classes: there were 2 and are 3"),
+    (lambda t: dataclasses.replace(t, records=t.records[:3]), "of split 'train' there were 4 videos and are 3"),
+    (relabelled, "of split 'train' there were as many, 4, but other names, labels"),
+    (lambda t: dataclasses.replace(t, named={"verb": Target(("cut",))}), "trained on other classes"),
+])
+def test_other_data_under_a_run_is_refused_in_one_line(change, message, begun):
+  workdir, train, val = begun
+  before = {p: open(f"{workdir}/{p}").read() for p in ("classes.json", "provenance.json", "config.json")}
+  with pytest.raises(errors.CheckpointError, match=message) as e:
+    workdirs.claim(config.base(), workdir, change(train), val, main=True)
+  assert "\n" not in str(e.value) and "--workdir" in str(e.value)
+  assert {p: open(f"{workdir}/{p}").read() for p in before} == before
+
+
+def test_another_validation_split_is_refused_too(begun):
+  workdir, train, val = begun
+  with pytest.raises(errors.CheckpointError, match="of split 'val' there were 2 videos and are 1"):
+    workdirs.claim(config.base(), workdir, train, dataclasses.replace(val, records=val.records[:1]), main=True)
+
+
+def test_the_same_data_goes_on_wherever_it_lies(begun, tmp_path):
+  workdir, train, val = begun
+  workdirs.claim(config.base(), workdir, train, val, main=True)
+  elsewhere = config.base()
+  elsewhere.data.root = str(tmp_path / "moved")
+  workdirs.claim(elsewhere, workdir, train, val, main=True)
+  (tmp_path / "run/provenance.json").unlink()  # of an earlier version, or lost
+  workdirs.claim(config.base(), workdir, train, val, main=True)
+  assert json.loads((tmp_path / "run/classes.json").read_text()) == ["even", "odd"]

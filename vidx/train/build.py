@@ -1,0 +1,141 @@
+"""What a config means: model, task, optimiser, mesh and shapes of a run, before anything is allocated."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from vidx import errors, systems, tasks
+from vidx.data import datasets, examples
+from vidx.data.records import Dataset
+from vidx.train import config as config_lib, optim, schedule as schedules
+from vidx.train import sharding, state as state_lib, step as step_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What a config means: everything that is built before the first step.
+
+  Attributes:
+    unit: what an example is called: "clips", or "videos" where it is a whole one.
+    inputs: shapes of what the model takes, of one example.
+    abstract: shapes of the state; with `train.seeds` above 1 every leaf has their axis in front.
+    init: () -> TrainState, placed.
+  """
+
+  config: ConfigDict
+  model: Any
+  task: Any
+  mesh: jax.sharding.Mesh
+  tx: Any
+  schedule: Any
+  dtype: Any
+  num_classes: int | dict[str, int]
+  total_steps: int
+  steps_per_epoch: float
+  unit: str
+  inputs: Any
+  abstract: state_lib.TrainState
+  shardings: state_lib.TrainState
+  init: Any
+
+  def step(self):
+    """The compiled step; its state is donated."""
+    step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
+                                    self.num_classes, self.dtype, self.total_steps)
+    several = lambda states, batch: state_lib.over_seeds(lambda state: step(state, batch))(states)
+    return jax.jit(several if self.config.train.seeds > 1 else step, donate_argnums=0,
+                   out_shardings=(self.shardings, sharding.replicated(self.mesh)))
+
+
+def compute_dtype(precision: str) -> Any:
+  """bfloat16 on TPU and GPU, float32 on a CPU, unless named."""
+  names = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+  if precision == "auto":
+    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+  if precision not in names:
+    raise errors.ConfigError(f"train.precision '{precision}' is not one of auto, float32, bfloat16.")
+  return names[precision]
+
+
+def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -> tuple[Any, int | dict[str, int]]:
+  """The model of a config, and its number of classes (of several heads {head: number}).
+
+  Args:
+    config: complete config.
+    task: says which targets are learned.
+    sizes: classes by target; `system.num_classes` may be larger.
+    dtype: compute dtype.
+
+  Raises:
+    ConfigError: an unknown system or field, or fewer classes than the data has.
+  """
+  fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in config.system.items() if k != "name"}
+  wanted = task.num_classes(sizes)
+  if "num_classes" not in systems.field_names(config.system.name, fields.get("trunk")) and "num_classes" not in fields:
+    return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), wanted
+  given = fields.setdefault("num_classes", wanted)
+  for head in wanted if isinstance(wanted, Mapping) else ("",):
+    have, need = (given.get(head, 0) if isinstance(given, Mapping) else given), wanted[head] if head else wanted
+    if (isinstance(given, Mapping) != bool(head)) or have < need:
+      raise errors.ConfigError(f"system.num_classes is {given}, but the data has {wanted} classes.")
+  return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), given
+
+
+def build(config: ConfigDict, dataset: Dataset) -> Run:
+  """Model, task, optimiser, mesh and shapes of a run; allocates nothing.
+
+  Args:
+    config: complete config.
+    dataset: the training split, for its size and classes.
+
+  Raises:
+    ConfigError: parts that do not fit each other or the data.
+  """
+  several = config.train.seeds > 1
+  if several and (config.schedule.name == "plateau" or config.train.init_from):
+    raise errors.ConfigError("train.seeds above 1 goes neither with schedule.name='plateau' nor with train.init_from:"
+                             " train one seed at a time.")
+  dtype = compute_dtype(config.train.precision)
+  task = tasks.from_config(config.task.to_dict(), dataset)
+  sizes = {name: len(target.classes) for name, target in dataset.targets.items()}
+  model, num_classes = make_model(config, task, sizes, dtype)
+  whole = "features" in getattr(model, "inputs", ())
+  if whole != examples.of_features(dataset):
+    raise errors.ConfigError(f"system.name '{config.system.name}' takes {'features' if whole else 'clips'}, but the"
+                             f" records of data set '{dataset.name}' are {'clips' if whole else 'features'}.")
+  if whole and (config.train.mixup or config.train.cutmix):
+    raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 for sequences of features.")
+  batch_size = config.train.batch_size
+  mesh = sharding.make_mesh(config.mesh, batch_size)
+  if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
+    raise errors.ConfigError(f"batch size {batch_size} does not divide into optimizer.accumulate ="
+                             f" {config.optimizer.accumulate} micro-batches over the mesh.")
+  steps_per_epoch = len(dataset) / batch_size
+  total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
+  schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
+  inputs = examples.input_shapes(model, config.data, dtype, num_classes)
+  ones = lambda: [jnp.zeros(s.shape, s.dtype) for s in inputs]
+  begin = lambda seed=config.seed: state_lib.begin(model, ones(), seed)
+  first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
+  tx = optim.make_optimizer(config.optimizer, schedule, first.params)
+  complete = lambda state: state_lib.complete(state, tx, bool(config.optimizer.ema))
+  create, abstract = lambda: complete(begin()), jax.eval_shape(complete, first)
+  shardings = sharding.tree_shardings(abstract, mesh, config.mesh)
+  if several:
+    seeds = config.seed + np.arange(config.train.seeds)
+    create = lambda: jax.vmap(lambda seed: complete(begin(seed)))(seeds)
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
+    shardings = sharding.stacked(shardings)
+  return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch,
+             "videos" if whole else "clips", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
+
+
+def load_split(config: ConfigDict, split: str) -> Dataset:
+  data = config.data
+  return datasets.load(data.dataset.name, data.root, split, max_missing=data.max_missing,
+                       **config_lib.reader_options(data))

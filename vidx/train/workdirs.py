@@ -1,0 +1,82 @@
+"""Workdirs: a run's folder belongs to one config and one data set."""
+
+import json
+import os
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vidx import errors, writing
+from vidx.data import records
+from vidx.data.records import Dataset
+from vidx.train import config as config_lib, provenance
+
+# Keys that may change between the stops of one run: they change no figure.
+FREE_KEYS = ("data.root", "data.workers", "data.prefetch", "data.threads", "train.log_every",
+             "train.max_steps", "eval.", "mesh.", "checkpoint.")
+
+
+def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset, main: bool) -> None:
+  """Takes a fresh workdir, or checks that an existing one is of this config and data."""
+  path = os.path.join(workdir, "config.json")
+  if os.path.exists(path):
+    with open(path, encoding="utf-8") as f:
+      old = config_lib.from_json(f.read())
+    changed = [d for d in config_lib.differences(old, config_lib.from_json(config_lib.to_json(config)))
+               if not d.startswith(FREE_KEYS)]
+    if changed:
+      raise errors.CheckpointError(
+          f"{workdir} belongs to another config ({'; '.join(changed[:3])}{'; ...' if len(changed) > 3 else ''});"
+          " choose another --workdir, or the config that it was started with.")
+    _same_data(workdir, train_set, val_set)
+  if not main:
+    return
+  try:
+    os.makedirs(workdir, exist_ok=True)
+    if not os.path.exists(path):
+      writing.write_text(path, config_lib.to_json(config))
+      writing.write_json(os.path.join(workdir, "classes.json"), records.class_names(train_set))
+      writing.write_json(os.path.join(workdir, "provenance.json"), provenance.describe(
+          data={s.split: _described(s) for s in (train_set, val_set)}))
+  except OSError as e:
+    raise errors.UserError(f"cannot write to workdir {workdir}: {e.strerror}.") from e
+
+
+def _described(split: Dataset) -> dict[str, Any]:
+  """What provenance.json says of a split."""
+  return {"fingerprint": split.fingerprint(), "videos": len(split), "missing": len(split.missing)}
+
+
+def _same_data(workdir: str, train_set: Dataset, val_set: Dataset) -> None:
+  """Checks that the data is what a run began with, as its classes.json and provenance.json say.
+
+  Raises:
+    CheckpointError: classes or videos are others.
+  """
+  remedy = ("; bring the data back as it was, or begin another --workdir (with --config.train.init_from="
+            f"{workdir} from where this one is).")
+  before, now = _kept(workdir, "classes.json"), records.class_names(train_set)
+  if before is not None and before != now:
+    each = [(before.get(name), now.get(name), f" of target '{name}'") for name in {**before, **now}] if (
+        isinstance(before, dict) and isinstance(now, dict)) else [(before, now, "")]
+    old, new, of = next((pair for pair in each if pair[0] != pair[1]))
+    first = next((f"class {i} was '{a}' and is '{b}'" for i, (a, b) in enumerate(zip(old or (), new or ())) if a != b),
+                 f"there were {len(old or ())} and are {len(new or ())}")
+    raise errors.CheckpointError(f"{workdir} was trained on other classes{of}: {first}{remedy}")
+  for split in (train_set, val_set):
+    kept = ((_kept(workdir, "provenance.json") or {}).get("data") or {}).get(split.split)
+    found = _described(split)
+    if kept is not None and kept.get("fingerprint") != found["fingerprint"]:
+      counts = (f"{kept.get('videos')} videos and are {found['videos']}" if kept.get("videos") != found["videos"] else
+                f"as many, {found['videos']}, but other names, labels, spans or sizes of files")
+      raise errors.CheckpointError(f"{workdir} was trained on other data: of split '{split.split}' there were {counts}"
+                                   f"{remedy}")
+
+
+def _kept(workdir: str, name: str) -> Any:
+  """A JSON file of a workdir, None where it is absent or damaged."""
+  try:
+    with open(os.path.join(workdir, name), encoding="utf-8") as f:
+      return json.load(f)
+  except (OSError, ValueError):
+    return None
