@@ -76,7 +76,9 @@ def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -
   """
   fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in config.system.items() if k != "name"}
   wanted = task.num_classes(sizes)
-  if "num_classes" not in systems.field_names(config.system.name, fields.get("trunk")) and "num_classes" not in fields:
+  name = config.system.name
+  takes = name not in systems.rows() or "num_classes" in systems.field_names(name, fields.get("trunk"))
+  if not takes and "num_classes" not in fields:
     return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), wanted
   given = fields.setdefault("num_classes", wanted)
   for head in wanted if isinstance(wanted, Mapping) else ("",):
