@@ -3,7 +3,8 @@
 vidx train --config=configs/folder/tsm.py --config.data.root=FOLDER --workdir=runs/mine
 
 FOLDER holds a folder per class, or a clips.csv with `path,label` and optionally
-`split` or `fold` (then add --config.data.train_folds=0,1 --config.data.val_folds=2).
+`split` or `fold` (then add --config.data.train_folds=0,1 --config.data.val_folds=2),
+`group` and `start,end`; see vidx/data/datasets/tables.py.
 The number of classes comes from the data.
 """
 

@@ -136,3 +136,64 @@ def test_what_cannot_be_done_is_said(sets, tmp_path):
   with pytest.raises(errors.ConfigError, match="gop=0"):
     prepare.prepare(root, tmp_path / "out", gop=0)
   assert not (tmp_path / "out").exists()
+
+
+def small(path):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  videos.write(path, videos.pictures(4, 32, 32))
+  return path
+
+
+def made(out):
+  return sorted(str(p.relative_to(out)) for p in out.rglob("*") if not p.is_dir() and p.name != "prepared.json")
+
+
+@pytest.mark.parametrize("links", [[("a/up", "..")], [("a/x", "."), ("a/y", ".")], [("a/x", "../b"), ("b/y", "../a")]])
+def test_a_circle_of_links_is_gone_round_once(tmp_path, links):
+  for name in ("a/1.mp4", "b/2.mp4"):
+    small(tmp_path / "in" / name)
+  for name, to in links:
+    os.symlink(to, tmp_path / "in" / name)
+  summary = prepare.prepare(tmp_path / "in", tmp_path / "out", workers=1, progress=lambda *_: None)
+  assert made(tmp_path / "out") == ["a/1.mp4", "b/2.mp4"] and summary["videos"] == summary["encoded"] == 2
+  records = [r.id for s in ("train", "val") for r in datasets.read("folder", str(tmp_path / "out"), s).records]
+  assert sorted(records) == ["a/1.mp4", "b/2.mp4"]
+
+
+def test_hidden_files_and_text_are_no_videos_and_second_names_are_links(tmp_path):
+  root, out = tmp_path / "in", tmp_path / "out"
+  small(root / "a" / "1.mp4")
+  shutil.copy(root / "a" / "1.mp4", root / "a" / "2.MTS")
+  (root / "a" / "._1.mp4").write_bytes(b"\0\5\x16\7")
+  (root / ".git").mkdir()
+  (root / ".git" / "x.mp4").touch()
+  (root / "app.ts").write_text("export const a = 1;\n")
+  os.symlink("../a/1.mp4", root / "a" / "0.mp4")
+  os.symlink("nowhere.mp4", root / "a" / "gone.mp4")
+  os.link(root / "a" / "2.MTS", root / "a" / "3.mts")
+  os.symlink(".", root / "a" / "here")
+  for linked, kept in ((2, 0), (0, 4)):  # a second call finds all of it done
+    summary = prepare.prepare(root, out, short_side=16, workers=1, progress=lambda *_: None)
+    assert {k: summary[k] for k in ("videos", "linked", "kept")} == {"videos": 4, "linked": linked, "kept": kept}
+    assert summary["bad"] == {"a/gone.mp4": "it is no file, or a link to nothing."}
+  assert made(out) == ["a/0.mp4", "a/1.mp4", "a/2.MTS", "a/3.mts", "app.ts"]
+  assert os.path.samefile(out / "a/0.mp4", out / "a/1.mp4") and os.path.samefile(out / "a/2.MTS", out / "a/3.mts")
+  with decode.open_video(out / "a/3.mts") as video:
+    assert video.num_frames == 4
+
+
+def test_gif_and_transport_streams_are_prepared_as_well(tmp_path):
+  clip = videos.pictures(4, 32, 32)
+  (tmp_path / "in").mkdir()
+  videos.write(tmp_path / "in" / "a.m2ts", clip)
+  with av.open(str(tmp_path / "in" / "b.gif"), "w") as out:
+    stream = out.add_stream("gif", rate=10)
+    stream.width, stream.height, stream.pix_fmt = 32, 32, "rgb8"
+    for picture in clip:
+      out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+    out.mux(stream.encode())
+  summary = prepare.prepare(tmp_path / "in", tmp_path / "out", workers=1, progress=lambda *_: None)
+  assert (summary["videos"], summary["encoded"], summary["bad"]) == (2, 2, {})
+  for name in ("a.m2ts", "b.gif"):
+    with decode.open_video(tmp_path / "out" / name) as video:
+      assert video.num_frames == 4

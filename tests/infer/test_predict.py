@@ -1,6 +1,7 @@
 import json
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -52,6 +53,24 @@ def test_bad_files_get_an_error_and_the_others_their_classes_in_order(files, loa
     assert scores == sorted(scores, reverse=True)
   alone = predict.predict_loaded(loaded, files / "b.mp4", top=2)
   assert alone[0]["predictions"][0]["score"] == pytest.approx(found[-1]["predictions"][0]["score"], abs=1e-6)
+
+
+def test_a_folder_of_frames_is_predicted_like_its_video(files, loaded, tmp_path, capsys):
+  with av.open(str(files / "b.mp4")) as source:
+    frames = [f.to_ndarray(format="bgr24") for f in source.decode(video=0)]
+  (tmp_path / "deep" / "frames").mkdir(parents=True)
+  for i, frame in enumerate(frames):
+    cv2.imwrite(str(tmp_path / "deep" / "frames" / f"img_{i:05d}.png"), frame)
+  (tmp_path / "deep" / "frames" / "._img_00000.png").write_bytes(b"\0\5\x16\7")
+  (tmp_path / "notes").mkdir()
+  (tmp_path / "notes" / "a.txt").touch()
+  folder = str(tmp_path / "deep" / "frames")
+  paths = [folder, str(tmp_path / "deep"), str(files / "b.mp4"), str(tmp_path / "notes")]
+  found = predict.predict_loaded(loaded, paths)
+  assert [f["path"] for f in found] == [folder, str(files / "b.mp4")] and not found[0]["error"]
+  assert found[0]["predictions"][0]["label"] == found[1]["predictions"][0]["label"]
+  assert found[0]["predictions"][0]["score"] == pytest.approx(found[1]["predictions"][0]["score"], abs=0.02)
+  assert f"no video in {tmp_path / 'notes'}" in capsys.readouterr().err
 
 
 def test_all_scores_sum_to_one_over_any_number_of_views(files, loaded):

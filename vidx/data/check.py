@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidx import errors
-from vidx.data import clips, datasets
+from vidx.data import clips, datasets, notices
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset, Media, Record
 
@@ -37,7 +37,7 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
 
   Returns:
     {'dataset', 'root', 'classes', 'multilabel', 'absent': {split: why},
-     'bad': [{'split', 'id', 'path', 'reason'}],
+     'notes': [line (see notices.py)], 'bad': [{'split', 'id', 'path', 'reason'}],
      'splits': {split: {'records', 'videos', 'missing': [path], 'bad', 'with_sound', 'unlabelled',
                         'labels': {class: records}, 'frames', 'seconds', 'fps': {rate: videos},
                         'sizes': {'WxH': videos}}}}
@@ -54,7 +54,7 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
   with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
     probed = dict(zip(media, pool.map(look, media)))
   result = {"dataset": name, "root": root, "classes": list(found[0].classes), "multilabel": found[0].multilabel,
-            "absent": absent, "bad": [], "splits": {}}
+            "absent": absent, "notes": notices.about(found), "bad": [], "splits": {}}
   for d in found:
     bad = _bad(d, probed)
     result["bad"] += bad
@@ -95,7 +95,7 @@ def probe_features(record: Record) -> dict[str, Any]:
 
 def _read(name: str, root: str, split: str, options: dict) -> tuple[list[Dataset], dict[str, str]]:
   """The data sets of the wanted splits, and why others are not there."""
-  found, absent = [], {}
+  found, absent, empty = [], {}, {}
   for s in [split] if split else datasets.SPLITS:
     try:
       d = datasets.read(name, root, s, **options)
@@ -105,9 +105,10 @@ def _read(name: str, root: str, split: str, options: dict) -> tuple[list[Dataset
     if d.records or d.missing:
       found.append(d)
     else:
+      empty[s] = datasets.empty(d, root)
       absent[s] = f"split '{s}' of {root} is empty (reader '{name}')."
   if not found:
-    raise errors.DataError(next(iter(absent.values())))
+    raise errors.DataError(next(iter({**absent, **empty}.values())))
   return found, absent
 
 
@@ -190,6 +191,8 @@ def show(result: Mapping[str, Any], console: Console, max_listed: int = 0) -> No
   _show_labels(result, console)
   for why in result["absent"].values():
     _line(console, f"passed over: {why}")
+  for note in result["notes"]:
+    _line(console, f"note: {note}")
   for split, d in splits.items():
     listed = d["missing"][:max_listed or None]
     for path in listed:

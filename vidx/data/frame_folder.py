@@ -10,9 +10,8 @@ from av.video.reformatter import VideoReformatter
 import numpy as np
 
 from vidx import errors
-from vidx.data import frame_tools
+from vidx.data import frame_tools, media_files
 
-_CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
 _FPS = 12.0  # that of Something-Something, the best known set of frame folders
 
 
@@ -114,7 +113,7 @@ class FrameFolder:
   def _image(self, i: int, short_side: int | None, reduced: bool = False) -> np.ndarray:
     """One image; `reduced` lets a jpeg decoder leave detail out that is not seen at the short side."""
     path = os.path.join(self.name, self.files[i])
-    codec = _CODECS[os.path.splitext(path)[1].lower()]
+    codec = media_files.IMAGES[os.path.splitext(path)[1].lower()]
     with frame_tools.DecodeErrors(path):
       data = self.encoded(i)
       decoder = av.CodecContext.create(codec, "r")
@@ -135,5 +134,5 @@ def _numbered(names: Sequence[str], pattern: str) -> list[str]:
   if pattern:
     prefix, _, suffix = re.split(r"(\{[^}]*\})", pattern, maxsplit=1)
     names = [n for n in names if re.fullmatch(rf"{re.escape(prefix)}\d+{re.escape(suffix)}", n)]
-  names = [n for n in names if os.path.splitext(n)[1].lower() in _CODECS]
+  names = [n for n in names if media_files.is_image(n) and not n.startswith(".")]
   return sorted(names, key=lambda n: ([int(d) for d in re.findall(r"\d+", n)][-1:], n))

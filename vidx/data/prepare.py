@@ -47,6 +47,9 @@ def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 2
             workers: int = 0, progress: Callable[[int, int, int], None] | None = None) -> dict[str, Any]:
   """Re-encodes every video below a folder and copies every other file.
 
+  Links are followed, each folder once; a file of two names is encoded once and linked.
+  Names that begin with a dot are passed over.
+
   Frame counts and time stamps stay; the display matrix is applied; sound is kept.
   A second call does what is left: a file that is there is whole, and is made anew
   only where its source is newer. A video that cannot be decoded is left out.
@@ -61,7 +64,7 @@ def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 2
     progress: called with (done, all, bad) now and then; by default prints a line.
 
   Returns:
-    Counts `videos`, `encoded`, `kept` (of an earlier call), `copied` (other files),
+    Counts `videos`, `encoded`, `linked` (further names), `kept` (of an earlier call), `copied` (other files),
     `bytes_in`, `bytes_out` and `bad`, the reasons by relative path.
 
   Raises:
@@ -70,26 +73,40 @@ def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 2
   root, out = pathlib.Path(root).resolve(), pathlib.Path(out).resolve()
   settings = Settings(short_side, gop, crf)
   _check(root, out, settings)
-  files = sorted(_files(root))
-  videos = [f for f in files if media_files.is_video(f.name)]
+  found = sorted(pathlib.Path(at, name) for at, names in media_files.walk(str(root)) for name in names)
+  bad = {str(f.relative_to(root)): "it is no file, or a link to nothing." for f in found if not f.is_file()}
+  files = [f for f in found if f.is_file()]
+  videos = [f for f in files if media_files.is_video(f.name) and not media_files.is_text(str(f))]
   if not videos:
     raise errors.DataError(f"{root}: no videos here or below; name the folder that holds the data set.")
   out.mkdir(parents=True, exist_ok=True)
   for part in out.rglob(f"*{_PART}"):
     part.unlink()
   writing.write_json(out / _SETTINGS, dataclasses.asdict(settings))
-  copied = sum(_copy(f, out / f.relative_to(root)) for f in files if not media_files.is_video(f.name))
-  todo = [f for f in videos if not _current(f, out / f.relative_to(root))]
-  bad: dict[str, str] = {}
+  copied = sum(_copy(f, out / f.relative_to(root)) for f in sorted({*files} - {*videos}))
+  first = _first_names(videos)
+  todo = [f for f in videos if first[f] == f and not _current(f, out / f.relative_to(root))]
+  failed = 0
   said = time.monotonic()
   for done, (path, reason) in enumerate(_encoded(todo, root, out, settings, workers or os.cpu_count() or 1), 1):
     if reason:
       bad[path] = reason
+      failed += 1
     if time.monotonic() - said > _LINES_EVERY or done == len(todo):
       said = time.monotonic()
-      (progress or _say)(done, len(todo), len(bad))
-  written = [f for f in videos if str(f.relative_to(root)) not in bad]
-  return {"videos": len(videos), "encoded": len(todo) - len(bad), "kept": len(videos) - len(todo), "copied": copied,
+      (progress or _say)(done, len(todo), failed)
+  linked = 0
+  for f in videos:
+    name, own = (str(x.relative_to(root)) for x in (f, first[f]))
+    if name != own and own in bad:
+      bad[name] = bad[own]
+    elif name != own and not _current(f, out / name):
+      _link(out / own, out / name)
+      linked += 1
+  written = [f for f in videos if first[f] == f and str(f.relative_to(root)) not in bad]
+  encoded, lost = len(todo) - failed, sum(str(f.relative_to(root)) in bad for f in videos)
+  return {"videos": len(videos), "encoded": encoded, "linked": linked,
+          "kept": len(videos) - encoded - linked - lost, "copied": copied,
           "bytes_in": sum(f.stat().st_size for f in written),
           "bytes_out": sum((out / f.relative_to(root)).stat().st_size for f in written),
           "bad": dict(sorted(bad.items()))}
@@ -160,9 +177,23 @@ def _check(root: pathlib.Path, out: pathlib.Path, settings: Settings) -> None:
     raise errors.DataError(f"{out} was prepared with {earlier}; use the same settings or another --out.")
 
 
-def _files(root: pathlib.Path) -> Iterator[pathlib.Path]:
-  for folder, _, names in os.walk(root, followlinks=True):
-    yield from (pathlib.Path(folder, name) for name in names if os.path.isfile(os.path.join(folder, name)))
+def _first_names(videos: list[pathlib.Path]) -> dict[pathlib.Path, pathlib.Path]:
+  """The name under which a file is encoded, by each of its names: one that is no link, where it has one."""
+  firsts: dict[Any, pathlib.Path] = {}
+  for f in sorted(videos, key=lambda f: (f.is_symlink(), f)):
+    firsts.setdefault(media_files.identity(str(f)), f)
+  return {f: firsts[media_files.identity(str(f))] for f in videos}
+
+
+def _link(source: pathlib.Path, target: pathlib.Path) -> None:
+  """A relative link, or a copy where there are no links."""
+  target.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    with writing.whole(target, _PART) as part:
+      os.symlink(os.path.relpath(source, target.parent), part)
+  except OSError:
+    with writing.whole(target, _PART) as part:
+      shutil.copy2(source, part)
 
 
 def _current(source: pathlib.Path, target: pathlib.Path) -> bool:

@@ -30,6 +30,11 @@ class Media:
   fps: float = 0.0
 
 
+def media_of(path: str) -> Media:
+  """A video file or a folder of frames."""
+  return Media(path, "frames" if os.path.isdir(path) else "video")
+
+
 @dataclasses.dataclass(frozen=True)
 class Record:
   """One example: a video (or a span of one) and its annotation.
@@ -84,6 +89,7 @@ class Dataset:
     categories: for multi-label sets with kinds of tags, class ids by kind.
     named: further targets by name, such as 'verb' and 'noun'; their values are in `Record.labels`.
     facts: what metrics need besides, such as 'pairs', how often verb and noun meet in training.
+    notes: lines for whoever uses it: what was left out or not understood.
   """
 
   name: str
@@ -95,6 +101,7 @@ class Dataset:
   categories: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
   named: Mapping[str, Target] = dataclasses.field(default_factory=dict)
   facts: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+  notes: tuple[str, ...] = ()
 
   def __len__(self) -> int:
     return len(self.records)

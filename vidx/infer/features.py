@@ -16,7 +16,7 @@ import numpy as np
 
 from vidx import errors, writing
 from vidx.data import clips as clips_lib, media_files, transforms
-from vidx.data.records import Media
+from vidx.data.records import media_of
 from vidx.infer import load
 from vidx.nn import augment
 
@@ -75,7 +75,7 @@ class Extractor:
     Raises:
       DecodeError: it cannot be decoded.
     """
-    with clips_lib.open_media(Media(path), self._data.threads) as video:
+    with clips_lib.open_media(media_of(path), self._data.threads) as video:
       if not video.num_frames:
         raise errors.DecodeError(f"{path}: it holds no frames.")
       rows = [np.asarray(r) for r in self._rows(video)]
@@ -150,7 +150,8 @@ def _targets(files: Sequence[str], root: str, out: str) -> dict[str, str]:
   targets: dict[str, str] = {}
   sources: dict[str, str] = {}
   for file in files:
-    name = os.path.splitext(os.path.relpath(file, root) if os.path.isdir(root) else os.path.basename(file))[0]
+    inside = os.path.isdir(root) and file != root
+    name = os.path.splitext(os.path.relpath(file, root) if inside else os.path.basename(file))[0]
     target = os.path.join(out, "features", f"{name.replace(os.sep, '-')}.npy")
     if target in sources:
       raise errors.DataError(f"{file} and {sources[target]} would both become {target}; rename one.")

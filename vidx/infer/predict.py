@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from vidx import errors, writing
 from vidx.data import media_files
-from vidx.data.records import LABEL, Dataset, Media, Record, Target
+from vidx.data.records import LABEL, Dataset, Record, Target, media_of
 from vidx.infer import chosen_frames, load, predict_segments, timelines
 from vidx.train import evaluator as evaluator_lib
 
@@ -25,7 +25,7 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
 
   Args:
     workdir: folder of the run.
-    paths: files, folders (searched recursively) and globs.
+    paths: files, folders of frames, folders (searched recursively) and globs.
     clips: temporal clips per video.
     crops: spatial crops per clip: 1, 3 or 5.
     top: classes per video.
@@ -79,7 +79,7 @@ def as_split(loaded: load.Loaded, files: Sequence[str]) -> tuple[ConfigDict, Dat
   config = loaded.config.copy_and_resolve_references()
   if len(files) <= FEW:
     config.data.workers = 0
-  return config, unlabelled(loaded, [Record(f, Media(f)) for f in files])
+  return config, unlabelled(loaded, [Record(f, media_of(f)) for f in files])
 
 
 def unlabelled(loaded: load.Loaded, found: Sequence[Record]) -> Dataset:

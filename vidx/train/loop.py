@@ -14,7 +14,7 @@ import numpy as np
 
 from vidx import errors
 from vidx import writing
-from vidx.data import batch as batch_lib, examples, pipeline
+from vidx.data import batch as batch_lib, examples, notices, pipeline
 from vidx.measure import peak
 from vidx.train import build, checkpoint, config as config_lib, evaluator
 from vidx.train import sharding, state as state_lib, step as step_lib, warm_start, workdirs, writers
@@ -41,6 +41,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
   main = jax.process_index() == 0
   train_set = build.load_split(config, config.data.train_split)
   val_set = build.load_split(config, config.data.val_split)
+  notices.show(train_set, val_set, main)
   for part in (train_set, val_set):
     examples.with_feature_size(config.data, part)
   workdirs.claim(config, workdir, train_set, val_set, main)

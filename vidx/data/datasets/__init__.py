@@ -60,8 +60,14 @@ def load(name: str, root: str, split: str, max_missing: float = 0.1, **options: 
         f" max_missing={max_missing:g} allows;"
         f" `vidx data check --dataset={name} --root={root} max_listed=0` lists them.")
   if not dataset.records:
-    raise errors.AbsentError(f"split '{split}' of {root} is empty (reader '{name}').")
+    raise errors.AbsentError(empty(dataset, root))
   return dataset
+
+
+def empty(dataset: Dataset, root: str) -> str:
+  """Says that a split has no records, and why where that is known."""
+  notes = "".join(f"; {note}" for note in dataset.notes)
+  return f"split '{dataset.split}' of {root} is empty (reader '{dataset.name}'){notes}."
 
 
 def read(name: str, root: str, split: str, **options: Any) -> Dataset:

@@ -12,6 +12,7 @@ import os
 import re
 
 from vidx import errors
+from vidx.data import media_files
 from vidx.data.datasets import common, sequences
 from vidx.data.records import Dataset
 
@@ -34,7 +35,8 @@ def read(root: str, split: str, fold: int = 1, features: str = "breakfast_data/s
     raise errors.ConfigError(f"data.dataset.fold={fold!r}: Breakfast has the folds 1 to 4.")
   base = os.path.join(root, "segmentation_coarse")
   found = sorted(os.path.relpath(os.path.join(at, f), base).removesuffix(".txt")
-                 for at, _, files in os.walk(base) for f in files if f.endswith(".txt"))
+                 for at, files in (media_files.walk(base) if os.path.isdir(base) else ())
+                 for f in files if f.endswith(".txt"))
   if not found:
     raise errors.DataError(f"{root} holds no segmentation_coarse/<activity>/<video>.txt.")
   mapping = os.path.join(root, "mapping.txt")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 import csv
+import io
 import math
 import os
 from typing import Any
@@ -27,7 +28,8 @@ def read_text(path: str) -> str:
 
 def read_lines(path: str) -> list[str]:
   """Lines of a text file without their ends; raises as `read_text` does."""
-  return read_text(path).splitlines()
+  lines = read_text(path).split("\n")  # names may hold other ends of lines, U+2028 for one
+  return lines if lines[-1] else lines[:-1]
 
 
 def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -59,7 +61,7 @@ def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
 
 
 def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
-  rows = csv.reader(read_lines(path))
+  rows = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
   try:
     for row in rows:
       yield rows.line_num, row

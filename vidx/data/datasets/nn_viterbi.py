@@ -15,6 +15,7 @@ import glob
 import os
 
 from vidx import errors
+from vidx.data import media_files
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset
 
@@ -54,8 +55,7 @@ def _by_last_digit(folder: str, fold: int, part: str) -> list[str]:
   """Names in a folder of features; those that end in the digit fold - 1 are for the test."""
   if not 1 <= fold <= 10:
     raise errors.ConfigError(f"data.dataset.fold={fold!r}: without split files there are the folds 1 to 10.")
-  files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-  names = [f.removesuffix(".npy") for f in files if f.endswith(".npy")]
+  names = [f.removesuffix(".npy") for f in media_files.names(folder) if f.endswith(".npy")]
   odd = next((n for n in names if not n[-1].isdecimal()), None)
   if odd is not None:
     raise errors.DataError(f"{folder}: no split files beside it, and '{odd}' ends in no digit to give its fold.")

@@ -49,10 +49,7 @@ class Places:
   def _listing(self, folder: str) -> tuple[frozenset[str], dict[str, str]]:
     """Names in a folder, and the names by what is left of them in lower case, with and without ending."""
     if folder not in self._listings:
-      try:
-        names = sorted(os.listdir(folder))
-      except OSError:
-        names = []
+      names = media_files.names(folder)
       similar = {os.path.splitext(n)[0].lower(): n for n in reversed(names) if media_files.is_video(n)}
       similar.update((n.lower(), n) for n in reversed(names))
       self._listings[folder] = frozenset(names), similar
@@ -62,15 +59,8 @@ class Places:
 def by_stem(root: str) -> dict[str, str]:
   """Paths of all videos below a folder, links included, by their names without ending."""
   found: dict[str, str] = {}
-  seen = set()
-  for at, folders, files in os.walk(root, followlinks=True):
-    real = os.path.realpath(at)
-    if real in seen:
-      folders.clear()
-      continue
-    seen.add(real)
-    folders.sort()
-    for name in sorted(files):
+  for at, files in media_files.walk(root):
+    for name in files:
       if media_files.is_video(name):
         found.setdefault(os.path.splitext(name)[0], os.path.join(at, name))
   return found

@@ -13,7 +13,8 @@ import os
 import re
 
 from vidx import errors
-from vidx.data.datasets import common, folder, places, sequences
+from vidx.data import media_files
+from vidx.data.datasets import common, places, sequences, tables
 from vidx.data.records import Dataset
 
 SPLITS = ("train", "val", "test")
@@ -39,9 +40,8 @@ def read(root: str, split: str, features: str = "features", labels: str = "label
     videos = sequences.split_lists(lists, split)
   else:
     at = os.path.join(root, features)
-    files = sorted(os.listdir(at)) if os.path.isdir(at) else []
-    stems = [f.removesuffix(".npy") for f in files if f.endswith(".npy")]
-    videos = [v for v in stems if folder.hashed_split(v) == split]
+    stems = [f.removesuffix(".npy") for f in media_files.names(at) if f.endswith(".npy")]
+    videos = [v for v in stems if tables.hashed_split(v) == split]
 
   def annotate(video):
     array, text = (os.path.join(root, labels, video + ending) for ending in (".npy", ".txt"))

@@ -8,8 +8,8 @@ import os
 
 from vidx import errors
 from vidx.data import media_files
-from vidx.data.datasets import folder
-from vidx.data.records import Dataset, Media, Record
+from vidx.data.datasets import tables
+from vidx.data.records import Dataset, Record, media_of
 
 
 def read(root: str, split: str) -> Dataset:
@@ -23,8 +23,7 @@ def read(root: str, split: str) -> Dataset:
   base = os.path.join(root, split) if by_folder else root
   if not os.path.isdir(base):
     raise errors.AbsentError(f"{root} has folders for other splits and none for split '{split}'.")
-  files = sorted(os.path.relpath(os.path.join(at, name), base) for at, _, names in os.walk(base)
-                 for name in names if media_files.is_video(name))
+  files = [os.path.relpath(path, base) for path in media_files.below(base).media]
   if not by_folder:
-    files = [f for f in files if folder.hashed_split(f) == split]
-  return Dataset("videos", split, tuple(Record(f, Media(os.path.join(base, f))) for f in files), ())
+    files = [f for f in files if tables.hashed_split(f) == split]
+  return Dataset("videos", split, tuple(Record(f, media_of(os.path.join(base, f))) for f in files), ())

@@ -1,0 +1,90 @@
+"""What a user should know of the splits of a data set before training on them."""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+import os
+
+from vidx import errors
+from vidx.data import media_files
+from vidx.data.records import LABEL, Dataset, Record
+
+
+def about(splits: Sequence[Dataset], trained: str = "train") -> list[str]:
+  """Lines on what was left out, is missing or has no label, and on what splits do and do not share.
+
+  Args:
+    splits: of one data set, each once.
+    trained: the split that is compared with the others.
+  """
+  lines = list(dict.fromkeys(note for d in splits for note in d.notes))
+  for d in splits:
+    if d.missing:
+      lines.append(f"split '{d.split}': {len(d.missing)} of its {len(d.records) + len(d.missing)} media are missing"
+                   f" ({media_files.listed(d.missing)})")
+    bare = sum(_unlabelled(d, r) for r in d.records)
+    if bare and d.split != "test":
+      lines.append(f"split '{d.split}': {bare} of its {len(d.records)} records have no label")
+  train = next((d for d in splits if d.split == trained), None)
+  others = [d for d in splits if d is not train]
+  if train is not None:
+    for d in others:
+      lines += [*_unlearnt(train, d), *_shared(train, d)]
+  return lines
+
+
+def check_labels(train: Dataset) -> None:
+  """Raises DataError where there is nothing to learn from."""
+  if train.targets and all(_unlabelled(train, r) for r in train.records):
+    raise errors.DataError(f"no record of split '{train.split}' has a label.")
+
+
+def show(train: Dataset, val: Dataset, active: bool = True) -> None:
+  """Prints what is to be said of the two splits of a run, where `active`; raises as `check_labels` does everywhere."""
+  check_labels(train)
+  if active:
+    for line in about([train] if train.split == val.split else [train, val], train.split):
+      print(f"note: {line}", flush=True)
+
+
+def _unlabelled(d: Dataset, record: Record) -> bool:
+  return bool(d.targets) and all(record.value(name) == -1 for name in d.targets)
+
+
+def _unlearnt(train: Dataset, other: Dataset) -> list[str]:
+  learnt, asked = _counts(train), _counts(other)
+  strange = [name for name in asked if name not in learnt]
+  if not strange:
+    return []
+  shown = ", ".join(f"'{name}' ({asked[name]})" for name in strange[:3]) + (", ..." if len(strange) > 3 else "")
+  return [f"split '{other.split}' has {len(strange)} class(es) of which '{train.split}' has no record: {shown}"]
+
+
+def _counts(d: Dataset) -> Counter[str]:
+  """Records by class, of all targets."""
+  counts: Counter[str] = Counter()
+  for name, target in d.targets.items():
+    for label, n in Counter(r.value(name) for r in d.records).items():
+      for c in label if isinstance(label, tuple) else (label,):
+        if c >= 0:
+          counts[target.classes[c] if name == LABEL else f"{name} {target.classes[c]}"] += n
+  return counts
+
+
+def _shared(train: Dataset, other: Dataset) -> list[str]:
+  spans: dict[Hashable, list[Record]] = {}
+  for record in train.records:
+    spans.setdefault(_media(record), []).append(record)
+  both = [r.id for r in other.records if any(_overlap(r, t) for t in spans.get(_media(r), ()))]
+  if not both:
+    return []
+  return [f"{len(both)} of the {len(other.records)} records of split '{other.split}' are in '{train.split}', too"
+          f" ({media_files.listed(both)}): its figures promise too much"]
+
+
+def _media(record: Record) -> Hashable:
+  media = record.media
+  return (media_files.identity(media.path) or os.path.abspath(media.path)), media.index
+
+
+def _overlap(a: Record, b: Record) -> bool:
+  return a.span is None or b.span is None or (a.span[0] < b.span[1] and b.span[0] < a.span[1])
