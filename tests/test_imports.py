@@ -11,7 +11,8 @@ from vidx import process
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # What each room may import of vidx, besides itself and `errors`.
-ROOMS = ("nn", "backbones", "systems", "tasks", "train", "infer", "data", "metrics", "measure", "show", "interop")
+ROOMS = ("nn", "backbones", "systems", "tasks", "train", "infer", "data", "metrics", "measure", "bench", "show",
+         "interop")
 MAY_IMPORT = {
     "nn": set(),
     "backbones": {"nn"},
@@ -20,10 +21,11 @@ MAY_IMPORT = {
     "tasks": {"nn", "backbones", "systems", "metrics"},
     "data": {"nn", "metrics"},
     "train": {"nn", "backbones", "systems", "tasks", "metrics", "data", "measure", "interop"},
-    "infer": set(ROOMS) - {"infer"},
-    "measure": set(ROOMS) - {"train", "measure"},
-    "show": set(ROOMS) - {"train", "show"},
-    "interop": set(ROOMS) - {"train", "interop"},
+    "infer": set(ROOMS) - {"infer", "bench", "show"},
+    "measure": {"nn", "backbones", "systems"},
+    "bench": set(ROOMS) - {"bench", "show"},
+    "show": {"nn", "systems", "tasks", "metrics", "data", "infer"},
+    "interop": {"nn", "backbones", "systems", "data", "metrics", "infer"},
 }
 NO_ERRORS_EITHER = ("nn", "backbones")
 
@@ -112,7 +114,7 @@ def test_speed_is_measured_with_nothing_but_jax_flax_numpy_einops_and_absl():
   code += "import vidx.cli\n"
   code += ("for f in ['bench model --help', 'bench conv --help', 'bench adaptive --help']:"
            " assert vidx.cli.main(f.split()) == 0\n")
-  code += ("import vidx.measure.model_speed, vidx.measure.conv_speed, vidx.measure.adaptive_speed;"
+  code += ("import vidx.bench.model_speed, vidx.bench.conv_speed, vidx.bench.adaptive_speed;"
            " vidx.create_model('x3d_s')")
   loaded_by(code)
 

@@ -146,12 +146,12 @@ def _data_toybox(fv, args, overrides):
 
 
 def _bench_input(fv, args, overrides):
-  from vidx.measure import input_speed
+  from vidx.bench import input_speed
   input_speed.main(json=fv.json, videos=fv.videos, repeats=fv.repeats)
 
 
 def _bench_model(fv, args, overrides):
-  from vidx.measure import model_speed
+  from vidx.bench import model_speed
   if len(args) != 1:
     raise errors.ConfigError("one model: vidx bench model NAME; `vidx models` lists them.")
   model_speed.main(args[0], json=fv.json, train=fv.train, batch=fv.batch, peer=fv.peer, dtype=fv.dtype,
@@ -159,23 +159,23 @@ def _bench_model(fv, args, overrides):
 
 
 def _bench_conv(fv, args, overrides):
-  from vidx.measure import conv_speed
+  from vidx.bench import conv_speed
   conv_speed.main(json=fv.json, pattern=" ".join(args), train=fv.train, dtype=fv.dtype, batch=fv.batch)
 
 
 def _bench_adaptive(fv, args, overrides):
-  from vidx.measure import adaptive_speed
+  from vidx.bench import adaptive_speed
   adaptive_speed.main(args, json=fv.json, batch=fv.batch, batches=fv.batches, seconds=fv.seconds, dtype=fv.dtype,
                       peer=fv.peer, branching=fv.branching)
 
 
 def _bench_segmentation(fv, args, overrides):
-  from vidx.measure import segmentation_speed
+  from vidx.bench import segmentation_speed
   segmentation_speed.main(args, json=fv.json, runs=fv.runs, seconds=fv.seconds)
 
 
 def _claims(fv, args, overrides):
-  from vidx.measure import claims
+  from vidx.bench import claims
   if not args:
     raise errors.ConfigError("which claims: vidx claims NAME..., the names of the files in configs/claims.")
   return claims.main(args, fv.seeds, fv.json)

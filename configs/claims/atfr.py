@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.measure.claims import Claim, accuracy, fit
+from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import ConvNormAct, SimilarityGuidedSampling, UniformSampling
 from vidx.nn.pool import mean_pool
 

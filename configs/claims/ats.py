@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 import vidx
-from vidx.measure.claims import Claim, accuracy, fit
+from vidx.bench.claims import Claim, accuracy, fit
 from vidx.measure.live import live_counts
 
 SIZE, PATCH, BATCH, CLASSES = 32, 4, 32, 8

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 import vidx
-from vidx.measure.claims import Claim, accuracy, fit
+from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import MotionBandPass, TemporalShift
 from vidx.nn.represent import MiddleFrame
 from vidx.nn.resize import resize

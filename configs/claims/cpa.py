@@ -9,7 +9,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.measure.claims import Claim, accuracy, fit
+from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import ConvNormAct, ConvolutionPyramidAttention
 
 SINGLE = ((1, 1, 1),)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vidx.measure.claims import Claim, accuracy, fit
+from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import FrameDifference, PixelwiseTemporalProjection
 from vidx.nn.represent import MiddleFrame, segments
 from vidx.tasks.joint import Joint

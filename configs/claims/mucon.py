@@ -11,8 +11,8 @@ transcripts as from labels of a few videos. Nor does `box` (81.9 against 82.8).
 
 import functools
 
-from vidx.measure.claims import Claim
-from vidx.measure.long_videos import World, measure
+from vidx.bench.claims import Claim
+from vidx.bench.long_videos import World, measure
 from vidx.systems.mucon import MuCon
 
 WORLD = World(noise=1.5, drift=2.5, period=16)  # the drift hides actions for longer than the trunk sees

@@ -13,7 +13,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.measure.claims import Claim, accuracy, fit
+from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import compaction
 from vidx.nn.frame_context import FrameScores
 from vidx.nn.frame_selection import best_frames, excess, fuse, uniform_frames

@@ -14,7 +14,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.measure.claims import Claim, accuracy, fit
+from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import ConvNormAct, NonLocal, RegionNonLocal
 
 SIGMA, SPREAD = 2.0, 0.5  # of the noise of features, of the values of the prototypes

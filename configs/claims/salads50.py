@@ -27,7 +27,7 @@ import numpy as np
 from vidx import errors, writing
 from vidx.data import score_files
 from vidx.infer import evaluate
-from vidx.measure.claims import FOLDERS, Claim
+from vidx.bench.claims import FOLDERS, Claim
 from vidx.metrics import segments
 from vidx.train import config as config_lib
 from vidx.train import loop

@@ -11,8 +11,8 @@ equal lengths (90.0).
 
 import functools
 
-from vidx.measure.claims import Claim
-from vidx.measure.long_videos import World, measure, most_frequent
+from vidx.bench.claims import Claim
+from vidx.bench.long_videos import World, measure, most_frequent
 from vidx.systems.sct import SCT
 
 WORLD = World()

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import vidx
-from vidx.measure.claims import Claim, accuracy, cross_entropy, fit
+from vidx.bench.claims import Claim, accuracy, cross_entropy, fit
 from vidx import tasks
 
 BATCH = 16

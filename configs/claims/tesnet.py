@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import vidx
-from vidx.measure.claims import Claim, accuracy, fit
+from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import projector
 from vidx.nn.squeeze import TemporalSqueezePooling
 from vidx.systems.tesnet import PLACEMENTS

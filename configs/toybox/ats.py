@@ -4,7 +4,7 @@ vidx data toybox --out=runs/toybox/appearance --labels=appearance
 vidx train --config=configs/toybox/ats.py --workdir=runs/ats
 vidx predict --workdir=runs/ats --show=kept,attention runs/toybox/appearance/val/*/*.mp4
 Ours: 47.5 % of the validation videos, with 110, 82, 56 and 42 of 197 tokens left, 0.146 of 0.344 GMACs and 156 against
-146 clips/s: 57.5 % of the products and 6.5 % of the time are saved; larger models gain more (vidx/measure/README.md).
+146 clips/s: 57.5 % of the products and 6.5 % of the time are saved; larger models gain more (vidx/bench/README.md).
 """
 
 from vidx.train import config

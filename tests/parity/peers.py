@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="parity with torch needs the extra 'parity'")
 
 from vidx import interop  # noqa: E402
-from vidx.measure import peers as measure_peers  # noqa: E402
+from vidx.bench import peers as measure_peers  # noqa: E402
 
 measure_peers.import_torchvision()
 

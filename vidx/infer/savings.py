@@ -11,7 +11,7 @@ import numpy as np
 
 from vidx.infer.adaptive import Adaptive
 from vidx.measure.count import count
-from vidx.measure.model_speed import in_turns
+from vidx.measure.clock import in_turns
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,3 +1,3 @@
-"""Measuring: parameters, multiply-accumulates, speed."""
+"""Measuring: parameters, multiply-accumulates, live entries, peaks, the clock."""
 
 from vidx.measure.count import Counts, count

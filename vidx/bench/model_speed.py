@@ -8,13 +8,8 @@ them, as the peak of the machine. On a GPU the peer runs as its users
 would run it: `torch.compile`, channels last, in the same precision.
 """
 
-from collections.abc import Callable, Sequence
-from importlib import metadata
+from collections.abc import Callable
 import json as json_lib
-import os
-import platform
-import statistics
-import time
 from typing import Any
 
 import jax
@@ -22,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx import errors, systems
-from vidx.measure import peers
+from vidx.bench import peers
+from vidx.measure.clock import device_name, in_turns, program_bytes, versions
 from vidx.measure.count import count
 
-_PAUSE = 0.05  # seconds between the sides: one's idle threads may spin for a while on the other's cores
 
 
 def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = False, dtype: str = "float32",
@@ -79,29 +74,6 @@ def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = 
   }
 
 
-def once(call: Callable[[], None]) -> float:
-  """Seconds of the second of two calls."""
-  call()
-  start = time.perf_counter()
-  call()
-  return time.perf_counter() - start
-
-
-def in_turns(sides: list[Callable[[], None]], seconds: float) -> list[float]:
-  """The median time of each function; they are called in turns, after one call that does not count."""
-  times: list[list[float]] = [[] for _ in sides]
-  for call in sides:
-    call()
-  while min(map(len, times)) < 3 or max(map(sum, times)) < seconds:
-    for call, taken in zip(sides, times):
-      if len(sides) > 1:
-        time.sleep(_PAUSE)
-      start = time.perf_counter()
-      call()
-      taken.append(time.perf_counter() - start)
-  return [statistics.median(taken) for taken in times]
-
-
 def _product(dtype: str) -> tuple[Callable[[], None], int]:
   """A large square matrix product as a function, and its floating-point operations."""
   size = 2048 if jax.default_backend() == "cpu" else 8192
@@ -133,13 +105,6 @@ def _vidx(model, x, train) -> tuple[Callable[[], None], int | None]:
 
   compiled = jax.jit(gradients if train else forward).lower(variables, x).compile()
   return lambda: jax.block_until_ready(compiled(variables, x)), program_bytes(compiled)
-
-
-def program_bytes(compiled: jax.stages.Compiled) -> int | None:
-  """Memory that a compiled program needs at once; None where the device does not say."""
-  memory = compiled.memory_analysis()
-  return memory and (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-                     - memory.alias_size_in_bytes)
 
 
 def torch_pass(name: str, x: np.ndarray, train: bool, dtype: str) -> Callable[[], None]:
@@ -178,25 +143,6 @@ def torch_pass(name: str, x: np.ndarray, train: bool, dtype: str) -> Callable[[]
 def _torch_peak() -> int | None:
   import torch
   return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
-
-
-def device_name() -> str:
-  """The accelerator's kind, or the number of cores."""
-  device = jax.devices()[0]
-  if device.platform != "cpu":
-    return device.device_kind
-  return f"cpu x {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
-
-
-def versions(more: Sequence[str] = ()) -> dict[str, str]:
-  """Versions of Python, JAX and Flax, and of other packages that are installed."""
-  out = {"python": platform.python_version()}
-  for name in ("jax", "jaxlib", "flax", *more):
-    try:
-      out[name] = metadata.version(name)
-    except metadata.PackageNotFoundError:
-      pass
-  return out
 
 
 def main(name: str, *, json: bool = False, **options: Any) -> None:

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import pytest
 
 from vidx import cli
-from vidx.measure import claims
-from vidx.measure.claims import Claim
+from vidx.bench import claims
+from vidx.bench.claims import Claim
 
 FILE = '''
-from vidx.measure.claims import Claim
+from vidx.bench.claims import Claim
 
 def get_claims():
   return [Claim("good", "Two is more than one.", lambda seed: {"method": 2.0 + seed, "baseline": 1.0}, margin=1.5),

@@ -4,7 +4,7 @@ import pytest
 
 from vidx import errors
 from vidx.data import decode
-from vidx.measure import input_speed
+from vidx.bench import input_speed
 
 
 @pytest.fixture(scope="module")

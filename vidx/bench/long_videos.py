@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx.data.toybox import kitchen
-from vidx.measure import claims
+from vidx.bench import claims
 from vidx.metrics import segments
 
 TRAIN, TEST, BATCH = 200, 50, 8  # videos

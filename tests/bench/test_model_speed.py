@@ -3,7 +3,8 @@ import json
 import pytest
 
 from vidx import errors
-from vidx.measure import model_speed, peers
+from vidx.bench import model_speed, peers
+from vidx.measure import clock
 import vidx
 
 KEYS = {"name", "device", "seconds", "peer_seconds", "ratio", "clips_per_s", "peak_bytes", "peer_peak_bytes", "gmacs",
@@ -36,7 +37,7 @@ def test_the_text_names_model_input_and_machine(capsys, monkeypatch):
 
 def test_sides_take_turns_and_medians_count():
   calls = []
-  times = model_speed.in_turns([lambda: calls.append("a"), lambda: calls.append("b")], 0)
+  times = clock.in_turns([lambda: calls.append("a"), lambda: calls.append("b")], 0)
   assert "".join(calls) == "ab" * 4 and len(times) == 2 and all(t >= 0 for t in times)
 
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from vidx.data.toybox import kitchen
-from vidx.measure import claims, long_videos
+from vidx.bench import claims, long_videos
 from vidx.metrics import segments
 
 WORLD = long_videos.World(frames=48, size=12, noise=0.5, drift=0.2, period=16)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vidx import errors, systems
-from vidx.measure import adaptive_speed
+from vidx.bench import adaptive_speed
 
 TINY = {
     "ats_deit_s": (dict(image=32, patch=4, dim=16, depth=6, heads=2, num_classes=3), (32, 32, 3)),

@@ -19,7 +19,7 @@ import optax
 from vidx import errors, systems
 from vidx.data import batch as batch_lib
 from vidx.data.parts.features import bucket
-from vidx.measure.model_speed import device_name, in_turns, program_bytes, versions
+from vidx.measure.clock import device_name, in_turns, program_bytes, versions
 from vidx.nn.duration_dp import PUBLIC, poisson_dp
 from vidx.tasks.segmentation import Segmentation
 

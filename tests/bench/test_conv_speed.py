@@ -3,7 +3,7 @@ import json
 import pytest
 
 from vidx import errors
-from vidx.measure import conv_speed
+from vidx.bench import conv_speed
 from vidx.nn import conv
 
 LAYERS = conv_speed.LAYERS

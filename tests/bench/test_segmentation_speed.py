@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidx import cli, errors
-from vidx.measure import segmentation_speed as speed
+from vidx.bench import segmentation_speed as speed
 
 RUNS = [[("a", 20), ("b", 30)], [("b", 40), ("a", 50), ("c", 30)], [("c", 9)]]
 TINY = {"ms_tcn": dict(stages=1, layers=2, width=8), "mucon": dict(backbone=(1, 2), pools=(0,), width=8, groups=2,

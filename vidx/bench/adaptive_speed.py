@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx import errors, systems
+from vidx.bench import model_speed
 from vidx.infer import savings
 from vidx.infer.adaptive import Adaptive
-from vidx.measure import model_speed
+from vidx.measure import clock
 from vidx.measure.count import count
 
 Counts = dict[str, np.ndarray]
@@ -192,7 +193,7 @@ def bench(name: str, *, batch: int = 0, batches: int = 0, seconds: float = 20.0,
   return {"name": name, **found.to_json(), "peer_seconds": None, "branching_seconds": None,
           **dict(zip(others, found.others)), "batch": batch, "dtype": dtype,
           "ladders": runner.ladders if runner else [], "padding": padding(runner) if runner else 0.0,
-          "device": model_speed.device_name(), "versions": model_speed.versions(("torch",) if peer else ())}
+          "device": clock.device_name(), "versions": clock.versions(("torch",) if peer else ())}
 
 
 def padding(runner: Controlled) -> float:
@@ -206,7 +207,7 @@ def _frames_chosen(model, variables, videos, seconds) -> savings.Savings:
   """Of a parallel sampling network against its classifier on all candidates: every example costs the same."""
   plain = model.clone(select="uniform", weighting=False, keep=videos[0].shape[1])
   sides = [jax.jit(lambda x, m=m: m.apply(variables, x)["logits"]) for m in (plain, model)]
-  times = model_speed.in_turns([lambda f=f: [f(x).block_until_ready() for x in videos] for f in sides], seconds)
+  times = clock.in_turns([lambda f=f: [f(x).block_until_ready() for x in videos] for f in sides], seconds)
   example = jax.ShapeDtypeStruct((1, *videos[0].shape[1:]), jnp.float32)
   macs, examples = [count(m, example).macs for m in (plain, model)], sum(map(len, videos))
   return savings.Savings(*times, macs[0], np.full(examples, macs[1]), {"frames": np.full(examples, model.keep)})

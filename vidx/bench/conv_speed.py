@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx import errors
-from vidx.measure.model_speed import device_name, in_turns, once, versions
+from vidx.measure.clock import device_name, in_turns, once, versions
 from vidx.nn import conv
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks and claims: whole programs measured side by side."""
