@@ -7,7 +7,8 @@ from tests.backbones import promises
 import vidx
 from vidx import errors
 from vidx.backbones import table
-from vidx.backbones.inception import Gate, windows
+from vidx.backbones.inception import Gate
+from vidx.nn.pool import windows
 from vidx.measure import count
 from vidx.nn import conv, features
 

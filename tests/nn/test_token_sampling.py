@@ -160,12 +160,14 @@ def block_by_loops(variables, x, mask, keep, fuse=None):
 def kept_by_loops(a, v, score="cls", value_norm="per_head", rule="inverse", share=1.0, **_):
   """The CLS and the tokens that equations 7.3 to 7.5 name."""
   n = a.shape[-1]
-  s = np.zeros(n)
+  s = np.zeros((H, n))
   for j in range(1, n):
     for h in range(H):
       weight = a[h, 0, j] if score == "cls" else a[h, :, j].sum()
-      s[j] += weight * {"per_head": np.linalg.norm(v[j, h]), "concat": np.linalg.norm(v[j]), "none": 1}[value_norm]
-  s /= s.sum()
+      s[h, j] = weight * {"concat": np.linalg.norm(v[j]), "none": 1}.get(value_norm, np.linalg.norm(v[j, h]))
+  if value_norm == "per_head_normalised":
+    s /= s.sum(1, keepdims=True)
+  s = s.sum(0) / s.sum()
   count = min(max(int(share * (n - 1) + 0.5), 3), n - 1)
   if rule == "topk":
     return [0, *sorted(1 + np.argsort(-s[1:])[:count])]
@@ -175,7 +177,8 @@ def kept_by_loops(a, v, score="cls", value_norm="per_head", rule="inverse", shar
 
 
 @pytest.mark.parametrize("fields", [
-    dict(), dict(value_norm="concat", share=0.6), dict(value_norm="none", score="self", share=0.6),
+    dict(), dict(value_norm="concat", share=0.6), dict(value_norm="per_head_normalised", share=0.6),
+    dict(value_norm="none", score="self", share=0.6),
     dict(rule="topk", share=0.5)])
 def test_a_block_equals_the_one_that_cuts_the_attention_matrix(tokens, fields):
   variables, x, mask = tokens

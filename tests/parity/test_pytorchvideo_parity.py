@@ -32,6 +32,42 @@ def test_single_pathways_equal_pytorchvideo(name, peer, pool, frames):
   peers.compare(vidx.create_model(name, num_classes=7), module, "pytorchvideo", some(frames))
 
 
+@pytest.mark.parametrize("name, peer, frames", [
+    ("slowonly_r50_8x8", "slow_r50", 8), ("c2d_r50", "c2d_r50", 4), ("i3d_r50", "i3d_r50", 4)])
+def test_single_pathways_equal_pytorchvideo_at_the_published_crop_of_the_test(name, peer, frames):
+  module = getattr(hub, peer)(head_activation=None, model_num_class=7)
+  module.blocks[-1].pool = torch.nn.AvgPool3d((frames // (1 if "slow" in name else 2), 7, 7), stride=1)
+  peers.compare(vidx.create_model(name, num_classes=7, average="logits"), module, "pytorchvideo", some(frames, 256))
+
+
+@pytest.mark.parametrize("name, train, test, depth", [
+    ("x3d_s", 160, 182, 2.2), ("x3d_m", 224, 256, 2.2), ("x3d_l", 312, 356, 5.0)])
+def test_x3d_equals_pytorchvideo_at_the_published_crop_of_the_test(name, train, test, depth):
+  module = create_x3d(input_clip_length=2, input_crop_size=train, model_num_class=7, depth_factor=depth,
+                      head_activation=None)
+  peers.compare(vidx.create_model(name, num_classes=7, average="logits"), module, "pytorchvideo", some(2, test))
+
+
+class Logarithm(torch.nn.Module):
+  """The original, of probabilities."""
+
+  def __init__(self, net):
+    super().__init__()
+    self.net = net
+
+  def forward(self, x):
+    return torch.log(self.net(x))
+
+  def state_dict(self):
+    return self.net.state_dict()
+
+
+def test_probabilities_of_windows_are_averaged_as_pytorchvideo_s_x3d_does():
+  module = create_x3d(input_clip_length=2, input_crop_size=SIDE, model_num_class=7, depth_factor=2.2)
+  peers.compare(vidx.create_model("x3d_s", num_classes=7, crop=SIDE), Logarithm(module), "pytorchvideo",
+                some(2, 2 * SIDE))
+
+
 class TwoPathways(torch.nn.Module):
   """The original with the published choice of slow frames in front."""
 
@@ -51,6 +87,13 @@ class TwoPathways(torch.nn.Module):
 def test_slowfast_equals_pytorchvideo(name, peer):
   net = getattr(hub, peer)(head_activation=None, model_num_class=7, head_pool_kernel_sizes=((2, 1, 1), (8, 1, 1)))
   peers.compare(vidx.create_model(name, num_classes=7), TwoPathways(net, 4), "pytorchvideo", some(8))
+
+
+@pytest.mark.parametrize("name, peer", [("slowfast_r50_8x8", "slowfast_r50"), ("slowfast_r101_8x8", "slowfast_r101")])
+def test_slowfast_equals_pytorchvideo_at_the_published_crop_of_the_test(name, peer):
+  net = getattr(hub, peer)(head_activation=None, model_num_class=7, head_pool_kernel_sizes=((2, 7, 7), (8, 7, 7)))
+  peers.compare(vidx.create_model(name, num_classes=7, average="logits"), TwoPathways(net, 4), "pytorchvideo",
+                some(8, 256))
 
 
 def test_the_slow_frames_are_those_of_a_truncated_linspace():

@@ -43,6 +43,7 @@ def variables_of(trunk):
     ("ats_deit_s", dict(rule="topk", keep=0.865), 2.98, 3.00),
     ("ats_deit_s", {}, 4.5989, 4.61),
     ("evit", {}, 2.99, 3.05),
+    ("ats_evit", {}, 2.15, 2.16),
     ("ats_cvt_13", {}, 5.20, 5.22),
     ("ats_cvt_21", {}, 8.20, 8.22),
 ])

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.nn import compaction
+from vidx.nn import compaction, pool
 from vidx.nn import sites as sites_lib
 from vidx.nn.category_heads import CONVS, CategoryHeads
 from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 
 FROZEN = ("", "all", "all_but_first")
+AVERAGES = ("probabilities", "logits")
 Ways = list[tuple[jax.Array, jax.Array | None]]  # (x, mask) of each pathway
 
 
@@ -29,6 +30,10 @@ class Trunk(nn.Module):
     head_std: of its initialisation.
     head_conv: convolutions in front of it where categories have heads of their own; see CategoryHead.
     consensus: mean of per-frame logits.
+    crop: side of the crops of training, in pixels. Where a clip is larger, the head sees every window of the size
+      of such a crop, as that of PySlowFast and pytorchvideo does; 0: one mean over the clip.
+    average: over these windows in evaluation, of 'probabilities' as in PySlowFast, or of 'logits' as in
+      pytorchvideo's networks without a softmax.
     sites: blocks to plug in; see vidx.nn.sites.
     dtype: compute dtype; None is fp32.
   """
@@ -38,6 +43,8 @@ class Trunk(nn.Module):
   head_std: float = 0.01
   head_conv: str = "1x1x1"
   consensus: bool = True
+  crop: int = 0
+  average: str = "probabilities"
   sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   dtype: jnp.dtype | None = None
 
@@ -49,6 +56,8 @@ class Trunk(nn.Module):
       self.num_classes = core.FrozenDict(self.num_classes)
     if self.head_conv not in CONVS:
       raise ValueError(f"head_conv = '{self.head_conv}' is not one of {', '.join(CONVS)}")
+    if self.average not in AVERAGES:
+      raise ValueError(f"average = '{self.average}' is not one of {', '.join(AVERAGES)}")
     super().__post_init__()
 
   @nn.nowrap
@@ -56,9 +65,27 @@ class Trunk(nn.Module):
     """The head of most trunks, for `setup`."""
     fields = (self.dropout, self.head_std, self.consensus)
     if not isinstance(self.num_classes, Mapping):
-      return Head(self.num_classes, *fields)
+      return Head(self.num_classes, *fields, each_place=self.windowed and self.average == "probabilities")
     _, norm = self.norms()
     return CategoryHeads(tuple(self.num_classes.items()), self.head_conv, self.is_bottleneck, *fields, norm, self.dtype)
+
+  @property
+  def windowed(self) -> bool:
+    """Whether the head sees windows of the size of a training crop."""
+    return self.crop > 0 and not isinstance(self.num_classes, Mapping)
+
+  @property
+  def reduction(self) -> int:
+    """Pixels of the clip per position of the head's input, along a side."""
+    return 32
+
+  def pooled(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """fp32 means over the live frames and each window, or over all: (B, T, H, W, C) -> (B, 1, h, w, C)."""
+    if not self.windowed:
+      return pool.mean_pool(x, mask)[:, None, None, None]
+    side = -(-self.crop // self.reduction)
+    y = pool.mean_frames(pool.live_frames(x.astype(jnp.float32), mask), mask)
+    return pool.windows(y[:, None], None, (1, side, side))[0]
 
   @property
   def is_bottleneck(self) -> bool:
@@ -125,7 +152,7 @@ class Trunk(nn.Module):
 
   def scores(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False) -> dict[str, jax.Array]:
     """The outputs for what `trunk` gives."""
-    return self.head(x, mask, train)
+    return self.head(self.pooled(x, mask), None, train) if self.windowed else self.head(x, mask, train)
 
   def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
     """Scores images or clips.

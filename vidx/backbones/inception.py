@@ -184,34 +184,13 @@ class Mixed(nn.Module):
     return site("out")(jnp.concatenate(outs, -1), mask, train)
 
 
-def windows(x: jax.Array, mask: jax.Array | None, window: Sequence[int]) -> tuple[jax.Array, jax.Array | None]:
-  """fp32 means over windows one step apart; a window reaches over no more than there is.
-
-  Args:
-    x: (B, T, H, W, C).
-    mask: (B, T), live frames in front; None: all live.
-    window: in time, height, width.
-
-  Returns:
-    (B, T', H', W', C) and its mask; a clip shorter than the window gives one frame.
-  """
-  window = tuple(min(k, n) for k, n in zip(window, x.shape[1:4]))
-  x = x.astype(jnp.float32)
-  if mask is None or window[0] == 1:
-    return pool.average_pool(x, window, (1, 1, 1), (0, 0, 0)), mask
-  y = pool.average_pool(x * mask[:, :, None, None, None].astype(x.dtype), window, (1, 1, 1), (0, 0, 0))
-  fewer = window[0] / jnp.clip(mask.astype(jnp.float32).sum(1), 1, window[0])
-  mask = pool.stride_mask(mask, window[0], 1, 0, y.shape[1]).at[:, 0].set(mask[:, 0])
-  return y * fewer[:, None, None, None, None], mask
-
-
 class WindowHead(Head):
   """Scores the mean over windows of the clip, in which the entries at its ends count less; see Head."""
 
   window: Sequence[int] = (2, 7, 7)
 
   def __call__(self, x, mask=None, train=False):
-    return super().__call__(*windows(x, mask, self.window), train)
+    return super().__call__(*pool.windows(x, mask, self.window), train)
 
 
 class Inception(Chain):

@@ -13,6 +13,7 @@ per stage `res2`.
 
 from collections.abc import Sequence
 import dataclasses
+import math
 from typing import Any
 
 from flax import linen as nn
@@ -300,6 +301,13 @@ class ResNet(Chain):
       if given and len(given) < len(self.stages):
         raise ValueError(f"{len(self.stages)} stages, but {field} names {len(given)}")
     super().__post_init__()
+
+  @property
+  def reduction(self) -> int:
+    """See Trunk.reduction."""
+    stem = STEMS[self.stem]
+    pooled = stem.window_strides[1] if stem.window else 1
+    return stem.strides[1] * pooled * math.prod(self.strides[:len(self.stages)])
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:

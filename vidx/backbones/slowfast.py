@@ -147,6 +147,11 @@ class SlowFast(Chain):
       raise ValueError(f"width = {self.width} cannot be divided by beta = {self.beta}")
     super().__post_init__()
 
+  @property
+  def reduction(self) -> int:
+    """See Trunk.reduction."""
+    return self.pathway("slow").reduction
+
   @nn.nowrap
   def pathway(self, name: str) -> ResNet:
     """The 'slow' or the 'fast' network."""
@@ -211,5 +216,4 @@ class SlowFast(Chain):
 
   def scores(self, slow, fast, train=False):
     """The outputs for (x, mask) of each pathway."""
-    pooled = [pool.mean_pool(*way) for way in (slow, fast)]
-    return self.head(jnp.concatenate(pooled, -1)[:, None, None, None], None, train)
+    return self.head(jnp.concatenate([self.pooled(*way) for way in (slow, fast)], -1), None, train)

@@ -42,7 +42,7 @@ _IMAGE = dict(consensus=True)
 _VIDEO = dict(num_classes=400, dims=3, temporal=(3, 3, 3, 3), time_strides=(1, 2, 2, 2), zero_init=True)
 _SLIM = dict(num_classes=400, dims=3, block="bottleneck", width=8, widths=(8, 64, 128, 256),
              stem="video_pool", temporal=(3, 1, 1, 3), temporal_at="a", zero_init=True, dropout=0.5)
-_I3D = dict(num_classes=400, dims=3, temporal_at="a", zero_init=True, dropout=0.5, **_DEPTHS[50])
+_I3D = dict(num_classes=400, dims=3, temporal_at="a", zero_init=True, dropout=0.5, crop=224, **_DEPTHS[50])
 _TO_RES5 = dict(temporal=(1, 1, 3, 3))
 
 
@@ -85,12 +85,13 @@ _BUILT = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # all of bott
 
 def _slowfast(depth: int, frames: str, weights: str, **fields: Any) -> Row:
   alpha, kernel = (8, 5) if frames == "4x16" else (4, 7)
-  fields = {**dict(stages=_BUILT[depth], alpha=alpha, fusion_kernel=kernel), **fields}
+  fields = {**dict(stages=_BUILT[depth], alpha=alpha, fusion_kernel=kernel, crop=224), **fields}
   return Row("vidx.backbones.slowfast:SlowFast", fields, "Feichtenhofer et al. 2019", ((1, 32, 256, 256, 3),), weights)
 
 
 def _x3d(frames: int, size: int, weights: str = "pytorchvideo, pyslowfast", **fields: Any) -> Row:
-  return Row("vidx.backbones.x3d:X3D", fields, "Feichtenhofer 2020", ((1, frames, size, size, 3),), weights)
+  shape = (1, frames, size, size, 3)
+  return Row("vidx.backbones.x3d:X3D", dict(crop=size, **fields), "Feichtenhofer 2020", (shape,), weights)
 
 
 _DEEP = dict(stages=(5, 10, 25, 15))

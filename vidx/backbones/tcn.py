@@ -123,7 +123,7 @@ class TCN(nn.Module):
   Attributes:
     num_classes: 0 leaves the logits out.
     width: channels D of every layer.
-    dilations: of the blocks.
+    dilations: of the blocks; () leaves one convolution and the norm.
     pools: blocks, counted from 0, after which time is halved; an odd frame at the end is left out.
     tap: block after which `early` is taken (the public code has 4); None: nowhere.
     dropout: in the blocks.
@@ -168,7 +168,8 @@ class TCN(nn.Module):
                                        self.dropout_after_residual, self.sites, self.dtype, self.initial,
                                        name=f"block{i}"))
                    for i, dilation in enumerate(self.dilations)]
-    self.last = TimeConv(self.width, dtype=self.dtype, initial=self.initial)
+    if self.dilations:  # without blocks, the stem is all
+      self.last = TimeConv(self.width, dtype=self.dtype, initial=self.initial)
     self.norm = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype)
     self.in_drop = nn.Dropout(self.input_dropout)
     self.at_stem, self.at_end = sites_lib.at(self.sites, "stem"), sites_lib.at(self.sites, "end")
@@ -193,7 +194,7 @@ class TCN(nn.Module):
       raise ValueError(f"a sequence of {features.shape[1]} frames is shorter than one region, {2 ** len(self.pools)}")
     mask = None if mask is None else mask.astype(bool)
     x = self.in_drop(features, deterministic=not train)
-    x, mask = self.at_stem(nn.relu(self.stem(x, mask)), mask, train)
+    x, mask = self.at_stem(nn.relu(self.stem(x, mask)) if self.dilations else self.stem(x, mask), mask, train)
     out = {}
     for i, (_, block) in enumerate(self._steps):
       x, mask = block(x, mask, train)
@@ -201,7 +202,7 @@ class TCN(nn.Module):
         out["early"] = x.astype(jnp.float32)
         if mask is not None:
           out["early_mask"] = mask
-    x = self.last(nn.relu(x))
+    x = self.last(nn.relu(x)) if self.dilations else x
     live = None if mask is None else jnp.broadcast_to(mask[..., None], x.shape)
     x, mask = self.at_end(self.norm(x, mask=live), mask, train)
     out["regions"] = x.astype(jnp.float32)

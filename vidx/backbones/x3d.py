@@ -151,6 +151,11 @@ class X3D(Chain):
       raise ValueError(f"{len(self.stages)} stages, but widths names {len(self.widths)}")
     super().__post_init__()
 
+  @property
+  def reduction(self) -> int:
+    """See Trunk.reduction."""
+    return 2 ** (1 + len(self.stages))
+
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
@@ -180,5 +185,4 @@ class X3D(Chain):
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""
-    y = nn.relu(self.hidden(pool.mean_pool(x, mask)))
-    return self.head(y[:, None, None, None], None, train)
+    return self.head(nn.relu(self.hidden(self.pooled(x, mask))), None, train)

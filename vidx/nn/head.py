@@ -1,7 +1,10 @@
 """The classification head that trunks share."""
 
+import math
+
 from flax import linen as nn
 import jax
+import jax.numpy as jnp
 
 from vidx.nn import pool
 
@@ -17,22 +20,30 @@ class Head(nn.Module):
     dropout: rate before the linear layer.
     std: of its normal initialisation.
     consensus: mean of the frames' logits.
+    each_place: in evaluation each of several positions is scored, and the logits are the logarithm
+      of the mean of their probabilities.
   """
 
   num_classes: int
   dropout: float = 0.0
   std: float = 0.01
   consensus: bool = False
+  each_place: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False) -> dict[str, jax.Array]:
     """(B, T, H, W, C), mask (B, T) -> {'logits': (B, num_classes), 'features': (B, C)}, fp32."""
+    each = self.each_place and not train and x.shape[2] * x.shape[3] > 1
     y = pool.mean_pool(x, mask, frames=self.consensus)
     out = {"features": pool.mean_frames(y, mask) if self.consensus else y}
+    if each:
+      y = pool.mean_frames(pool.live_frames(x.astype(jnp.float32), mask), mask)  # (B, H, W, C)
     if self.num_classes:
       y = nn.Dropout(self.dropout, deterministic=not train)(y)
       y = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(self.std), name="fc")(y)
       if self.consensus and mask is not None:
         y = y * mask[..., None]
+      if each:
+        y = jax.nn.logsumexp(jax.nn.log_softmax(y), (1, 2)) - math.log(y.shape[1] * y.shape[2])
       out["logits"] = pool.mean_frames(y, mask) if self.consensus else y
     return out

@@ -73,6 +73,27 @@ def average_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], pa
   return x
 
 
+def windows(x: jax.Array, mask: jax.Array | None, window: Sequence[int]) -> tuple[jax.Array, jax.Array | None]:
+  """fp32 means over windows one step apart; a window reaches over no more than there is.
+
+  Args:
+    x: (B, T, H, W, C).
+    mask: (B, T), live frames in front; None: all live.
+    window: in time, height, width.
+
+  Returns:
+    (B, T', H', W', C) and its mask; a clip shorter than the window gives one frame.
+  """
+  window = tuple(min(k, n) for k, n in zip(window, x.shape[1:4]))
+  x = x.astype(jnp.float32)
+  if mask is None or window[0] == 1:
+    return average_pool(x, window, (1, 1, 1), (0, 0, 0)), mask
+  y = average_pool(x * mask[:, :, None, None, None].astype(x.dtype), window, (1, 1, 1), (0, 0, 0))
+  fewer = window[0] / jnp.clip(mask.astype(jnp.float32).sum(1), 1, window[0])
+  mask = stride_mask(mask, window[0], 1, 0, y.shape[1]).at[:, 0].set(mask[:, 0])
+  return y * fewer[:, None, None, None, None], mask
+
+
 def mean_pool(x: jax.Array, mask: jax.Array | None = None, frames: bool = False) -> jax.Array:
   """fp32 mean over space, and over the live frames unless frames are kept.
 
@@ -91,10 +112,10 @@ def mean_pool(x: jax.Array, mask: jax.Array | None = None, frames: bool = False)
 
 
 def mean_frames(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-  """(B, T, C) -> (B, C): mean over the live frames; dead ones must be zero."""
+  """(B, T, ..., C) -> (B, ..., C): mean over the live frames; dead ones must be zero."""
   if mask is None:
     return x.mean(1)
-  return x.sum(1) / jnp.maximum(mask.sum(1, keepdims=True), 1).astype(x.dtype)
+  return x.sum(1) / jnp.maximum(mask.sum(1), 1).astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
 
 
 def mean_of_runs(x: jax.Array, length: int, mask: jax.Array | None = None) -> jax.Array:

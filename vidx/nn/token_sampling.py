@@ -20,7 +20,7 @@ from vidx.nn.attention import Heads, attention_weights
 
 CHOICES = {
     "score": ("cls", "self", "random_token", "random", "uniform"),
-    "value_norm": ("per_head", "concat", "none"),
+    "value_norm": ("per_head", "per_head_normalised", "concat", "none"),
     "rule": ("inverse", "nearest", "topk"),
     "grid": ("midpoint", "random", "public"),
     "order": ("index", "score"),
@@ -47,9 +47,10 @@ def significance(heads: Heads, live: jax.Array, query: jax.Array | int = 0, valu
                  every_row: bool = False) -> jax.Array:
   """What one query, or all live ones, take of each token: attention times the norm of the value, over all heads.
 
-  Equation 7.3 before it is normalised. The text sums over heads what it scores per
-  head ('per_head'); the public code multiplies the heads' attention by the norm of
-  all heads' values together ('concat').
+  To the letter, equation 7.3 scores per head, each with a sum of 1 over the live tokens
+  but the first, and the scores are summed over heads ('per_head_normalised'); 'per_head'
+  sums the products as they are, so that heads with large values count more. The public
+  code multiplies the heads' attention by the norm of all heads' values together ('concat').
 
   Args:
     heads: (..., N, H, d).
@@ -70,8 +71,11 @@ def significance(heads: Heads, live: jax.Array, query: jax.Array | int = 0, valu
     attention = jnp.where(live[..., None, :, None], attention, 0)
   attention = attention.sum(-2)
   squares = jnp.square(heads.v.astype(jnp.float32)).sum(-1).swapaxes(-1, -2)
-  if value_norm == "per_head":
-    return (attention * jnp.sqrt(squares)).sum(-2)
+  if value_norm.startswith("per_head"):
+    each = attention * jnp.sqrt(squares)
+    if value_norm == "per_head_normalised":
+      each = normalized(each, (live & (jnp.arange(live.shape[-1]) > 0))[..., None, :])
+    return each.sum(-2)
   return attention.sum(-2) * (jnp.sqrt(squares.sum(-2)) if value_norm == "concat" else 1)
 
 

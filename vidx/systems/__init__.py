@@ -28,10 +28,11 @@ def _atfr(trunk: str) -> Row:
   return Row("vidx.systems.atfr:atfr", dict(trunk=trunk), _FAYYAZ, inputs)
 
 
-def _ats(trunk: str, **fields: Any) -> Row:
+def _ats(trunk: str, rule: str = "inverse", **fields: Any) -> Row:
+  """Samples by the inverse of the CDF (eq. 7.5) unless `rule` is the 'nearest' score of the text below it."""
   of = table.ROWS[trunk]
-  return Row("vidx.systems.ats:ats", dict(trunk=trunk, num_classes=of.fields.get("num_classes", 1000), **fields),
-             _FAYYAZ, of.inputs, of.weights)
+  fields = dict(trunk=trunk, num_classes=of.fields.get("num_classes", 1000), rule=rule, **fields)
+  return Row("vidx.systems.ats:ats", fields, _FAYYAZ, of.inputs, of.weights)
 
 
 def _stc(trunk: str, **fields: Any) -> Row:
@@ -49,6 +50,7 @@ SYSTEMS: dict[str, Row] = {
         "timesformer_l", "timesformer_hr", "timesformer_joint")},
     "ats_public": _ats("deit_s", keep=196, value_norm="concat", rule="nearest", grid="public", order="score",
                        oversample=True),
+    # 2.155 GMACs where every sampler keeps all that it may; printed is a mean of 2.5 (table 7.3).
     "ats_evit": _ats("deit_s", stages=(4, 5, 7, 8, 10, 11), keep=0.7, fused=(3, 6, 9)),
     "evit": _ats("deit_s", stages=(), fused=(3, 6, 9)),
     **{f"atfr_{trunk}": _atfr(trunk) for trunk in (
@@ -60,7 +62,7 @@ SYSTEMS: dict[str, Row] = {
     **{f"atfr_hatnet_{d}": Row("vidx.systems.atfr:atfr", dict(trunk=f"hatnet_{d}"), _FAYYAZ, (table.CLIP,))
        for d in (18, 50)},
     "bqn": Row("vidx.systems.bqn:bqn", {}, _HUANG, (_TRIPLES,)),
-    "bqn_x3d_m": Row("vidx.systems.bqn:bqn", dict(trunk="x3d_m", shared_head=False, deep_size=7), _HUANG,
+    "bqn_x3d_m": Row("vidx.systems.bqn:bqn", dict(trunk="x3d_m", shared_head=False, deep_size=7, crop=256), _HUANG,
                      ((1, 16, 3, 256, 256, 3),)),
     "represented": Row("vidx.systems.represented:represented", {}, _HUANG, (_CLIP,)),
     "mbpm": Row("vidx.systems.represented:represented", dict(representation="band_pass"), _HUANG, (_TRIPLES,)),
@@ -146,6 +148,13 @@ def create_model(name: str, **fields: Any):
   except ValueError as e:
     raise errors.ConfigError(f"{name}: {e}.") from None
   return model
+
+
+def at_crop(name: str, fields: Mapping[str, Any], crop: int) -> dict[str, Any]:
+  """The fields of a model trained on crops of so many pixels, which heads that see windows of them have to know."""
+  trunk = fields.get("trunk") or rows()[name].fields.get("trunk") if name in rows() else None
+  windowed = any(other in rows() and rows()[other].fields.get("crop") for other in (name, trunk))
+  return {"crop": crop, **fields} if windowed else dict(fields)
 
 
 def field_names(name: str, trunk: str | None = None) -> list[str]:

@@ -75,6 +75,7 @@ def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -
     ConfigError: an unknown system or field, or fewer classes than the data has.
   """
   fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in config.system.items() if k != "name"}
+  fields = systems.at_crop(config.system.name, fields, config.data.crop)
   wanted = task.num_classes(sizes)
   name = config.system.name
   takes = name not in systems.rows() or "num_classes" in systems.field_names(name, fields.get("trunk"))
@@ -102,6 +103,9 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   if several and (config.schedule.name == "plateau" or config.train.init_from):
     raise errors.ConfigError("train.seeds above 1 goes neither with schedule.name='plateau' nor with train.init_from:"
                              " train one seed at a time.")
+  if several and 0 < config.data.full_share < 1 and examples.of_features(dataset):
+    raise errors.ConfigError(f"data.full_share={config.data.full_share:g}: which videos are labelled is drawn for each"
+                             " seed, and all of train.seeds see the same batches: train one --config.seed at a time.")
   dtype = compute_dtype(config.train.precision)
   task = tasks.from_config(config.task.to_dict(), dataset)
   sizes = {name: len(target.classes) for name, target in dataset.targets.items()}
