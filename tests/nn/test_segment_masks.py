@@ -8,7 +8,7 @@ import pytest
 from vidx.nn import segment_masks as exported
 from vidx.nn.segment_masks import (
     integrate_segments, pool_segments, project_lengths, read_template, round_lengths, segment_masks, segment_of_frame,
-    spread_segments, starts_of, template, widen)
+    shares, spread_segments, starts_of, template, widen)
 
 TRUTH = (100, 300, 200, 400)
 
@@ -133,6 +133,14 @@ def test_integral_form_equals_sums_and_interpolates_between_frames():
                              [values[:10].sum(0), values[10:20].sum(0)], atol=1e-5)
 
 
+def test_shares_of_frames_are_masks_of_the_integral_form():
+  values = np.random.default_rng(0).normal(size=(2, 40, 3)).astype("f")
+  lengths, length = np.array([[7.25, 12.5, 20.25], [3.0, 0.4, 26.6]]), np.array([40, 30])
+  masks = jax.jit(shares, static_argnames="frames")(lengths, 40, length=length)
+  np.testing.assert_allclose(masks.sum(1), np.arange(40) < length[:, None], atol=1e-5)
+  np.testing.assert_allclose(pool_segments(values, masks), integrals(values, lengths, length=length), atol=1e-4)
+
+
 @pytest.mark.parametrize("form", ["mask", "integral"])
 def test_gradients_equal_finite_differences(form):
   rng = np.random.default_rng(0)
@@ -170,14 +178,14 @@ def test_starts_without_gradient_let_a_length_act_on_its_own_segment():
   assert slopes(lengths, True)[0] == 0 and slopes(lengths, False)[0] != 0
 
 
-@functools.partial(jax.jit, static_argnames=("frames", "name"))
-def learned(truth, frames, name):
+@functools.partial(jax.jit, static_argnames=("frames", "name", "points", "corner"))
+def learned(truth, frames, name, points=100, corner="align"):
   """Lengths that gradient descent finds from perfect frame scores and a transcript."""
   logits = 10 * jax.nn.one_hot(segment_of_frame(truth, frames), 4)
 
   def loss(relative):
     lengths = project_lengths(relative, frames)
-    sums = pool_segments(logits, segment_masks(lengths, frames, name=name, corner="align"))
+    sums = pool_segments(logits, segment_masks(lengths, frames, name=name, points=points, corner=corner))
     consistency = -jnp.diagonal(jax.nn.log_softmax(sums / lengths[:, None])).sum()
     return consistency + 0.1 * (jax.nn.relu(relative - 2) + jax.nn.relu(-relative - 2)).sum()
 
@@ -195,6 +203,17 @@ def test_lengths_are_learned_from_perfect_scores(truth, name, least):
   assert np.mean(right) >= least
   if truth == TRUTH:
     np.testing.assert_allclose(found, (99.1, 301.3, 199.2, 400.4), atol=0.5)
+
+
+@pytest.mark.parametrize("points", [5, 10])
+def test_few_points_learn_lengths_where_ramps_stand_about_the_borders(points):
+  frames, truth = sum(TRUTH), np.array(TRUTH)
+
+  def off(corner):
+    found = np.asarray(learned(truth, frames, "box", points, corner))
+    return np.mean(np.asarray(segments_of(rounded(found), frames)) != segments_of(truth, frames))
+
+  assert off("centre") < 0.011 and off("frame") > 0.029
 
 
 def test_is_exported():

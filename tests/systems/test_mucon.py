@@ -57,6 +57,12 @@ def test_variants_of_the_trunk(fields, entries):
   assert shapes(2000, **fields) == (1, entries, 128)
 
 
+def test_a_single_convolution_is_one():
+  trunk = vidx.create_model("mucon", backbone="single")._trunk()
+  params = jax.eval_shape(trunk.init, jax.random.PRNGKey(0), jnp.zeros((1, 32, 2048)))["params"]
+  assert sum(x.size for x in jax.tree.leaves(params)) == (2048 + 1) * 128 + 2 * 128
+
+
 # ------------------------------------------------------------ the losses, without a network
 
 LOGITS = 2 * RNG.normal(size=(2, FRAMES, 4)).astype("f")
@@ -135,6 +141,16 @@ def test_other_forms_of_the_consistency():
   labels = np.where(DECODED["labels"][0, :4] < 4, DECODED["labels"][0, :4], 0)
   assert one(consistency="arithmetic", consistency_target="predicted") == pytest.approx(
       (masks.T * own[:, labels]).sum() / 32, rel=1e-4)
+
+
+def test_frames_are_to_be_consistent_with_the_transcript_that_the_decoder_went_on_with():
+  model = vidx.create_model("mucon", num_classes=4)
+  run = jax.jit(lambda model_, forced: model_.apply(
+      {}, LOGITS, MASK, LENGTHS, DECODED, TRANSCRIPTS, forced=forced, method="losses")["consistency"], static_argnums=0)
+  truth, predicted = (run(model.clone(consistency_target=t), True) for t in ("truth", "predicted"))
+  assert np.any(truth != predicted)
+  np.testing.assert_array_equal(run(model, jnp.array(True)), truth)
+  np.testing.assert_array_equal(run(model, jnp.array(False)), predicted)
 
 
 @pytest.mark.parametrize("height", [2.0, 5.0])

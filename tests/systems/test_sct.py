@@ -10,7 +10,7 @@ from tests.backbones import promises
 import vidx
 from vidx import errors
 from vidx.measure.count import count
-from vidx.nn.segment_masks import project_lengths
+from vidx.nn.segment_masks import project_lengths, segment_masks, shares, spread_segments
 
 SMALL = dict(num_classes=4, width=8, groups=4, dilations=(1, 2, 4), pools=(0, 1, 2), tap=1)
 small = functools.partial(vidx.create_model, "sct", **SMALL)
@@ -186,6 +186,17 @@ def test_lengths_are_trained_by_the_derivative_of_the_agreement():
                 - agreement_of_lengths(relative - step, a, s, SETS[0], 4)) / 2e-6
     assert float(found[k]) == pytest.approx(expected, rel=2e-2, abs=1e-4)
   assert np.abs(derivative(jnp.asarray(relative), True) - found).max() > 1e-3
+
+
+@pytest.mark.parametrize("fields, masks", [
+    (dict(points=4, corner="centre"), functools.partial(segment_masks, points=4, corner="centre")),
+    (dict(masks="integral"), shares)])
+def test_regions_may_be_spread_by_centred_masks_or_shares_of_frames(fields, masks):
+  a = np.random.default_rng(0).dirichlet(np.ones(4), (1, 3)).astype("f")
+  lengths, live = np.array([[20.5, 9.5, 30.0]]), np.ones((1, 3), bool)
+  model = vidx.create_model("sct", num_classes=4, **fields)
+  y = jax.jit(lambda: model.apply({}, a, lengths, np.array([60]), live, 60, method="spread"))()
+  np.testing.assert_allclose(y, spread_segments(a, masks(jnp.asarray(lengths), 60), model.normalise), atol=1e-5)
 
 
 # ------------------------------------------------------------ the network

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 TEMPLATES = ("box", "bell", "trapezoid")
-CORNERS = ("frame", "align")
+CORNERS = ("frame", "align", "centre")
 _LEAST = 1e-6  # frames: a shorter segment has no mask
 
 
@@ -110,7 +110,9 @@ def segment_masks(lengths: jax.Array, frames: int, *, starts: jax.Array | None =
 
   For whole lengths a box sums to its length exactly, but for the ramp of the last
   segment, which falls after the video. The gradient lives on the ramps, l / J
-  frames at each border of a box: fewer points make wider ramps.
+  frames at each border of a box: fewer points make wider ramps. Both ramps of a box
+  lie behind their border (its middle l / 2J frames), so that lengths that are learnt
+  with few points end too early: "centre" puts them about the border.
 
   Args:
     lengths: (..., M) frames of each segment, perhaps of padding (0).
@@ -125,7 +127,8 @@ def segment_masks(lengths: jax.Array, frames: int, *, starts: jax.Array | None =
     public_overlap: see `widen`.
     corner: "frame" as above, or "align": the first frame reads the first point of
       a template at the start and the last frame the video's end, as grid sampling
-      with aligned corners does in MuCon's released code.
+      with aligned corners does in MuCon's released code; or "centre", u = J (t - 1/2 - p) / l
+      + 1/2, the middle of a frame and half a box's value at each border.
 
   Returns:
     (..., M, T) in [0, 1], fp32.
@@ -141,9 +144,29 @@ def segment_masks(lengths: jax.Array, frames: int, *, starts: jax.Array | None =
   t = jnp.arange(frames, dtype=jnp.float32)
   if corner == "frame":
     u = points * (t + 1 - starts) / lengths
+  elif corner == "centre":
+    u = points * (t + 0.5 - starts) / lengths + 0.5
   else:
     u = 1 + (points - 1) * (t * total / jnp.maximum(total - 1, 1) - starts) / lengths
   return jnp.where(live[..., None] & (t < total), read_template(u, name, points), 0)
+
+
+def shares(lengths: jax.Array, frames: int, *, starts: jax.Array | None = None, length: jax.Array | None = None,
+           mask: jax.Array | None = None) -> jax.Array:
+  """How much of every frame lies in each segment: masks whose ramps are one frame wide, at every border.
+
+  What `integrate_segments` sums without them. For the arguments see `segment_masks`.
+
+  Returns:
+    (..., M, T) in [0, 1], fp32.
+  """
+  lengths = lengths.astype(jnp.float32)
+  starts = starts_of(lengths) if starts is None else starts.astype(jnp.float32)
+  live = lengths > _LEAST if mask is None else mask & (lengths > _LEAST)
+  total = jnp.asarray(frames if length is None else length, jnp.float32)[..., None, None]
+  t = jnp.arange(frames, dtype=jnp.float32)
+  inside = jnp.minimum(t + 1, (starts + lengths)[..., None]) - jnp.maximum(t, starts[..., None])
+  return jnp.where(live[..., None] & (t < total), jnp.clip(inside, 0, 1), 0)
 
 
 def pool_segments(values: jax.Array, masks: jax.Array) -> jax.Array:

@@ -28,11 +28,11 @@ from vidx.nn.sequence import at_labels, cut, live_labels, mean_live, smoothing, 
 from vidx.nn.sequence_decoder import LENGTH_INPUTS, AttentionDecoder
 from vidx.systems.ms_tcn import frame_loss
 
-#: Dilations of the trunk's blocks (table 9.1); 'single' is a convolution of size 1, without pooling.
+#: Dilations of the trunk's blocks (table 9.1); 'single' is one convolution of size 1 and its norm, without pooling.
 BACKBONES = {"exponential": tuple(2**i for i in range(11)), "linear": tuple(range(1, 12)), "fixed": (1,) * 11,
              "single": ()}
 _CHOICES = dict(
-    consistency=("sum", "mean", "arithmetic"), consistency_target=("truth", "predicted"),
+    consistency=("sum", "mean", "arithmetic"), consistency_target=("forced", "truth", "predicted"),
     masks=("mask", "integral"), template=TEMPLATES, corner=CORNERS,
     teacher_forcing=("all", "first", "none"), length_in=LENGTH_INPUTS, length_target=("log", "softmax"),
     infer=("exact", "grid", "gd"), initial=recurrent.INITS)
@@ -56,10 +56,11 @@ class MuCon(nn.Module):
     points: J.
     overlap: share of a segment by which its mask reaches into its neighbours.
     public_overlap: as the released code has it, where the enlarged length is also what divides in 9.1.
-    corner: 'frame' or 'align'.
+    corner: 'frame', 'align', or 'centre', for few points.
     masks: 'mask', or 'integral': sums between real boundaries, as in vidx.nn.segment_masks.
     consistency: 'sum' over segments (9.3), 'mean', or 'arithmetic', the mean of masked cross-entropies of frames.
-    consistency_target: what the frames are to be consistent with, the 'truth', or the 'predicted' transcript.
+    consistency_target: what the frames are to be consistent with: the 'truth', the 'predicted' transcript, or
+      the one with which the decoder went on, the truth where it is 'forced' (table 9.5).
     background: class that `background_weight` is for.
     background_weight: of its segments in the consistency loss.
     consistency_weight: of the consistency loss; 0 leaves the lengths untrained.
@@ -97,7 +98,7 @@ class MuCon(nn.Module):
   corner: str = "frame"
   masks: str = "mask"
   consistency: str = "sum"
-  consistency_target: str = "truth"
+  consistency_target: str = "forced"
   background: int = 0
   background_weight: float = 1.0
   consistency_weight: float = 1.0
@@ -191,8 +192,8 @@ class MuCon(nn.Module):
     return force
 
   def losses(self, y: jax.Array, mask: jax.Array, length: jax.Array, decoded: Mapping[str, jax.Array],
-             transcript: jax.Array, frame_label: jax.Array | None = None, full: jax.Array | None = None
-             ) -> dict[str, jax.Array]:
+             transcript: jax.Array, frame_label: jax.Array | None = None, full: jax.Array | None = None,
+             forced: bool | jax.Array = True) -> dict[str, jax.Array]:
     """Weighted terms, (B,) each.
 
     Args:
@@ -203,6 +204,7 @@ class MuCon(nn.Module):
       transcript: (B, M), -1 after the end.
       frame_label: (B, T), -1 where unknown.
       full: (B,) 1 where frame labels may be used; None: everywhere.
+      forced: whether the decoder was given the true labels.
     """
     batch, size = transcript.shape
     live = jnp.arange(size) < jnp.maximum((transcript >= 0).sum(1), 1)[:, None]
@@ -213,8 +215,9 @@ class MuCon(nn.Module):
     of_target = -at_labels(jax.nn.log_softmax(decoded["logits"]), target)
     losses = {"transcript": jnp.where(jnp.arange(size + 1) <= count[:, None], of_target, 0).sum(1)}
 
-    if self.consistency_target == "predicted":
-      labels = jnp.where(decoded["labels"] < self.num_classes, decoded["labels"], 0)[:, :size]
+    if self.consistency_target != "truth":
+      predicted = jnp.where(decoded["labels"] < self.num_classes, decoded["labels"], 0)[:, :size]
+      labels = jnp.where(forced & (self.consistency_target == "forced"), labels, predicted)
     relative = decoded["lengths"][:, :size]
     lengths = project_lengths(relative, length, live)  # 9.5
     log_probs = jax.nn.log_softmax(y)
@@ -325,9 +328,10 @@ class MuCon(nn.Module):
     y, length, mask, encoded = self.encode(features, length, train)
     out = {"logits": y}
     if transcript is not None:
+      forced = self._forced(len(y), train)
       decoded = self.decode(encoded, steps=transcript.shape[1] + 1, transcript=transcript, stop=False, train=train,
-                            force=self._forced(len(y), train))
-      out["losses"] = self.losses(y, mask, length, decoded, transcript, frame_label, full)
+                            force=forced)
+      out["losses"] = self.losses(y, mask, length, decoded, transcript, frame_label, full, forced)
     if train:
       return out
     if not self.align:

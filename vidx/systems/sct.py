@@ -20,11 +20,12 @@ from vidx.backbones.tcn import TCN
 from vidx.nn import recurrent
 from vidx.nn import sites as sites_lib
 from vidx.nn.recurrent import Affine
-from vidx.nn.segment_masks import excess, project_lengths, round_lengths, segment_masks, spread_segments, starts_of
+from vidx.nn.segment_masks import (
+    CORNERS, excess, project_lengths, round_lengths, segment_masks, shares, spread_segments, starts_of)
 from vidx.nn.sequence import STRETCHES, cut, live_labels, mean_live, stretch
 
 _CHOICES = dict(reduce=("mean", "sum"), sparsity=("l1", "l1_weighted", "entropy"), agreement=("sct", "js"),
-                interpolation=STRETCHES, initial=recurrent.INITS)
+                interpolation=STRETCHES, initial=recurrent.INITS, masks=("mask", "integral"), corner=CORNERS)
 _LEAST = 1e-6  # of what a logarithm is taken
 
 
@@ -43,6 +44,8 @@ class SCT(nn.Module):
     initial: of weights; see vidx.nn.recurrent.
     temperature: of the regions' softmax.
     points: J, of the regions' template; fewer make wider ramps.
+    corner: 'frame', 'align', or 'centre', for few points; see vidx.nn.segment_masks.segment_masks.
+    masks: 'mask', or 'integral', the share of each frame that lies in a region.
     stop_starts: a region's length trains that region alone, not where later ones begin.
     normalise: rows of Y sum to 1 on ramps also.
     interpolation: of frame scores, see vidx.nn.sequence.stretch.
@@ -75,6 +78,8 @@ class SCT(nn.Module):
   initial: str = "uniform"
   temperature: float = 0.1
   points: int = 100
+  corner: str = "frame"
+  masks: str = "mask"
   stop_starts: bool = False
   normalise: bool = False
   interpolation: str = "linear"
@@ -160,7 +165,11 @@ class SCT(nn.Module):
     starts = starts_of(lengths)
     if self.stop_starts:
       starts = jax.lax.stop_gradient(starts)
-    masks = segment_masks(lengths, frames, starts=starts, length=length, mask=live, points=self.points)
+    if self.masks == "integral":
+      masks = shares(lengths, frames, starts=starts, length=length, mask=live)
+    else:
+      masks = segment_masks(lengths, frames, starts=starts, length=length, mask=live, points=self.points,
+                            corner=self.corner)
     return spread_segments(a, masks, self.normalise)
 
   # ------------------------------------------------------------ training
