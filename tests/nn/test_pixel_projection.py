@@ -44,6 +44,12 @@ def test_the_published_cost_per_view(frames, segments, image, gmacs):
   np.testing.assert_allclose(counts(frames, image, segments)[1] / 1e9, gmacs, rtol=0.02)
 
 
+def test_a_basis_is_enlarged_by_two_taps_and_not_by_products():
+  found = measure.count(PixelwiseTemporalProjection(8), jax.ShapeDtypeStruct((1, 8, 224, 224, 3), jnp.float32))
+  solved = 224 * 224 * 8 * (3 + 3 + 1)  # coefficients, residuals and squares of the basis
+  assert found.macs - counts(8)[1] < solved + 28 * 28 * 8 * 8 * 24
+
+
 def test_relations_are_the_products_of_pairs_in_order():
   x = some(1, 4, 2, 2, 5)
   find = jax.jit(relations)

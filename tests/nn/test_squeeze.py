@@ -75,6 +75,23 @@ def test_as_many_images_as_frames_lose_nothing_and_still_clips_lose_nothing():
   assert state["losses"]["projection"][0] < 5e-3
 
 
+@pytest.mark.parametrize("frames, images", [(10, 3), (64, 16)])
+def test_a_fresh_basis_is_the_cosines_whatever_the_clip(frames, images):
+  block = TemporalSqueezePooling(images)
+  for seed, offset in ((0, 0.0), (1, 3.0)):
+    slow = offset + np.cumsum(some(2, frames, 6, 6, 3, seed=seed), 1) / frames
+    still = np.broadcast_to(slow[:, :1], slow.shape)
+    for x, most in ((still, 0.25), (slow, 0.35)):
+      _, loss, variables = squeezed(block, x)
+      lost = loss / block.beta / np.sqrt(np.square(x).sum(1)).mean()
+      assert lost < most  # of a series, its norm
+    z = x.mean((2, 3, 4))
+    bias = np.asarray(variables["params"]["excite"]["bias"])
+    np.testing.assert_array_equal(bias, np.ravel(cosine_basis(frames, images)))
+    hidden = jax.nn.sigmoid(z @ variables["params"]["squeeze"]["kernel"])
+    assert np.std(hidden @ variables["params"]["excite"]["kernel"]) < 0.5 * np.std(bias)
+
+
 def test_an_orthonormal_basis_loses_as_much():
   x = some(2, 6, 3, 3, 2)
   identity, qr = (squeezed(TemporalSqueezePooling(3, phi=phi), x) for phi in ("identity", "qr"))

@@ -120,6 +120,17 @@ def test_blocks_go_into_any_trunk_with_sites():
   assert made() == ChannelGate(form="cbam")
 
 
+@pytest.mark.parametrize("name", ["rnl", "nonlocal"])
+def test_maps_are_of_the_point_that_is_asked_for(name):
+  x = promises.some_input((1, 2, 32, 32, 3))
+  make = lambda **fields: vidx.create_model(name, places=("res3.0.out",), **{**SMALL, **fields})
+  variables = promises.some_variables(make(), x)
+  shown = lambda model: jax.tree.leaves(jax.jit(
+      lambda v: model.apply(v, x, mutable=["maps"])[1]["maps"])(variables))[0]
+  middle, corner = shown(make()), shown(make(query=(0.0, 0.0, 0.99)))
+  assert middle.shape == corner.shape and np.abs(middle - corner).max() > 1e-6
+
+
 @pytest.mark.parametrize("call, words", [
     (dict(name="rnl", form="gauss"), ["gauss", "gaussian, dot, cosine"]),
     (dict(name="rnl", se="senet"), ["senet", "gc"]),

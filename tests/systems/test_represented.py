@@ -34,6 +34,15 @@ def test_both_layouts_and_every_representation_score(name):
   np.testing.assert_allclose(run(variables, x.reshape(2, 2 * d, 16, 16, 3))["logits"], out["logits"])
 
 
+def test_dynamic_appearance_is_trained_jointly_as_a_dan():
+  model = vidx.create_model("represented", representation="appearance", image=dict(stride=4, kernel=5), **TINY)
+  dan = vidx.create_model("dan", consecutive=6, projection=dict(stride=4, kernel=5), **TINY)
+  assert repr(model) == repr(dan)
+  out = jax.eval_shape(lambda x: model.init_with_output(jax.random.PRNGKey(0), x)[0],
+                       jax.ShapeDtypeStruct((2, 12, 16, 16, 3), jnp.float32))
+  assert out["losses"]["enopr"].shape == (2,)
+
+
 def test_mbpm_is_the_band_pass_in_front_of_the_trunk():
   x = promises.some_input((2, 6, 16, 16, 3))
   model = vidx.create_model("mbpm", image=dict(size=5, sigma=0.9), **TINY)

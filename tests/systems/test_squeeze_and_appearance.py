@@ -30,6 +30,12 @@ MODELS = {"tesnet": tesnet, "dan": dan,
           "tesnet_concat": lambda **f: tesnet(consensus="concat", **f)}
 
 
+@pytest.mark.parametrize("placements", [None, ()])
+def test_without_placements_a_tesnet_is_its_trunk(placements):
+  assert tesnet(placements=placements) == vidx.create_model(TINY["trunk"], **{
+      k: v for k, v in TINY.items() if k != "trunk"})
+
+
 @pytest.mark.parametrize("name", ["tesnet", "dan"])
 def test_the_promises_of_trunks_hold(name):
   make = MODELS[name]
@@ -118,7 +124,8 @@ def test_representations_make_one_image_per_segment(representation):
   video = promises.some_input((1, 8, 16, 16, 3))
   key = jax.random.PRNGKey(0)
   assert jax.eval_shape(lambda x: model.init_with_output(key, x)[0], video)["logits"].shape == (1, 3)
-  images = jax.eval_shape(lambda x: model.image.init_with_output(key, x)[0], video.reshape(1, 2, 4, 16, 16, 3))
+  image = model.projection if representation == "appearance" else model.image
+  images = jax.eval_shape(lambda x: image.init_with_output(key, x)[0], video.reshape(1, 2, 4, 16, 16, 3))
   assert images.shape == (1, 2, 16, 16, 3)
 
 

@@ -17,11 +17,11 @@ from vidx.nn.resize import resize
 
 NORMALISATIONS = ("sum1", "zero_mean", "l1")
 PHIS = ("identity", "conv1x1", "mlp")
-HIGH_PASS = (-1 / 3, 2 / 3, -1 / 3)  # equation 5.2, over three frames
+HIGH_PASS = (-1 / 3, 2 / 3, -1 / 3)  # equation 5.1, over three frames
 
 
 def laplacian_of_gaussian(size: int, sigma: float, normalisation: str = "sum1") -> np.ndarray:
-  """The Laplacian of a Gaussian on whole pixels, equation 5.1, in float64.
+  """The Laplacian of a Gaussian on whole pixels, equation 5.2, in float64.
 
     LoG(x, y) = -1 / (pi sigma^4) [1 - r^2 / (2 sigma^2)] exp(-r^2 / (2 sigma^2)),  r^2 = x^2 + y^2
 

@@ -1,6 +1,6 @@
 """Pixel-wise temporal projection: what moves at a pixel is what its own subspace of time does not explain.
 
-Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.5.
+Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.5.2.
 """
 
 from flax import linen as nn
@@ -11,6 +11,7 @@ from vidx.nn import projector
 from vidx.nn.conv import Conv
 from vidx.nn.norm import BatchNorm, UnitDeviation
 from vidx.nn.represent import segments
+from vidx.nn.resize import resize
 
 NORMS = ("batch", "layer")
 DA_NORMS = ("none", "batch_std")
@@ -124,13 +125,13 @@ class PixelwiseTemporalProjection(nn.Module):
   @nn.compact
   def bases(self, clips: jax.Array, train: bool = False) -> jax.Array:
     """The basis of every position, (N, T, H, W, D), for clips (N, T, H, W, C)."""
-    count, frames, height, width, _ = clips.shape
+    _, frames, height, width, _ = clips.shape
     local = Conv(self.features, (self.kernel, self.kernel), self.stride, self.kernel // 2, use_bias=True,
                  kernel_init=nn.initializers.lecun_normal(), name="local")(clips)  # 3.8
     basis = BasisNet(frames, self.size, self.ratio, self.blocks, self.bottleneck, self.norm, name="basis")(
         relations(local), train)  # 3.10
     basis = basis.reshape(*basis.shape[:-1], frames, self.size).transpose(0, 3, 1, 2, 4)
-    return jax.image.resize(basis, (count, frames, height, width, self.size), "bilinear")
+    return resize(basis, (frames, height, width))
 
 
 def relations(x: jax.Array) -> jax.Array:

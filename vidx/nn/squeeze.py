@@ -1,6 +1,6 @@
 """Temporal squeeze pooling: K frames become D images, their coefficients in a subspace that the clip chooses.
 
-Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.3.
+Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.2.1.
 """
 
 import functools
@@ -36,7 +36,8 @@ class TemporalSqueezePooling(nn.Module):
     activations: of the two layers that choose the basis, keys of ACTIVATIONS.
     basis_init: where the basis starts, whatever the clip: 'dct', 'orthogonal' or 'normal'.
     phi: 'identity', or 'qr', which makes the columns orthonormal.
-    use_bias: of the two layers; without, the basis starts from the clip alone.
+    use_bias: of the two layers, which eq. 3.2 does without; with one the clip moves the
+      basis a little at first (by entries of about 0.02 for K = 10), without it all comes from the clip.
     normalize: divides every image by its standard deviation.
     figures: whether the log shows, of `pixels`, the loss `projection` and the mean
       absolute error `mae`; the `condition` of the basis; and `gain`, |y| / |x|.
@@ -103,7 +104,9 @@ class TemporalSqueezePooling(nn.Module):
     start = lambda key, shape, dtype=jnp.float32: self._start(key, frames).reshape(shape).astype(dtype)
     z = jnp.mean(pool.mean_pool(x, frames=True), -1)  # 3.1
     a = first(nn.Dense(frames, use_bias=self.use_bias, name="squeeze")(z))
-    a = second(nn.Dense(frames * self.images, use_bias=self.use_bias, bias_init=start, name="excite")(a))  # 3.2
+    little = nn.initializers.normal(0.01) if self.use_bias else nn.linear.default_kernel_init
+    a = second(nn.Dense(frames * self.images, use_bias=self.use_bias, kernel_init=little, bias_init=start,
+                        name="excite")(a))  # 3.2
     return a.reshape(-1, frames, self.images)
 
   def _figures(self, x: jax.Array, basis: jax.Array, y: jax.Array) -> dict[str, jax.Array]:

@@ -24,8 +24,8 @@ CHAINS = (False, True, "se", "gc")
 
 def rnl(num_classes: int = 400, trunk: str = "tsm_r50", form: str = "gaussian", descriptor: str = "dwconv",
         kernels: Mapping[str, Sequence[int]] = KERNELS, scale: float = 1.0, chunk: int = 512,
-        se: bool | str = False, se_reduction: int = 16, places: Sequence[str] = (), sites=None,
-        dtype: Any = None, **fields) -> nn.Module:
+        query: Sequence[float] = RegionNonLocal.query, se: bool | str = False, se_reduction: int = 16,
+        places: Sequence[str] = (), sites=None, dtype: Any = None, **fields) -> nn.Module:
   """A trunk with region-based non-local blocks.
 
   Args:
@@ -36,6 +36,7 @@ def rnl(num_classes: int = 400, trunk: str = "tsm_r50", form: str = "gaussian", 
     kernels: of the region, per stage; (3, 3, 3) in stages not named.
     scale: see RegionNonLocal.
     chunk: see RegionNonLocal.
+    query: see RegionNonLocal.
     se: a channel gate in front of the blocks: True or "se" puts SE at every place,
       "gc" the gate of the public models (GC with C/2 hidden channels) at the first.
     se_reduction: C over the hidden width of SE; 2 is what the text says.
@@ -49,7 +50,7 @@ def rnl(num_classes: int = 400, trunk: str = "tsm_r50", form: str = "gaussian", 
   """
   def block(site):
     kernel = tuple(kernels.get(site.split(".")[0], (3, 3, 3)))
-    return functools.partial(RegionNonLocal, form, descriptor, kernel, scale, chunk, dtype=dtype)
+    return functools.partial(RegionNonLocal, form, descriptor, kernel, scale, chunk, tuple(query), dtype=dtype)
 
   return _attended(block, num_classes, trunk, se, se_reduction, places, sites, dtype, fields)
 
@@ -64,10 +65,11 @@ def cpa(num_classes: int = 400, trunk: str = "tsm_r50",
 
 
 def nonlocal_net(num_classes: int = 400, trunk: str = "tsm_r50", form: str = "embedded_gaussian", scale: float = 1.0,
-                 chunk: int = 512, se: bool | str = False, se_reduction: int = 16, places: Sequence[str] = (),
-                 sites=None, dtype: Any = None, **fields) -> nn.Module:
+                 chunk: int = 512, query: Sequence[float] = NonLocal.query, se: bool | str = False,
+                 se_reduction: int = 16, places: Sequence[str] = (), sites=None, dtype: Any = None,
+                 **fields) -> nn.Module:
   """A trunk with non-local blocks; see NonLocal and `rnl` for the fields."""
-  block = functools.partial(NonLocal, form, scale, chunk, dtype=dtype)
+  block = functools.partial(NonLocal, form, scale, chunk, tuple(query), dtype=dtype)
   return _attended(lambda site: block, num_classes, trunk, se, se_reduction, places, sites, dtype, fields)
 
 

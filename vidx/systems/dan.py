@@ -1,7 +1,7 @@
 """DAN: a trunk that sees the dynamic appearance of each segment in place of its frames.
 
-Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.5
-and figure 3.11. `task.name = "joint"` trains both objectives of section 3.6.
+Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.5.3
+and figure 3.11. `task.name = "joint"` trains both objectives of section 3.5.4.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """A trunk that sees one image per segment: plain frames, their differences, band-passed motion, ...
 
 The comparison of Huang: "Spatio-Temporal Modeling for Action Recognition in Videos",
-2022, tables 5.1 and 5.2: the same network behind different representations.
+2022, tables 3.12, 5.1 and 5.2: the same network behind different representations.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,12 @@ import jax
 
 from vidx import errors, systems
 from vidx.nn.represent import segments
+from vidx.systems.dan import dan
 
 #: name: (the block that makes the images, consecutive frames per segment).
 REPRESENTATIONS = {
     "rgb": ("vidx.nn.represent:MiddleFrame", 1),
-    "rgb_difference": ("vidx.nn.represent:FrameDifference", 2),
+    "rgb_difference": ("vidx.nn.represent:FrameDifference", 6),
     "dynamic_image": ("vidx.nn.dynamic_image:DynamicImage", 6),
     "squeezed": ("vidx.nn.squeeze:one_image", 6),
     "appearance": ("vidx.nn.pixel_projection:PixelwiseTemporalProjection", 6),
@@ -46,7 +47,7 @@ class Represented(nn.Module):
 
 
 def represented(num_classes: int = 400, representation: str = "rgb", consecutive: int = 0, trunk: str = "tsm_r50",
-                image: Mapping[str, Any] | None = None, **fields) -> Represented:
+                image: Mapping[str, Any] | None = None, **fields) -> nn.Module:
   """A trunk behind a representation.
 
   Args:
@@ -58,10 +59,13 @@ def represented(num_classes: int = 400, representation: str = "rgb", consecutive
     **fields: of the trunk.
 
   Returns:
-    A module (B, N d, H, W, 3) -> {'logits', 'features'}.
+    A module (B, N d, H, W, 3) -> {'logits', 'features'}; of dynamic appearance, `vidx.systems.dan.dan`, which
+    puts out a loss as well.
   """
   errors.check_choice("representation", representation, REPRESENTATIONS)
   path, own = REPRESENTATIONS[representation]
+  if representation == "appearance":
+    return dan(num_classes, trunk, consecutive or own, image, **fields)
   module, _, name = path.partition(":")
   try:
     block = getattr(importlib.import_module(module), name)(**(image or {}))

@@ -1,6 +1,6 @@
 """TeSNet: a trunk that sees a few squeezed images in place of many frames.
 
-Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.4.
+Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.2.3.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def site_of(point: str) -> str:
 
 
 def tesnet(num_classes: int = 101, trunk: str = "inception_resnet_v2",
-           placements: Sequence[tuple[str, int, int]] = PLACEMENTS[1], squeeze: Mapping[str, Any] | None = None,
+           placements: Sequence[tuple[str, int, int]] | None = PLACEMENTS[1], squeeze: Mapping[str, Any] | None = None,
            consensus: str = "average", dropout: float = 0.5, sites=None, dtype: Any = None, **fields) -> nn.Module:
   """A temporal squeeze network.
 
@@ -68,11 +68,11 @@ def tesnet(num_classes: int = 101, trunk: str = "inception_resnet_v2",
     raise ValueError(f"consensus '{consensus}' is not one of {', '.join(CONSENSUS)}")
   pooling = functools.partial(TemporalSqueezePooling, dtype=dtype, **(squeeze or {}))
   inside = sites_lib.merge(*({site_of(point): functools.partial(pooling, images, frames)}
-                             for point, frames, images in placements if point != "input"))
+                             for point, frames, images in placements or () if point != "input"))
   make = functools.partial(systems.create_model, trunk, num_classes=num_classes, dropout=dropout, dtype=dtype, **fields)
   last = {make().site_names()[-1]: frames_to_channels} if consensus == "concat" else {}
   model = make(sites=sites_lib.merge(inside, sites or {}, last))
-  at_input = [(frames, images) for point, frames, images in placements if point == "input"]
+  at_input = [(frames, images) for point, frames, images in placements or () if point == "input"]
   if not at_input:
     return model
   (frames, images), = at_input

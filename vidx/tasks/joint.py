@@ -1,6 +1,6 @@
 """Classification with a second objective for some of the parameters: energy of a residual beside cross entropy.
 
-Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.6.
+Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, section 3.5.4.
 With g1 the gradient of the first objective and g2 that of the cross entropy, both
 for the shared parameters, these follow a g1 + (1 - a) g2; all others follow the
 cross entropy.
