@@ -1,56 +1,140 @@
-"""Every config file builds, with a model and a task that exist."""
+"""Every config, in each of its variants, is built to its train step: by shapes alone, on networks with fewer blocks."""
 
+import functools
+import inspect
 import pathlib
+import runpy
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidx import systems
+from vidx import errors, systems
+from vidx.data import clips, examples, transforms
 from vidx.data.records import Dataset, Media, Record
-from vidx.train import build, config
+from vidx.train import build, config, state, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "configs").glob("*/*.py")
                if p.parent.name != "claims")
+RUN = {file: runpy.run_path(str(ROOT / file)) for file in FILES}
+CASES = [file if word is None else f"{file}:{word}"
+         for file in FILES for word in (None, *RUN[file].get("VARIANTS", ()))]
+SHALLOW = {"depth": 6, "stages": (1, 1, 1, 1), "repeats": (1, 1, 1)}  # blocks of a stage are called alike
+CLASSES = 50
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tracing_little():
+  """Fresh states by shape, shared by the configs of one network; gradients are of the parameters' shapes, untraced.
+
+  That every network can be derived is for the tests of systems; it takes four times as long as to run it.
+  """
+  begin, known = state.begin, {}
+
+  def shaped(model, inputs, seed):
+    key = (repr(model), *((x.shape[1:2], x.shape[-1:]) for x in inputs))
+    if key not in known:
+      known[key] = jax.eval_shape(lambda: begin(model, inputs, 0))
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), known[key])
+
+  def forward_alone(function, params, has_aux):
+    assert has_aux
+    losses, rest = function(params)
+    return losses, lambda _: (jax.tree.map(jnp.zeros_like, params),), rest
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(state, "begin", shaped)
+    patch.setattr(jax, "vjp", forward_alone)
+    yield
+
+
+@functools.cache
+def seen():
+  """The systems that were run in training, with their tasks."""
+  return set()
+
+
+def shallow(system):
+  """The system with one block per stage, and as alike as can be to that of other configs."""
+  known = systems.field_names(system["name"], system.get("trunk"))
+  way = next((k for k in SHALLOW if k in known), "")  # of a transformer, stages are the blocks that sample
+  other = system["name"] == "ms_tcn" or "separable" in known  # in which stages are something else
+  less = {way: SHALLOW[way]} if way and way not in system and not other else {}
+  if "growth" in known:
+    less["layers"] = SHALLOW["stages"]
+  for part in ("student_fields", "teacher_fields"):
+    if part in known:
+      less[part] = {**system.get(part, {}), "stages": SHALLOW["stages"]}
+  if "sampler_fields" in known:
+    less.setdefault("sampler_fields", system.get("sampler_fields", dict(stages=(1, 1, 1))))
+  kept = {k: v for k, v in system.items() if k not in ("dropout", "frozen_bn")}
+  return {**kept, **less, **({"num_classes": CLASSES} if "num_classes" in known else {})}
+
+
+def stand_in(c):
+  """A data set of the kind that a config is for, whose media are nowhere."""
+  several = c.task.name in ("multilabel", "segmentation")
+  whole = c.task.name == "segmentation"
+  named = [n for field in ("background", "ignore") for n in np.atleast_1d(c.task.get(field, ())) if isinstance(n, str)]
+  names = tuple(dict.fromkeys([*named, *map(str, range(CLASSES))]))[:CLASSES]
+  extra = dict(frames=64, transcript=(0, 1), runs=((0, 32), (1, 32))) if whole else {}
+  records = tuple(Record(str(i), Media(str(i), "features" if whole else "video"), (0, 1) if several else 1, extra=extra)
+                  for i in range(max(1000, c.train.batch_size)))
+  return Dataset("none", "train", records, names, multilabel=several)
+
+
+def batch_of(c, dataset):
+  """Shapes of a training batch."""
+  made = examples.make(dataset, c.data, training=True)
+  example = made.blank(0, made.room([0]))
+  if made.lengths is None:
+    example["flow" if c.data.flow else "video"] = np.zeros(clips.clip_shape(c.data), np.uint8)
+  size = c.train.batch_size
+  return {k: jax.ShapeDtypeStruct((size, *np.shape(v)), np.asarray(v).dtype) for k, v in example.items() if k != "id"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_config_is_built_to_its_train_step(case, tmp_path):
+  c = config.load_file(str(ROOT / case))
+  assert config.differences(c, config.from_json(config.to_json(c))) == []
+  system = c.system.to_dict()
+  known = systems.field_names(system["name"], system.get("trunk"))
+  systems.create_model(**({"num_classes": CLASSES} if "num_classes" in known else {}) | system)
+  with pytest.raises(errors.DataError):  # the reader and its options are known, the folder is empty
+    c.data.root = str(tmp_path)
+    build.load_split(c, c.data.train_split)
+  c.data.feature_size = c.data.feature_size or 64  # of one's own videos only the files say
+  c.system = shallow(system)
+  dataset = stand_in(c)
+  batch = batch_of(c, dataset)
+  if "features" not in batch:
+    transforms.train_transform(c.data)
+    transforms.eval_transform(c.data, c.eval.crops)
+  run = build.build(c, dataset)
+  assert run.total_steps > 0 and np.isfinite(float(run.schedule(run.total_steps // 2)))
+  abstract = run.abstract
+  key = (systems.rows()[c.system.name].factory, repr(run.task), c.optimizer.accumulate, bool(c.train.mixup))
+  if key in seen():  # what is left is the optimiser
+    updates, _ = jax.eval_shape(run.tx.update, abstract.params, abstract.opt_state, abstract.params)
+    assert jax.tree.structure(updates) == jax.tree.structure(abstract.params)
+    return
+  seen().add(key)
+  train_step = step.make_train_step(run.model, run.task, run.tx, run.schedule, c, run.num_classes, run.dtype,
+                                    run.total_steps)
+  after, figures = jax.eval_shape(train_step, abstract, batch)
+  shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  assert shapes(after) == shapes(abstract) and figures["loss"].shape == ()
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_config_builds_its_model_optimiser_and_schedule(file):
-  c = config.load_file(str(ROOT / file))
-  classes = c.system.get("num_classes", 8)
-  several = c.task.name in ("multilabel", "segmentation")
-  kind = "features" if c.task.name == "segmentation" else "video"
-  named = [n for field in ("background", "ignore") for n in np.atleast_1d(c.task.get(field, ())) if isinstance(n, str)]
-  names = tuple(dict.fromkeys([*named, *map(str, range(classes))]))[:classes]
-  records = tuple(Record(str(i), Media(str(i), kind), (i % classes,) if several else i % classes) for i in range(1000))
-  c.data.feature_size = c.data.feature_size or 64  # of one's own videos only the files say
-  run = build.build(c, Dataset("none", "train", records, names, multilabel=several))
-  assert run.total_steps > 0
-  assert config.differences(c, config.from_json(config.to_json(c))) == []
-
-
-@pytest.mark.parametrize("file, fields", [
-    ("kinetics/dan.py:x3d_m", dict(trunk="x3d_m")), ("ssv1/dan.py:x3d_m", dict(consecutive=3)),
-    ("kinetics/bqn.py:bqn_x3d_m", dict(name="bqn_x3d_m")), ("ssv1/bqn.py:bqn_x3d_m", dict(name="bqn_x3d_m")),
-    ("ucf101/represented.py:stacked", dict(representation="stacked")),
-    ("folder/represented_small.py:band_pass", dict(representation="band_pass")),
-    ("kinetics/stc.py:stc_resnext101_32", dict(trunk="resnext3d_101", frames=32)),
-    ("kinetics/stc.py:densenet121_16", dict(name="densenet3d_121")),
-    ("ucf101/stc.py:stc_resnet101_64", dict(trunk="resnet3d_101", frames=64)),
-    ("ucf101/stc.py:stc_resnet18_scratch", dict(trunk="resnet3d_18", frames=16)),
-    ("hmdb51/stc.py:scb_scratch", dict(branches="scb", trunk="resnet3d_101")),
-    ("hmdb51/stc.py:inception_64", dict(name="i3d")),
-    ("ucf101/stc_transfer.py:inflated", dict(name="resnet3d_101", zero_init=False)),
-    ("hmdb51/stc_transfer.py:match_plain", dict(student="resnet3d_101")),
-    ("hmdb51/stc_transfer.py:tuned", dict(name="stc", trunk="resnet3d_101")),
-    ("toybox/stc.py:match", dict(student="stc")), ("folder/stc_small.py:tuned", dict(name="stc"))])
-def test_the_word_behind_a_config_chooses_a_variant_that_exists(file, fields):
-  c = config.load_file(str(ROOT / "configs" / file))
-  system = c.system.to_dict()
-  assert system.items() >= fields.items()
-  name = system.pop("name")
-  classes = {"num_classes": 2} if "num_classes" in systems.field_names(name, system.get("trunk")) else {}
-  systems.create_model(name, **{**classes, **system})
+def test_what_a_config_takes_behind_the_colon_is_listed_the_default_first(file):
+  words = RUN[file].get("VARIANTS", ())
+  taken = list(inspect.signature(RUN[file]["get_config"]).parameters.values())
+  assert [p.default for p in taken] == list(words[:1])
+  with pytest.raises(errors.ConfigError, match="knows no 'another'"):
+    config.load_file(f"{ROOT / file}:another")
 
 
 def test_a_config_of_frames_at_another_stride_says_so():

@@ -7,6 +7,8 @@ Published: 82.28 mAP at 82.3 GFLOPs (ResNet-101), 78.3 at 28.6 (`psn.py:resnet_5
 
 from vidx.train import config
 
+VARIANTS = ("resnet_101", "resnet_50")
+
 
 def get_config(trunk="resnet_101"):
   c = config.base()

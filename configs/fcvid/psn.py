@@ -7,6 +7,8 @@ Published: 82.8 mAP at 82.3 GFLOPs (ResNet-101), 81.5 at 36.8 (`psn.py:resnet_50
 
 from vidx.train import config
 
+VARIANTS = ("resnet_101", "resnet_50")
+
 
 def get_config(trunk="resnet_101"):
   c = config.base()

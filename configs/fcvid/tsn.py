@@ -8,6 +8,8 @@ vidx train --config=configs/fcvid/tsn.py:resnet_50 ...
 
 from vidx.train import config
 
+VARIANTS = ("resnet_101", "resnet_50")
+
 
 def get_config(trunk="resnet_101"):
   c = config.base()

@@ -13,6 +13,8 @@ from vidx.train import config
 NET = dict(trunk="resnet3d_18", stages=(1, 1, 1), width=24, stem="small", reduction=4, frames=8)
 IMAGES = dict(stages=(1, 1, 1), width=24, stem="small")
 
+VARIANTS = ("scratch", "teacher", "match", "tuned")
+
 
 def get_config(stage="scratch"):
   frames = {"teacher": 1, "match": 8, "tuned": 8, "scratch": 8}[stage]

@@ -3,12 +3,14 @@
 The trunk may follow the file's name: resnet3d_slim_50, whose run is tuned on UCF101 and HMDB51.
 
 vidx train --config=configs/kinetics/atfr.py --config.data.root=... --workdir=...
-vidx eval --workdir=... --views=10x3
+vidx eval --workdir=... --views=10x3 --config.data.test_crop=256
 Published (10x3 views, GFLOPs of one): SlowFast 4x16 R50 75.8 top-1 at 20.8, without sampling 75.6 at 36.1;
 ours: not yet measured.
 """
 
 from vidx.train import config
+
+VARIANTS = ("slowfast_r50_4x16", "resnet3d_slim_50")
 
 
 def get_config(trunk="slowfast_r50_4x16"):

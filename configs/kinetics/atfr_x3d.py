@@ -5,6 +5,7 @@ The size may follow the file's name: s (13 frames), m, l or xl (16 frames).
 vidx train --config=configs/kinetics/atfr_x3d.py --config.data.root=... --workdir=...
 vidx train --config=configs/kinetics/atfr_x3d.py:xl ...
 vidx eval --workdir=... --views=10x1
+vidx eval --workdir=... --views=10x3 --config.data.test_crop=356  (182 for S, 256 for M)
 Published (10 views, GFLOPs of one): S 73.5 top-1 at 1.0, without sampling 72.9 at 1.9; XL 78.6 at 20, without
 78.4 at 35.8, and with 10x3 views of 356 pixels 79.3 at 26.3; M on Kinetics-600 79.0 at 3.3 (10x3 views of 256);
 ours: not yet measured.
@@ -14,6 +15,7 @@ from vidx.train import config
 
 SIZES = {"s": (13, 6, 160, 182, 228), "m": (16, 5, 224, 256, 320), "l": (16, 5, 312, 356, 446),
          "xl": (16, 5, 312, 356, 446)}
+VARIANTS = tuple(SIZES)
 
 
 def get_config(size="s"):

@@ -15,6 +15,9 @@ from vidx.train import config
 TRUNKS = {"resnet18": "resnet3d_18", "resnet50": "resnet3d_50", "resnet101": "resnet3d_101",
           "resnext101": "resnext3d_101", "densenet121": "densenet3d_121", "inception": "i3d", "c3d": "c3d"}
 
+VARIANTS = ("stc_resnet101_16", "stc_resnet101_32", "stc_resnet101_64", "stc_resnext101_16", "stc_resnext101_32",
+            "stc_resnext101_64", "resnet101_16", "resnext101_16", "densenet121_16", "c3d_16", "inception_64")
+
 
 def get_config(net="stc_resnet101_16"):
   name, frames = net.rsplit("_", 1)

@@ -7,6 +7,8 @@ Published: 72.7 top-1 at 28.6 GFLOPs; ours: not yet measured.
 
 from vidx.train import config
 
+VARIANTS = ("resnet_50", "resnet_101")
+
 
 def get_config(trunk="resnet_50"):
   c = config.base()

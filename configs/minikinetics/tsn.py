@@ -8,6 +8,8 @@ vidx train --config=configs/minikinetics/tsn.py:resnet_101 ...
 
 from vidx.train import config
 
+VARIANTS = ("resnet_50", "resnet_101")
+
 
 def get_config(trunk="resnet_50"):
   c = config.base()

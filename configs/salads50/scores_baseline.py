@@ -11,6 +11,8 @@ Ours: configs/salads50/README.md.
 
 from vidx.train import config
 
+VARIANTS = ("even_transcript", "even_set", "dp_transcript", "dp_set")
+
 
 def get_config(which: str = "even_transcript"):
   method, supervision = which.split("_")

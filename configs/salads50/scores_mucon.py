@@ -10,13 +10,15 @@ Ours: configs/salads50/README.md.
 
 from vidx.train import config
 
+VARIANTS = ("weak", "full")
+
 
 def get_config(which: str = "weak"):
   c = config.base()
   # Who learns from transcripts sees little beside a frame: a trunk that sees far learns any lengths by heart.
   c.system = dict(name="mucon", num_classes=18, backbone=(1, 2, 4, 8, 16) if which == "full" else (1, 1, 1),
-                  pools=(0, 1), width=48, hidden=32, groups=16, points=10, frame_weight=30.0, max_segments=40,
-                  max_length=256)
+                  pools=(0, 1), width=48, hidden=32, groups=16, points=10, corner="centre", frame_weight=30.0,
+                  max_segments=40, max_length=256)
   c.task = dict(name="segmentation", ignore="background", background="background", average="video")
   c.data.update(dataset=dict(name="ms_tcn", fold=1), feature_size=18, full_share=float(which == "full"), workers=0,
                 bucket_multiple=192, bucket_growth=1.0)

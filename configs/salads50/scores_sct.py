@@ -13,7 +13,7 @@ from vidx.train import config
 def get_config():
   c = config.base()
   c.system = dict(name="sct", num_classes=18, dilations=(1, 2, 4, 8, 16), pools=(1, 2), tap=3, width=48,
-                  groups=16, temperature=1.0, points=10, background_weight=0.001)
+                  groups=16, temperature=1.0, points=10, corner="centre", background_weight=0.001)
   c.task = dict(name="segmentation", ignore="background", background="background", average="video")
   c.data.update(dataset=dict(name="ms_tcn", fold=1), feature_size=18, full_share=0.0, workers=0,
                 bucket_multiple=192, bucket_growth=1.0)

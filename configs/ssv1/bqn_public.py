@@ -2,7 +2,8 @@
 
 vidx train --config=configs/ssv1/bqn_public.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 Next to configs/ssv1/bqn.py: Quiet sees the first of every three frames, smoothed labels, a warm-up from a tenth,
-and rates and decay by kind of parameter. Ours: not yet measured.
+clipped gradients, and rates and decay by kind of parameter, those of the stem and of what makes the motion
+among them. Ours: not yet measured.
 """
 
 from vidx.train import config

@@ -1,7 +1,7 @@
 """TSM ResNet-50 with convolution pyramid attention in res3 and res4, 8 frames, Something-Something V1: no flips.
 
 vidx train --config=configs/ssv1/cpa.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
-vidx eval --workdir=... --views=2x3
+vidx eval --workdir=... --views=2x3 --config.data.test_crop=256
 Published: no figure; ours: not yet measured.
 """
 

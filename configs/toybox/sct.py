@@ -9,7 +9,8 @@ from vidx.train import config
 
 def get_config():
   c = config.base()
-  c.system = dict(name="sct", width=64, groups=16, dilations=tuple(2**i for i in range(8)), pools=(1, 2, 4), points=8)
+  c.system = dict(name="sct", width=64, groups=16, dilations=tuple(2**i for i in range(8)), pools=(1, 2, 4),
+                  points=8, corner="centre")
   c.task = dict(name="segmentation", background="idle")
   c.data.update(root="runs/toybox/kitchen", dataset=dict(name="nn_viterbi"), full_share=0.0, workers=0)
   c.optimizer.update(name="adamw", weight_decay=0.005, clip_norm=10.0)

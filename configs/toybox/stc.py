@@ -15,6 +15,8 @@ from vidx.train import config
 NET = dict(trunk="resnet3d_18", stages=(1, 1, 1), width=16, stem="small", reduction=4, frames=8)
 IMAGES = dict(stages=(1, 1, 1), width=16, stem="small")
 
+VARIANTS = ("scratch", "teacher", "match", "tuned")
+
 
 def get_config(stage="scratch"):
   labels, frames = {"teacher": ("appearance", 1), "match": ("motion", 8), "tuned": ("motion", 8),

@@ -14,7 +14,7 @@ def get_config():
   c.system = dict(name="bqn", num_classes=101, dropout=0.8, frozen_bn="all_but_first")
   c.data.update(dataset=dict(name="ucf101", fold=1), frames=16, consecutive=3, sampler="uniform", short_side=256,
                 crop=256)
-  c.optimizer.update(name="sgd", weight_decay=1e-4, clip_norm=20.0, groups=(
+  c.optimizer.update(name="sgd", weight_decay=1e-4, groups=(
       (r"head/fc/kernel$", 5.0, 5.0), (r"head/fc/bias$", 5.0, 0.0)))
   c.schedule.update(name="cosine", peak=1e-3, reference_batch=64, epochs=10.0)
   c.train.batch_size = 64

@@ -18,6 +18,11 @@ TRUNKS = {"resnet18": "resnet3d_18", "resnet50": "resnet3d_50", "resnet101": "re
           "resnext101": "resnext3d_101", "inception": "i3d"}
 SCRATCH = {"scb": dict(branches="scb"), "tcb": dict(branches="tcb"), "stride1": {}, "stride4": {}, "stride16": {}}
 
+VARIANTS = ("stc_resnet101_16", "stc_resnet101_32", "stc_resnet101_64", "stc_resnext101_16", "stc_resnext101_32",
+            "stc_resnext101_64", "resnet101_16", "resnext101_16", "inception_64", "resnet101_scratch",
+            "stc_resnet18_scratch", "stc_resnet50_scratch", "stc_resnet101_scratch",
+            *(f"{name}_scratch" for name in SCRATCH))
+
 
 def get_config(net="stc_resnet101_16"):
   name, end = net.rsplit("_", 1)

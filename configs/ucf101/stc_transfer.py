@@ -15,6 +15,8 @@ from vidx.train import config
 
 NETS = {"": dict(name="stc", trunk="resnet3d_101", frames=16), "_plain": dict(name="resnet3d_101", zero_init=False)}
 
+VARIANTS = ("match", "match_plain", "tuned", "tuned_plain", "inflated")
+
 
 def get_config(stage="match"):
   kind, net = {k + end: (k, end) for k in ("match", "tuned") for end in NETS}.get(stage) or {

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from vidx import errors
-from vidx.data import transforms
+from vidx.data import clips, transforms
 from vidx.data.geometry import to_frame
 
 
@@ -11,8 +11,9 @@ MODES = [m for m in transforms.CROP_MODES if m != "whole"]
 
 
 def data(**fields):
-  base = dict(flow="", whole=(), short_side=48, jitter=(), crop=32, crop_mode="multiscale",
-              scales=(1, 0.875, 0.75, 0.66), flip=True, colour_jitter=0.0, only_enlarge=False)
+  base = dict(flow="", whole=(), frames=2, consecutive=1, short_side=48, jitter=(), crop=32, test_crop=0,
+              crop_mode="multiscale", scales=(1, 0.875, 0.75, 0.66), flip=True, colour_jitter=0.0,
+              only_enlarge=False)
   return ConfigDict({**base, **fields})
 
 
@@ -103,6 +104,16 @@ def test_three_crops_lie_along_the_long_side(h, w):
 def test_five_crops_are_the_corners_and_the_centre():
   crops, _ = transforms.eval_transform(data(), crops=5)(coordinates(2, 48, 64))
   assert crops[:, 0, 0, 0, :2].tolist() == [[0, 0], [32, 0], [0, 16], [32, 16], [16, 8]]
+
+
+def test_evaluation_may_see_larger_crops_than_training():
+  one = data(crop=32, test_crop=48)
+  crops, _ = transforms.eval_transform(one, crops=3)(coordinates(2, 48, 64))
+  assert crops.shape[:4] == (3, 2, 48, 48)
+  assert transforms.train_transform(one)(coordinates(2, 48, 64), np.random.default_rng(0))[0].shape[1:3] == (32, 32)
+  assert clips.eval_clip_shape(one)[1:3] == (48, 48) and clips.clip_shape(one)[1:3] == (32, 32)
+  with pytest.raises(errors.ConfigError, match="data.test_crop=64 is larger than data.short_side=48"):
+    transforms.eval_transform(data(test_crop=64))
 
 
 def test_one_crop_is_the_centre():

@@ -60,11 +60,16 @@ def test_a_config_file_with_a_misspelt_key_is_one_clear_line(tmp_path):
 
 def test_a_config_that_knows_no_such_variant_says_so(tmp_path):
   file = tmp_path / "c.py"
-  file.write_text("from vidx.train import config\ndef get_config(size='s'):\n  c = config.base()\n"
-                  "  c.seed = {'s': 1, 'm': 2}[size]\n  return c\n")
-  assert config.load_file(f"{file}:m").seed == 2
-  with pytest.raises(errors.ConfigError, match="knows no 'n', which the text behind the colon asks for"):
-    config.load_file(f"{file}:n")
+  text = ("from vidx.train import config\n{}def get_config(size='s'):\n  c = config.base()\n"
+          "  c.seed = len(size)\n  return c\n")
+  file.write_text(text.format("VARIANTS = ('s', 'medium')\n"))
+  assert config.load_file(f"{file}:medium").seed == 6
+  with pytest.raises(errors.ConfigError, match="knows no 'medum', .* it knows s, medium .nearest: 'medium'"):
+    config.load_file(f"{file}:medum")
+  file.write_text(text.format(""))
+  assert config.load_file(str(file)).seed == 1
+  with pytest.raises(errors.ConfigError, match="knows no 's', .* nor any other variant"):
+    config.load_file(f"{file}:s")
 
 
 def test_a_stage_names_earlier_runs_and_the_command_says_where_they_are():

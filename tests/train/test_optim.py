@@ -27,10 +27,11 @@ def test_sgd_adds_decay_to_the_gradient_except_for_biases():
   np.testing.assert_allclose(updates["stem"]["bias"], -0.05, rtol=1e-6)
 
 
-def test_nesterov_equals_optax():
-  tx = optax.sgd(0.1, 0.9, nesterov=True)
+@pytest.mark.parametrize("nesterov", [{}, {"nesterov": True}])
+def test_momentum_equals_optax_and_is_plain_unless_nesterov_is_asked_for(nesterov):
+  tx = optax.sgd(0.1, 0.9, **nesterov)
   wanted, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS)
-  got, _ = one_update(name="sgd", weight_decay=0.0)
+  got, _ = one_update(name="sgd", weight_decay=0.0, **nesterov)
   jax.tree.map(np.testing.assert_allclose, got, wanted)
 
 

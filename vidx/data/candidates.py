@@ -33,7 +33,8 @@ class Candidates:
     Raises:
       DecodeError: the media cannot be decoded.
     """
-    self._data, self._size = data, size or data.crop
+    self._data, self._crop = data, data.test_crop or data.crop
+    self._size = size or self._crop
     self._reader = clips_lib.open_media(record.media, data.threads)
     try:
       self.index = self._sampled(record)
@@ -50,12 +51,12 @@ class Candidates:
       DecodeError: a frame is damaged.
     """
     data, single = self._data, self._data.consecutive == 1
-    if single and self._size == data.crop:
+    if single and self._size == self._crop:
       return self.small[chosen][:, None]
     if single:
-      return self._cropped(self._held, chosen, data.crop)[:, None]
+      return self._cropped(self._held, chosen, self._crop)[:, None]
     frames = self._reader.frames(self.index[chosen].reshape(-1), short_side=data.short_side)
-    return self._centre(frames, data.short_side, data.crop).reshape(len(chosen), -1, data.crop, data.crop, 3)
+    return self._centre(frames, data.short_side, self._crop).reshape(len(chosen), -1, self._crop, self._crop, 3)
 
   def close(self) -> None:
     """Lets go of the file and of the frames."""
@@ -74,7 +75,7 @@ class Candidates:
     return clips_lib.sampled(self._reader, record, data, sample, None)[0].reshape(data.frames, data.consecutive)
 
   def _cropped(self, held, chosen, size: int) -> np.ndarray:
-    side = max(size, round(self._data.short_side * size / self._data.crop))
+    side = max(size, round(self._data.short_side * size / self._crop))
     return self._centre(held(chosen, side), side, size)
 
   @staticmethod

@@ -57,7 +57,12 @@ def clip_shape(data: ConfigDict) -> tuple[int, ...]:
 def eval_clip_shape(data: ConfigDict) -> tuple[int, ...]:
   """(T, H, W, C) of a view in evaluation: a crop, or the whole frame."""
   frames, *_, channels = clip_shape(data)
-  return frames, *(data.whole or (data.crop, data.crop)), channels
+  return frames, *eval_size(data), channels
+
+
+def eval_size(data: ConfigDict) -> tuple[int, int]:
+  """(H, W) of a view in evaluation, in pixels."""
+  return tuple(data.whole) or (data.test_crop or data.crop,) * 2
 
 
 def frame_range(timestamps: np.ndarray, span: tuple[float, float] | None) -> tuple[int, int]:

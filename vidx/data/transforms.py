@@ -76,8 +76,9 @@ def eval_transform(data: ConfigDict, crops: int = 1
                    ) -> Callable[[np.ndarray], tuple[np.ndarray, tuple[Geometry, ...]]]:
   """The evaluation transform of a `config.data` section: f(frames) -> (crops, T, crop, crop, C), and their geometry.
 
-  With `data.whole` = (H, W), f(frames) -> (1, T, H, W, C), which shows all of a frame
-  and not its shape: networks that average over space take any size.
+  The crop is `data.test_crop`, or where that is 0 the crop of training. With
+  `data.whole` = (H, W), f(frames) -> (1, T, H, W, C), which shows all of a frame and
+  not its shape: networks that average over space take any size.
 
   Args:
     data: the section.
@@ -99,12 +100,13 @@ def eval_transform(data: ConfigDict, crops: int = 1
       return np.ascontiguousarray(out[None]), (geometry,)
 
     return transform
-  _fits(data.crop, data.short_side, "data.short_side")
+  key, side = ("test_crop", data.test_crop) if data.test_crop else ("crop", data.crop)
+  _fits(side, data.short_side, "data.short_side", f"data.{key}")
 
   def transform(frames: np.ndarray) -> tuple[np.ndarray, tuple[Geometry, ...]]:
     size = _size(frames, data.short_side, data.only_enlarge)
     frames, geometry = _resized(frames, Geometry.whole(*frames.shape[1:3]), *size)
-    views = [_cut(frames, geometry, place, data.crop) for place in PLACES[crops](*frames.shape[1:3], data.crop)]
+    views = [_cut(frames, geometry, place, side) for place in PLACES[crops](*frames.shape[1:3], side)]
     return np.stack([view for view, _ in views]), tuple(geometry for _, geometry in views)
 
   return transform
@@ -125,9 +127,9 @@ def _cut(frames: np.ndarray, geometry: Geometry, place: Place, size: int) -> tup
   return resize(crop(frames, *place), size, size), geometry.crop(*place).resize(size, size)
 
 
-def _fits(crop: int, side: int, key: str) -> None:
+def _fits(crop: int, side: int, key: str, name: str = "data.crop") -> None:
   if crop > side:
-    raise errors.ConfigError(f"data.crop={crop} is larger than {key}={side}; make it smaller or the frames larger.")
+    raise errors.ConfigError(f"{name}={crop} is larger than {key}={side}; make it smaller or the frames larger.")
 
 
 # ---------------------------------------------------------------- size

@@ -71,6 +71,7 @@ def predict(model, variables: Any, task, dataset: Dataset, config: ConfigDict, d
     videos that could be decoded.
   """
   score, classify = programs(model, config, dtype)
+  crop = config.data.test_crop or config.data.crop
   size, failures, rows, scores = model.sampler_size, {}, [], []
   batches = [range(i, min(i + batch_size, len(dataset))) for i in range(0, len(dataset), batch_size)]
   with futures.ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as pool:
@@ -79,14 +80,14 @@ def predict(model, variables: Any, task, dataset: Dataset, config: ConfigDict, d
     for number, batch in enumerate(batches):
       with candidates.closing([job.result() for job in waiting]) as found:
         waiting = ask(batches[number + 1]) if number + 1 < len(batches) else []
-        shape = (batch_size, config.data.frames, *(size or config.data.crop,) * 2, 3)
+        shape = (batch_size, config.data.frames, *(size or crop,) * 2, 3)
         small = np.zeros(shape, np.uint8)
         for slot, one in enumerate(found):
           if isinstance(one, candidates.Candidates):
             small[slot] = one.small
         chosen, weights = jax.device_get(score(variables, small))
         full = list(pool.map(_full, found, chosen))
-        frames = np.zeros((batch_size, model.keep, config.data.consecutive, *(config.data.crop,) * 2, 3), np.uint8)
+        frames = np.zeros((batch_size, model.keep, config.data.consecutive, *(crop,) * 2, 3), np.uint8)
         for slot, (index, one) in enumerate(zip(batch, full)):
           if isinstance(one, str):
             failures[dataset.records[index].id] = one

@@ -55,7 +55,7 @@ class Extractor:
       return features.mean(axis=tuple(range(1, features.ndim - 1)))
 
     self._forward = jax.jit(forward)
-    height, width = data.whole or (data.crop, data.crop)
+    height, width = clips_lib.eval_size(data)
     frames = jax.ShapeDtypeStruct((self._room, height, width, 3), np.uint8)
     places = jax.ShapeDtypeStruct((batch_size, window), np.int32)
     try:

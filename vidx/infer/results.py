@@ -45,7 +45,8 @@ def protocol(config: ConfigDict, dataset: Dataset, *, clips: int, crops: int, dt
   views = {"views": f"{clips or 'all'}x{crops}", "clips": clips, "crops": crops,
            "scores": "mean over the views of a video", **({"rate": data.rate} if data.rate else {}),
            **({"flow": data.flow} if data.flow else {}), "sampler": data.sampler, "frames": data.frames,
-           "consecutive": data.consecutive, "stride": data.stride, "short side": data.short_side, "crop": data.crop}
+           "consecutive": data.consecutive, "stride": data.stride, "short side": data.short_side,
+           "crop": data.test_crop or data.crop}
   return {
       "system": config.system.name, "task": config.task.name,
       "data": dataset.name, "split": dataset.split, "fingerprint": dataset.fingerprint(),

@@ -39,6 +39,7 @@ def base() -> ConfigDict:
           sampler="uniform",          # see vidx/data/sampling.py
           short_side=128, crop=112,   # pixels
           only_enlarge=False,         # frames whose short side is longer stay as they are
+          test_crop=0,                # of evaluation, pixels; 0: that of training
           whole=(),                   # (height, width): evaluation sees whole frames of this size, not crops;
                                       # training too where crop_mode="whole"
           jitter=(),                  # (min, max) short side in training
@@ -59,7 +60,7 @@ def base() -> ConfigDict:
       ),
       optimizer=dict(
           name="sgd",                 # sgd | adamw | lamb
-          momentum=0.9, nesterov=True,
+          momentum=0.9, nesterov=False,
           b1=0.9, b2=0.999, eps=1e-8,
           weight_decay=1e-4,
           no_decay=r"(bias|scale)$",  # parameters without weight decay
@@ -117,7 +118,11 @@ def _open(config: ConfigDict) -> None:
 
 
 def load_file(path: str) -> ConfigDict:
-  """Runs `get_config` of a config file; `file.py:text` passes `text` to it."""
+  """Runs `get_config` of a config file; `file.py:word` passes `word`, one of the file's `VARIANTS`, to it.
+
+  Raises:
+    ConfigError: no such file, an error in it, or a variant that it does not know.
+  """
   file, _, argument = path.partition(":")
   if not os.path.isfile(file):
     raise errors.ConfigError(f"config file {file} does not exist.")
@@ -127,13 +132,15 @@ def load_file(path: str) -> ConfigDict:
   module = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)
+    variants = getattr(module, "VARIANTS", ())
+    if argument and argument not in variants:
+      known = f"; it knows {', '.join(variants)}" if variants else ", nor any other variant"
+      raise errors.ConfigError(f"config file {file} knows no '{argument}', which the word behind the colon asks for"
+                               f"{known}{errors.hint(argument, variants)}.")
     config = module.get_config(argument) if argument else module.get_config()
   except errors.UserError:
     raise
   except (AttributeError, KeyError, TypeError) as e:
-    if argument and e.args == (argument,):  # a KeyError of a table
-      raise errors.ConfigError(f"config file {file} knows no '{argument}', which the text behind the colon asks for;"
-                               " its first lines say what it takes.") from e
     # ConfigDict's own message already names the nearest key.
     raise errors.ConfigError(f"config file {file}: {_one_line(e)}") from e
   except Exception as e:
