@@ -139,6 +139,11 @@ def _data_check(fv, args, overrides):
   return check.main(fv.dataset, fv.root, fv.split, **flag_text.pairs(args, fv))
 
 
+def _data_fuzz(fv, args, overrides):
+  from vidx.data import fuzz
+  return fuzz.main(fv.minutes, fv.seed, fv.out, fv.kinds, fv.files)
+
+
 def _data_toybox(fv, args, overrides):
   from vidx.data import toybox
   _show(toybox.build(fv.out, labels=fv.labels, layout=fv.layout, seed=fv.seed, workers=fv.workers,
@@ -257,6 +262,13 @@ VERBS: dict[str, Verb] = {
     "data check": Verb("verify a data set and list every bad file",
                        "--dataset=READER --root=FOLDER [--split=train] [option=value ...]",
                        _all(_READER, _ROOT, _string("split", "", "one split; empty: all")), _data_check),
+    "data fuzz": Verb("read intact and spoilt files in every way, against a reading from start to end",
+                      "[--minutes=M] [--seed=N] [--out=FOLDER] [--files=PATTERN]",
+                      _all(_number("minutes", 1.0, "how long spoilt files are tried, after all intact ones"),
+                           _integer("seed", 0, "of the files and of what is done to them"),
+                           _string("out", "", "folder for the files that failed and for fuzz.json; empty: none"),
+                           _string("kinds", "", "kinds of files, such as video; empty: all"),
+                           _string("files", "*", "names of intact files, such as 'h264*.mp4'")), _data_fuzz),
     "data prepare": Verb("re-encode a data set for quick random access", "--root=FOLDER --out=FOLDER",
                          _all(_ROOT, _OUT, _integer("short_side", 256, "pixels"),
                               _integer("gop", 8, "frames between key frames"), _WORKERS), _data_prepare),

@@ -75,8 +75,9 @@ def probe(media: Media, frames: int) -> dict[str, Any]:
       if not count:
         raise errors.DecodeError(f"{media.path}: it holds no frames.")
       wanted = np.linspace(0, count - 1, min(frames, count)).round().astype(np.int64) if frames else np.arange(count)
-      for start in range(0, len(wanted), _CHUNK):
-        video.frames(wanted[start:start + _CHUNK], short_side=_SHORT_SIDE)
+      step = _CHUNK if not frames else 1  # a few are asked for one by one and from the last on, as training may
+      for start in reversed(range(0, len(wanted), step)):
+        video.frames(wanted[start:start + step], short_side=_SHORT_SIDE)
       return {"frames": count, "seconds": video.duration, "fps": video.fps, "sound": video.has_audio,
               "size": (video.width, video.height), "last": float(video.timestamps[-1])}
   except (errors.DecodeError, OSError, IndexError) as e:

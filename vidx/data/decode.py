@@ -3,12 +3,15 @@
 Only blocks with wanted frames are read, each from its key frame up to the last
 wanted packet. Frames that nothing refers to are skipped unless they are wanted.
 Only wanted frames are converted to RGB, at the wanted size.
+
+Frames are those that decoding the file from its start gives, in that order. Where a
+container cannot be trusted with this, or the decoder puts out other than it says,
+the file is decoded whole, once (see `packets` and `whole`).
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
 import functools
-import io
 import os
 from typing import BinaryIO
 
@@ -17,13 +20,13 @@ from av.video.reformatter import VideoReformatter
 import numpy as np
 
 from vidx import errors
+from vidx.data import block_decoding
+from vidx.data import containers
 from vidx.data import frame_tools
 from vidx.data import packets
+from vidx.data import whole as whole_lib
 from vidx.data.frame_folder import FrameFolder
 from vidx.data.records import Media
-
-# Files whose headers say all there is to know are opened without decoding a first frame.
-_BRIEF = {"skip_frame": "all", "probesize": "2048"}
 
 
 def open_video(source: str | os.PathLike | bytes | Media, threads: int = 1) -> "VideoReader | FrameFolder":
@@ -58,22 +61,23 @@ class VideoReader:
   """
 
   def __init__(self, source: str | os.PathLike | bytes, threads: int = 1):
-    self._source = source
+    self._source, self._threads = source, threads
     self.name = f"{len(source)} bytes of video" if isinstance(source, bytes) else os.fspath(source)
     self._reformatter = VideoReformatter()
     self._container = None
     with self._errors():
-      with _file(source) as raw:
-        size = frame_tools.file_size(raw)
-        if not size:
+      with containers.file(source) as raw:
+        self._bytes = frame_tools.file_size(raw)
+        if not self._bytes:
           raise ValueError("the file is empty")
-        self._container = av.open(_opened(source), options=_BRIEF if _says_all(raw.read(12)) else {})
-        self._stream = _video_stream(self._container)
-        self.has_audio = bool(self._container.streams.audio)
-        self._decoder = self._stream.codec_context
-        self._decoder.thread_count = threads
-        self._decoder.thread_type = "SLICE" if threads == 1 else "AUTO"
-        self._index = packets.PacketIndex(self._container, self._stream, raw, size)
+        self._brief = containers.says_all(raw.read(12))
+        self._identity = whole_lib.identity(source)
+        self._known = whole_lib.memory.get(self._identity)
+        self._open(raw)
+        if not self._index.trusted and self._whole is None and self._known != whole_lib.DAMAGED:
+          self._distrust(raw)
+        elif self._known is None and self._index.proven:
+          self._remember(whole_lib.PROVEN)
     self.num_frames = self._index.num_frames
 
   def __enter__(self) -> "VideoReader":
@@ -113,7 +117,7 @@ class VideoReader:
   def timestamps(self) -> np.ndarray:
     """(num_frames,) float64: when each frame is shown, in seconds since the first."""
     with self._errors():
-      return self._index.timestamps
+      return self._index.clock - self._index.clock[0]
 
   @property
   def time_base(self) -> Fraction:
@@ -124,7 +128,7 @@ class VideoReader:
   def start(self) -> float:
     """When the first frame is shown by the file's own clock, in seconds."""
     with self._errors():
-      return float(self._index.first_pts * self._stream.time_base)
+      return float(self._index.clock[0])
 
   def frames(self, indices: Sequence[int] | np.ndarray, short_side: int | None = None,
              crop: tuple[int, int, int, int] | None = None) -> np.ndarray:
@@ -146,7 +150,7 @@ class VideoReader:
     wanted, places = frame_tools.checked(indices, self.num_frames, self.name)
     out = None
     with self._errors():
-      for number, frame in self._decoded(wanted):
+      for number, frame in self._surely(wanted):
         image = self._image(frame, short_side)
         if crop is not None:
           image = image[crop[1]:crop[3], crop[0]:crop[2]]
@@ -171,7 +175,7 @@ class VideoReader:
     """
     wanted, places = frame_tools.checked(np.asarray(indices, np.int64).reshape(-1), self.num_frames, self.name)
     with self._errors():
-      held = dict(self._decoded(wanted))
+      held = dict(self._surely(wanted))
 
     def images(positions, short_side: int | None = None) -> np.ndarray:
       numbers = wanted[places[np.asarray(positions, np.int64)]]
@@ -187,17 +191,21 @@ class VideoReader:
     Raises:
       DecodeError: a frame is damaged; the message names it.
     """
+    count = 0
     with self._errors():
-      index, count = self._index, 0
-      last = index.num_blocks - 1
-      order = [p for b in range(last + 1) for p in index.block(b).order]
-      for position, frame in self._decoded_from(0, last, order, skip=False):
-        if position != order[count]:
-          break
-        yield frame
-        count += 1
+      try:
+        for frame in () if self._whole else self._each_of_blocks():
+          yield frame
+          count += 1
+      except packets.Doubt:
+        self._distrust()
+      if self._whole:
+        for number, frame in self._from_the_start(np.arange(count, self.num_frames)):
+          self._check(number)
+          yield frame
+          count += 1
     if count < self.num_frames:
-      raise errors.DecodeError(f"{self.name}: frame {count} cannot be decoded; the file is damaged.")
+      raise self._damaged(count)
 
   def audio(self, rate: int = 16000) -> np.ndarray:
     """The sound, mixed to one channel and aligned with the first frame.
@@ -212,7 +220,7 @@ class VideoReader:
       return np.zeros(0, np.float32)
     chunks, start = [], None
     resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-    with self._errors(), av.open(_opened(self._source)) as container:
+    with self._errors(), av.open(containers.opened(self._source)) as container:
       for frame in container.decode(audio=0):
         start = frame.time if start is None else start
         chunks += [f.to_ndarray()[0] for f in resampler.resample(frame)]
@@ -224,90 +232,147 @@ class VideoReader:
   @functools.cached_property
   def _shape(self) -> tuple[int, int]:
     with self._errors():
-      for _, frame in self._decoded(np.zeros(1, np.int64)):
+      for _, frame in self._surely(np.zeros(1, np.int64)):
         return self._image(frame, None).shape[:2]
 
+  @property
+  def _whole(self) -> whole_lib.Whole | None:
+    return self._known if isinstance(self._known, whole_lib.Whole) else None
+
+  def _open(self, raw: BinaryIO) -> None:
+    self.close()
+    self._container, self._stream = containers.open_stream(
+        self._source, self._threads, brief=self._brief and self._whole is None, strict=self._whole is None)
+    self.has_audio = bool(self._container.streams.audio)
+    self._decoder = self._stream.codec_context
+    self._size = self._whole.size if self._whole else (self._decoder.width, self._decoder.height)
+    self._index = packets.PacketIndex(self._container, self._stream, raw, self._bytes, self._known)
+
+  def _distrust(self, raw: BinaryIO | None = None) -> None:
+    """Decodes the whole file, and goes by that from now on.
+
+    Raises:
+      DecodeError: it does not give the frames that the container has promised already.
+    """
+    if raw is None:
+      if self._known == whole_lib.DAMAGED:
+        return
+      with containers.file(self._source) as again:
+        return self._distrust(again)
+    promised = getattr(self, "num_frames", None)
+    found = whole_lib.read(functools.partial(containers.open_stream, self._source, self._threads))
+    if found.failed and self._index.numbered:
+      self._remember(whole_lib.DAMAGED)
+      return
+    self._remember(found)
+    if promised not in (None, len(found.position)):
+      raise errors.DecodeError(f"{self.name}: it states {promised} frames and gives {len(found.position)};"
+                               " the file is damaged.")
+    self._open(raw)
+
+  def _remember(self, found: whole_lib.Whole | str) -> None:
+    self._known = found
+    whole_lib.memory.put(self._identity, found)
+
+  def _surely(self, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+    """(number, frame) of sorted, distinct frame numbers, in no stated order; some may come twice, the last time right."""
+    try:
+      yield from self._decoded(wanted)
+    except packets.Doubt:
+      self._distrust()
+      yield from self._decoded(wanted)
+
   def _decoded(self, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(number, frame) of sorted, distinct frame numbers, in no stated order."""
     blocks: dict[int, dict[int, int]] = {}
-    for number in wanted.tolist():
-      blocks.setdefault(self._index.block_of(number), {})[self._index.position(number)] = number
-    for b, numbers in blocks.items():
-      missing = dict(numbers)
-      first = b - 1 if b and self._index.block(b).leading.intersection(numbers) else b
-      # Should frames stay away (a key frame that is none, wrong reference flags), start
-      # earlier and skip nothing.
-      tries = [(first, self._index.skippable), (first, False), (max(0, b - 1), False), (max(0, b - 3), False)]
-      for start, skip in tries:
-        for position, frame in self._decoded_from(start, b, missing, skip):
-          yield missing.pop(position), frame
+    if self._whole and self._index.entangled:
+      blocks[0] = dict.fromkeys(wanted.tolist())
+    else:
+      for number in wanted.tolist():
+        self._check(number)
+        blocks.setdefault(self._index.block_of(number), {})[self._index.position(number)] = number
+    for b, missing in blocks.items():
+      if self._whole:
+        yield from self._compared(b, missing)
+        continue
+      strict = self._known != whole_lib.DAMAGED
+      for start, skip in self._tries(b, missing)[:1 if strict else None]:
+        for position, frame in self._decoded_from(start, b, missing, skip, strict):
+          if position in missing:
+            yield missing.pop(position), frame
         if not missing:
           break
+      if missing and strict:
+        raise packets.Doubt("frames stay away")
       if missing:
-        raise errors.DecodeError(f"{self.name}: frame {min(missing.values())} cannot be decoded; the file is damaged.")
+        raise self._damaged(min(missing.values()))
 
-  def _decoded_from(self, start: int, b: int, positions: Collection[int], skip: bool
+  def _tries(self, b: int, positions: Collection[int]) -> list[tuple[int, bool]]:
+    """(block to start from, whether to skip): should frames stay away, earlier and without skipping."""
+    first = b - 1 if b and self._index.block(b).leading.intersection(positions) else b
+    return [(first, self._index.skippable), (first, False), (max(0, b - 1), False), (max(0, b - 3), False)]
+
+  def _compared(self, b: int, missing: dict[int, int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Frames of a block, by position, that are those of the whole decoding; else from the first frame on."""
+    found = self._whole
+    if self._index.entangled:
+      yield from self._from_the_start(np.array(list(missing)))
+      return
+    for start, skip in () if b in found.unsteady else self._tries(b, missing)[:2]:
+      for position, frame in self._decoded_from(start, b, missing, skip, False):
+        if position in missing and whole_lib.checksum(frame) == found.checksum[missing[position]]:
+          yield missing.pop(position), frame
+      if not missing:
+        return
+    found.unsteady.add(b)
+    yield from self._from_the_start(np.array(sorted(missing.values())))
+
+  def _from_the_start(self, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Ascending frame numbers, by decoding all before the last of them."""
+    left = set(wanted.tolist())
+    if not left:
+      return
+    container, stream = containers.open_stream(self._source, self._threads)
+    with container:
+      for number, (_, frame) in enumerate(whole_lib.frames(container, stream, [])):
+        if number in left:
+          if number >= self.num_frames or whole_lib.checksum(frame) != self._whole.checksum[number]:
+            break  # damaged, so that the decoder gives other pixels every time
+          left.remove(number)
+          yield number, frame
+        if not left:
+          return
+    raise self._damaged(min(left))
+
+  def _each_of_blocks(self) -> Iterator[av.VideoFrame]:
+    index, count = self._index, 0
+    order = [p for b in range(index.num_blocks) for p in index.block(b).order]
+    strict = self._known != whole_lib.DAMAGED
+    for position, frame in self._decoded_from(0, index.num_blocks - 1, order, False, strict):
+      if position != order[count]:
+        break
+      yield frame
+      count += 1
+    if strict and count < len(order):
+      raise packets.Doubt("frames stay away")
+
+  def _decoded_from(self, start: int, b: int, positions: Collection[int], skip: bool, strict: bool
                     ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Frames at decoding positions of block b, decoding from the key frame of block `start`.
+    watch = block_decoding.Watch(self._index, start, b, self._size) if strict else None
+    return block_decoding.decoded(self._index, self._decoder, start, b, positions, skip, watch)
 
-    Ends before the first damaged packet's frames: what refers to them is not exact.
-    """
-    last, wanted = max(positions), frozenset(positions)
-    decoder, skipping = self._decoder, None
-    exact = last + 1  # positions before it are so
-    try:
-      for i in range(start, b + 1):
-        for p in self._index.block(i).packets:
-          position = p.pts
-          if position > last:
-            break
-          skip_now = skip and position not in wanted
-          if skip_now is not skipping:
-            decoder.skip_frame, skipping = ("NONREF" if skip_now else "DEFAULT"), skip_now
-          try:
-            found = decoder.decode(p)
-          except av.FFmpegError:
-            exact, last, found = position, -1, []
-          for frame in found:
-            if frame.pts in wanted and not frame.is_corrupt:
-              yield frame.pts, frame
-      for frame in packets.decode(decoder, None):
-        if frame.pts in wanted and frame.pts < exact and not frame.is_corrupt:
-          yield frame.pts, frame
-    finally:
-      decoder.flush_buffers()
+  def _check(self, number: int) -> None:
+    """Raises DecodeError for a frame that is known to be damaged."""
+    if self._whole and self._whole.damaged[number]:
+      raise self._damaged(number)
+
+  def _damaged(self, number: int) -> errors.DecodeError:
+    return errors.DecodeError(f"{self.name}: frame {number} cannot be decoded; the file is damaged.")
 
   def _image(self, frame: av.VideoFrame, short_side: int | None) -> np.ndarray:
     """uint8 (H, W, 3) of a decoded frame as it is shown."""
-    size = (self._decoder.width or frame.width, self._decoder.height or frame.height)
+    size = self._size if all(self._size) else (frame.width, frame.height)
     width, height = frame_tools.fit_short_side(*size, short_side) if short_side else size
     return frame_tools.oriented(frame_tools.to_rgb(frame, self._reformatter, width, height), frame)
 
   def _errors(self) -> frame_tools.DecodeErrors:
     return frame_tools.DecodeErrors(self.name)
-
-
-def _opened(source: str | os.PathLike | bytes) -> str | BinaryIO:
-  return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
-
-
-def _file(source: str | os.PathLike | bytes) -> BinaryIO:
-  return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0)
-
-
-def _says_all(head: bytes) -> bool:
-  """Whether a file is mp4 or Matroska by its first bytes."""
-  return head[4:8] == b"ftyp" or head[:4] == b"\x1a\x45\xdf\xa3"
-
-
-def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-  """The stream to show: not a cover picture; the other streams are not read."""
-  found = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-  if not found:
-    raise ValueError("it holds no video")
-  for s in container.streams:
-    if s is not found[0]:
-      s.discard = av.stream.Discard.all
-  if found[0].codec_context is None:
-    raise ValueError("its codec is not known")
-  return found[0]

@@ -1,14 +1,19 @@
-"""Which packets of a video file hold which frames, found without decoding.
+"""Which packets of a video file hold which frames.
 
 A file is cut, in decoding order, into blocks that begin at a key frame. Frames of
 a block are shown after all frames of the blocks before it, so a frame's block
 follows from counts alone, and only the packets of blocks that are asked for are
-read. Inside a block packets are shown in the order of their time stamps. Where a
-container's time stamps do not tell (AVI, VP8's hidden frames), a pass of decoding
-without pixels does.
+read. Inside a block packets are shown in the order of their time stamps.
+
+A container is trusted where it keeps time stamps of frames (mp4, mov, Matroska, WebM)
+and the packets' own headers agree with it: on key frames, on the order of frames, on
+one frame per packet and, in H.264, on there being no gap between frames that others
+refer to. The packets of a file of up to 64 MiB are all looked at when it is first
+opened; of larger mp4 files those of a block, when it is first wanted. Every other file
+is decoded whole, once (see `whole`), and that says which packet gives which frame.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import itertools
@@ -17,10 +22,22 @@ from typing import BinaryIO
 import av
 import numpy as np
 
+from vidx.data import frame_times
+from vidx.data import headers
+from vidx.data import hevc_headers
+from vidx.data.whole import packets as _packets
+from vidx.data.whole import Whole
+
 _KEPT_BLOCKS = 64  # of 8 to 250 packets each
 _KEPT_BYTES = 64 << 20  # packets of longer files are read again when they are wanted
 _SMALLEST_FRAME = 20  # bytes; an MPEG-4 packet below this may show nothing
 _TIMED = ("mov", "matroska")  # formats whose time stamps are those of the frames
+_SKIPPED = ("h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video")  # codecs whose decoder passes over frames exactly
+_REORDERED = ("h264", "hevc")  # codecs whose decoder waits for as many frames as its parameters say
+
+
+class Doubt(ValueError):
+  """Raised where a container says other than its packets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,36 +79,58 @@ class PacketIndex:
   Attributes:
     num_frames: frames that decoding the whole stream yields.
     num_blocks: blocks of the stream.
+    trusted: whether the container's word is taken; False: only decoding the whole tells.
+    proven: whether all its packets were looked at for that.
+    numbered: whether its time stamps could tell the order of frames.
+    entangled: whether packets give several frames, so that all are decoded from the first on.
     skippable: whether frames that nothing refers to may be kept from the decoder.
   """
 
-  def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, head: BinaryIO, size: int):
+  def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, head: BinaryIO, size: int,
+               known: Whole | str | None = None):
     """
     Args:
       container: just opened.
       stream: its video.
       head: the file, for its layout.
       size: of the file in bytes.
+      known: as `whole.memory` has it; None: it is to be found out whether the container can be trusted.
 
     Raises:
       ValueError: the file is cut off or holds no frames; the message says which.
     """
     self._container, self._stream = container, stream
     self._kept: list[av.Packet] | None = None
-    kind = container.format.name.split(",")[0]
-    table = self._listed(head, size) if kind == "mov" else None
-    self._table = table or self._read_all(kind, head, size)
-    starts = np.flatnonzero(self._table.key)
-    self._starts = np.unique(np.append(0, starts))
-    self._ends = np.append(self._starts[1:], len(self._table.key))
-    # Packets of MPEG-4 may hold two frames, then one that shows nothing; they hang together.
-    self.skippable = stream.codec_context.name != "mpeg4" or self._table.size.min() >= _SMALLEST_FRAME
-    self._orders = None if self._times_tell(kind) else self._orders_by_decoding()
     self._pts: dict[int, int] = {}
     self._blocks: dict[int, Block] = {}
-    counts = np.add.reduceat(self._table.shown, self._starts) if len(self._table.key) else np.zeros(1)
+    self._whole = known if isinstance(known, Whole) else None
+    kind = container.format.name.split(",")[0]
+    listed = self._listed(head, size) if kind == "mov" else None
+    asks = not self._whole and (known is None or stream.codec_context.name == "vp8")  # which alone has hidden packets
+    read = self._header_reader() if asks and kind in _TIMED else None
+    brief = listed is not None and not self._whole and (known is not None or listed.size.sum() > _KEPT_BYTES)
+    self._heads = None
+    self._table = listed if brief else self._read_all(kind, head, size, read)
+    self.proven = not brief
+    self.numbered = kind in _TIMED and (self._table.pts is None or _distinct(self._table.pts))
+    if self._whole or not self.numbered:
+      self.trusted = False
+    elif not asks:
+      self.trusted = True
+    else:
+      self.trusted = read is not None if brief else self._agree(listed, read)
+    self._unproven = brief and asks
+    self._starts = self._whole.starts if self._whole else np.unique(np.append(0, np.flatnonzero(self._table.key)))
+    self._ends = np.append(self._starts[1:], len(self._table.key))
+    # Packets of MPEG-4 may hold two frames, then one that shows nothing; they hang together.
+    codec = stream.codec_context.name
+    self.skippable = codec in _SKIPPED and (codec != "mpeg4" or self._table.size.min() >= _SMALLEST_FRAME)
+    self._orders = self._orders_of_whole() if self._whole else None
+    self.entangled = self._whole is not None and len(set(self._whole.position.tolist())) < len(self._whole.position)
+    counts = np.add.reduceat(self._table.shown, self._starts)
     self._first = np.append(0, np.cumsum(counts)).astype(np.int64)
-    self.num_frames, self.num_blocks = int(self._first[-1]), len(self._starts)
+    self.num_frames = len(self._whole.position) if self._whole else int(self._first[-1])
+    self.num_blocks = len(self._starts)
     if not self.num_frames:
       raise ValueError("it holds no video frames")
 
@@ -119,6 +158,8 @@ class PacketIndex:
   def _load(self, b: int) -> Block:
     start, end = int(self._starts[b]), int(self._ends[b])
     packets = tuple(self._kept[start:end] if self._kept else self._read(start, end))
+    if self._unproven:
+      self._prove(packets)
     stamps = self._table.pts[start:end] if self._table.pts else [p.pts for p in packets]
     self._pts.update(zip(range(start, end), stamps))
     for i, p in enumerate(packets, start):
@@ -129,25 +170,23 @@ class PacketIndex:
     return Block(start, packets, tuple(sorted(shown, key=self._pts.__getitem__)))
 
   @functools.cached_property
-  def timestamps(self) -> np.ndarray:
-    """(num_frames,) seconds since the first frame, ascending."""
-    shown = []
-    for b in range(self.num_blocks):
-      shown += [self._pts[i] for i in self.block(b).order]
-    if self._orders is not None:  # such a container stamps packets, not frames
-      shown = sorted(shown) if None not in shown else list(range(len(shown)))
-    seconds = np.array(shown, np.float64) * float(self._stream.time_base)
-    return seconds - seconds[0]
+  def clock(self) -> np.ndarray:
+    """(num_frames,) seconds at which frames are shown, ascending, by the file's own clock."""
+    if self._whole:
+      stamps = [self._table.dts[i] if s is None else s for i, s in zip(self._whole.position, self._whole.stamps)]
+      in_file = [stamps[i] for i in np.argsort(self._whole.position)]
+      if None not in stamps and all(a < b for a, b in itertools.pairwise(in_file)):
+        stamps = in_file  # such a container stamps packets, not frames
+    else:
+      stamps = [self._pts[i] for b in range(self.num_blocks) for i in self.block(b).order]
+    base = self._stream.time_base
+    rate = self._stream.average_rate or self._stream.guessed_rate or 25
+    return frame_times.ascending(stamps, float(1 / (rate * base))) * float(base)
 
   @property
   def timed(self) -> bool:
-    """Whether `timestamps` costs no reading."""
+    """Whether `clock` costs no reading."""
     return self._table.pts is not None
-
-  @property
-  def first_pts(self) -> int:
-    """Time stamp of the first frame in units of the stream."""
-    return self._pts[self.block(0).order[0]] or 0
 
   def _listed(self, head: BinaryIO, size: int) -> _Table | None:
     """From the container's own list of packets, None where that is not the whole."""
@@ -162,11 +201,23 @@ class PacketIndex:
       raise ValueError(f"it is cut off: {whole} of its {len(entries)} frames are there")
     return _Table(np.array(key), np.array(shown), list(place), list(dts), np.array(sizes))
 
-  def _read_all(self, kind: str, head: BinaryIO, size: int) -> _Table:
-    """By reading every packet once; those of short files are kept."""
-    self._kept = []
+  def _header_reader(self) -> Callable[[bytes], headers.Head] | None:
+    codec = self._stream.codec_context
+    try:
+      return headers.reader(codec.name, codec.extradata)
+    except headers.Unclear:
+      return None
+
+  def _read_all(self, kind: str, head: BinaryIO, size: int, read: Callable[[bytes], headers.Head] | None) -> _Table:
+    """By reading every packet once, and its header where that is asked for; the packets of short files are kept."""
+    self._kept, self._heads = [], [] if read else None
     rows, total = [], 0
     for p in _packets(self._container, self._stream):
+      if self._heads is not None:
+        try:
+          self._heads.append(_head(p, read))
+        except headers.Unclear:
+          self._heads = None
       rows.append((p.is_keyframe, not p.is_discard, p.pos, p.dts, p.size, p.pts))
       total += p.size
       if self._kept is not None:
@@ -194,62 +245,81 @@ class PacketIndex:
         return found
     raise ValueError(f"its packets {start} to {end - 1} cannot be read")
 
-  def _times_tell(self, kind: str) -> bool:
-    codec, t = self._stream.codec_context.name, self._table
-    if kind not in _TIMED or codec == "vp8" or not self.skippable:
+  def _agree(self, listed: _Table | None, read: Callable[[bytes], headers.Head] | None) -> bool:
+    """Whether container and headers say the same, all along the file."""
+    t, heads = self._table, self._heads
+    if heads is None or listed is not None and len(listed.key) != len(t.key) or not _consistent(heads, t.pts, t.key):
       return False
-    return t.pts is None or (None not in t.pts and len(set(t.pts)) == len(t.pts) and _blocks_follow(t, self._starts))
+    t.shown[:] &= [h.shown for h in heads]
+    starts = np.flatnonzero(t.key)
+    if not _blocks_follow(np.array(t.pts), starts) or listed is not None and not np.array_equal(listed.key, t.key):
+      return False
+    if self._stream.codec_context.name not in _REORDERED:
+      return self._stream.codec_context.name == "vp8" or bool(np.all([h.shown for h in heads]))
+    self._stream.codec_context.open(strict=False)  # it reads the parameters of the stream
+    if self._stream.codec_context.name == "hevc" and not self._headers_pass():
+      return False
+    place = np.argsort(np.argsort(t.pts))  # in the order of frames
+    waits = np.arange(len(place)) - place
+    return int(waits.max()) <= max(self._stream.codec_context.reorder_depth, getattr(read, "delay", 0))
 
-  def _orders_by_decoding(self) -> list[tuple[int, ...]]:
-    """Positions in the order of decoded frames, by block; blocks that mix become one."""
-    if self._kept is None:
-      self._container.seek(self._table.dts[0] or 0, stream=self._stream)
-    decoder = av.CodecContext.create(self._stream.codec_context.name, "r")
-    own = self._stream.codec_context
-    decoder.extradata, decoder.width, decoder.height = own.extradata, own.width, own.height
-    decoder.codec_tag = own.codec_tag
-    decoder.options = {"skip_idct": "all", "skip_loop_filter": "all"}
-    decoder.thread_count = 1
-    order = []
-    packets = self._kept or _packets(self._container, self._stream)
-    for i, p in enumerate(itertools.chain(packets, [None])):
-      stamp = p.pts if p is not None else None
-      if p is not None:
-        p.pts = i
-      order += [f.pts for f in decode(decoder, p)]
-      if p is not None:
-        p.pts = stamp
-    shown = np.zeros(len(self._table.key), bool)
-    shown[order] = True
-    self._table.shown[:] = shown
-    block = np.searchsorted(self._starts, order, side="right") - 1
-    if np.any(np.diff(block) < 0):
-      self._starts, self._ends = self._starts[:1], self._ends[-1:]
-      return [tuple(order)]
-    return [tuple(np.array(order)[block == b].tolist()) for b in range(len(self._starts))]
+  def _headers_pass(self) -> bool:
+    """Whether the decoder accepts all headers: a frame whose header it does not is left out without a word."""
+    decoder = self._stream.codec_context
+    decoder.skip_frame = "NONINTRA"
+    try:
+      for p in self._kept or ():
+        decoder.decode(av.Packet(hevc_headers.as_references(bytes(p), decoder.extradata)))
+      return True
+    except av.FFmpegError:
+      return False
+    finally:
+      decoder.flush_buffers()
+      decoder.skip_frame = "DEFAULT"
+
+  def _prove(self, packets: Sequence[av.Packet]) -> None:
+    """Raises Doubt where the packets of a block, just read, say other than the container."""
+    codec = self._stream.codec_context
+    try:
+      read = headers.reader(codec.name, codec.extradata, middle=True)
+      heads = [_head(p, read) for p in packets]
+    except headers.Unclear as e:
+      raise Doubt(str(e)) from None
+    key = np.arange(len(heads)) == 0
+    if not (all(h.shown for h in heads) and _consistent(heads, [p.pts for p in packets], key)):
+      raise Doubt("its order")
+
+  def _orders_of_whole(self) -> list[tuple[int, ...]]:
+    """Decoding positions of each block's frames as they are shown."""
+    position = self._whole.position
+    self._table.shown[:] = False
+    if len(position) and position.max() >= len(self._table.key):
+      raise ValueError("its packets cannot be read again")
+    self._table.shown[position] = True
+    block = np.searchsorted(self._starts, position, side="right") - 1
+    return [tuple(position[block == b].tolist()) for b in range(len(self._starts))]
 
 
-def decode(decoder: av.CodecContext, packet: av.Packet | None) -> list[av.VideoFrame]:
-  """The frames that a packet sets free, none where it is damaged."""
-  try:
-    return decoder.decode(packet)
-  except av.FFmpegError:
-    return []
+def _head(packet: av.Packet, read: Callable[[bytes], headers.Head]) -> headers.Head:
+  if packet.has_sidedata("new_extradata"):
+    raise headers.Unclear("parameters that change")
+  return read(bytes(packet))
 
 
-def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
-  """The stream's packets up to its end or to the first that cannot be read."""
-  try:
-    for p in container.demux(stream):
-      if p.size:
-        yield p
-  except (av.FFmpegError, EOFError):
-    return
+def _consistent(heads: Sequence[headers.Head], pts: Sequence[int | None], key: np.ndarray) -> bool:
+  """Whether time stamps tell the order of the headers, and key frames are such."""
+  if not _distinct(pts) or not key[0] or not all(h.key for h, k in zip(heads, key) if k):
+    return False
+  ranks = [h.rank for h in heads]
+  return len(set(ranks)) == len(ranks) and sorted(range(len(pts)), key=ranks.__getitem__) == np.argsort(pts).tolist()
 
 
-def _blocks_follow(table: _Table, starts: np.ndarray) -> bool:
+def _distinct(pts: Sequence[int | None]) -> bool:
+  return None not in pts and len(set(pts)) == len(pts)
+
+
+def _blocks_follow(pts: np.ndarray, starts: np.ndarray) -> bool:
   """Whether every block is shown wholly before the next."""
-  pts = np.array(table.pts)
   high, low = np.maximum.reduceat(pts, starts), np.minimum.reduceat(pts, starts)
   return bool(np.all(high[:-1] < low[1:]))
 

@@ -34,7 +34,9 @@ def write(source: str, target: str, settings: Any, copied_sound: Collection[str]
   """
   with decode.VideoReader(source) as reader, av.open(target, "w", format="mp4") as out:
     base = reader.time_base
+    places = np.arange(reader.num_frames)
     stamps = np.rint(reader.timestamps / float(base)).astype(np.int64)
+    stamps = np.maximum.accumulate(stamps - places) + places  # no two the same, in however coarse a unit
     width, height = _size(reader.width, reader.height, settings.short_side)
     video = out.add_stream("libx264", rate=Fraction(reader.fps).limit_denominator(100000), options={
         "crf": str(settings.crf), "g": str(settings.gop), "sc_threshold": "0", "bf": "0", "tune": "fastdecode"})

@@ -1,0 +1,73 @@
+"""Opening video files: by path or from bytes, and the one stream of pictures that is looked at."""
+
+import io
+import os
+from typing import BinaryIO
+
+import av
+
+# Files whose headers say all there is to know are opened without decoding a first frame.
+_BRIEF = {"skip_frame": "all", "probesize": "2048"}
+_DEFAULT = 5_000_000  # pixels that a stream's being the default one is worth, as in FFmpeg
+
+
+def open_stream(source: str | os.PathLike | bytes, threads: int = 1, brief: bool = False, strict: bool = False
+                ) -> tuple[av.container.InputContainer, av.VideoStream]:
+  """A container and its video, ready to be read and decoded.
+
+  Args:
+    source: path, or the bytes of a file.
+    threads: of the decoder.
+    brief: whether to take the header's word instead of probing; for `says_all`.
+    strict: whether the decoder refuses what is damaged instead of making something up.
+
+  Raises:
+    ValueError: it holds no video, or of an unknown codec.
+  """
+  container = av.open(opened(source), options=_BRIEF if brief else {})
+  try:
+    stream = video_stream(container)
+    stream.codec_context.thread_count = threads
+    stream.codec_context.thread_type = "SLICE" if threads == 1 else "AUTO"
+    if strict:
+      stream.codec_context.options = {"err_detect": "explode"}
+  except BaseException:
+    container.close()
+    raise
+  return container, stream
+
+
+def video_stream(container: av.container.InputContainer) -> av.VideoStream:
+  """The stream that FFmpeg shows: the largest, the default one before others, no cover; the rest is not read."""
+  found = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+  if not found:
+    raise ValueError("it holds no video")
+  best = max(found, key=_worth)  # of equal ones the first
+  for s in container.streams:
+    if s is not best:
+      s.discard = av.stream.Discard.all
+  if best.codec_context is None:
+    raise ValueError("its codec is not known")
+  return best
+
+
+def opened(source: str | os.PathLike | bytes) -> str | BinaryIO:
+  """What PyAV takes."""
+  return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+
+
+def file(source: str | os.PathLike | bytes) -> BinaryIO:
+  """The file itself."""
+  return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0)
+
+
+def says_all(head: bytes) -> bool:
+  """Whether a file is mp4 or Matroska by its first bytes."""
+  return head[4:8] == b"ftyp" or head[:4] == b"\x1a\x45\xdf\xa3"
+
+
+def _worth(stream: av.VideoStream) -> int:
+  if stream.codec_context is None:
+    return -1
+  default = bool(stream.disposition & av.stream.Disposition.default)
+  return stream.codec_context.width * stream.codec_context.height + _DEFAULT * default
