@@ -111,7 +111,7 @@ def frames(container: av.container.InputContainer, stream: av.VideoStream, failu
   """
   decoder = stream.codec_context
   decoder.flags |= _COPY_OPAQUE
-  number = -1
+  latest = 0
   for number, packet in enumerate(itertools.chain(packets(container, stream), [None])):
     if packet is not None:
       packet.opaque = number
@@ -120,7 +120,9 @@ def frames(container: av.container.InputContainer, stream: av.VideoStream, failu
     except av.FFmpegError:
       failures.append(number)
       continue
-    yield from ((f.opaque, f) for f in found)
+    for frame in found:
+      latest = frame.opaque if frame.opaque is not None else latest  # a packet's number comes with its first frame only
+      yield latest, frame
 
 
 def packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
