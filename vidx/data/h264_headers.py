@@ -6,7 +6,7 @@ all along; no gaps in the numbers of reference frames. All else is `Unclear`.
 
 from collections.abc import Iterator
 
-from vidx.data.headers import Bits, Head, Unclear
+from vidx.data.header_bits import Bits, Head, Unclear
 
 _HIGH_PROFILES = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134)
 

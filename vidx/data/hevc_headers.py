@@ -5,7 +5,7 @@ that is not there; all else is `Unclear`.
 """
 
 from vidx.data.h264_headers import nals, Order
-from vidx.data.headers import Bits, Head, Unclear
+from vidx.data.header_bits import Bits, Head, Unclear
 
 
 class Hevc:
