@@ -225,7 +225,7 @@ VERBS: dict[str, Verb] = {
                      "JSON file to write, segments as .csv beside it;"
                      " with --show the folder of the pictures, WORKDIR/maps"),
              _string("show", "",
-                     "input, squeezed, appearance, band_pass, kept, attention, gradcam: pictures and a page"),
+                     "input, squeezed, appearance, band_pass, gates, kept, frame_share, attention, gradcam: pictures"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _integer("top", 5, "classes per video")), _predict),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE]",

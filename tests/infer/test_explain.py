@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 from flax import linen as nn
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 
 from tests.infer.test_predict import write_video
+import vidx
 from vidx import errors, tasks
 from vidx.backbones.resnet import ResNet
 from vidx.backbones.slowfast import SlowFast
 from vidx.backbones.vit import ViT
 from vidx.infer import explain, load, predict
 from vidx.nn import AdaptiveTokenSampler, sites
+from vidx.show import maps
 from vidx.train import config as config_lib
 
 RESNET = dict(num_classes=5, stages=(1, 1), width=4)
@@ -247,6 +250,36 @@ def test_maps_of_blocks_come_with_their_site_and_the_frames_as_the_model_sees_th
     np.testing.assert_array_equal(a.values, b.values)
 
 
+def test_gates_of_channels_are_a_picture_per_stage_and_the_share_of_each_frame_lies_on_the_frames(video):
+  model = vidx.create_model("stc", num_classes=3, trunk="resnet3d_18", stages=(1, 1), width=8, stem="small", frames=4,
+                            reduction=2)
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), np.zeros((1, 4, 16, 16, 3), "f"))
+  loaded = run_of(model, variables)
+  one, = explain.Explainer(loaded, ["gates", "frame_share"])(predict.predict_loaded(loaded, video))
+  sites_of = ["res2.0.residual", "res3.0.residual"]
+  assert [(m.kind, m.where) for m in one.maps] == [(k, s) for k in ("gates", "frame_share") for s in sites_of]
+  x = one.frames[None] / np.float32(255)
+  _, state = model.apply(variables, x, mutable=["maps"])
+  for shown, block, shape in zip(one.maps, ("res2_0", "res3_0"), ((1, 2, 4, 1), (1, 4, 4, 1))):
+    gates = np.asarray(jax.tree.leaves(state["maps"]["trunk"][block]["at_residual"])[1])[0]
+    assert shown.values.shape == shape
+    np.testing.assert_allclose(shown.values.reshape(-1), gates - gates.mean(), atol=1e-5)
+  for shares, frames in zip(one.maps[2:], (4, 2)):
+    assert shares.values.shape == (frames, 1, 1)
+    np.testing.assert_allclose(shares.values.sum(), 1, rtol=1e-5)
+  assert [p.shape[0] for _, p in maps.rows(one)] == [4, 1, 1, 4, 4]
+
+
+def test_a_network_that_takes_numbers_of_videos_and_names_no_class_is_drawn_too(video):
+  small = dict(stages=(1, 1), width=8, stem="small")
+  model = vidx.create_model("transfer", teacher="resnet_18", teacher_fields=small, student_fields=dict(
+      small, trunk="resnet3d_18", reduction=2), frames=4, width=8, hidden=(8,))
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), np.zeros((1, 4, 16, 16, 3), "f"), np.zeros(1, np.int32))
+  loaded = dataclasses.replace(run_of(model, variables), task=tasks.get("matching"))
+  one, = explain.Explainer(loaded, ["gates"])(predict.predict_loaded(loaded, video))
+  assert [m.where for m in one.maps] == ["res2.0.residual", "res3.0.residual"] and one.label == ""
+
+
 def test_videos_that_cannot_be_decoded_are_left_out_and_the_others_keep_their_class(video, tmp_path):
   (tmp_path / "bad.mp4").write_text("no video")
   loaded = run_of(Mosaic(mix=((0, 0, 0), (1.0, 0, 0), (0, 0, 0))))
@@ -266,7 +299,7 @@ def test_nothing_but_what_was_asked_for_is_computed():
 
 @pytest.mark.parametrize("kinds, site, words", [
     (["gradcm"], "",
-     ["--show=gradcm", "nearest: 'gradcam'", "squeezed, appearance, band_pass, kept, attention, gradcam"]),
+     ["--show=gradcm", "nearest: 'gradcam'", "band_pass, gates, kept, frame_share, attention, gradcam"]),
     ([""], "", ["no kind", "input, squeezed"]),
     (["input", "band_pass"], "",
      ["--show=band_pass", "mosaic does not", "produces input, squeezed, attention, gradcam"]),

@@ -21,9 +21,11 @@ from vidx.infer import load, predict
 from vidx.nn import augment, sites as sites_lib
 
 SIGNED = ("squeezed", "appearance", "band_pass")  # (B, N, H, W, C), what blocks make of the clip
+GATES = ("gates",)  # (B, C), factors of channels
 HEAT = ("attention", "gradcam")  # (B, N, H, W), not negative
+SHARES = ("frame_share",)  # (B, N), how much each frame counts
 KEPT = ("kept",)  # (B, T) of frames, (B, G, 1 + N) of tokens: zero for what a sampler drops
-KINDS = ("input", *SIGNED, *KEPT, *HEAT)
+KINDS = ("input", *SIGNED, *GATES, *KEPT, *SHARES, *HEAT)
 BATCH = 1  # clips at once: of pictures there are few
 
 
@@ -32,9 +34,9 @@ class Map:
   """One map of one clip.
 
   Attributes:
-    kind: one of SIGNED, KEPT or HEAT.
+    kind: one of KINDS.
     where: the site that it is of.
-    values: fp32, (N, H, W, C) of a SIGNED kind, (N, H, W) of the others; N evenly
+    values: fp32, (N, H, W, C) of SIGNED and GATES, (N, H, W) of the others; N evenly
       spread over the clip.
   """
 
@@ -205,7 +207,7 @@ def named(sown: Mapping[str, Any], seen: Sequence[Visit], clip: Sequence[int], p
     if kind == "first" and patch:
       *places, _, keys = values[-1].shape
       kind = "attention" if math.prod(places[1:]) * (keys - 1) == math.prod(patches(clip, patch)) else kind
-    if kind in SIGNED + KEPT + HEAT:
+    if kind in KINDS:
       rows.append(((within or beside or [-1])[-1], path, kind, where))
   rows = [row[1:] for row in sorted(rows)]
   tokens = [path for path, kind, _ in rows if kind in KEPT and traverse_util.flatten_dict(sown)[path][-1].ndim == 3]
@@ -239,6 +241,18 @@ def kept_places(stages: Sequence[tuple[jax.Array, jax.Array]], places: tuple[int
   return maps
 
 
+def tiled(gates: jax.Array) -> jax.Array:
+  """Factors of channels (B, C) as a picture (B, 1, H, W, 1), line by line: how far each is from their mean."""
+  batch, channels = gates.shape
+  height = max(h for h in range(1, math.isqrt(channels) + 1) if channels % h == 0)
+  return (gates - gates.mean(1, keepdims=True)).reshape(batch, 1, height, channels // height, 1)
+
+
+def _inputs(model: Any, video: Any) -> list[Any]:
+  """What a model is called with to see clips: their numbers where it takes an index."""
+  return [jnp.arange(video.shape[0], dtype=jnp.int32) if name == "index" else video for name in model.inputs]
+
+
 class Explainer:
   """Maps of the clips of a run: `Explainer(loaded, kinds)(found)` gives one `Explained` per video.
 
@@ -268,13 +282,13 @@ class Explainer:
       raise errors.ConfigError(f"--show={','.join(kinds)}: pictures are made of videos, but this run reads optical"
                                " flow.")
     clip = (BATCH, *clips.eval_clip_shape(data))
-    inputs = [jax.ShapeDtypeStruct(clip, loaded.dtype) for _ in model.inputs]
+    inputs = _inputs(model, jax.ShapeDtypeStruct(clip, loaded.dtype))
     seen, outputs, sown = survey(model, loaded.variables, *inputs)
     patch = getattr(model, "patch", None)
     self._sown = named(sown, seen, clip, patch)
     self._patches = patches(clip, patch) if patch else None
     self._visit, self._places = self._place(seen, clip, patch, site)
-    given = ["input", *(k for k in SIGNED + KEPT + HEAT if k in {m[1] for m in self._sown})]
+    given = ["input", *(k for k in KINDS if k in {m[1] for m in self._sown})]
     given += ["gradcam"] if self._visit and "logits" in outputs else []
     for kind in self.kinds:
       if kind not in given:
@@ -297,7 +311,7 @@ class Explainer:
     """(classes (B,), arrays by (kind, site) in the order of the flow)."""
     model, data = self.loaded.model, self.loaded.config.data
     video = augment.on_device({"video": video}, data.mean, data.std, self.loaded.dtype)["video"]
-    inputs = [video for _ in model.inputs]
+    inputs = _inputs(model, video)
     outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
     sown = traverse_util.flatten_dict(state.get("maps", {}))
     wanted = [(path, kind) for path, kind, _ in self._sown if kind in self.kinds]
@@ -309,6 +323,10 @@ class Explainer:
     def shown(path, kind):
       if path[-1] == "first":
         return of_cls(sown[path][-1], self._patches)
+      if kind in GATES:
+        return tiled(sown[path][-1])
+      if kind in SHARES:
+        return sown[path][-1][:, :, None, None]
       if kind in KEPT:
         return kept[path] if path in kept else sown[path][-1][:, :, None, None]
       return sown[path][-1]
@@ -331,7 +349,7 @@ class Explainer:
     files = [f["path"] for f in found]
     config, dataset = predict.as_split(self.loaded, files)
     classes = self.loaded.classes
-    target = np.array([classes.index(f["predictions"][0]["label"]) if f["predictions"] else -1 for f in found],
+    target = np.array([classes.index(f["predictions"][0]["label"]) if f.get("predictions") else -1 for f in found],
                       np.int32)
     names = [(kind, where) for _, kind, where in self._sown if kind in self.kinds]
     if "gradcam" in self.kinds:

@@ -30,6 +30,7 @@ def partners(index: jax.Array) -> tuple[jax.Array, jax.Array]:
     (B,) int32 positions in the batch, and (B,) bool, whether there is such an example.
     Where all records differ the partners are the batch rolled by one.
   """
+  index = jnp.asarray(index)
   size = len(index)
   behind = (jnp.arange(size)[:, None] - 1 - jnp.arange(size)) % size  # (B, B): the one before, the one before that, ...
   fits = (index[behind] != index[:, None]) & (index[behind] >= 0)
