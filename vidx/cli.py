@@ -189,7 +189,7 @@ def _claims(fv, args, overrides):
 _WORKDIR = _string("workdir", "", "folder of the run")
 _ROOT = _string("root", "", "folder of the data set")
 _OUT = _string("out", "", "folder to write")
-_READER = _string("dataset", "folder", "reader: folder, videos, csv, ucf101, hmdb51, kinetics, ssv1, ssv2, hvu, array_record")
+_READER = _string("dataset", "folder", "reader: folder, videos, csv, ucf101, hmdb51, kinetics, ssv1, ssv2, hvu, ...")
 _WORKERS = _integer("workers", os.cpu_count() or 1, "processes")
 _REPORT = _bool("report", "write the HTML report as well")
 _JSON = _bool("json", "print JSON")

@@ -8,6 +8,7 @@ from tests.backbones import promises
 from vidx import errors
 from vidx.measure import count
 from vidx.nn import sites
+from vidx.nn.conv import convolve
 
 TINY = dict(num_classes=3, trunk="resnet3d_18", stages=(1, 1), width=16, frames=4, reduction=2)
 CLIP = (2, 4, 16, 16, 3)
@@ -86,7 +87,8 @@ def test_blocks_stand_behind_every_residual_branch_of_the_chosen_stages():
 
 
 @pytest.mark.parametrize("fields", [{}, dict(preset="text"), dict(branches="scb", placement="after"),
-                                    dict(branches="tcb", gate="linear"), dict(placement="concat", gated_stages=(2,))])
+                                    dict(order="pre"), dict(branches="tcb", gate="linear"),
+                                    dict(placement="concat", gated_stages=(2,))])
 def test_a_net_keeps_the_promises(fields):
   x = promises.some_input(CLIP)
   model = vidx.create_model("stc", **TINY, **fields)
@@ -94,6 +96,27 @@ def test_a_net_keeps_the_promises(fields):
   promises.visits_every_site(model, x)
   promises.lowers_for_accelerators(model, x)
   assert all(alive for _, alive in promises.has_finite_gradients(model, x))
+
+
+def test_a_net_of_the_other_order_normalises_in_front_of_its_convolutions():
+  x = promises.some_input(CLIP)
+  model = vidx.create_model("stc", **TINY, order="pre", gate_override=1.0)
+  variables = promises.some_variables(model, x)
+  block = {k: v["trunk"]["res2_0"] for k, v in variables.items()}
+  seen = promises.jitted(model)
+  inside = {name: sites.features(model, variables, x, site=f"res2.0.{name}") for name in ("in", "residual", "out")}
+
+  def act(name, y):
+    p, s = (block[k][name]["norm"] for k in ("params", "batch_stats"))
+    return np.maximum((y - s["mean"]) / np.sqrt(s["var"] + 1e-5) * p["scale"] + p["bias"], 0)
+
+  y = np.asarray(inside["in"])
+  for i in (1, 2):
+    y = convolve(act(f"act{i}", y), block["params"][f"conv{i}"]["kernel"], (1, 1, 1), (1, 1, 1))
+  np.testing.assert_allclose(inside["residual"], y, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(inside["out"], inside["in"] + inside["residual"], rtol=1e-5, atol=1e-6)
+  assert np.min(inside["out"]) < 0 and np.min(sites.features(model, variables, x, site="last")) >= 0
+  assert np.isfinite(seen(variables, x)["logits"]).all()
 
 
 def test_a_dense_net_keeps_the_promises():

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
-from vidx.backbones.resnet import BLOCK_SITES, StageEnd
+from vidx.backbones.resnet import BLOCK_SITES, Last, StageEnd
 from vidx.nn import pool, sites as sites_lib
 from vidx.nn.conv import Conv
-from vidx.nn.norm import BatchNorm, ConvNormAct
+from vidx.nn.norm import ConvNormAct, NormAct
 
 
 def halve(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:
@@ -41,18 +41,6 @@ def halve(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.A
   mask = pool.stride_mask(mask, 2, 2, 0, y.shape[1]).at[:, 0].set(mask[:, 0])
   y = y * jnp.where(alone, 2, 1).astype(y.dtype)[:, None, None, None, None]
   return y * mask[:, :, None, None, None].astype(y.dtype), mask
-
-
-class NormAct(nn.Module):
-  """Batch normalisation and ReLU; frames that are not live leave as zeros."""
-
-  norm: tuple[tuple[str, object], ...]
-  dtype: jnp.dtype | None
-
-  @nn.compact
-  def __call__(self, x, train=False, mask=None):
-    x = nn.relu(BatchNorm(**dict(self.norm), dtype=self.dtype, name="norm")(x, train, mask))
-    return x if mask is None else x * mask[:, :, None, None, None].astype(x.dtype)
 
 
 class Stem(nn.Module):
@@ -115,19 +103,6 @@ class Transition(nn.Module):
     x = NormAct(self.norm, self.dtype, name="act")(x, train, mask)
     x, mask = halve(Conv(width, (1, 1, 1), dtype=self.dtype, name="conv")(x), mask)
     return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
-
-
-class Last(nn.Module):
-  """The normalisation and ReLU in front of the pooling, then the site."""
-
-  norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
-  dtype: jnp.dtype | None
-
-  @nn.compact
-  def __call__(self, x, mask=None, train=False):
-    x = NormAct(self.norm, self.dtype, name="act")(x, train, mask)
-    return sites_lib.Site("last", sites_lib.plugged(self.sites, "last"), name="at_end")(x, mask, train)
 
 
 class DenseNet(Chain):

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
 from vidx.nn import pool, sites as sites_lib
-from vidx.nn.norm import ConvNormAct
+from vidx.nn.conv import Conv
+from vidx.nn.norm import ConvNormAct, NormAct
 
 BLOCK_SITES = ("in", "branch", "residual", "out")
 
@@ -64,6 +65,7 @@ CHOICES = {
     "shortcut": ("A", "B"),
     "stem": tuple(STEMS),
     "thin": ("every", "mean"),
+    "order": ("post", "pre"),
 }
 
 
@@ -144,10 +146,11 @@ class Shape:
   shortcut: str
   zero_init: bool
   thin: str
+  order: str
 
 
 class Block(nn.Module):
-  """One residual block: out = relu(shortcut(in) + branch(in))."""
+  """One residual block: out = relu(shortcut(in) + branch(in)), without the relu where `order` is 'pre'."""
 
   shape: Shape
   norm: tuple[tuple[str, object], ...]
@@ -175,10 +178,17 @@ class Block(nn.Module):
       else:
         spread = (1, s.dilation, s.dilation)
         y = self._thinned(y, strides[0], before)
+        if s.order == "pre":
+          y = NormAct(self.norm, self.dtype, name=f"act{i + 1}")(y, train, before)
+          y = Conv(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups=groups,
+                   dilation=spread[3 - s.dims:], dtype=self.dtype, name=f"conv{i + 1}")(y)
+          y = pool.live_frames(y, inside)
+          continue
         y = ConvNormAct(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups, spread[3 - s.dims:], act,
                         norm=norm, dtype=self.dtype, name=f"conv{i + 1}")(y, train, inside)
     y, inside = site("residual")(y, inside, train)
-    y = nn.relu(self._shortcut(x, train, inside, mask) + y)
+    y = self._shortcut(x, train, inside, mask) + y
+    y = y if s.order == "pre" else nn.relu(y)
     return site("out")(y, inside, train)
 
   def _layers(self, width):
@@ -237,6 +247,20 @@ class StageEnd(nn.Module):
     return x, mask
 
 
+class Last(nn.Module):
+  """The normalisation and ReLU in front of the pooling, then the site."""
+
+  norm: tuple[tuple[str, object], ...]
+  sites: sites_lib.Sites
+  dtype: jnp.dtype | None
+  site: str = "last"
+
+  @nn.compact
+  def __call__(self, x, mask=None, train=False):
+    x = NormAct(self.norm, self.dtype, name="act")(x, train, mask)
+    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+
+
 class ResNet(Chain):
   """A residual network; see Chain and Trunk for the fields that trunks share.
 
@@ -262,6 +286,9 @@ class ResNet(Chain):
     split: (2+1)D convolutions: spatial, then temporal, with a middle width that
       follows the 'block' or each 'conv', or is that of the output: 'plain', and
       'reversed' with the temporal one first; '' for none.
+    order: 'post', convolution, normalisation and ReLU, or 'pre', normalisation and ReLU in
+      front of each convolution of a block, with a step and site `last` of both behind the blocks
+      (He et al.: "Identity Mappings in Deep Residual Networks", 2016).
     shortcut: where shapes change: 'B', a 1x1 convolution, or 'A', zero channels.
     stem: a key of STEMS.
     zero_init: residual branches start as nothing.
@@ -286,6 +313,7 @@ class ResNet(Chain):
   dilations: Sequence[int] = (1, 1, 1, 1)
   time_pools: Sequence[int] = (1, 1, 1, 1)
   split: str = ""
+  order: str = "post"
   shortcut: str = "B"
   stem: str = "image"
   zero_init: bool = False
@@ -300,6 +328,8 @@ class ResNet(Chain):
       given = getattr(self, field)
       if given and len(given) < len(self.stages):
         raise ValueError(f"{len(self.stages)} stages, but {field} names {len(given)}")
+    if self.order == "pre" and (self.split or self.zero_init or (self.dims == 2 and max(self.time_strides) > 1)):
+      raise ValueError("order = 'pre' is for whole kernels: leave split empty, zero_init False and time unstrided in 2D")
     super().__post_init__()
 
   @property
@@ -316,6 +346,7 @@ class ResNet(Chain):
     for i, blocks in enumerate(self.stages):
       names += [f"res{i + 2}.{j}.{part}" for j in range(blocks) for part in BLOCK_SITES]
       names.append(f"res{i + 2}")
+    names += ["last"] if self.order == "pre" else []
     return tuple(self.prefix + name for name in names)
 
   def setup(self):
@@ -328,6 +359,8 @@ class ResNet(Chain):
       steps += [(f"{stage}.{j}", Block(self._shape(i, j), rest, self.sites, self.dtype, name=f"{stage}_{j}"))
                 for j in range(blocks)]
       steps.append((stage, StageEnd(self.prefix + stage, self.time_pools[i], self.sites, name=stage)))
+    if self.order == "pre":
+      steps.append(("last", Last(rest, self.sites, self.dtype, self.prefix + "last", name="last")))
     self._steps = steps
     self.head = self.pooled_head()
 
@@ -344,4 +377,4 @@ class ResNet(Chain):
         temporal_at=self.temporal_at, stride=self.strides[stage] if first else 1,
         time_stride=self.time_strides[stage] if first else 1, stride_at=self.stride_at,
         dilation=self.dilations[stage], groups=self.groups, dims=self.dims, split=self.split,
-        shortcut=self.shortcut, zero_init=self.zero_init, thin=self.thin)
+        shortcut=self.shortcut, zero_init=self.zero_init, thin=self.thin, order=self.order)

@@ -160,3 +160,15 @@ class ConvNormAct(nn.Module):
     if self.act is not None:
       x = self.act(x)
     return x if mask is None else x * mask[:, :, None, None, None].astype(x.dtype)
+
+
+class NormAct(nn.Module):
+  """Batch normalisation and ReLU; frames that are not live leave as zeros."""
+
+  norm: tuple[tuple[str, object], ...]
+  dtype: jnp.dtype | None
+
+  @nn.compact
+  def __call__(self, x, train=False, mask=None):
+    x = nn.relu(BatchNorm(**dict(self.norm), dtype=self.dtype, name="norm")(x, train, mask))
+    return x if mask is None else x * mask[:, :, None, None, None].astype(x.dtype)
