@@ -12,12 +12,12 @@ import jax
 import numpy as np
 import pytest
 
+from tests.train.damages import damage
 from tests.train.test_checkpoint import make, placed, saved
 from vidx import errors
 from vidx.train import checkpoint, integrity
 
 WAYS = int(os.environ.get("VIDX_DAMAGES", "24"))
-KINDS = ("bit", "bit", "bit", "cut", "empty", "gone", "zeros", "checksums")
 
 
 @pytest.fixture(scope="module")
@@ -25,26 +25,6 @@ def whole(tmp_path_factory):
   folder = tmp_path_factory.mktemp("whole") / "run"
   saved(folder, [(1, 10.0), (2, 20.0)]).close()
   return folder
-
-
-def damaged(whole, folder, seed):
-  """A copy of a workdir whose newest checkpoint is damaged; what was done to it."""
-  rng, kind = np.random.default_rng(seed), KINDS[seed % len(KINDS)]
-  shutil.copytree(whole, folder)
-  files = sorted(p for p in (folder / "checkpoints/2").rglob("*") if p.is_file())
-  path = folder / "checksums/2.json" if kind == "checksums" else files[rng.integers(len(files))]
-  content = bytearray(path.read_bytes())
-  at = int(rng.integers(max(1, len(content))))
-  if kind in ("bit", "checksums") and content:
-    content[at] ^= 1 << rng.integers(8)
-  elif kind == "cut":
-    del content[at:]
-  elif kind == "zeros":
-    content[at:] = bytes(len(content) - at)
-  elif kind == "empty":
-    content.clear()
-  path.unlink() if kind == "gone" else path.write_bytes(content)
-  return f"{kind} {path.relative_to(folder)}"
 
 
 def test_what_is_saved_has_checksums_that_hold(whole):
@@ -58,7 +38,8 @@ def test_what_is_saved_has_checksums_that_hold(whole):
 @pytest.mark.parametrize("seed", range(WAYS))
 def test_a_damaged_checkpoint_is_unharmed_or_said_to_be_damaged_and_the_one_before_is_taken(seed, whole, tmp_path):
   folder = tmp_path / "run"
-  what = damaged(whole, folder, seed)
+  shutil.copytree(whole, folder)
+  what = damage(folder, 2, seed)
   reader = checkpoint.Checkpointer(str(folder), read_only=True)
   try:
     variables = reader.restore_variables(2)
