@@ -134,6 +134,11 @@ def _data_scores(fv, args, overrides):
   _show(score_files.convert(fv.root, fv.out, fv.names))
 
 
+def _data_detections(fv, args, overrides):
+  from vidx.data import detection_files
+  _show(detection_files.convert(fv.root, fv.out, **flag_text.pairs(args, fv)))
+
+
 def _data_check(fv, args, overrides):
   from vidx.data import check
   return check.main(fv.dataset, fv.root, fv.split, **flag_text.pairs(args, fv))
@@ -248,8 +253,8 @@ VERBS: dict[str, Verb] = {
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
         _all(_OUT, _string("labels", "motion",
                            "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
-                           " noisy_tags or conjunction"),
-             _string("layout", "", "folder, csv, ucf101, hvu, nn_viterbi or ms_tcn; empty: as the labels need"),
+                           " noisy_tags, conjunction or hands"),
+             _string("layout", "", "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; empty: as the labels need"),
              _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),
     "data features": Verb(
         "features of every frame of videos, from a trained trunk",
@@ -259,6 +264,10 @@ VERBS: dict[str, Verb] = {
         "published frame scores (.mat files per fold) as features, for the reader ms_tcn",
         "--root=FOLDER --out=FOLDER [--names=FILE]",
         _all(_ROOT, _OUT, _string("names", "", "file of class names from 1 on, one a line")), _data_scores),
+    "data detections": Verb(
+        "objects that a detector found, as one store per video, for the systems that look at them",
+        "--root=PATH --out=FOLDER [width=1920 height=1080 fps=60 count=10 size=2048]",
+        _all(_ROOT, _OUT), _data_detections),
     "data check": Verb("verify a data set and list every bad file",
                        "--dataset=READER --root=FOLDER [--split=train] [option=value ...]",
                        _all(_READER, _ROOT, _string("split", "", "one split; empty: all")), _data_check),

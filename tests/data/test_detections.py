@@ -81,6 +81,14 @@ def test_a_missing_or_broken_store_is_one_line_that_names_it(tmp_path, content):
   assert "\n" not in str(e.value)
 
 
+def test_detections_of_a_video_alone_are_looked_for_near_by(tmp_path):
+  video = str(tmp_path / "P01" / "videos" / "v.MP4")
+  assert detections.beside(video) == video.replace(".MP4", ".npz")
+  (tmp_path / "detections").mkdir()
+  (tmp_path / "detections" / "v.npz").write_bytes(b"")
+  assert detections.beside(video) == str(tmp_path / "detections" / "v.npz")
+
+
 def one_record(tmp_path, companions=True):
   video = tiny.write_video(tmp_path / "v.mp4", 24, fps=12)
   found = {"detections": Media(str(tmp_path / "v.npz"), "detections")} if companions else {}

@@ -13,6 +13,7 @@ Files are not compressed, so that a few frames are read without the others.
 
 from collections.abc import Mapping
 import functools
+import os
 import zipfile
 
 import numpy as np
@@ -90,6 +91,17 @@ class Store:
       feats[i, :have] = np.where(live[:, None], self.feats[at, :have], 0)
       boxes[i, :have] = np.where(live[:, None], self.boxes[at, :have], 0)
     return feats.reshape(-1, width), boxes.reshape(-1, 4), mask.reshape(-1)
+
+
+def beside(video: str) -> str:
+  """Where detections of a video are that no annotation names: <video>.npz, or that in a folder `detections` near by.
+
+  Folders up to two levels above are looked at, as those of a participant's videos.
+  """
+  folder, name = os.path.split(os.path.splitext(video)[0] + ".npz")
+  places = [folder, *(os.path.join(folder, *[".."] * up, "detections") for up in range(3))]
+  paths = [os.path.normpath(os.path.join(at, name)) for at in places]
+  return next((path for path in paths if os.path.isfile(path)), paths[0])
 
 
 @functools.lru_cache(maxsize=32)

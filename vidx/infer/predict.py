@@ -10,8 +10,8 @@ import jax
 from ml_collections import ConfigDict
 
 from vidx import errors, writing
-from vidx.data import media_files
-from vidx.data.records import LABEL, Dataset, Record, Target, media_of
+from vidx.data import detections, media_files
+from vidx.data.records import LABEL, Dataset, Media, Record, Target, media_of
 from vidx.infer import chosen_frames, load, predict_segments, timelines
 from vidx.train import evaluator as evaluator_lib
 
@@ -79,7 +79,8 @@ def as_split(loaded: load.Loaded, files: Sequence[str]) -> tuple[ConfigDict, Dat
   config = loaded.config.copy_and_resolve_references()
   if len(files) <= FEW:
     config.data.workers = 0
-  return config, unlabelled(loaded, [Record(f, media_of(f)) for f in files])
+  return config, unlabelled(loaded, [
+      Record(f, media_of(f), companions={"detections": Media(detections.beside(f), "detections")}) for f in files])
 
 
 def unlabelled(loaded: load.Loaded, found: Sequence[Record]) -> Dataset:

@@ -5,9 +5,10 @@ How it is made, one file per step:
   world.py    what there is: a scene of a background, objects with trajectories, a camera
   labels.py   label sets: from a class and randomness to a scene
   kitchen.py  the label set of long videos, with the actions of every frame, and features of frames
+  hands.py    the label set of verbs and nouns, with boxes and detections
   render.py   a scene as frames, and as sound
   write.py    frames and sound as an mp4 file
-  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU csv, or frame labels and transcripts
+  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, or frame labels and transcripts
 
 Everything follows from (seed, split, position), so any video can be made alone
 and twice the same. A new label set is a function in labels.py and a row in its

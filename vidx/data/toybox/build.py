@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from vidx import errors, writing
-from vidx.data.toybox import kitchen, layouts
+from vidx.data import detections
+from vidx.data.toybox import hands, kitchen, layouts
 from vidx.data.toybox import labels as label_sets
 
 SIZE = (64, 64)
 STAMP = "toybox.json"  # how the videos of a folder were made
 COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0),
           "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0),
-          "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0)}
+          "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0), "hands": (960, 160, 0)}
 FEATURES = ("frames", "prototypes")
 
 
@@ -30,10 +31,10 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
   Args:
     out: root of the data set; new, empty, or written with the same labels,
       layout, size, frames, fps and seed.
-    labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen, noisy_tags or
-      conjunction.
-    layout: folder, csv, ucf101, hvu, nn_viterbi or ms_tcn; '' is hvu for sets of tags, nn_viterbi for kitchen and
-      folder for the others.
+    labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen, noisy_tags,
+      conjunction or hands.
+    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; '' is hvu for sets of tags, nn_viterbi for
+      kitchen, epic100 for hands and folder for the others.
     split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.
     frames: per video, for kitchen those of one of usual length; None is 240 for kitchen and 24 for the others.
@@ -68,7 +69,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
     for index in range(count):
       label = label_sets.scene_of(labels, name, index, frames, seed)[1] if chosen.drawn else (
           index % len(chosen.classes))
-      entries.append(layouts.Entry(name, index, label, frames / fps))
+      entries.append(layouts.Entry(name, index, label, frames / fps, frames))
   jobs = []
   for e in entries:
     path = os.path.join(out, layouts.path_of(layout, chosen.classes, e))
@@ -102,9 +103,12 @@ def make(job: tuple) -> None:
   try:
     if features:
       [rng] = label_sets.rng_of(labels, split, index, seed).spawn(1)  # other numbers than those that drew the label
-      found = kitchen.describe(pictures) if kind == "frames" else kitchen.prototype_features(
-          kitchen.frame_labels(label), rng)
-      writing.write_array(features, np.ascontiguousarray(found.T))
+      if labels == "hands":
+        detections.write(features, **hands.detections(scene, size, fps, rng))
+      else:
+        found = kitchen.describe(pictures) if kind == "frames" else kitchen.prototype_features(
+            kitchen.frame_labels(label), rng)
+        writing.write_array(features, np.ascontiguousarray(found.T))
     write_video(path, pictures, fps, sound(scene, fps), RATE)
   except OSError as e:  # PyAV's errors do not travel from a process to another
     raise _unwritten(path, e) from None

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from vidx import errors
-from vidx.data.toybox import kitchen, world
+from vidx.data.toybox import hands, kitchen, world
 
 MOTION = ("left", "right", "up", "down", "grow", "shrink", "clockwise", "anticlockwise")
 _SMALL, _LARGE = 0.12, 0.34  # half extents between which things grow and shrink
@@ -244,6 +244,7 @@ LABEL_SETS = {
     "kitchen": LabelSet(kitchen.CLASSES, kitchen.scene, ("nn_viterbi", "ms_tcn"), drawn=True, frames=240),
     "noisy_tags": LabelSet(tuple(t for kind in TAGS.values() for t in kind), noisy_tags_scene, ("hvu",), drawn=True),
     "conjunction": LabelSet(BIASED, conjunction_scene),
+    "hands": LabelSet(hands.CLASSES, hands.scene, ("epic100",), drawn=True),
 }
 
 

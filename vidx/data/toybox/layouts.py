@@ -7,18 +7,19 @@ import functools
 import os
 
 from vidx import errors, writing
-from vidx.data.toybox import kitchen
+from vidx.data.toybox import hands, kitchen
 from vidx.data.toybox import labels as label_sets
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-  """One video of a set: its split, its position there, its label, its seconds."""
+  """One video of a set: its split, its position there, its label, its seconds and frames."""
 
   split: str
   index: int
   label: label_sets.Label
   seconds: float
+  frames: int
 
 
 def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
@@ -30,6 +31,8 @@ def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
     return f"videos/{video_id(entry)}_000000_{int(entry.seconds):06d}.mp4"
   if layout in LONG:
     return f"videos/{video_id(entry)}.mp4"
+  if layout == "epic100":
+    return f"{kitchen_id(entry)[:3]}/videos/{kitchen_id(entry)}.MP4"
   return f"videos/{entry.split}/{entry.index:05d}.mp4"
 
 
@@ -39,6 +42,12 @@ def camel(name: str) -> str:
 
 def video_id(entry: Entry) -> str:
   return f"toy{entry.split}{entry.index:05d}"
+
+
+def kitchen_id(entry: Entry) -> str:
+  """P01_00003: of training and half of validation one person, of the other half one that training does not know."""
+  person = "P18" if entry.split == "val" and entry.index % 2 else "P01"
+  return f"{person}_{1 + label_sets.SPLITS.index(entry.split)}{entry.index:05d}"
 
 
 def write(layout: str, root: str, classes: Sequence[str], entries: Sequence[Entry]) -> None:
@@ -113,10 +122,39 @@ def _long(layout, root, classes, entries):
 
 def features_of(layout: str, entry: Entry) -> str:
   """Path of a video's features below the root, '' where the layout has none."""
+  if layout == "epic100":
+    return f"detections/{kitchen_id(entry)}.npz"
   return f"features/{video_id(entry)}.npy" if layout in LONG else ""
 
 
-WRITERS = {"folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
+def _epic100(root, classes, entries):
+  """The csv files of EPIC-KITCHENS-100: a segment in the middle of every video."""
+  del classes
+  keys = {"verb": tuple(hands.VERBS), "noun": tuple(hands.NOUNS)}
+  for name, words in keys.items():
+    _rows(root, f"EPIC_100_{name}_classes.csv", ("id", "key", "instances", "category"),
+          ((i, word, [word], "toy") for i, word in enumerate(words)))
+  _rows(root, "EPIC_100_video_info.csv", ("video_id", "duration", "fps", "resolution"),
+        ((kitchen_id(e), e.seconds, e.frames / e.seconds, "") for e in entries))
+  _rows(root, "EPIC_100_unseen_participant_ids_validation.csv", ("participant_id",), [("P18",)])
+  _rows(root, "EPIC_100_tail_nouns.csv", ("noun",), [(len(keys["noun"]) - 1,)])
+  header = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp", "narration", "verb",
+            "verb_class", "noun", "noun_class")
+  time = lambda s: f"{int(s // 3600):02d}:{int(s // 60) % 60:02d}:{s % 60:05.2f}"
+  for split, word in (("train", "train"), ("val", "validation"), ("test", "test_timestamps")):
+    kept = header[:5] if split == "test" else header
+    rows = []
+    for e in entries:
+      if e.split == split:
+        video, (verb, noun) = kitchen_id(e), e.label
+        words = keys["verb"][verb], keys["noun"][noun]
+        rows.append((f"{video}_0", video[:3], video, time(0.1 * e.seconds), time(0.9 * e.seconds), " ".join(words),
+                     words[0], verb, words[1], noun)[:len(kept)])
+    if rows:
+      _rows(root, f"EPIC_100_{word}.csv", kept, rows)
+
+
+WRITERS = {"epic100": _epic100, "folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
            **{name: functools.partial(_long, name) for name in LONG}}
 
 
