@@ -55,6 +55,7 @@ def test_a_run_without_a_whole_checkpoint_ends_in_one_line(run, tmp_path):
   (folder / "DONE.json").unlink()
   for step in (2, 4):
     damage(folder, step, 0)
-  with pytest.raises(errors.CheckpointError, match="no checkpoint of .* is whole") as e:
-    loop.train(c, str(folder))
-  assert "\n" not in str(e.value) and sorted(os.listdir(folder / "damaged")) == ["2", "2.json", "4", "4.json"]
+  for _ in range(2):  # and not from the start in a second try
+    with pytest.raises(errors.CheckpointError, match="no checkpoint in .* is whole") as e:
+      loop.train(c, str(folder))
+  assert "\n" not in str(e.value) and not (folder / "damaged").exists()

@@ -84,7 +84,8 @@ def test_the_loss_of_lists_with_bare_rows_is_that_of_the_labelled(case, tmp_path
   c.data.update(root=str(tmp_path), dataset=dict(name="kinetics"), frames=2, short_side=16, crop=16, workers=0)
   model = s.Tiny(num_classes=2)
   variables = jax.tree.map(np.zeros_like, s.variables(model))
-  evaluator = evaluator_lib.Evaluator(model, tasks.get("classification"), mesh=s.mesh(data=1), config=c, dtype=np.float32)
+  evaluator = evaluator_lib.Evaluator(model, tasks.get("classification"), mesh=s.mesh(data=1), config=c,
+                                      dtype=np.float32)
   val = evaluator(variables, datasets.load("kinetics", str(tmp_path), "val"), batch_size=3)
   assert val.metrics["loss"] == pytest.approx(np.log(2), rel=1e-5) and (val.evaluated, val.labelled) == (4, 2)
   test = evaluator(variables, datasets.load("kinetics", str(tmp_path), "test"), batch_size=3)

@@ -54,13 +54,14 @@ def test_a_damaged_checkpoint_is_unharmed_or_said_to_be_damaged_and_the_one_befo
   jax.tree.map(np.testing.assert_array_equal, state, make(step=step))
   assert data["batches"] == step and c.best() == step, what
   if step == 1:
-    assert len(c.damaged) == 1 and "checkpoint 2 is damaged" in c.damaged[0] and "\n" not in c.damaged[0], what
+    assert len(c.notes) == 2 and "checkpoint 2 is damaged" in c.notes[0] and "\n" not in c.notes[0], what
+    assert c.notes[1] == "going on from step 1"
     assert (folder / "damaged/2").is_dir()
     c.save(make(step=2), {"batches": 2}, {"top-1": 20.0}, "top-1")  # its place is free again
     c.wait()
     assert c.steps() == [1, 2] and integrity.damage(str(folder / "checkpoints"), 2) == ""
   else:
-    assert c.damaged == [], what
+    assert c.notes == [], what
   c.close()
 
 
@@ -68,9 +69,28 @@ def test_a_checkpoint_without_checksums_is_taken_as_it_is(whole, tmp_path):
   shutil.copytree(whole, tmp_path / "run")
   shutil.rmtree(tmp_path / "run/checksums")
   c = checkpoint.Checkpointer(str(tmp_path / "run"))
-  assert c.damaged == [] and c.latest() == 2
+  assert c.notes == [] and c.latest() == 2
   jax.tree.map(np.testing.assert_array_equal, c.restore(2, *placed(make()))[0], make(step=2))
   c.close()
+
+
+def test_checksums_that_one_checkpoint_lacks_are_missed_in_one_line(whole, tmp_path):
+  shutil.copytree(whole, tmp_path / "run")
+  (tmp_path / "run/checksums/2.json").unlink()
+  c = checkpoint.Checkpointer(str(tmp_path / "run"))
+  assert len(c.notes) == 1 and "checkpoint 2 has no checksums" in c.notes[0] and c.latest() == 2
+  c.close()
+
+
+def test_where_none_is_whole_all_stay_where_they_are_however_often_one_starts(whole, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(whole, folder)
+  for step in (1, 2):
+    damage(folder, step, 0)
+  for _ in range(2):
+    with pytest.raises(errors.CheckpointError, match="no checkpoint in .* is whole") as e:
+      checkpoint.Checkpointer(str(folder))
+    assert "\n" not in str(e.value) and sorted(os.listdir(folder / "checkpoints")) == ["1", "2"]
 
 
 def test_a_damaged_checkpoint_without_checksums_ends_in_one_line(whole, tmp_path):

@@ -24,7 +24,7 @@ def relabelled(train):
 
 
 @pytest.mark.parametrize("change, message", [
-    (lambda t: dataclasses.replace(t, classes=("even", "strange")), "other classes: class 1 was 'odd' and is 'strange'"),
+    (lambda t: dataclasses.replace(t, classes=("even", "strange")), "class 1 was 'odd' and is 'strange'"),
     (lambda t: dataclasses.replace(t, classes=("odd", "even")), "other classes: class 0 was 'even' and is 'odd'"),
     (lambda t: dataclasses.replace(t, classes=("even", "odd", "new")), "other classes: there were 2 and are 3"),
     (lambda t: dataclasses.replace(t, records=t.records[:3]), "of split 'train' there were 4 videos and are 3"),
@@ -44,6 +44,15 @@ def test_another_validation_split_is_refused_too(begun):
   workdir, train, val = begun
   with pytest.raises(errors.CheckpointError, match="of split 'val' there were 2 videos and are 1"):
     workdirs.claim(config.base(), workdir, train, dataclasses.replace(val, records=val.records[:1]), main=True)
+
+
+@pytest.mark.parametrize("name", ["config.json", "classes.json", "provenance.json"])
+def test_a_damaged_file_of_a_workdir_is_named(name, begun, tmp_path):
+  workdir, train, val = begun
+  (tmp_path / "run" / name).write_bytes(b"{\xff")
+  with pytest.raises(errors.CheckpointError, match=f"{name} is damaged") as e:
+    workdirs.claim(config.base(), workdir, train, val, main=True)
+  assert "\n" not in str(e.value)
 
 
 def test_the_same_data_goes_on_wherever_it_lies(begun, tmp_path):

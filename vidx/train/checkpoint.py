@@ -55,10 +55,9 @@ class Checkpointer:
       raise errors.CheckpointError(f"{workdir} holds no checkpoints: train there first.")
     self._read_only = read_only
     main = not read_only and not jax.process_index()
+    self._whole: set[int] = set()  # steps that were looked at
     self.unfinished = remove_unfinished(self.folder) if main else []
-    self.damaged = integrity.put_aside(self.folder) if main else []
-    if not read_only and jax.process_count() > 1:
-      multihost_utils.sync_global_devices("checkpoints are in order")
+    self.notes = [] if read_only else self._in_order(main)
     self._sealer = integrity.Sealer(self.folder) if main else None
     self._plain = _PlainName(self.folder)
     policies = [checkpoint_managers.LatestN(n=max(1, keep_last))]
@@ -73,6 +72,22 @@ class Checkpointer:
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             enable_async_checkpointing=not read_only),
         item_names=("model", "trainer", "data"))
+
+  def _in_order(self, main: bool) -> list[str]:
+    """Puts damaged checkpoints aside, and says so; every process comes to the same verdict before one moves them."""
+    wrong = integrity.damages(self.folder)
+    self._whole = set(integrity.steps(self.folder)) - wrong.keys()
+    lines = [f"checkpoint {step} has no checksums: its writing was cut short, or they are lost; it is taken as it is"
+             for step in integrity.unsealed(self.folder)]
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices("checkpoints are looked at")
+    for step, reason in wrong.items() if main else ():
+      lines.append(f"checkpoint {step} is damaged: {reason}; moved to {integrity.put_aside(self.folder, step)}")
+    if wrong:
+      lines.append(f"going on from step {max(self._whole)}")
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices("checkpoints are in order")
+    return lines
 
   def latest(self) -> int | None:
     return self._manager.latest_step()
@@ -192,6 +207,8 @@ class Checkpointer:
 
   def _check(self, step: int) -> None:
     """Raises CheckpointError where a checkpoint is damaged."""
+    if step in self._whole:
+      return
     if reason := integrity.damage(self.folder, step):
       others = [s for s in self.steps() if s != step and not integrity.damage(self.folder, s)]
       remedy = (f"choose another that is whole, such as step {others[-1]}" if others else

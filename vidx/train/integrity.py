@@ -12,7 +12,7 @@ import os
 import threading
 from typing import Any
 
-from vidx import writing
+from vidx import errors, writing
 
 FOLDER = "checksums"
 DAMAGED = "damaged"  # where damaged checkpoints are put aside
@@ -91,24 +91,43 @@ def damage(checkpoints: str, step: int) -> str:
   return ""
 
 
-def put_aside(checkpoints: str) -> list[str]:
-  """Moves damaged checkpoints to WORKDIR/damaged; one line for each."""
-  if not os.path.isdir(checkpoints):
+def steps(checkpoints: str) -> list[int]:
+  """Steps whose checkpoints have their final name."""
+  return sorted(int(n) for n in os.listdir(checkpoints) if n.isdigit()) if os.path.isdir(checkpoints) else []
+
+
+def damages(checkpoints: str) -> dict[int, str]:
+  """What is wrong with checkpoints, by step, the newest first.
+
+  Raises:
+    CheckpointError: none is whole; they stay where they are.
+  """
+  found = {step: damage(checkpoints, step) for step in reversed(steps(checkpoints))}
+  wrong = {step: reason for step, reason in found.items() if reason}
+  if wrong and len(wrong) == len(found):
+    listed = "; ".join(f"step {step}: {reason}" for step, reason in wrong.items())
+    raise errors.CheckpointError(f"no checkpoint in {checkpoints} is whole, all are damaged ({listed}): bring back a"
+                                 " copy of that folder, or choose another --workdir.")
+  return wrong
+
+
+def unsealed(checkpoints: str) -> list[int]:
+  """Steps without checksums where others have some: of a run that was ended before it could write them, or lost."""
+  if not os.path.isdir(os.path.join(os.path.dirname(checkpoints), FOLDER)):
     return []
-  said = []
-  for step in sorted((int(n) for n in os.listdir(checkpoints) if n.isdigit()), reverse=True):
-    reason = damage(checkpoints, step)
-    if not reason:
-      continue
-    target = os.path.join(os.path.dirname(checkpoints), DAMAGED, str(step))
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    number = next(i for i in range(10 ** 6) if not os.path.exists(f"{target}.{i}" if i else target))
-    target = f"{target}.{number}" if number else target
-    os.rename(os.path.join(checkpoints, str(step)), target)
-    if os.path.exists(_path(checkpoints, step)):
-      os.replace(_path(checkpoints, step), target + ".json")
-    said.append(f"checkpoint {step} is damaged: {reason}; moved to {target}")
-  return said
+  return [step for step in steps(checkpoints) if not os.path.exists(_path(checkpoints, step))]
+
+
+def put_aside(checkpoints: str, step: int) -> str:
+  """Moves a damaged checkpoint and its checksums to WORKDIR/damaged; where it is then."""
+  target = os.path.join(os.path.dirname(checkpoints), DAMAGED, str(step))
+  os.makedirs(os.path.dirname(target), exist_ok=True)
+  number = next(i for i in range(10 ** 6) if not os.path.exists(f"{target}.{i}" if i else target))
+  target = f"{target}.{number}" if number else target
+  os.rename(os.path.join(checkpoints, str(step)), target)
+  if os.path.exists(_path(checkpoints, step)):
+    os.replace(_path(checkpoints, step), target + ".json")
+  return target
 
 
 class Sealer:

@@ -50,13 +50,8 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
                                   metric="_best")
   for name in saves.unfinished:
     print(f"removed the half-written checkpoint {name}", flush=True)
-  if saves.damaged:
-    left = saves.latest()
-    print("\n".join(saves.damaged), flush=True)
-    if left is None:
-      raise errors.CheckpointError(f"no checkpoint of {workdir} is whole: bring back a copy of its folder checkpoints,"
-                                   " or choose another --workdir.")
-    print(f"going on from step {left}", flush=True)
+  if main and saves.notes:
+    print("\n".join(saves.notes), flush=True)
   state, data_state, start = _first_state(run, saves, workdir, main)
   last_step = min(run.total_steps, config.train.max_steps or run.total_steps)
   if start >= last_step:

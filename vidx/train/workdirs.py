@@ -20,8 +20,7 @@ def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset
   """Takes a fresh workdir, or checks that an existing one is of this config and data."""
   path = os.path.join(workdir, "config.json")
   if os.path.exists(path):
-    with open(path, encoding="utf-8") as f:
-      old = config_lib.from_json(f.read())
+    old = config_lib.from_json(json.dumps(_kept(workdir, "config.json")))
     changed = [d for d in config_lib.differences(old, config_lib.from_json(config_lib.to_json(config)))
                if not d.startswith(FREE_KEYS)]
     if changed:
@@ -74,9 +73,17 @@ def _same_data(workdir: str, train_set: Dataset, val_set: Dataset) -> None:
 
 
 def _kept(workdir: str, name: str) -> Any:
-  """A JSON file of a workdir, None where it is absent or damaged."""
+  """A JSON file of a workdir, None where it is absent.
+
+  Raises:
+    CheckpointError: it cannot be read.
+  """
+  path = os.path.join(workdir, name)
   try:
-    with open(os.path.join(workdir, name), encoding="utf-8") as f:
+    with open(path, encoding="utf-8") as f:
       return json.load(f)
-  except (OSError, ValueError):
+  except FileNotFoundError:
     return None
+  except (OSError, ValueError) as e:
+    raise errors.CheckpointError(f"{path} is damaged ({' '.join(str(e).split())[:100]}): bring it back, or begin"
+                                 " another --workdir.") from e
