@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from vidx import errors, systems
-from vidx.data import clips, examples, transforms
-from vidx.data.records import Dataset, Media, Record
+from vidx.backbones import inception
+from vidx.data import batch as batch_lib, clips, examples, transforms
+from vidx.data.records import Dataset, Media, Record, Target
 from vidx.train import build, config, state, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -56,12 +57,21 @@ def seen():
   return set()
 
 
-def shallow(system):
+def classes(c):
+  """As many of each target that a config's task learns."""
+  if c.task.name != "verb_noun":
+    return CLASSES
+  return dict.fromkeys([c.task.only] if c.task.get("only") else ["verb", "noun"], CLASSES)
+
+
+def shallow(system, num_classes):
   """The system with one block per stage, and as alike as can be to that of other configs."""
   known = systems.field_names(system["name"], system.get("trunk"))
   way = next((k for k in SHALLOW if k in known), "")  # of a transformer, stages are the blocks that sample
   other = system["name"] == "ms_tcn" or "separable" in known  # in which stages are something else
   less = {way: SHALLOW[way]} if way and way not in system and not other else {}
+  if "i3d" in (system["name"], system.get("trunk")):
+    less["stages"] = tuple(blocks[:1] for blocks in inception.STAGES)
   if "growth" in known:
     less["layers"] = SHALLOW["stages"]
   for part in ("student_fields", "teacher_fields"):
@@ -70,11 +80,13 @@ def shallow(system):
   if "sampler_fields" in known:
     less.setdefault("sampler_fields", system.get("sampler_fields", dict(stages=(1, 1, 1))))
   kept = {k: v for k, v in system.items() if k not in ("dropout", "frozen_bn")}
-  return {**kept, **less, **({"num_classes": CLASSES} if "num_classes" in known else {})}
+  return {**kept, **less, **({"num_classes": num_classes} if "num_classes" in known else {})}
 
 
 def stand_in(c):
   """A data set of the kind that a config is for, whose media are nowhere."""
+  if c.task.name == "verb_noun":
+    return kitchen(max(1000, c.train.batch_size))
   several = c.task.name in ("multilabel", "segmentation")
   whole = c.task.name == "segmentation"
   named = [n for field in ("background", "ignore") for n in np.atleast_1d(c.task.get(field, ())) if isinstance(n, str)]
@@ -85,9 +97,17 @@ def stand_in(c):
   return Dataset("none", "train", records, names, multilabel=several)
 
 
-def batch_of(c, dataset):
+def kitchen(size):
+  """Clips of verbs and nouns, with detections, whose media are nowhere."""
+  targets = dict.fromkeys(("verb", "noun"), Target(tuple(map(str, range(CLASSES)))))
+  records = tuple(Record(str(i), Media(str(i)), labels=dict.fromkeys(targets, 1),
+                         companions=dict(detections=Media(f"{i}.npz"))) for i in range(size))
+  return Dataset("none", "train", records, named=targets, facts=dict(pairs=np.ones((CLASSES, CLASSES), int)))
+
+
+def batch_of(c, dataset, wanted):
   """Shapes of a training batch."""
-  made = examples.make(dataset, c.data, training=True)
+  made = examples.make(dataset, c.data, training=True, wanted=wanted)
   example = made.blank(0, made.room([0]))
   if made.lengths is None:
     example["flow" if c.data.flow else "video"] = np.zeros(clips.clip_shape(c.data), np.uint8)
@@ -101,18 +121,18 @@ def test_a_config_is_built_to_its_train_step(case, tmp_path):
   assert config.differences(c, config.from_json(config.to_json(c))) == []
   system = c.system.to_dict()
   known = systems.field_names(system["name"], system.get("trunk"))
-  systems.create_model(**({"num_classes": CLASSES} if "num_classes" in known else {}) | system)
+  systems.create_model(**({"num_classes": classes(c)} if "num_classes" in known else {}) | system)
   with pytest.raises(errors.DataError):  # the reader and its options are known, the folder is empty
     c.data.root = str(tmp_path)
     build.load_split(c, c.data.train_split)
   c.data.feature_size = c.data.feature_size or 64  # of one's own videos only the files say
-  c.system = shallow(system)
+  c.system = shallow(system, classes(c))
   dataset = stand_in(c)
-  batch = batch_of(c, dataset)
+  run = build.build(c, dataset)
+  batch = batch_of(c, dataset, batch_lib.wanted(run.model, run.task))
   if "features" not in batch:
     transforms.train_transform(c.data)
     transforms.eval_transform(c.data, c.eval.crops)
-  run = build.build(c, dataset)
   assert run.total_steps > 0 and np.isfinite(float(run.schedule(run.total_steps // 2)))
   abstract = run.abstract
   key = (systems.rows()[c.system.name].factory, repr(run.task), c.optimizer.accumulate, bool(c.train.mixup))

@@ -1,0 +1,93 @@
+"""Verbs and nouns on Toybox `hands`: the recipe of three stages, and IPL, from rendered video to words and pictures."""
+
+import pathlib
+import shutil
+
+import pytest
+
+from tests.system.conftest import losses
+from vidx import errors
+from vidx.data import toybox
+from vidx.data.toybox import hands as hand_set
+from vidx.infer import evaluate, predict
+from vidx.show import report
+from vidx.train import config, loop
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def hands(tmp_path_factory):
+  root = tmp_path_factory.mktemp("hands")
+  toybox.build(str(root), labels="hands", split=(16, 6, 0), size=(32, 32), frames=12, fps=12.0, workers=1)
+  return root
+
+
+def tiny(file, hands, width=8):
+  c = config.load_file(str(ROOT / "configs/toybox" / file))
+  c.data.update(root=str(hands), frames=4, stride=1, whole=(32, 32))
+  c.system.update(stages=(1,), width=width)
+  c.schedule.update(epochs=1.0, warmup_epochs=0.0)
+  c.train.update(batch_size=8, log_every=1)
+  c.eval.update(batch_size=8, every_epochs=0.0)
+  c.checkpoint.update(every_epochs=0.0, every_steps=1)
+  return c
+
+
+def goes_on_exactly(c, workdir, runs, capsys):
+  """A run that is stopped after its first step and started again ends as it would have."""
+  loop.train(c, str(workdir), runs=str(runs))
+  again = workdir.with_name(workdir.name + "_again")
+  shutil.copytree(workdir, again)
+  shutil.rmtree(again / "checkpoints" / "2")
+  (again / "DONE.json").unlink()
+  loop.train(c, str(again), runs=str(runs))
+  assert "resumed at step 1" in capsys.readouterr().out
+  assert losses(again) == losses(workdir) and len(losses(workdir)) == 2
+
+
+def told_in_words(workdir, hands):
+  result = evaluate.evaluate_workdir(str(workdir))
+  assert result["evaluated"] == 6 and result["headline"] == "action/top-1"
+  assert {"verb/top-1", "noun/top-5", "unseen/action/top-1", "action/mean class"} <= set(result["metrics"])
+  video = sorted(hands.rglob("*.MP4"))[0]
+  found, = predict.predict(str(workdir), [str(video)])
+  assert found["error"] is None and found["verb"][0]["label"] in hand_set.VERBS
+  verb, noun = found["action"][0]["label"].split()
+  assert verb in hand_set.VERBS and noun in hand_set.NOUNS
+  return result
+
+
+def test_a_recipe_of_three_stages_runs_by_its_one_config(hands, tmp_path, capsys):
+  for stage in ("verb", "noun"):
+    loop.train(tiny(f"saoa.py:{stage}", hands), str(tmp_path / f"toybox_saoa_{stage}"))
+    assert f"{stage}/top-1" in evaluate.evaluate_workdir(str(tmp_path / f"toybox_saoa_{stage}"))["metrics"]
+  goes_on_exactly(tiny("saoa.py", hands), tmp_path / "toybox_saoa", tmp_path, capsys)
+  told_in_words(tmp_path / "toybox_saoa", hands)
+  page = pathlib.Path(report.write_report(str(tmp_path / "toybox_saoa"))).read_text()
+  assert "action/top-1" in page
+
+
+def test_ipl_trains_goes_on_and_tells_what_it_saw(hands, tmp_path, capsys):
+  goes_on_exactly(tiny("ipl.py", hands), tmp_path / "ipl", tmp_path, capsys)
+  told_in_words(tmp_path / "ipl", hands)
+
+
+def test_a_video_without_detections_is_one_line_that_names_its_file(hands, tmp_path):
+  alone = tmp_path / "alone.mp4"
+  shutil.copy(sorted(hands.rglob("*.MP4"))[0], alone)
+  c = tiny("saoa.py:sap", hands)
+  c.train.init_from = ()
+  loop.train(c, str(tmp_path / "sap"))
+  found, = predict.predict(str(tmp_path / "sap"), [str(alone)])
+  assert "alone.npz: there are no detections" in found["error"] and found["action"] == []
+
+
+def test_data_without_detections_says_how_to_make_them(hands, tmp_path):
+  bare = tmp_path / "bare"
+  shutil.copytree(hands, bare)
+  shutil.rmtree(bare / "detections")
+  c = tiny("saoa.py:sap", bare)
+  c.train.init_from = ()
+  with pytest.raises(errors.DataError, match="vidx data detections"):
+    loop.train(c, str(tmp_path / "run"))
