@@ -72,7 +72,7 @@ def compare(model, module, source, x, layout=channels_first, output=1e-4, gradie
     x: input of the trunk.
     layout: the input as torch wants it.
     output: largest relative difference of the logits.
-    gradient: largest distance of the gradients, see `apart`.
+    gradient: largest distance of the gradients, see `apart`; None: outputs alone.
     **options: of from_torch.
   """
   state = arrays(randomised(module))
@@ -83,6 +83,11 @@ def compare(model, module, source, x, layout=channels_first, output=1e-4, gradie
     assert back[key].dtype == state[key].dtype and np.array_equal(back[key], state[key]), key
   assert not {k for k in set(state) - set(back) if "batches" in k}
 
+  if gradient is None:
+    with torch.no_grad():
+      expected = module(torch.from_numpy(np.ascontiguousarray(layout(x)))).numpy()
+    assert relative(jax.jit(model.apply)(variables, jnp.asarray(x))["logits"], expected) < output
+    return variables, report
   weights = np.random.default_rng(1).normal(size=(x.shape[0], model.num_classes)).astype("f")
   there = torch.from_numpy(np.ascontiguousarray(layout(x))).requires_grad_()
   expected = module(there)

@@ -37,7 +37,8 @@ def test_single_pathways_equal_pytorchvideo(name, peer, pool, frames):
 def test_single_pathways_equal_pytorchvideo_at_the_published_crop_of_the_test(name, peer, frames):
   module = getattr(hub, peer)(head_activation=None, model_num_class=7)
   module.blocks[-1].pool = torch.nn.AvgPool3d((frames // (1 if "slow" in name else 2), 7, 7), stride=1)
-  peers.compare(vidx.create_model(name, num_classes=7, average="logits"), module, "pytorchvideo", some(frames, 256))
+  peers.compare(vidx.create_model(name, num_classes=7, average="logits"), module, "pytorchvideo", some(frames, 256),
+                gradient=None)
 
 
 @pytest.mark.parametrize("name, train, test, depth", [
@@ -45,7 +46,8 @@ def test_single_pathways_equal_pytorchvideo_at_the_published_crop_of_the_test(na
 def test_x3d_equals_pytorchvideo_at_the_published_crop_of_the_test(name, train, test, depth):
   module = create_x3d(input_clip_length=2, input_crop_size=train, model_num_class=7, depth_factor=depth,
                       head_activation=None)
-  peers.compare(vidx.create_model(name, num_classes=7, average="logits"), module, "pytorchvideo", some(2, test))
+  peers.compare(vidx.create_model(name, num_classes=7, average="logits"), module, "pytorchvideo", some(2, test),
+                gradient=None)
 
 
 class Logarithm(torch.nn.Module):
@@ -93,7 +95,7 @@ def test_slowfast_equals_pytorchvideo(name, peer):
 def test_slowfast_equals_pytorchvideo_at_the_published_crop_of_the_test(name, peer):
   net = getattr(hub, peer)(head_activation=None, model_num_class=7, head_pool_kernel_sizes=((2, 7, 7), (8, 7, 7)))
   peers.compare(vidx.create_model(name, num_classes=7, average="logits"), TwoPathways(net, 4), "pytorchvideo",
-                some(8, 256))
+                some(8, 256), gradient=None)
 
 
 def test_the_slow_frames_are_those_of_a_truncated_linspace():
