@@ -15,7 +15,7 @@ from vidx.tasks import base, scores as scores_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification(base.Task):
+class Classification(scores_lib.Scored):
   """Attributes:
     label_smoothing: share of the target that is spread evenly over all classes.
   """
@@ -24,7 +24,6 @@ class Classification(base.Task):
 
   best_metric: ClassVar[str] = "top-1"
   headlines: ClassVar[tuple[str, ...]] = ("top-5", "mean class")
-  fusable: ClassVar[Mapping[str, str]] = {"scores": base.LABEL}
 
   def __post_init__(self):
     if not 0 <= self.label_smoothing < 1:
@@ -70,20 +69,6 @@ class Classification(base.Task):
     confusion = accuracy.confusion_matrix(*_labelled(predictions))
     return {"count": confusion.sum(axis=1), "accuracy": accuracy.per_class_accuracy(confusion),
             "confusion": confusion}
-
-  def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = scores_lib.TOP
-               ) -> dict[str, Any]:
-    """{'predictions': [{'label', 'score'}, ...]}, from the highest score."""
-    return {"predictions": scores_lib.best(predictions["scores"][row], dataset.classes, top)}
-
-  @property
-  def nothing(self) -> dict[str, Any]:
-    """No classes."""
-    return {"predictions": []}
-
-  def samples(self, predictions: Mapping[str, np.ndarray], dataset: Any, limit: int) -> base.Samples:
-    """See `vidx.tasks.scores.samples`."""
-    return scores_lib.samples(predictions, dataset, limit)
 
 
 def _labelled(predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ POSITIVES = ("sum", "first", "normalised")
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiLabel(base.Task):
+class MultiLabel(scores_lib.Scored):
   """Attributes:
     reduction: 'mean' or 'sum' over the classes of an example, of 'sigmoid'.
     activation: 'sigmoid', a decision per class, or 'softmax', one distribution over all,
@@ -37,7 +37,6 @@ class MultiLabel(base.Task):
 
   best_metric: ClassVar[str] = "mAP"
   targets: ClassVar[Mapping[str, bool]] = {base.LABEL: True}
-  fusable: ClassVar[Mapping[str, str]] = {"scores": base.LABEL}
 
   def __post_init__(self):
     for field, known in (("reduction", REDUCTIONS), ("activation", ACTIVATIONS), ("positives", POSITIVES)):
@@ -102,20 +101,6 @@ class MultiLabel(base.Task):
     """{'count' (C,), 'ap' (C,) percent}."""
     scores, label = _labelled(predictions)
     return {"count": (label > 0).sum(axis=0), "ap": ranking.average_precisions(scores, label)}
-
-  def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = scores_lib.TOP
-               ) -> dict[str, Any]:
-    """{'predictions': [{'label', 'score'}, ...]}, from the highest score."""
-    return {"predictions": scores_lib.best(predictions["scores"][row], dataset.classes, top)}
-
-  @property
-  def nothing(self) -> dict[str, Any]:
-    """No classes."""
-    return {"predictions": []}
-
-  def samples(self, predictions: Mapping[str, np.ndarray], dataset: Any, limit: int) -> base.Samples:
-    """See `vidx.tasks.scores.samples`."""
-    return scores_lib.samples(predictions, dataset, limit)
 
 
 def _labelled(predictions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,33 @@
-"""Scores of classes, for people: the best classes of a video, and the videos that a report shows."""
+"""Scores of classes, for people: the best of a video, and the videos that a report shows; tasks that have them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from vidx.metrics import accuracy
+from vidx.tasks import base
 
 TOP = 5
+
+
+class Scored(base.Task):
+  """Base of tasks whose predictions are 'scores' (N, C) of the classes of the target 'label'."""
+
+  fusable: ClassVar[Mapping[str, str]] = {"scores": base.LABEL}
+
+  def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = TOP) -> dict[str, Any]:
+    """{'predictions': [{'label', 'score'}, ...]}, from the highest score."""
+    return {"predictions": best(predictions["scores"][row], dataset.classes, top)}
+
+  @property
+  def nothing(self) -> dict[str, Any]:
+    """No classes."""
+    return {"predictions": []}
+
+  def samples(self, predictions: Mapping[str, np.ndarray], dataset: Any, limit: int) -> base.Samples:
+    """See `vidx.tasks.scores.samples`."""
+    return samples(predictions, dataset, limit)
 
 
 def best(scores: np.ndarray, classes: Sequence[str], top: int) -> list[dict[str, Any]]:
@@ -15,7 +35,7 @@ def best(scores: np.ndarray, classes: Sequence[str], top: int) -> list[dict[str,
   return [{"label": classes[c], "score": float(scores[c])} for c in accuracy.ranked(scores[None], top)[0]]
 
 
-def samples(predictions: Mapping[str, np.ndarray], dataset: Any, limit: int) -> list[tuple[int, dict[str, Any]]]:
+def samples(predictions: Mapping[str, np.ndarray], dataset: Any, limit: int) -> base.Samples:
   """(row, {'truth', 'top', 'right'}) of videos with 'scores' (N, C) and 'label' (N,) or (N, C).
 
   All videos, or where there are more than `limit`, the most confident mistakes (up to
