@@ -10,8 +10,9 @@ import sys
 
 from absl import flags
 
-from vidx import errors, flag_text, process
-from vidx.verb import (
+from vidx import errors
+from vidx.command import flag_text, process, usage
+from vidx.command.verb import (
     Verb, every as _all, integer as _integer, number as _number, string as _string, switch as _bool)
 
 
@@ -319,40 +320,6 @@ def _show(summary) -> None:
     print(f"{key}: {value}")
 
 
-def _help() -> str:
-  width = max(map(len, VERBS))
-  lines = ["vidx: video understanding in JAX.", "", "usage: vidx VERB [flags] [arguments]", ""]
-  lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
-  return "\n".join([*lines, "", "`vidx VERB --help` shows the flags of a verb; --debug shows tracebacks."])
-
-
-def _verb_help(name: str, verb: Verb, fv: flags.FlagValues) -> str:
-  lines = [f"vidx {name}: {verb.summary}", "", f"usage: vidx {name} {verb.usage}", ""]
-  own = [fv[f] for f in sorted(fv) if f not in ("debug", "help")]
-  for flag in own:
-    default = "" if flag.default in (None, "", False) else f" (default {flag.default})"
-    lines.append(f"  --{flag.name}: {flag.help}{default}")
-  return "\n".join([*lines, "  --debug: show tracebacks"])
-
-
-def _find(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
-  """(verb, rest) of the words after `vidx`."""
-  word = argv[0]
-  group = [name for name in VERBS if name.startswith(word + " ")]
-  if group:
-    second = argv[1] if len(argv) > 1 else ""
-    if f"{word} {second}" in VERBS:
-      return f"{word} {second}", argv[2:]
-    names = [g.split()[1] for g in group]
-    if second in ("", "--help", "-h"):
-      print("\n".join(f"  vidx {g}  {VERBS[g].summary}" for g in group))
-      raise SystemExit(0)
-    raise errors.ConfigError(f"vidx {word} {second}: unknown; one of {', '.join(names)}{errors.hint(second, names)}.")
-  if word not in VERBS:
-    raise errors.ConfigError(f"unknown verb '{word}'{errors.hint(word, VERBS)}; `vidx --help` lists them.")
-  return word, argv[1:]
-
-
 def _underscored(word: str) -> str:
   """--new-head=x as --new_head=x."""
   name, equals, value = word.partition("=")
@@ -365,15 +332,15 @@ def main(argv: Sequence[str]) -> int:
   argv = [a for a in argv if a != "--debug"]
   try:
     if not argv or argv[0] in ("--help", "-h", "help"):
-      print(_help())
+      print(usage.of_all(VERBS))
       return 0
-    name, rest = _find(argv)
+    name, rest = usage.find(VERBS, argv)
     verb = VERBS[name]
     fv = flags.FlagValues()
     fv.set_gnu_getopt()  # flags may follow arguments
     verb.define(fv)
     if any(a in ("--help", "-h") for a in rest):
-      print(_verb_help(name, verb, fv))
+      print(usage.of_verb(name, verb, fv))
       return 0
     overrides = [a.removeprefix(verb.prefix) for a in rest if a.startswith(verb.prefix)]
     own = [_underscored(a) for a in rest if not a.startswith(verb.prefix)]

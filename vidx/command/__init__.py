@@ -1,0 +1,1 @@
+"""Verbs, their flags and their help; what the process of a command sets before its work."""
