@@ -8,6 +8,8 @@ from jax import export
 import jax.numpy as jnp
 import numpy as np
 
+from vidx.backbones.chain import Trunk
+
 
 class Identity(nn.Module):
   """A block that changes nothing."""
@@ -72,7 +74,16 @@ def identities_change_nothing(make, x):
 
 
 def visits_every_site(model, x):
-  """Every listed site is passed, in the order of the list."""
+  """Every listed site is passed, in the order of the list; in a trunk behind a prefix as well, and plugged by it."""
+  assert _visited(model, x) == model.site_names()
+  if isinstance(model, Trunk):
+    filled = []
+    other = model.clone(prefix="p.", sites={"p.*": lambda: filled.append(1) or Identity()})
+    assert _visited(other, x) == other.site_names() == tuple("p." + name for name in model.own_sites())
+    assert len(filled) == len(other.site_names())
+
+
+def _visited(model, x):
   seen = []
 
   def note(next_call, args, kwargs, context):
@@ -82,7 +93,7 @@ def visits_every_site(model, x):
 
   with nn.intercept_methods(note):
     jax.eval_shape(model.init, jax.random.PRNGKey(0), x)
-  assert tuple(seen) == model.site_names()
+  return tuple(seen)
 
 
 def has_finite_gradients(model, x):

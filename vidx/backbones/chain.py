@@ -24,6 +24,8 @@ Ways = list[tuple[jax.Array, jax.Array | None]]  # (x, mask) of each pathway
 class Trunk(nn.Module):
   """A network with sites, whose `setup` puts (name, module) pairs into `_steps` and a head into `head`.
 
+  `own_sites()` gives the names of its sites without the prefix, and steps get `placed` for them.
+
   Attributes:
     num_classes: 0 leaves the logits out; {category: number} is a head for each, see CategoryHeads.
     dropout: before the last layer.
@@ -35,6 +37,7 @@ class Trunk(nn.Module):
     average: over these windows in evaluation, of 'probabilities' as in PySlowFast, or of 'logits' as in
       pytorchvideo's networks without a softmax.
     sites: blocks to plug in; see vidx.nn.sites.
+    prefix: of the names of the sites, where the trunk is one of several networks.
     dtype: compute dtype; None is fp32.
   """
 
@@ -46,6 +49,7 @@ class Trunk(nn.Module):
   crop: int = 0
   average: str = "probabilities"
   sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  prefix: str = ""
   dtype: jnp.dtype | None = None
 
   inputs = ("video",)
@@ -59,6 +63,16 @@ class Trunk(nn.Module):
     if self.average not in AVERAGES:
       raise ValueError(f"average = '{self.average}' is not one of {', '.join(AVERAGES)}")
     super().__post_init__()
+
+  @nn.nowrap
+  def site_names(self) -> tuple[str, ...]:
+    """All sites, in the order in which the input passes them."""
+    return tuple(self.prefix + name for name in self.own_sites())
+
+  @property
+  def placed(self) -> sites_lib.Placed:
+    """The blocks to plug in, for the steps, which name their sites without the prefix."""
+    return sites_lib.Prefixed(self.sites, self.prefix)
 
   @nn.nowrap
   def pooled_head(self) -> Head | CategoryHeads:
@@ -251,11 +265,11 @@ class ConvStep(nn.Module):
 
   unit: tuple[tuple[str, Any], ...]
   site: str = ""
-  sites: sites_lib.Sites = dataclasses.field(default_factory=dict)
+  sites: sites_lib.Placed = dataclasses.field(default_factory=dict)
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x = ConvNormAct(**dict(self.unit), name="conv")(x, train, mask)
     if not self.site:
       return x, mask
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)

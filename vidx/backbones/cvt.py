@@ -46,7 +46,7 @@ class ConvEmbed(nn.Module):
   stride: int
   padding: int
   with_cls: bool
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -63,8 +63,7 @@ class ConvEmbed(nn.Module):
       cls = self.param("cls", transformer.token_init, (1, 1, self.features)).astype(x.dtype)
       x = jnp.concatenate([jnp.broadcast_to(cls, (*x.shape[:2], 1, self.features)), x], 2)
       mask = None if mask is None else jnp.pad(mask, [(0, 0), (0, 0), (1, 0)], constant_values=True)
-    x, mask = sites_lib.Site(f"embed{self.stage}", sites_lib.plugged(self.sites, f"embed{self.stage}"),
-                             name="at_embed")(x, mask, train)
+    x, mask = sites_lib.at(self.sites, f"embed{self.stage}", "at_embed")(x, mask, train)
     return x, mask, grid
 
 
@@ -124,7 +123,7 @@ class Block(nn.Module):
   drop_path: float
   norm: tuple[tuple[str, object], ...]
   chunk: int | None
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -184,7 +183,7 @@ class CvT(Chain):
     return math.prod(self.strides)
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     names = []
     for s, depth in enumerate(self.depths):
@@ -195,11 +194,11 @@ class CvT(Chain):
     sites_lib.check(self.sites, self.site_names())
     norm = self.norms()[1]
     last = len(self.dims) - 1
-    self._embeds = [ConvEmbed(s, dim, self.kernels[s], self.strides[s], self.paddings[s], s == last, self.sites,
+    self._embeds = [ConvEmbed(s, dim, self.kernels[s], self.strides[s], self.paddings[s], s == last, self.placed,
                               self.dtype, name=f"embed{s}") for s, dim in enumerate(self.dims)]
     rate = lambda s, i: self.drop_path * i / max(self.depths[s] - 1, 1) if s == last else 0.0
     self._blocks = [[Block(f"block{s}.{i}", self.heads[s], s == last, self.convolved[s], rate(s, i), norm, self.chunk,
-                           self.sites, self.dtype, name=f"block{s}_{i}") for i in range(depth)]
+                           self.placed, self.dtype, name=f"block{s}_{i}") for i in range(depth)]
                     for s, depth in enumerate(self.depths)]
     self.norm = nn.LayerNorm(1e-5, dtype=self.dtype)
     self.head = self.pooled_head()

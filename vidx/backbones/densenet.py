@@ -50,7 +50,7 @@ class Stem(nn.Module):
   frames: int
   stride: int
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -60,7 +60,7 @@ class Stem(nn.Module):
                     name="conv")(x, train, mask)
     x = pool.max_pool(x, (3, 3, 3), (2, 2, 2), (1, 1, 1))
     mask = pool.stride_mask(mask, 3, 2, 1, x.shape[1])
-    return sites_lib.Site("stem", sites_lib.plugged(self.sites, "stem"), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, "stem", "at_end")(x, mask, train)
 
 
 class DenseLayer(nn.Module):
@@ -71,7 +71,7 @@ class DenseLayer(nn.Module):
   bottleneck: int
   dropout: float
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -94,7 +94,7 @@ class Transition(nn.Module):
 
   site: str
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -102,7 +102,7 @@ class Transition(nn.Module):
     width = x.shape[-1] // 2
     x = NormAct(self.norm, self.dtype, name="act")(x, train, mask)
     x, mask = halve(Conv(width, (1, 1, 1), dtype=self.dtype, name="conv")(x), mask)
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)
 
 
 class DenseNet(Chain):
@@ -129,7 +129,7 @@ class DenseNet(Chain):
   consensus: bool = False
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     names = ["stem"]
     for i, count in enumerate(self.layers, start=1):
@@ -140,16 +140,16 @@ class DenseNet(Chain):
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
     first, norm = self.norms()
-    steps = [("stem", Stem(self.width, self.stem_frames, self.stem_stride, first, self.sites, self.dtype,
+    steps = [("stem", Stem(self.width, self.stem_frames, self.stem_stride, first, self.placed, self.dtype,
                            name="stem"))]
     for i, count in enumerate(self.layers, start=1):
       if i > 1:
         name = f"transition{i - 1}"
-        steps.append((name, Transition(name, norm, self.sites, self.dtype, name=name)))
+        steps.append((name, Transition(name, norm, self.placed, self.dtype, name=name)))
       steps += [(f"block{i}.{j}", DenseLayer(f"block{i}.{j}", self.growth, self.growth * self.bottleneck,
-                                             self.layer_dropout, norm, self.sites, self.dtype, name=f"block{i}_{j}"))
+                                             self.layer_dropout, norm, self.placed, self.dtype, name=f"block{i}_{j}"))
                 for j in range(count)]
-      steps.append((f"block{i}", StageEnd(f"block{i}", 1, self.sites, name=f"block{i}")))
-    steps.append(("last", Last(norm, self.sites, self.dtype, name="last")))
+      steps.append((f"block{i}", StageEnd(f"block{i}", 1, self.placed, name=f"block{i}")))
+    steps.append(("last", Last(norm, self.placed, self.dtype, name="last")))
     self._steps = steps
     self.head = self.pooled_head()

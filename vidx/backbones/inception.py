@@ -97,7 +97,7 @@ class Stem(nn.Module):
   features: int
   units: Units
   first: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
@@ -106,7 +106,7 @@ class Stem(nn.Module):
     strides = (2 if self.units.dims == 3 else 1, 2, 2)
     x, mask = self.units.conv("conv", self.features, 7, strides, self.first)(x, mask, train)
     x, mask = self.units.max_pool(x, mask, (1, 3, 3), (1, 2, 2))
-    return sites_lib.Site("stem", sites_lib.plugged(self.sites, "stem"), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, "stem", "at_end")(x, mask, train)
 
 
 class Second(nn.Module):
@@ -115,14 +115,14 @@ class Second(nn.Module):
   reduce: int
   features: int
   units: Units
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x, mask = self.units.conv("reduce", self.reduce, 1)(x, mask, train)
     x, mask = self.units.conv("conv", self.features, 3)(x, mask, train)
     x, mask = self.units.max_pool(x, mask, (1, 3, 3), (1, 2, 2))
-    return sites_lib.Site("conv2", sites_lib.plugged(self.sites, "conv2"), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, "conv2", "at_end")(x, mask, train)
 
 
 class Pool(nn.Module):
@@ -131,13 +131,13 @@ class Pool(nn.Module):
   site: str
   size: int
   units: Units
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     clips = self.units.dims == 3
     x, mask = self.units.max_pool(x, mask, (self.size if clips else 1,) + (self.size,) * 2, (2 if clips else 1, 2, 2))
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)
 
 
 class Gate(nn.Module):
@@ -157,7 +157,7 @@ class Mixed(nn.Module):
   block: tuple
   gating: bool
   units: Units
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
@@ -236,7 +236,7 @@ class Inception(Chain):
             for i, blocks in enumerate(self.stages, start=3)]
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     names = ["stem", "conv2"]
     for i, blocks in enumerate(self.blocks()):
@@ -249,13 +249,13 @@ class Inception(Chain):
     first, norm = self.norms()
     units = Units(self.dims, self.padding, self.separable, self.bias, norm, self.dtype)
     stem, reduce, features = self.widths
-    steps = [("stem", Stem(stem, units, first, self.sites, name="stem")),
-             ("conv2", Second(reduce, features, units, self.sites, name="conv2"))]
+    steps = [("stem", Stem(stem, units, first, self.placed, name="stem")),
+             ("conv2", Second(reduce, features, units, self.placed, name="conv2"))]
     for i, blocks in enumerate(self.blocks()):
-      steps += [(name, Mixed(name, block, self.gating, units, self.sites, name=name.replace(".", "_")))
+      steps += [(name, Mixed(name, block, self.gating, units, self.placed, name=name.replace(".", "_")))
                 for name, block in blocks]
       if i < len(self.pools):
-        steps.append((f"pool{i + 3}", Pool(f"pool{i + 3}", self.pools[i], units, self.sites, name=f"pool{i + 3}")))
+        steps.append((f"pool{i + 3}", Pool(f"pool{i + 3}", self.pools[i], units, self.placed, name=f"pool{i + 3}")))
     self._steps = steps
     self.head = (self.pooled_head() if self.dims == 2 else
                  WindowHead(self.num_classes, self.dropout, self.head_std, self.consensus, self.window))

@@ -53,12 +53,12 @@ class Pool(nn.Module):
   """3x3 max pooling of stride 2 without padding, then the site."""
 
   site: str
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x = pool.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 0, 0))
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)
 
 
 class Branches(nn.Module):
@@ -98,13 +98,13 @@ class Mixed(nn.Module):
   site: str
   branches: Sequence[Sequence]
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x = Branches(self.branches, self.norm, self.dtype, name="branches")(x, mask, train)
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)
 
 
 class Residual(nn.Module):
@@ -125,7 +125,7 @@ class Residual(nn.Module):
   scale: float
   act: bool
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -160,7 +160,7 @@ class InceptionResNet(Chain):
     super().__post_init__()
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     names = [name for name, *_ in STEM]
     for (mixed, group, _), count in zip(GROUPS, self.repeats):
@@ -175,7 +175,7 @@ class InceptionResNet(Chain):
     def conv(name, features, kernel, stride, padding, norm):
       unit = (("features", wide(features)), ("kernel", (kernel, kernel)), ("strides", stride), ("padding", padding),
               ("norm", norm), ("dtype", self.dtype))
-      return name, ConvStep(unit, name, self.sites, name=name)
+      return name, ConvStep(unit, name, self.placed, name=name)
 
     def branches(name):
       return tuple(tuple(part if isinstance(part, str) else (wide(part[0]), *part[1:]) for part in branch)
@@ -184,13 +184,13 @@ class InceptionResNet(Chain):
     steps = []
     for name, features, *shape in STEM:
       steps.append(conv(name, features, *shape, norm if steps else first) if features
-                   else (name, Pool(name, self.sites, name=name)))
+                   else (name, Pool(name, self.placed, name=name)))
     for (mixed, group, scale), count in zip(GROUPS, self.repeats):
-      steps.append((mixed, Mixed(mixed, branches(mixed), norm, self.sites, self.dtype, name=mixed)))
+      steps.append((mixed, Mixed(mixed, branches(mixed), norm, self.placed, self.dtype, name=mixed)))
       for j in range(count):
         name, end = f"{group}.{j}", group == "block_c" and j == count - 1
-        steps.append((name, Residual(name, branches(group), 1.0 if end else scale, not end, norm, self.sites,
+        steps.append((name, Residual(name, branches(group), 1.0 if end else scale, not end, norm, self.placed,
                                      self.dtype, name=name.replace(".", "_"))))
-      steps.append((group, StageEnd(group, 1, self.sites, name=group)))
+      steps.append((group, StageEnd(group, 1, self.placed, name=group)))
     self._steps = [*steps, conv("conv7b", 1536, 1, 1, 0, norm)]
     self.head = self.pooled_head()

@@ -29,7 +29,7 @@ class InvertedResidual(nn.Module):
   stride: int
   shortcut: bool
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -59,14 +59,12 @@ class MobileNet(Chain):
     stages: (expansion, channels, blocks, stride) each.
     width: of the stem.
     last: channels before the classifier.
-    prefix: of the names of its sites, where it is one of several pathways.
   """
 
   stages: Sequence[Sequence[int]] = STAGES
   width: int = 32
   last: int = 1280
   dropout: float = 0.2
-  prefix: str = ""
 
   @nn.nowrap
   def blocks(self) -> list[tuple[str, int, int, int, bool]]:
@@ -80,12 +78,12 @@ class MobileNet(Chain):
     return out
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     names = ["stem"]
     for name, _, _, _, shortcut in self.blocks():
       names += [f"{name}.{part}" for part in (("in", "branch", "residual", "out") if shortcut else ("in", "out"))]
-    return tuple(self.prefix + name for name in (*names, "last"))
+    return (*names, "last")
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
@@ -93,10 +91,10 @@ class MobileNet(Chain):
     unit = lambda features, kernel, strides, norm: (
         ("features", features), ("kernel", kernel), ("strides", strides), ("act", jax.nn.relu6), ("norm", norm),
         ("dtype", self.dtype))
-    steps = [("stem", ConvStep(unit(self.width, (3, 3), 2, first), self.prefix + "stem", self.sites, name="stem"))]
+    steps = [("stem", ConvStep(unit(self.width, (3, 3), 2, first), "stem", self.placed, name="stem"))]
     for name, features, expansion, stride, shortcut in self.blocks():
-      steps.append((name, InvertedResidual(self.prefix + name, features, expansion, stride, shortcut, norm, self.sites,
-                                           self.dtype, name=name.replace(".", "_"))))
-    steps.append(("last", ConvStep(unit(self.last, (1, 1), 1, norm), self.prefix + "last", self.sites, name="last")))
+      steps.append((name, InvertedResidual(name, features, expansion, stride, shortcut, norm, self.placed, self.dtype,
+                                           name=name.replace(".", "_"))))
+    steps.append(("last", ConvStep(unit(self.last, (1, 1), 1, norm), "last", self.placed, name="last")))
     self._steps = steps
     self.head = self.pooled_head()

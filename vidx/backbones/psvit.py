@@ -81,7 +81,7 @@ class Stem(nn.Module):
 
   widths: Sequence[int]
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -91,7 +91,7 @@ class Stem(nn.Module):
     x = pool.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
     for i, width in enumerate(self.widths):
       x = Bottleneck(64, width, self.norm, self.dtype, name=f"block{i}")(x, train)
-    return sites_lib.Site("stem", sites_lib.plugged(self.sites, "stem"), name="at_stem")(x, None, train)[0]
+    return sites_lib.at(self.sites, "stem", "at_stem")(x, None, train)[0]
 
 
 class PSViT(Chain):
@@ -130,7 +130,7 @@ class PSViT(Chain):
   chunk: int | None = None
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     return ("stem", *(f"{step}.{part}" for step in self._names() for part in transformer.BLOCK_SITES))
 
@@ -140,11 +140,11 @@ class PSViT(Chain):
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
-    self.stem = Stem(self.widths, self.norms()[1], self.sites, self.dtype)
+    self.stem = Stem(self.widths, self.norms()[1], self.placed, self.dtype)
     scale = self.dim ** -0.5 if self.scale == 0 else self.scale
     self._steps = [
         (name, transformer.Block(name, self.heads, self.mlp_ratio, False, scale, eps=1e-5, chunk=self.chunk,
-                                 drop_path=self.drop_path * i / max(self.depth - 1, 1), sites=self.sites,
+                                 drop_path=self.drop_path * i / max(self.depth - 1, 1), sites=self.placed,
                                  dtype=self.dtype, name=name))
         for i, name in enumerate(self._names())]
     self.place = nn.Dense(self.dim, kernel_init=transformer.token_init)

@@ -103,9 +103,8 @@ class Stem(nn.Module):
   dims: int
   norm: tuple[tuple[str, object], ...]
   first_norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
-  site: str = "stem"
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
@@ -123,7 +122,7 @@ class Stem(nn.Module):
       x = pool.max_pool(x, s.window, s.window_strides, padding)
       mask = pool.stride_mask(mask, s.window[0], s.window_strides[0], padding[0], x.shape[1])
       x = pool.live_frames(x, mask)
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_stem")(x, mask, train)
+    return sites_lib.at(self.sites, "stem", "at_stem")(x, mask, train)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +153,7 @@ class Block(nn.Module):
 
   shape: Shape
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -234,12 +233,11 @@ class StageEnd(nn.Module):
 
   name_of: str
   window: int
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
-    x, mask = sites_lib.Site(self.name_of, sites_lib.plugged(self.sites, self.name_of), name="at_stage")(
-        x, mask, train)
+    x, mask = sites_lib.at(self.sites, self.name_of, "at_stage")(x, mask, train)
     if self.window > 1:
       x = pool.max_pool(x, (self.window, 1, 1), (self.window, 1, 1), (0, 0, 0))
       mask = pool.stride_mask(mask, self.window, self.window, 0, x.shape[1])
@@ -251,14 +249,21 @@ class Last(nn.Module):
   """The normalisation and ReLU in front of the pooling, then the site."""
 
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
-  site: str = "last"
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x = NormAct(self.norm, self.dtype, name="act")(x, train, mask)
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, "last", "at_end")(x, mask, train)
+
+
+def residual_sites(stages: Sequence[int]) -> tuple[str, ...]:
+  """Sites of a stem and of stages of so many residual blocks, in the order in which the input passes them."""
+  names = ["stem"]
+  for i, blocks in enumerate(stages, start=2):
+    names += [*(f"res{i}.{j}.{part}" for j in range(blocks) for part in BLOCK_SITES), f"res{i}"]
+  return tuple(names)
 
 
 class ResNet(Chain):
@@ -292,7 +297,6 @@ class ResNet(Chain):
     shortcut: where shapes change: 'B', a 1x1 convolution, or 'A', zero channels.
     stem: a key of STEMS.
     zero_init: residual branches start as nothing.
-    prefix: of the names of its sites, where it is one of several pathways.
   """
 
   stages: Sequence[int] = (2, 2, 2, 2)
@@ -318,7 +322,6 @@ class ResNet(Chain):
   stem: str = "image"
   zero_init: bool = False
   consensus: bool = False
-  prefix: str = ""
 
   def __post_init__(self):
     for field, allowed in CHOICES.items():
@@ -329,7 +332,8 @@ class ResNet(Chain):
       if given and len(given) < len(self.stages):
         raise ValueError(f"{len(self.stages)} stages, but {field} names {len(given)}")
     if self.order == "pre" and (self.split or self.zero_init or (self.dims == 2 and max(self.time_strides) > 1)):
-      raise ValueError("order = 'pre' is for whole kernels: leave split empty, zero_init False and time unstrided in 2D")
+      raise ValueError("order = 'pre' is for whole kernels: leave split empty, zero_init False, and time"
+                       " unstrided in 2D")
     super().__post_init__()
 
   @property
@@ -340,27 +344,22 @@ class ResNet(Chain):
     return stem.strides[1] * pooled * math.prod(self.strides[:len(self.stages)])
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
-    names = ["stem"]
-    for i, blocks in enumerate(self.stages):
-      names += [f"res{i + 2}.{j}.{part}" for j in range(blocks) for part in BLOCK_SITES]
-      names.append(f"res{i + 2}")
-    names += ["last"] if self.order == "pre" else []
-    return tuple(self.prefix + name for name in names)
+    return (*residual_sites(self.stages), *(["last"] if self.order == "pre" else []))
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
     first, rest = self.norms()
-    steps = [("stem", Stem(self.stem_features or self.width, STEMS[self.stem], self.dims, rest, first, self.sites,
-                           self.dtype, self.prefix + "stem", name="stem"))]
+    steps = [("stem", Stem(self.stem_features or self.width, STEMS[self.stem], self.dims, rest, first, self.placed,
+                           self.dtype, name="stem"))]
     for i, blocks in enumerate(self.stages):
       stage = f"res{i + 2}"
-      steps += [(f"{stage}.{j}", Block(self._shape(i, j), rest, self.sites, self.dtype, name=f"{stage}_{j}"))
+      steps += [(f"{stage}.{j}", Block(self._shape(i, j), rest, self.placed, self.dtype, name=f"{stage}_{j}"))
                 for j in range(blocks)]
-      steps.append((stage, StageEnd(self.prefix + stage, self.time_pools[i], self.sites, name=stage)))
+      steps.append((stage, StageEnd(stage, self.time_pools[i], self.placed, name=stage)))
     if self.order == "pre":
-      steps.append(("last", Last(rest, self.sites, self.dtype, self.prefix + "last", name="last")))
+      steps.append(("last", Last(rest, self.placed, self.dtype, name="last")))
     self._steps = steps
     self.head = self.pooled_head()
 
@@ -370,7 +369,7 @@ class ResNet(Chain):
     bottleneck = self.block == "bottleneck"
     temporal = self.temporal[stage]
     return Shape(
-        name=f"{self.prefix}res{stage + 2}.{block}", kind=self.block,
+        name=f"res{stage + 2}.{block}", kind=self.block,
         inner=int(width * self.inner) if bottleneck else width,
         out=width * self.expansion if bottleneck else width,
         temporal=temporal if isinstance(temporal, int) else temporal[block],

@@ -31,7 +31,7 @@ class Shuffled(nn.Module):
   features: int
   stride: int
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -64,14 +64,13 @@ class Stem(nn.Module):
   """3x3 convolution and max pooling, both of stride 2, then the site."""
 
   unit: tuple
-  sites: sites_lib.Sites
-  site: str
+  sites: sites_lib.Placed
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x = ConvNormAct(**dict(self.unit), name="conv")(x, train, mask)
     x = pool.max_pool(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, "stem", "at_end")(x, mask, train)
 
 
 class ShuffleNet(Chain):
@@ -80,19 +79,16 @@ class ShuffleNet(Chain):
   Attributes:
     stages: blocks per stage; the first of each strides.
     widths: channels of the stem, of every stage, and before the classifier.
-    prefix: of the names of its sites, where it is one of several networks.
   """
 
   stages: Sequence[int] = (4, 8, 4)
   widths: Sequence[int] = (24, 116, 232, 464, 1024)
-  prefix: str = ""
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     blocks = [f"stage{i}.{j}" for i, count in enumerate(self.stages, start=2) for j in range(count)]
-    names = ("stem", *(f"{b}.{part}" for b in blocks for part in PARTS), "last")
-    return tuple(self.prefix + name for name in names)
+    return ("stem", *(f"{b}.{part}" for b in blocks for part in PARTS), "last")
 
   def setup(self):
     if len(self.widths) != len(self.stages) + 2:
@@ -101,12 +97,10 @@ class ShuffleNet(Chain):
     first, norm = self.norms()
     unit = lambda features, kernel, strides, norm: (
         ("features", features), ("kernel", kernel), ("strides", strides), ("norm", norm), ("dtype", self.dtype))
-    steps = [("stem", Stem(unit(self.widths[0], (3, 3), 2, first), self.sites, self.prefix + "stem",
-                            name="stem"))]
+    steps = [("stem", Stem(unit(self.widths[0], (3, 3), 2, first), self.placed, name="stem"))]
     for i, count in enumerate(self.stages, start=2):
-      steps += [(f"stage{i}.{j}", Shuffled(f"{self.prefix}stage{i}.{j}", self.widths[i - 1], 2 if j == 0 else 1, norm,
-                                           self.sites, self.dtype, name=f"stage{i}_{j}")) for j in range(count)]
-    steps.append(("last", ConvStep(unit(self.widths[-1], (1, 1), 1, norm), self.prefix + "last", self.sites,
-                                   name="last")))
+      steps += [(f"stage{i}.{j}", Shuffled(f"stage{i}.{j}", self.widths[i - 1], 2 if j == 0 else 1, norm, self.placed,
+                                           self.dtype, name=f"stage{i}_{j}")) for j in range(count)]
+    steps.append(("last", ConvStep(unit(self.widths[-1], (1, 1), 1, norm), "last", self.placed, name="last")))
     self._steps = steps
     self.head = self.pooled_head()

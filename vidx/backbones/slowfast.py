@@ -9,7 +9,6 @@ over to the slow one. Sites: those of a ResNet behind `slow.` and `fast.`, and
 """
 
 from collections.abc import Sequence
-import fnmatch
 
 from flax import linen as nn
 import jax
@@ -95,7 +94,7 @@ class Lateral(nn.Module):
   stride: int
   ratio: int
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -104,7 +103,7 @@ class Lateral(nn.Module):
     mask = pool.stride_mask(mask, k, self.stride, k // 2, -(-x.shape[1] // self.stride))
     x = ConvNormAct(self.ratio * x.shape[-1], (k, 1, 1), (self.stride, 1, 1), norm=self.norm, dtype=self.dtype,
                     name="conv")(x, train, mask)
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_lateral")(x, mask, train)
+    return sites_lib.at(self.sites, self.site, "at_lateral")(x, mask, train)
 
 
 class SlowFast(Chain):
@@ -160,13 +159,12 @@ class SlowFast(Chain):
         width=self.width // self.beta, stem="video_pool", temporal=self.fast_temporal)
     shared = {f: getattr(self, f) for f in ("stages", "strides", "zero_init", "eps", "momentum", "frozen_bn",
                                             "bn_groups", "dtype")}
-    make = lambda sites: ResNet(num_classes=0, block="bottleneck", dims=3, temporal_at="a", prefix=f"{name}.",
-                                sites=sites, parent=None, **own, **shared)
-    names = make({}).site_names()
-    return make({pattern: blocks for pattern, blocks in self.sites.items() if fnmatch.filter(names, pattern)})
+    return sites_lib.share(
+        lambda sites: ResNet(num_classes=0, block="bottleneck", dims=3, temporal_at="a", prefix=f"{self.prefix}{name}.",
+                             sites=sites, parent=None, **own, **shared), self.sites)
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     names = ["slow.stem", "fast.stem", "lateral.stem"]
     for i, blocks in enumerate(self.stages):
@@ -184,7 +182,7 @@ class SlowFast(Chain):
     _, norm = self.norms()
     ends = ["stem", *(f"res{i + 2}" for i in range(len(self.stages) - 1))]
     self.laterals = {end: Lateral(f"lateral.{end}", self.fusion_kernel, self.alpha, self.fusion_ratio, norm,
-                                  self.sites, self.dtype, name=f"lateral_{end}") for end in ends}
+                                  self.placed, self.dtype, name=f"lateral_{end}") for end in ends}
     self.head = self.pooled_head()
 
   def steps(self):

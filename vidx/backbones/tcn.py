@@ -54,7 +54,7 @@ class Block(nn.Module):
   pool: bool
   dropout: float
   dropout_after_residual: bool
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
   initial: str = "uniform"
 
@@ -96,7 +96,7 @@ class Stage(nn.Module):
   layers: int = 10
   width: int = 64
   dropout: float = 0.5
-  sites: sites_lib.Sites = dataclasses.field(default_factory=dict)
+  sites: sites_lib.Placed = dataclasses.field(default_factory=dict)
   dtype: jnp.dtype | None = None
 
   @nn.compact

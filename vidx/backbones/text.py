@@ -30,7 +30,7 @@ class Embed(nn.Module):
   dim: int
   dropout: float
   eps: float
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -44,7 +44,7 @@ class Embed(nn.Module):
     x = x + table(self.positions, "positions")(jnp.arange(text.shape[1]))
     x = nn.LayerNorm(self.eps, dtype=self.dtype, name="norm")(x)
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return sites_lib.Site("embed", sites_lib.plugged(self.sites, "embed"), name="at_embed")(x, mask, train)
+    return sites_lib.at(self.sites, "embed", "at_embed")(x, mask, train)
 
 
 class Block(nn.Module):
@@ -55,7 +55,7 @@ class Block(nn.Module):
   hidden: int
   dropout: float
   eps: float
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact

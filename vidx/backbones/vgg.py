@@ -38,7 +38,7 @@ class ConvReLU(nn.Module):
   site: str
   features: int
   kernel: tuple[int, ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -46,7 +46,7 @@ class ConvReLU(nn.Module):
     x = nn.relu(Conv(self.features, self.kernel, use_bias=True, dtype=self.dtype, name="conv")(x))
     if mask is not None:
       x = x * mask[:, :, None, None, None].astype(x.dtype)
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)
 
 
 class Pool(nn.Module):
@@ -55,13 +55,13 @@ class Pool(nn.Module):
   site: str
   window: tuple[int, int, int]
   padding: tuple[int, int, int]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x = pool.max_pool(x, self.window, self.window, self.padding)
     mask = pool.stride_mask(mask, self.window[0], self.window[0], self.padding[0], x.shape[1])
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_end")(x, mask, train)
+    return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)
 
 
 class DenseHead(nn.Module):
@@ -120,7 +120,7 @@ class VGG(Chain):
   dropout: float = 0.5
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     names = []
     for i, widths in enumerate(self.widths, start=1):
@@ -131,11 +131,11 @@ class VGG(Chain):
     sites_lib.check(self.sites, self.site_names())
     steps, clips = [], self.dims == 3
     for i, widths in enumerate(self.widths, start=1):
-      steps += [(f"conv{i}.{j}", ConvReLU(f"conv{i}.{j}", width, (3,) * self.dims, self.sites, self.dtype,
+      steps += [(f"conv{i}.{j}", ConvReLU(f"conv{i}.{j}", width, (3,) * self.dims, self.placed, self.dtype,
                                           name=f"conv{i}_{j}")) for j, width in enumerate(widths)]
       window = (2 if clips and i > 1 else 1, 2, 2)
       padding = (0, 1, 1) if clips and i == len(self.widths) else (0, 0, 0)
-      steps.append((f"pool{i}", Pool(f"pool{i}", window, padding, self.sites, name=f"pool{i}")))
+      steps.append((f"pool{i}", Pool(f"pool{i}", window, padding, self.placed, name=f"pool{i}")))
     self._steps = steps
     self.head = DenseHead(self.num_classes, self.hidden, self.dropout, self.head_std, 0 if clips else self.grid,
                           not clips, self.dtype)

@@ -31,7 +31,7 @@ class Embed(nn.Module):
   image: int
   frames: int
   joined: bool
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -61,7 +61,7 @@ class Embed(nn.Module):
       mask = None if mask is None else mask.reshape(b, 1, -1)
     x = jnp.concatenate([first, x], -2).astype(self.dtype or jnp.float32)
     mask = None if mask is None else jnp.pad(mask, [(0, 0), (0, 0), (1, 0)], constant_values=True)
-    return sites_lib.Site("embed", sites_lib.plugged(self.sites, "embed"), name="at_embed")(x, mask, train)
+    return sites_lib.at(self.sites, "embed", "at_embed")(x, mask, train)
 
 
 class TemporalHead(nn.Module):
@@ -71,7 +71,7 @@ class TemporalHead(nn.Module):
   layers: int
   heads: int
   dropout: float
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -141,7 +141,7 @@ class ViT(Trunk):
   remat: bool = False
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     parts = space_time.DIVIDED_SITES if self.attention == "divided" else transformer.BLOCK_SITES
     temporal = [f"temporal{i}.{part}" for i in range(self.temporal_layers) for part in transformer.BLOCK_SITES]
@@ -152,18 +152,18 @@ class ViT(Trunk):
       raise ValueError(f"attention '{self.attention}' is not one of space, joint, divided, shift")
     sites_lib.check(self.sites, self.site_names())
     joined = self.attention in ("joint", "divided")
-    embed = Embed(self.dim, self.patch, self.image, self.frames, joined, self.sites, self.dtype, name="embed")
+    embed = Embed(self.dim, self.patch, self.image, self.frames, joined, self.placed, self.dtype, name="embed")
     self._steps = [("embed", embed), *((f"block{i}", self._block(i)) for i in range(self.depth))]
     self.norm = nn.LayerNorm(self.eps, dtype=self.dtype)
     if self.temporal_layers:
-      self.head = TemporalHead(self.num_classes, self.temporal_layers, self.heads, self.dropout, self.sites,
+      self.head = TemporalHead(self.num_classes, self.temporal_layers, self.heads, self.dropout, self.placed,
                                self.dtype)
     else:
       self.head = Head(self.num_classes, self.dropout, self.head_std, consensus=True)
 
   def _block(self, i: int) -> nn.Module:
     fields = dict(site=f"block{i}", heads=self.heads, mlp_ratio=self.mlp_ratio, eps=self.eps, chunk=self.chunk,
-                  drop_path=self.drop_path * i / max(self.depth - 1, 1), sites=self.sites, dtype=self.dtype,
+                  drop_path=self.drop_path * i / max(self.depth - 1, 1), sites=self.placed, dtype=self.dtype,
                   name=f"block{i}")
     wrap = lambda block: nn.remat(block, static_argnums=(3,)) if self.remat else block
     if self.attention == "divided":

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
-from vidx.backbones.resnet import BLOCK_SITES, StageEnd
+from vidx.backbones.resnet import StageEnd, residual_sites
 from vidx.nn import pool, sites as sites_lib
 from vidx.nn.conv import Conv, stored
 from vidx.nn.norm import ConvNormAct
@@ -44,16 +44,15 @@ class Stem(nn.Module):
 
   features: int
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
-  site: str = "stem"
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x = Conv(self.features, (1, 3, 3), (1, 2, 2), dtype=self.dtype, name="spatial")(x)
     x = ConvNormAct(self.features, (5, 1, 1), 1, self.features, norm=self.norm, dtype=self.dtype, name="temporal")(
         x, train, mask)
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_stem")(x, mask, train)
+    return sites_lib.at(self.sites, "stem", "at_stem")(x, mask, train)
 
 
 class Block(nn.Module):
@@ -78,7 +77,7 @@ class Block(nn.Module):
   squeeze: int
   zero_init: bool
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
 
   @nn.compact
@@ -109,14 +108,13 @@ class LastConv(nn.Module):
 
   features: int
   norm: tuple[tuple[str, object], ...]
-  sites: sites_lib.Sites
+  sites: sites_lib.Placed
   dtype: jnp.dtype | None
-  site: str = "conv5"
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     x = ConvNormAct(self.features, (1, 1, 1), norm=self.norm, dtype=self.dtype, name="conv")(x, train, mask)
-    return sites_lib.Site(self.site, sites_lib.plugged(self.sites, self.site), name="at_conv5")(x, mask, train)
+    return sites_lib.at(self.sites, "conv5", "at_conv5")(x, mask, train)
 
 
 class X3D(Chain):
@@ -131,7 +129,6 @@ class X3D(Chain):
       first on, over the inner width; 0 for none.
     features: width of the hidden layer of the head.
     zero_init: residual branches start as nothing.
-    prefix: of the names of its sites, where it is one of several pathways.
   """
 
   num_classes: int = 400
@@ -144,7 +141,6 @@ class X3D(Chain):
   zero_init: bool = True
   dropout: float = 0.5
   consensus: bool = False
-  prefix: str = ""
 
   def __post_init__(self):
     if len(self.widths) < len(self.stages):
@@ -157,28 +153,23 @@ class X3D(Chain):
     return 2 ** (1 + len(self.stages))
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
-    names = ["stem"]
-    for i, blocks in enumerate(self.stages):
-      names += [f"res{i + 2}.{j}.{part}" for j in range(blocks) for part in BLOCK_SITES]
-      names.append(f"res{i + 2}")
-    return tuple(self.prefix + name for name in (*names, "conv5"))
+    return (*residual_sites(self.stages), "conv5")
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
     first, rest = self.norms()
-    steps = [("stem", Stem(self.stem_features, first, self.sites, self.dtype, self.prefix + "stem", name="stem"))]
+    steps = [("stem", Stem(self.stem_features, first, self.placed, self.dtype, name="stem"))]
     for i, blocks in enumerate(self.stages):
       stage, out = f"res{i + 2}", self.widths[i]
       inner = int(self.inner * out)
       squeeze = rounded_width(inner * self.squeeze) if self.squeeze else 0
-      steps += [(f"{stage}.{j}", Block(f"{self.prefix}{stage}.{j}", inner, out, 1 if j else 2,
-                                       0 if j % 2 else squeeze, self.zero_init, rest, self.sites, self.dtype,
-                                       name=f"{stage}_{j}"))
+      steps += [(f"{stage}.{j}", Block(f"{stage}.{j}", inner, out, 1 if j else 2, 0 if j % 2 else squeeze,
+                                       self.zero_init, rest, self.placed, self.dtype, name=f"{stage}_{j}"))
                 for j in range(blocks)]
-      steps.append((stage, StageEnd(self.prefix + stage, 1, self.sites, name=stage)))
-    steps.append(("conv5", LastConv(inner, rest, self.sites, self.dtype, self.prefix + "conv5", name="conv5")))
+      steps.append((stage, StageEnd(stage, 1, self.placed, name=stage)))
+    steps.append(("conv5", LastConv(inner, rest, self.placed, self.dtype, name="conv5")))
     self._steps = steps
     self.hidden = nn.Dense(self.features, use_bias=False)
     self.head = self.pooled_head()

@@ -9,6 +9,7 @@ where it changes which frames are live; one whose call takes `mask` is given it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import fnmatch
 import inspect
 from typing import Any
@@ -80,14 +81,33 @@ class Site(nn.Module):
     return x, mask
 
 
-def at(sites: Sites, name: str) -> Site:
-  """The module of a site, for a trunk's setup."""
-  return Site(name, plugged(sites, name))
+@dataclasses.dataclass(frozen=True)
+class Prefixed:
+  """Sites whose names start with a prefix that the steps of a trunk do not know."""
+
+  sites: Sites
+  prefix: str = ""
 
 
-def within(step: str, sites: Sites) -> Callable[[str], Site]:
+Placed = Sites | Prefixed
+
+
+def at(sites: Placed, site: str, name: str | None = None) -> Site:
+  """The module of a site, for a trunk's setup, or called `name` for a step's compact call."""
+  if isinstance(sites, Prefixed):
+    sites, site = sites.sites, sites.prefix + site
+  return Site(site, plugged(sites, site), name=name)
+
+
+def within(step: str, sites: Placed) -> Callable[[str], Site]:
   """part -> the module of the site 'step.part', for a step's compact call."""
-  return lambda part: Site(f"{step}.{part}", plugged(sites, f"{step}.{part}"), name=f"at_{part}")
+  return lambda part: at(sites, f"{step}.{part}", f"at_{part}")
+
+
+def share(make: Callable[[Sites], nn.Module], sites: Sites) -> nn.Module:
+  """make(sites) for one of several networks, with the patterns that match a site of its own alone."""
+  names = make({}).site_names()
+  return make({pattern: factories for pattern, factories in sites.items() if fnmatch.filter(names, pattern)})
 
 
 def features(model: nn.Module, variables: Any, *inputs: jax.Array, site: str, **kwargs: Any) -> jax.Array:

@@ -80,7 +80,7 @@ class DividedBlock(nn.Module):
   drop_path: float = 0.0
   eps: float = 1e-6
   chunk: int | None = None
-  sites: sites_lib.Sites = sites_lib.merge()
+  sites: sites_lib.Placed = sites_lib.merge()
   dtype: jnp.dtype | None = None
 
   @nn.compact

@@ -179,10 +179,9 @@ def bqn(num_classes: int = 400, trunk: str = "tsm_r50", size: int = 9, sigma: fl
   classes = 0 if fusion.endswith("features") else num_classes
 
   def pathway(name, num_classes):
-    make = lambda sites: systems.create_model(trunk, num_classes=num_classes, dropout=dropout, dtype=dtype,
-                                              prefix=f"{name}.", sites=sites, **fields)
-    names = make({}).site_names()
-    return make({pattern: blocks for pattern, blocks in sites.items() if fnmatch.filter(names, pattern)})
+    return sites_lib.share(
+        lambda sites: systems.create_model(trunk, num_classes=num_classes, dropout=dropout, dtype=dtype,
+                                           prefix=f"{name}.", sites=sites, **fields), sites)
 
   busy, quiet = pathway("busy", classes), pathway("quiet", 0 if shared_head else classes)
   sites_lib.check(sites, busy.site_names() + quiet.site_names())

@@ -16,7 +16,6 @@ stay aligned.
 """
 
 from collections.abc import Sequence
-import fnmatch
 
 from flax import linen as nn
 import jax
@@ -94,16 +93,15 @@ class HATNet(Chain):
         dims=2, stem=STEMS[self.stem], temporal=(1,) * len(self.stages), thin=ALIGN[self.t_align])
     shared = {f: getattr(self, f) for f in ("stages", "block", "width", "strides", "time_strides", "zero_init", "eps",
                                             "momentum", "frozen_bn", "bn_groups", "dtype")}
-    make = lambda sites: ResNet(num_classes=0, prefix=f"{name}.", sites=sites, parent=None, **own, **shared)
-    names = make({}).site_names()
     gates = {}
     if temporal and self.stc:
-      shared["zero_init"], gates = False, {"temporal.*.residual": ChannelCorrelation}
-    return make(sites_lib.merge(gates, {pattern: blocks for pattern, blocks in self.sites.items()
-                                        if fnmatch.filter(names, pattern)}))
+      shared["zero_init"], gates = False, {f"{self.prefix}temporal.*.residual": ChannelCorrelation}
+    return sites_lib.share(
+        lambda sites: ResNet(num_classes=0, prefix=f"{self.prefix}{name}.", sites=sites_lib.merge(gates, sites),
+                             parent=None, **own, **shared), self.sites)
 
   @nn.nowrap
-  def site_names(self) -> tuple[str, ...]:
+  def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
     of = lambda end: [*(f"{name}.{end}" for name in BRANCHES), end]
     names = of("stem")
@@ -134,7 +132,7 @@ class HATNet(Chain):
     self.merges = {step: tuple(merge(f"merge_{step.replace('.', '_')}_{name}") for name in BRANCHES)
                    for step in self.merged()}
     self.final = merge("merge_final")
-    self.joint = {end: sites_lib.Site(end, sites_lib.plugged(self.sites, end), name=f"at_{end}") for end in self.ends()}
+    self.joint = {end: sites_lib.at(self.placed, end, f"at_{end}") for end in self.ends()}
     self.head = self.pooled_head()
 
   def steps(self):
@@ -176,7 +174,7 @@ class HATNet(Chain):
   @nn.nowrap
   def lead(self, site: str) -> float:
     """See Trunk.lead: where both branches stand side by side, the 3D one decides."""
-    return 0.5 if site in self.ends()[:-1] else 1.0
+    return 0.5 if site.removeprefix(self.prefix) in self.ends()[:-1] else 1.0
 
   @nn.nowrap
   def lengths(self, ways) -> jax.Array:

@@ -6,7 +6,6 @@ The classifier is trained before, and only evaluated here: `optimizer.frozen =
 """
 
 from collections.abc import Mapping
-import fnmatch
 from typing import Any
 
 from flax import linen as nn
@@ -242,9 +241,7 @@ def psn(num_classes: int = 200, trunk: str = "resnet_101", sampler: str = "shuff
   sites = sites_lib.merge(sites or {})
 
   def made(name, **fields):
-    make = lambda sites: systems.create_model(name, dtype=dtype, sites=sites, **fields)
-    names = make({}).site_names()
-    return make({pattern: blocks for pattern, blocks in sites.items() if fnmatch.filter(names, pattern)})
+    return sites_lib.share(lambda sites: systems.create_model(name, dtype=dtype, sites=sites, **fields), sites)
 
   classes = num_classes if select == "scsampler" else 0
   light = made(sampler, num_classes=classes, prefix="sampler.", **(sampler_fields or {}))

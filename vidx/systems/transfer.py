@@ -9,7 +9,6 @@ was learned is in `student`, and starts a classifier:
 """
 
 from collections.abc import Mapping, Sequence
-import fnmatch
 from typing import Any
 
 from flax import linen as nn
@@ -142,9 +141,8 @@ def transfer(teacher: str = "resnet_50", teacher_fields: Mapping[str, Any] | Non
   sites = sites_lib.merge(sites or {})
 
   def made(name, fields):
-    make = lambda sites: systems.create_model(name, num_classes=0, dtype=dtype, sites=sites, **fields)
-    names = make({}).site_names()
-    return make({pattern: blocks for pattern, blocks in sites.items() if fnmatch.filter(names, pattern)})
+    return sites_lib.share(lambda sites: systems.create_model(name, num_classes=0, dtype=dtype, sites=sites, **fields),
+                           sites)
 
   fields = dict(student_fields or {})
   if "frames" in systems.field_names(student, fields.get("trunk")):
