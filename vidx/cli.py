@@ -20,17 +20,18 @@ from vidx.command.verb import (
 
 
 def _train(fv, args, overrides):
-  from vidx.train import config as config_lib
-  if not fv.config:
-    raise errors.ConfigError("no config: add --config=configs/folder/tsm.py, or another file of configs/.")
-  config = config_lib.override(config_lib.load_file(fv.config), overrides)
-  process.start_jax()
-  from vidx.train import loop
-  result = loop.train(config, fv.workdir, profile=fv.profile, runs=fv.runs)
+  from vidx.train import stop
+  with stop.at_once():
+    from vidx.train import config as config_lib
+    if not fv.config:
+      raise errors.ConfigError("no config: add --config=configs/folder/tsm.py, or another file of configs/.")
+    config = config_lib.override(config_lib.load_file(fv.config), overrides)
+    process.start_jax()
+    from vidx.train import loop
+    loop.train(config, fv.workdir, profile=fv.profile, runs=fv.runs)
   if fv.report:
     from vidx.show import report
     print(f"report: {report.write_report(fv.workdir)}")
-  return 0 if result is not None else 1
 
 
 def _eval(fv, args, overrides):
@@ -210,7 +211,7 @@ _STEP = _string("step", "best", "which checkpoint: best, last, or a number")
 
 VERBS: dict[str, Verb] = {
     "train": Verb(
-        "train a system, or go on where an earlier call stopped",
+        "train a system, or go on where an earlier call stopped; status 75: stopped before the end, call again",
         "--config=FILE --workdir=FOLDER [--config.SECTION.KEY=VALUE ...]",
         _all(_string("config", "", "config file"), _WORKDIR, _REPORT,
              _string("runs", "", "folder of the runs of earlier stages, which a config calls {runs}/NAME"),
@@ -327,7 +328,7 @@ def _underscored(word: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs `vidx ARGV...`; returns the exit status (0, or 2 for what a user can cause)."""
+  """Runs `vidx ARGV...`; returns the exit status (0, 2 for what a user can cause, 75 for an unfinished run)."""
   debug = "--debug" in argv
   argv = [a for a in argv if a != "--debug"]
   try:
@@ -353,10 +354,10 @@ def main(argv: Sequence[str]) -> int:
       raise errors.ConfigError(f"vidx {name}: {' '.join(str(e).split())}") from e
     return int(verb.run(fv, args, overrides) or 0)
   except errors.UserError as e:
-    if debug:
+    if debug and e.status == 2:
       raise
     print(f"vidx: {e}", file=sys.stderr, flush=True)
-    return 2
+    return e.status
   except OSError as e:
     if debug or e.errno != 28:
       raise

@@ -5,7 +5,9 @@ import difflib
 
 
 class UserError(Exception):
-  """A mistake or a fault outside the program; the command line prints it and exits with status 2."""
+  """A mistake or a fault outside the program; the command line prints it and exits with its status."""
+
+  status = 2
 
 
 class ConfigError(UserError):

@@ -56,9 +56,12 @@ def start(spool: str, index: int, count: int) -> None:
 
 @contextlib.contextmanager
 def interrupts_for_the_parent() -> Iterator[None]:
-  """Threads and processes that start inside never see Ctrl-C: the parent handles it and ends them."""
+  """Threads and processes that start inside see neither Ctrl-C nor SIGTERM: the parent handles them and ends its own.
+
+  Launchers send both to all processes of a group, and a run saves with its workers alive.
+  """
   resource_tracker.ensure_running()  # its start would let interrupts in again
-  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
   try:
     yield
   finally:

@@ -4,7 +4,6 @@ import collections
 from collections.abc import Mapping
 import math
 import os
-import signal
 import time
 from typing import Any
 
@@ -14,10 +13,10 @@ import numpy as np
 
 from vidx import errors
 from vidx import writing
-from vidx.data import batch as batch_lib, examples, notices, pipeline
+from vidx.data import batch as batch_lib, examples, notices, pipeline, records
 from vidx.measure import peak
-from vidx.train import build, checkpoint, config as config_lib, evaluator
-from vidx.train import sharding, state as state_lib, step as step_lib, warm_start, workdirs, writers
+from vidx.train import build, checkpoint, config as config_lib, evaluator, lock as lock_lib, sharding
+from vidx.train import state as state_lib, step as step_lib, stop, warm_start, workdirs, writers
 
 
 def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "") -> dict[str, Any]:
@@ -34,6 +33,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
 
   Raises:
     UserError: config, data or workdir that cannot be used; NaN loss.
+    Unfinished: SIGTERM or Ctrl-C ended the run after a step, which is saved.
   """
   if not workdir:
     raise errors.ConfigError("no workdir: add --workdir=FOLDER, where the run is kept.")
@@ -44,7 +44,14 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
   notices.show(train_set, val_set, main)
   for part in (train_set, val_set):
     examples.with_feature_size(config.data, part)
-  workdirs.claim(config, workdir, train_set, val_set, main)
+  with lock_lib.hold(workdir, main) as lock:
+    workdirs.claim(config, workdir, train_set, val_set, main)
+    return _train(config, workdir, train_set, val_set, profile, main, lock)
+
+
+def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set: records.Dataset, profile: bool,
+           main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
+  """`train` once the workdir is this run's."""
   run = build.build(config, train_set)
   saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
                                   metric="_best")
@@ -71,24 +78,29 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
               f" {run.total_steps} steps, {jax.device_count()} device(s)"
               + (f", {config.train.seeds} seeds" if config.train.seeds > 1 else "")
               + (f", resumed at step {start}" if start else ""))
-  try:
-    loop = _Loop(run, saves, batches, val_set, log, console, workdir, last_step, profile)
-    result = loop.run(state, start)
-  except OSError as e:
-    raise checkpoint.explained(e, workdir) from e
-  finally:
-    batches.close()
-    console.close()
-    log.close()
-    saves.close()
-  failures = {k: v for part in sharding.gather_json(result["failures"]) for k, v in part.items()}
-  result["failures"] = failures
-  if main:
-    for line in failure_lines(failures):
-      print(line, flush=True)
-    if result["step"] >= last_step:
-      writing.write_json(os.path.join(workdir, "DONE.json"), result)
-  return result
+  with stop.Listener() as listener:
+    try:
+      loop = _Loop(run, saves, batches, val_set, log, console, last_step, profile, lock, listener)
+      result = loop.run(state, start)
+    except OSError as e:
+      raise checkpoint.explained(e, workdir) from e
+    finally:
+      batches.close()
+      console.close()
+      log.close()
+      saves.close()
+    failures = {k: v for part in sharding.gather_json(result["failures"]) for k, v in part.items()}
+    result["failures"] = failures
+    if main:
+      for line in failure_lines(failures):
+        print(line, flush=True)
+      if result["step"] >= last_step:
+        lock.check()
+        writing.write_json(os.path.join(workdir, "DONE.json"), result)
+    if result["step"] < last_step:
+      raise stop.Unfinished(f"stopped at step {result['step']} of {last_step}, which is saved; the same command goes on"
+                            " from there.")
+    return result
 
 
 def failure_lines(failures: Mapping[str, str]) -> list[str]:
@@ -102,10 +114,10 @@ def failure_lines(failures: Mapping[str, str]) -> list[str]:
 class _Loop:
   """The state of a running loop; `run` is the loop itself."""
 
-  def __init__(self, run, saves, batches, val_set, log, console, workdir, last_step, profile):
+  def __init__(self, run, saves, batches, val_set, log, console, last_step, profile, lock, listener):
     self.run_, self.saves, self.batches, self.val_set = run, saves, batches, val_set
-    self.log, self.console, self.workdir, self.last_step = log, console, workdir, last_step
-    self.profile = profile
+    self.log, self.console, self.last_step, self.profile = log, console, last_step, profile
+    self.lock, self.listener = lock, listener
     self.pending = collections.deque()  # steps whose figures were not read yet
     # When recent steps were read, and the seconds that each waited for its batch.
     self.recent = collections.deque(maxlen=1 + max(10, run.config.train.log_every))
@@ -113,17 +125,15 @@ class _Loop:
     # Whole videos differ in length, and so in what they cost.
     self.utilization = peak.utilization(run.model, run.inputs, list(run.mesh.devices.flat)) if (
         run.unit == "clips") else None
-    self.stop_asked = False
 
   def run(self, state, start: int) -> dict[str, Any]:
     config, run = self.run_.config, self.run_
     step_fn = run.step()
-    self._listen()
     done = start
     self._restart_clock()
     for step in range(start + 1, self.last_step + 1):
       if self.profile and step == min(start + 4, self.last_step):
-        jax.profiler.start_trace(os.path.join(self.workdir, "profile"))
+        jax.profiler.start_trace(os.path.join(self.lock.workdir, "profile"))
       waited = time.perf_counter()
       batch = next(self.batches)
       waited = time.perf_counter() - waited
@@ -134,9 +144,10 @@ class _Loop:
       if self.profile and step == min(start + 9, self.last_step):
         jax.block_until_ready(metrics)
         jax.profiler.stop_trace()
-      last = step == self.last_step or self.stop_asked
+      stopped = self.listener.due(step) and step < self.last_step
+      last = stopped or step == self.last_step
       evaluated = None
-      if not self.stop_asked and self._due(config.eval.every_epochs, step):
+      if not stopped and self._due(config.eval.every_epochs, step):
         self._read()
         evaluated = self._evaluate(state, step)
         if config.schedule.name == "plateau":
@@ -147,28 +158,16 @@ class _Loop:
       every = config.checkpoint.every_steps
       if last or evaluated or (every and step % every == 0) or self._due(config.checkpoint.every_epochs, step, False):
         self._read()  # never keep a state that came from a loss that is not finite
+        self.lock.check()
         self.saves.save(state, self.batches.get_state(), evaluated, run.task.best_metric)
         if last:
           self.saves.wait()
         self._restart_clock()
-      if self.stop_asked:
-        self.console.say(f"stopped at step {step}; the same command goes on from here")
+      if stopped:
         break
     self._read()
     return {"step": done, "metrics": self.metrics, "best_step": self.saves.best(),
             "failures": dict(self.batches.failures)}
-
-  def _listen(self) -> None:
-    """A polite end (SIGTERM, as pre-emption sends it) saves before it stops."""
-
-    def ask(signum, frame):
-      self.stop_asked = True
-
-    if jax.process_count() == 1:
-      try:
-        signal.signal(signal.SIGTERM, ask)
-      except ValueError:
-        pass  # not in the main thread
 
   def _due(self, epochs: float, step: int, at_end: bool = True) -> bool:
     """Whether `epochs` more epochs are complete at this step."""
@@ -198,6 +197,8 @@ class _Loop:
       if self.utilization is not None:
         figures["mfu"] = self.utilization * rate * self.run_.config.train.seeds
       shown = step % max(1, self.run_.config.train.log_every) == 0
+      if shown:
+        self.lock.check()
       self.log.write(step, "train", figures, board=shown)
       eta = (self.last_step - step) * self.run_.config.train.batch_size / rate
       self.console.step(step, {**figures, "eta": eta})

@@ -1,0 +1,97 @@
+"""Runs that are asked to end save first, alone and among several processes; a workdir has one run at a time."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from tests.system.conftest import ROOT, environment, losses
+from vidx.train import stop
+
+TRAIN = ["-c", "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"  # else ignored by a shell's
+         "from vidx import cli; sys.exit(cli.main(sys.argv[1:]))", "train"]  # background jobs
+
+
+def command(config, workdir, workers=0):
+  return [sys.executable, *TRAIN, f"--config={config}", f"--workdir={workdir}", "--config.schedule.epochs=400.0",
+          "--config.system.stages=1,", f"--config.data.workers={workers}", "--config.schedule.name=constant"]
+
+
+def start(words, devices=1):
+  return subprocess.Popen(words, env=environment(devices), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True)
+
+
+def wait_for_steps(process, workdir, count=5):
+  file, until = pathlib.Path(workdir) / "metrics.jsonl", time.monotonic() + 120
+  while not file.exists() or file.read_bytes().count(b"\n") < count:
+    assert process.poll() is None, process.communicate()
+    assert time.monotonic() < until
+    time.sleep(0.02)
+
+
+def together(words):
+  return [sys.executable, str(ROOT / "launch" / "local_cluster.py"), "--processes=2", "--devices=1", "--grace_s=60",
+          "--", *words]
+
+
+def of_the_run(launcher):
+  """{number in its run: process} of what a launcher started."""
+  found = {}
+  for pid in pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+    settings = dict(x.split("=", 1) for x in pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in x)
+    found[int(settings["VIDX_PROCESS_ID"])] = int(pid)
+  return found
+
+
+def saved(workdir):
+  return max(int(n) for n in os.listdir(pathlib.Path(workdir) / "checkpoints") if n.isdigit())
+
+
+def test_ctrl_c_to_a_group_saves_and_another_run_waits_its_turn(tiny, tmp_path):
+  workdir = tmp_path / "run"
+  process = start(command(tiny, workdir, workers=1))
+  try:
+    wait_for_steps(process, workdir)
+    second = subprocess.run(command(tiny, workdir), env=environment(), capture_output=True, text=True)
+    assert second.returncode == 2 and second.stderr.count("\n") == 1
+    assert f"process {process.pid} on {os.uname().nodename}, since 2" in second.stderr
+    os.killpg(process.pid, signal.SIGINT)  # decoding processes hear it too
+    out, err = process.communicate(timeout=60)
+  finally:
+    process.kill()
+  assert process.returncode == stop.STATUS, out + err
+  assert "Traceback" not in out + err and err.splitlines()[-1].startswith("vidx: stopped at step")
+  assert saved(workdir) == max(losses(workdir)) and not (workdir / "DONE.json").exists()
+
+
+def test_processes_of_which_one_is_asked_agree_on_the_step_at_which_they_stop(tiny, tmp_path):
+  workdir = tmp_path / "run"
+  process = start(together(command(tiny, workdir)))
+  try:
+    wait_for_steps(process, workdir)
+    os.kill(of_the_run(process.pid)[1], signal.SIGINT)  # which it passes on as a SIGTERM to itself
+    out, err = process.communicate(timeout=120)
+  finally:
+    process.send_signal(signal.SIGTERM)
+  assert process.returncode == stop.STATUS, out + err
+  assert "Traceback" not in out + err
+  step = saved(workdir)
+  assert step == max(losses(workdir)) and out.count(f"vidx: stopped at step {step} of 1600") == 2
+
+
+def test_a_workdir_deleted_under_a_run_is_one_line(tiny, tmp_path):
+  workdir = tmp_path / "run"
+  process = start(command(tiny, workdir))
+  try:
+    wait_for_steps(process, workdir)
+    os.rename(workdir, tmp_path / "away")
+    shutil.rmtree(tmp_path / "away")
+    out, err = process.communicate(timeout=60)
+  finally:
+    process.kill()
+  assert process.returncode == 2, out + err
+  assert err.count("\n") == 1 and f"workdir {workdir} was deleted or replaced" in err
