@@ -26,6 +26,7 @@ def start_jax() -> None:
   import jax
   from absl import logging
   logging.set_verbosity(logging.FATAL)  # what goes wrong in the background is raised as well
+  sys.excepthook = _without_closed_loops
   if os.environ.get("VIDX_COORDINATOR"):
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
       jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -34,3 +35,9 @@ def start_jax() -> None:
         int(os.environ["VIDX_PROCESS_ID"]))
   elif os.environ.get("VIDX_DISTRIBUTED"):  # a cluster that jax recognises: Slurm, TPU, Kubernetes
     jax.distributed.initialize()
+
+
+def _without_closed_loops(kind, value, trace) -> None:
+  """Leaves out what writes of a checkpoint that has failed already, and raised its error, find when they end."""
+  if kind is not RuntimeError or str(value) != "Event loop is closed":
+    sys.__excepthook__(kind, value, trace)
