@@ -62,7 +62,7 @@ class Pooled(nn.Module):
   @nn.compact
   def __call__(self, x, train=False):
     y = x.mean((1, 2, 3))
-    return {"logits/verb": nn.Dense(VERBS)(y), "logits/noun": nn.Dense(NOUNS)(y)}
+    return {"logits": {"verb": nn.Dense(VERBS)(y), "noun": nn.Dense(NOUNS)(y)}}
 
 
 class Unlabelled(nn.Module):
@@ -89,11 +89,11 @@ ARMS = {
 
 def both(out, label):
   pick = lambda logits, y: -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], 1).mean()
-  return pick(out["logits/verb"], label[:, 0]) + pick(out["logits/noun"], label[:, 1])
+  return pick(out["logits"]["verb"], label[:, 0]) + pick(out["logits"]["noun"], label[:, 1])
 
 
 def right(out, label, which):
-  return out[f"logits/{which}"].argmax(-1) == label[:, ("verb", "noun").index(which)]
+  return out["logits"][which].argmax(-1) == label[:, ("verb", "noun").index(which)]
 
 
 RIGHT = functools.partial(right, which="noun")

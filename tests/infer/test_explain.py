@@ -311,13 +311,16 @@ def test_kinds_and_sites_that_there_are_not_are_named(kinds, site, words):
   assert all(w in str(e.value) for w in words) and "\n" not in str(e.value)
 
 
-def test_a_model_without_logits_or_sites_has_no_grad_cam():
+@pytest.mark.parametrize("heads", [(), ("verb", "noun")])
+def test_a_model_without_logits_or_with_several_heads_or_without_sites_has_no_grad_cam(heads):
   class Plain(nn.Module):
     inputs = ("video",)
 
     @nn.compact
     def __call__(self, video, train=False):
-      return {"features": video.mean((1, 2, 3))}
+      x, _ = sites.Site("pixels", (), name="pixels")(video) if heads else (video, None)
+      y = x.mean((1, 2, 3))
+      return {"features": y, **({"logits": dict.fromkeys(heads, y)} if heads else {})}
 
   with pytest.raises(errors.ConfigError, match="produces input\\.$"):
     explain.Explainer(run_of(Plain()), ["gradcam"])

@@ -59,8 +59,8 @@ def test_the_head_equals_the_loop():
   model, variables = head()
   verb, noun = scored_by_loops(variables["params"], variables["batch_stats"], X, 2)
   out = run(model, variables, X)
-  np.testing.assert_allclose(out["logits/verb"], verb, atol=1e-4)
-  np.testing.assert_allclose(out["logits/noun"], noun, atol=1e-4)
+  np.testing.assert_allclose(out["logits"]["verb"], verb, atol=1e-4)
+  np.testing.assert_allclose(out["logits"]["noun"], noun, atol=1e-4)
   np.testing.assert_array_equal(out["chosen"], np.argsort(-verb, kind="stable")[:, :2])
 
 
@@ -91,23 +91,23 @@ def test_with_all_verbs_alike_in_weight_their_order_does_not_matter():
   order = np.array([2, 0, 3, 1])
   moved = {**p, "prototypes": p["prototypes"][order]}
   a, b = (run(model, {**variables, "params": q}, X) for q in (p, moved))
-  np.testing.assert_allclose(b["logits/noun"], a["logits/noun"], atol=1e-5)
-  np.testing.assert_allclose(b["logits/verb"], a["logits/verb"][:, order], atol=1e-5)
+  np.testing.assert_allclose(b["logits"]["noun"], a["logits"]["noun"], atol=1e-5)
+  np.testing.assert_allclose(b["logits"]["verb"], a["logits"]["verb"][:, order], atol=1e-5)
 
 
 def test_positions_have_no_order_and_the_verb_no_strength():
   model, variables = head()
   a = run(model, variables, X)
   moved = X.reshape(2, 24, 8)[:, np.random.default_rng(0).permutation(24)].reshape(X.shape)
-  np.testing.assert_allclose(run(model, variables, moved)["logits/noun"], a["logits/noun"], atol=1e-4)
-  np.testing.assert_allclose(run(model, variables, 3 * X)["logits/verb"], a["logits/verb"], atol=1e-4)
-  assert np.abs(run(model, variables, 3 * X)["logits/noun"] - a["logits/noun"]).max() > 1e-3
+  np.testing.assert_allclose(run(model, variables, moved)["logits"]["noun"], a["logits"]["noun"], atol=1e-4)
+  np.testing.assert_allclose(run(model, variables, 3 * X)["logits"]["verb"], a["logits"]["verb"], atol=1e-4)
+  assert np.abs(run(model, variables, 3 * X)["logits"]["noun"] - a["logits"]["noun"]).max() > 1e-3
 
 
 def gradient(variables, model, key, **kwargs):
   def loss(params):
     out = model.apply({**variables, "params": params}, X, train=True, mutable=["batch_stats"], **kwargs)[0]
-    return (out[f"logits/{key}"] * np.arange(1, out[f"logits/{key}"].shape[-1] + 1)).sum()
+    return (out["logits"][key] * np.arange(1, out["logits"][key].shape[-1] + 1)).sum()
 
   return jax.device_get(jax.jit(jax.grad(loss))(variables["params"]))
 
@@ -134,7 +134,7 @@ def test_a_variant_has_finite_gradients_and_lowers(fields):
 
 def test_a_true_verb_may_be_forced_among_the_chosen_in_training_alone():
   model, variables = head(select="with_label")
-  label = run(model, variables, X)["logits/verb"].argmin(-1)
+  label = run(model, variables, X)["logits"]["verb"].argmin(-1)
   out, _ = model.apply(variables, X, label, train=True, mutable=["batch_stats"])
   np.testing.assert_array_equal(out["chosen"][:, -1], label)
   assert not np.any(run(model, variables, X, label)["chosen"] == label[:, None])
@@ -152,11 +152,11 @@ def test_it_shows_where_the_chosen_verbs_look():
 def test_the_whole_keeps_its_promises():
   clip = promises.some_input((2, 4, 16, 16, 3))
   model = vidx.create_model("ipl", **TINY)
-  promises.keeps_examples_apart(model, clip, "logits/noun")
+  promises.keeps_examples_apart(model, clip, "logits")
   promises.visits_every_site(model, clip)
   half = vidx.create_model("ipl", **TINY, dtype=jnp.bfloat16)
   out = jax.eval_shape(lambda x: half.init_with_output(jax.random.PRNGKey(0), x)[0], clip)
-  assert out["logits/verb"].dtype == out["logits/noun"].dtype == jnp.float32
+  assert out["logits"]["verb"].dtype == out["logits"]["noun"].dtype == jnp.float32
 
 
 @pytest.mark.parametrize("call, words", [

@@ -109,8 +109,8 @@ def test_the_order_of_a_frame_s_candidates_does_not_matter():
   out = run(model, variables, CLIP, *DETECTIONS)
   order = np.array([1, 0, 3, 2, 5, 4, 7, 6])
   moved = run(model, variables, CLIP, *(x[:, order] for x in DETECTIONS))
-  for key in ("logits/verb", "logits/noun"):
-    np.testing.assert_allclose(moved[key], out[key], atol=1e-5)
+  for name in ("verb", "noun"):
+    np.testing.assert_allclose(moved["logits"][name], out["logits"][name], atol=1e-5)
   np.testing.assert_allclose(moved["weights/noun"], out["weights/noun"][:, order], atol=1e-6)
   np.testing.assert_allclose(out["weights/noun"].sum(-1), 1, rtol=1e-5)
 
@@ -119,7 +119,7 @@ def test_what_dead_candidates_hold_changes_nothing_unless_padding_counts():
   wild = [np.where(MASK[..., None], x, 7) for x in (FEATURES, BOXES)]
   for fields, same in (({}, True), (dict(mask_padding=False), False)):
     model, variables = made(**fields)
-    a, b = (run(model, variables, CLIP, *d, MASK)["logits/noun"] for d in ((FEATURES, BOXES), wild))
+    a, b = (run(model, variables, CLIP, *d, MASK)["logits"]["noun"] for d in ((FEATURES, BOXES), wild))
     assert np.allclose(a, b, atol=1e-6) == same
 
 
@@ -127,11 +127,11 @@ def test_what_dead_candidates_hold_changes_nothing_unless_padding_counts():
 def test_a_clip_without_detections_stays_finite_and_has_a_virtual_candidate(fields):
   model, variables = made(**fields)
   out = run(model, variables, CLIP, FEATURES, BOXES, MASK & False)
-  assert all(np.isfinite(v).all() for v in out.values())
+  assert all(np.isfinite(v).all() for v in jax.tree.leaves(out))
   assert not any(np.any(v) for k, v in out.items() if k.startswith("weights"))
   single = run(model, variables, CLIP, 0 * FEATURES, BOXES, MASK & (np.arange(8) == 0))
   if not fields:
-    np.testing.assert_allclose(out["logits/noun"], single["logits/noun"], atol=1e-5)
+    np.testing.assert_allclose(out["logits"]["noun"], single["logits"]["noun"], atol=1e-5)
 
 
 def test_local_alignment_looks_at_the_middle_frames_alone():
@@ -141,7 +141,7 @@ def test_local_alignment_looks_at_the_middle_frames_alone():
     x[:, :2], x[:, 6:] = 3, 3
   a, b = (run(model, variables, CLIP, *d, MASK) for d in ((FEATURES, BOXES), moved))
   assert a["weights/verb"].shape == (2, 4)
-  np.testing.assert_allclose(b["logits/verb"], a["logits/verb"], atol=1e-6)
+  np.testing.assert_allclose(b["logits"]["verb"], a["logits"]["verb"], atol=1e-6)
 
 
 def test_local_alignment_with_whole_frames_on_an_even_map_is_global_alignment():
@@ -165,10 +165,10 @@ def test_boxes_see_the_map_at_the_time_that_is_asked_for(time):
 
 def test_features_are_rescaled_to_the_length_of_the_clip_s():
   model, variables = made(scaling="l2_rescale")
-  a, b = (run(model, variables, CLIP, k * FEATURES, BOXES, MASK)["logits/noun"] for k in (1, 9))
+  a, b = (run(model, variables, CLIP, k * FEATURES, BOXES, MASK)["logits"]["noun"] for k in (1, 9))
   np.testing.assert_allclose(a, b, atol=1e-4)
   zero = run(model, jax.tree.map(np.zeros_like, variables), CLIP, 0 * FEATURES, BOXES, MASK)
-  assert all(np.isfinite(v).all() for v in zero.values())
+  assert all(np.isfinite(v).all() for v in jax.tree.leaves(zero))
 
 
 def gradients(fields):
@@ -178,7 +178,7 @@ def gradients(fields):
   @jax.jit
   def loss(params):
     out, state = model.apply({"params": params, **rest}, CLIP, *DETECTIONS, train=True, mutable=["batch_stats"])
-    return sum((out[f"logits/{k}"] ** 2).sum() for k in ("verb", "noun")), state
+    return sum((out["logits"][k] ** 2).sum() for k in ("verb", "noun")), state
 
   grads, state = jax.grad(loss, has_aux=True)(variables["params"])
   return grads, variables, state
@@ -203,7 +203,7 @@ def test_it_computes_in_half_precision_where_asked_and_lowers():
   model = vidx.create_model("saoa", **TINY, dtype=jnp.bfloat16)
   inputs = [jnp.asarray(x) for x in (CLIP, *DETECTIONS)]
   out = jax.eval_shape(lambda *x: model.init_with_output(jax.random.PRNGKey(0), *x)[0], *inputs)
-  assert {v.dtype for v in out.values()} == {jnp.dtype("float32")}
+  assert {v.dtype for v in jax.tree.leaves(out)} == {jnp.dtype("float32")}
   forward = jax.jit(lambda v, *x: model.apply(v, *x))
   assert jax.export.export(forward, platforms=["tpu", "cuda"])(
       promises.shapes_of(model, *inputs), *inputs).mlir_module_serialized

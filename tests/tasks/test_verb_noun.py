@@ -1,5 +1,6 @@
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from vidx.data.records import Dataset, Media, Record, Target
 from vidx.metrics import verb_noun
 
 VERBS, NOUNS = ("take", "put"), ("cup", "pan", "lid")
-LOGITS = {"logits/verb": np.array([[2.0, 0], [0, 1]]), "logits/noun": np.array([[0.0, 1, 0], [3, 0, 0]])}
+LOGITS = {"verb": np.array([[2.0, 0], [0, 1]]), "noun": np.array([[0.0, 1, 0], [3, 0, 0]])}
 
 
 def data(split="val", pairs=True):
@@ -26,7 +27,7 @@ def batch(verb=(0, 1), noun=(1, 2)):
 
 
 def predictions(task):
-  out = {k: np.asarray(v) for k, v in task.predict({k: jnp.asarray(v) for k, v in LOGITS.items()}, batch()).items()}
+  out = {k: np.asarray(v) for k, v in task.predict({"logits": jax.tree.map(jnp.asarray, LOGITS)}, batch()).items()}
   return {**out, **batch()}
 
 
@@ -36,21 +37,21 @@ def cross_entropy(logits, label):
 
 def test_the_loss_is_the_sum_of_both_cross_entropies():
   task = tasks.get("verb_noun", weights=(1.0, 0.5))
-  total, terms = task.loss(LOGITS, batch())
-  np.testing.assert_allclose(terms["verb"], [cross_entropy(LOGITS["logits/verb"][i], i) for i in (0, 1)], rtol=1e-5)
+  total, terms = task.loss({"logits": LOGITS}, batch())
+  np.testing.assert_allclose(terms["verb"], [cross_entropy(LOGITS["verb"][i], i) for i in (0, 1)], rtol=1e-5)
   np.testing.assert_allclose(total, terms["verb"] + terms["noun"], rtol=1e-6)
-  np.testing.assert_allclose(terms["noun"][0], 0.5 * cross_entropy(LOGITS["logits/noun"][0], 1), rtol=1e-5)
+  np.testing.assert_allclose(terms["noun"][0], 0.5 * cross_entropy(LOGITS["noun"][0], 1), rtol=1e-5)
 
 
 def test_an_unknown_noun_costs_nothing():
-  _, terms = tasks.get("verb_noun").loss(LOGITS, batch(noun=(1, -1)))
+  _, terms = tasks.get("verb_noun").loss({"logits": LOGITS}, batch(noun=(1, -1)))
   assert terms["noun"][1] == 0 and terms["verb"][1] > 0
 
 
 def test_metrics_are_those_of_verbs_nouns_and_actions_with_their_parts():
   task = tasks.get("verb_noun").for_dataset(data())
   found = task.metrics(predictions(task))
-  want = verb_noun.evaluate(LOGITS["logits/verb"], LOGITS["logits/noun"], np.array([0, 1]), np.array([1, 2]),
+  want = verb_noun.evaluate(LOGITS["verb"], LOGITS["noun"], np.array([0, 1]), np.array([1, 2]),
                             unseen=np.array([False, True]), tail={"verb": [], "noun": [1]})
   assert found.keys() == want.keys()
   for key, value in want.items():
@@ -81,7 +82,7 @@ def test_a_clip_is_described_in_words():
 def test_one_of_the_two_is_learned_alone(only):
   task = tasks.get("verb_noun", only=only).for_dataset(data())
   assert task.num_classes({"verb": 2, "noun": 3}) == {only: {"verb": 2, "noun": 3}[only]}
-  _, terms = task.loss({f"logits/{only}": LOGITS[f"logits/{only}"]}, batch())
+  _, terms = task.loss({"logits": {only: LOGITS[only]}}, batch())
   assert set(terms) == {only}
   found = task.metrics(predictions(task))
   assert task.best_metric == f"{only}/top-1" and set(found) == {f"{only}/{k}" for k in ("top-1", "top-5", "mean class")}

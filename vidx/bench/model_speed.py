@@ -100,7 +100,7 @@ def _vidx(model, x, train) -> tuple[Callable[[], None], int | None]:
     def loss(params):
       out, state = model.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"],
                                rngs={"dropout": key})
-      return out["logits"].sum(), state
+      return sum(x.sum() for x in jax.tree.leaves(out["logits"])), state
     return jax.grad(loss, has_aux=True)(variables["params"])
 
   compiled = jax.jit(gradients if train else forward).lower(variables, x).compile()

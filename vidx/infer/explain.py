@@ -289,7 +289,7 @@ class Explainer:
     self._patches = patches(clip, patch) if patch else None
     self._visit, self._places = self._place(seen, clip, patch, site)
     given = ["input", *(k for k in KINDS if k in {m[1] for m in self._sown})]
-    given += ["gradcam"] if self._visit and "logits" in outputs else []
+    given += ["gradcam"] if self._visit and hasattr(outputs.get("logits"), "shape") else []
     for kind in self.kinds:
       if kind not in given:
         raise errors.ConfigError(f"--show={kind}: {loaded.config.system.name} does not produce it; it produces"

@@ -32,11 +32,11 @@ class PooledHeads(nn.Module):
 
   @nn.compact
   def __call__(self, video: jax.Array, train: bool = False, mask: jax.Array | None = None) -> dict[str, jax.Array]:
-    """(B, T, H, W, C), normalised -> {'logits/verb': (B, verbs), ..., 'features': (B, C)}, fp32."""
+    """(B, T, H, W, C), normalised -> {'logits': {target: (B, classes)}, 'features': (B, C)}, fp32."""
     x, mask = self.trunk.trunk(video, train, mask)
     features = pool.mean_pool(x, mask)
     y = nn.Dropout(self.dropout, deterministic=not train)(features)
-    return {**{f"logits/{name}": nn.Dense(count, name=name)(y) for name, count in self.classes}, "features": features}
+    return {"logits": {name: nn.Dense(count, name=name)(y) for name, count in self.classes}, "features": features}
 
 
 def gap(num_classes: Mapping[str, int] = core.FrozenDict(verb=97, noun=300), trunk: str = "i3d", dropout: float = 0.0,
@@ -52,7 +52,7 @@ def gap(num_classes: Mapping[str, int] = core.FrozenDict(verb=97, noun=300), tru
     **fields: of the trunk.
 
   Returns:
-    A module (B, T, H, W, C) -> {'logits/NAME' of each target, 'features'}.
+    A module (B, T, H, W, C) -> {'logits': {target: (B, classes)}, 'features'}.
   """
   if not isinstance(num_classes, Mapping) or not num_classes:
     raise ValueError(f"num_classes = {num_classes!r} is not of the form {{'verb': ..., 'noun': ...}}")

@@ -49,7 +49,7 @@ class InteractiveHead(nn.Module):
       train: batch statistics of the weighting.
 
     Returns:
-      {'logits/verb', 'logits/noun': (B, classes), 'features': (B, C), 'chosen': (B, K) verbs, the best first}.
+      {'logits': {'verb', 'noun': (B, classes)}, 'features': (B, C), 'chosen': (B, K) verbs, the best first}.
     """
     z = x.reshape(x.shape[0], -1, x.shape[-1])
     v = pool.mean_pool(x)
@@ -70,7 +70,7 @@ class InteractiveHead(nn.Module):
     if self.is_mutable_collection("maps") and not self.is_initializing():
       self.sow("maps", "attention", shown.reshape(x.shape[:4]))
     n = RankWeighting(self.form, name="weighting")(unit(groups), train)
-    return {"logits/verb": verb, "logits/noun": classifier("noun", self.nouns)(n), "features": v, "chosen": chosen}
+    return {"logits": {"verb": verb, "noun": classifier("noun", self.nouns)(n)}, "features": v, "chosen": chosen}
 
 
 class InteractivePrototypes(nn.Module):
@@ -120,7 +120,7 @@ def ipl(num_classes: Mapping[str, int] = core.FrozenDict(verb=97, noun=300), tru
     **fields: of the trunk.
 
   Returns:
-    A module (B, T, H, W, C) -> {'logits/verb', 'logits/noun', 'features', 'chosen'}.
+    A module (B, T, H, W, C) -> {'logits': {'verb', 'noun'}, 'features', 'chosen'}.
   """
   check_tasks(num_classes, TASKS)
   for field, value, known in (("form", form, FORMS), ("prototypes", prototypes, PROTOTYPES),

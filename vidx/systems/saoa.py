@@ -165,7 +165,7 @@ class SymbioticAttention(nn.Module):
       train: dropout; and the networks', unless they are frozen.
 
     Returns:
-      {'logits/verb', 'logits/noun': (B, classes), 'features': (B, D), and where a stream
+      {'logits': {'verb', 'noun': (B, classes)}, 'features': (B, D), and where a stream
       attends 'weights/verb' or 'weights/noun': (B, N')}, fp32.
     """
     maps = {}
@@ -175,18 +175,18 @@ class SymbioticAttention(nn.Module):
     means = {name: pool.mean_pool(x) for name, x in maps.items()}
     if features is not None and not self.mask_padding:
       mask = None
-    out, seen = {}, []
+    out, logits, seen = {}, {}, []
     for name, stream in (("verb", self.verb), ("noun", self.noun)):
       own, other = means[name], means["noun" if name == "verb" else "verb"]
       given, live, local = features, mask, None
       if stream.align == "local":
         given, live = self._middle(features), None if mask is None else self._middle(mask)
         local = self._inside(maps[name], self._middle(boxes), video.shape[2:4])
-      out[f"logits/{name}"], z, weights = stream(own, other, given, live, local, train)
+      logits[name], z, weights = stream(own, other, given, live, local, train)
       seen.append(z)
       if weights is not None:
         out[f"weights/{name}"] = weights
-    return {**out, "features": jnp.concatenate(seen, -1)}
+    return {"logits": logits, **out, "features": jnp.concatenate(seen, -1)}
 
   def _middle(self, x):
     """The candidates of the frames nearest to the middle, those that local alignment looks at."""
@@ -251,7 +251,7 @@ def saoa(num_classes: Mapping[str, int] = core.FrozenDict(verb=125, noun=352), t
     **fields: of the trunks.
 
   Returns:
-    A module (video, detections) -> {'logits/verb', 'logits/noun', ...}.
+    A module (video, detections) -> {'logits': {'verb', 'noun'}, ...}.
   """
   check_tasks(num_classes, TASKS)
   for field, value, known in (("align_verb", align_verb, ALIGNMENTS), ("align_noun", align_noun, ALIGNMENTS),

@@ -19,7 +19,7 @@ SCORES = "scores/"
 
 @dataclasses.dataclass(frozen=True)
 class VerbNoun(base.Task):
-  """Takes the outputs 'logits/verb' and 'logits/noun'.
+  """Takes the outputs 'logits': {'verb': (B, V), 'noun': (B, M)}.
 
   Attributes:
     only: 'verb' or 'noun' where a system has that one; '': both.
@@ -81,7 +81,7 @@ class VerbNoun(base.Task):
     """Cross entropies in fp32, 0 where a verb or noun is unknown."""
     terms = {}
     for name in self.targets:
-      label, logits = batch[f"label/{name}"], outputs[f"logits/{name}"].astype(jnp.float32)
+      label, logits = batch[f"label/{name}"], outputs["logits"][name].astype(jnp.float32)
       entropy = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(label, 0))
       terms[name] = self.weights[NAMES.index(name)] * jnp.where(label >= 0, entropy, 0)
     return base.with_system_losses(outputs, terms, self.labelled(batch))
@@ -89,7 +89,7 @@ class VerbNoun(base.Task):
   def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
     """{'scores/verb', 'scores/noun'}: class probabilities in fp32, and the weights of candidates where there are any."""
     del batch
-    found = {SCORES + name: jax.nn.softmax(outputs[f"logits/{name}"].astype(jnp.float32)) for name in self.targets}
+    found = {SCORES + name: jax.nn.softmax(outputs["logits"][name].astype(jnp.float32)) for name in self.targets}
     return found | {k: v for k, v in outputs.items() if k.startswith("weights/")}
 
   def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
