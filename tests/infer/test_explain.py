@@ -13,6 +13,7 @@ from vidx import errors, tasks
 from vidx.backbones.resnet import ResNet
 from vidx.backbones.slowfast import SlowFast
 from vidx.backbones.vit import ViT
+from vidx.data import detections
 from vidx.infer import explain, load, predict
 from vidx.nn import AdaptiveTokenSampler, sites
 from vidx.show import maps
@@ -278,6 +279,23 @@ def test_a_network_that_takes_numbers_of_videos_and_names_no_class_is_drawn_too(
   loaded = dataclasses.replace(run_of(model, variables), task=tasks.get("matching"))
   one, = explain.Explainer(loaded, ["gates"])(predict.predict_loaded(loaded, video))
   assert [m.where for m in one.maps] == ["res2.0.residual", "res3.0.residual"] and one.label == ""
+
+
+def test_what_a_system_takes_besides_the_clip_comes_with_it(video):
+  class Looks(nn.Module):
+    inputs = ("video", "detections/mask", "detections/features", "label")
+
+    @nn.compact
+    def __call__(self, video, mask, features, label=None, train=False):
+      self.sow("maps", "attention", jnp.broadcast_to((features.mean(-1) * mask).sum(-1), video.shape[:-1]))
+      return {"logits": video.mean((1, 2, 3))}
+
+  seconds, boxes = np.arange(3.0), np.broadcast_to([0.1, 0.1, 0.9, 0.9], (3, 2, 4))
+  detections.write(detections.beside(video), seconds, boxes, np.ones((3, 2)), np.full((3, 2, 4), 0.5))
+  loaded = run_of(Looks())
+  loaded.config.data.detections.update(frames=1, rate=1.0, boxes=2, size=4)
+  one, = explain.Explainer(loaded, ["attention"])([{"path": video}])
+  np.testing.assert_array_equal(one.maps[0].values, np.ones((4, 16, 16)))  # two boxes of 0.5 each
 
 
 def test_videos_that_cannot_be_decoded_are_left_out_and_the_others_keep_their_class(video, tmp_path):

@@ -1,6 +1,6 @@
 """Prediction in two steps: all candidates are scored in small, then the chosen ones are fetched and classified.
 
-For systems with the methods `score`, `choose` and `classify` (vidx/systems/psn.py).
+For systems that declare a `frame_choice` and have the methods `score`, `choose` and `classify`.
 Between two compiled programs the host reads the numbers of the chosen frames; while
 one batch is classified, the candidates of the next are decoded.
 """
@@ -21,13 +21,10 @@ from vidx.data.records import Dataset, Record
 from vidx.nn import augment
 from vidx.train.evaluator import EvalResult
 
-SCORED = ("topk", "scsampler")  # selections for which the frames' scores are all there is to know
-
 
 def applies(model: Any, clips: int, crops: int) -> bool:
   """Whether a model chooses frames by scores, and there is one view of each video."""
-  return (getattr(model, "select", "") in SCORED and not model.dedup and clips == crops == 1
-          and jax.process_count() == 1)
+  return getattr(model, "frame_choice", None) is not None and clips == crops == 1 and jax.process_count() == 1
 
 
 def programs(model, config: ConfigDict, dtype: Any):
@@ -72,22 +69,22 @@ def predict(model, variables: Any, task, dataset: Dataset, config: ConfigDict, d
   """
   score, classify = programs(model, config, dtype)
   crop = config.data.test_crop or config.data.crop
-  size, failures, rows, scores = model.sampler_size, {}, [], []
+  choice, failures, rows, scores = model.frame_choice, {}, [], []
   batches = [range(i, min(i + batch_size, len(dataset))) for i in range(0, len(dataset), batch_size)]
   with futures.ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as pool:
-    ask = lambda batch: [pool.submit(_opened, dataset.records[i], config.data, size) for i in batch]
+    ask = lambda batch: [pool.submit(_opened, dataset.records[i], config.data, choice.size) for i in batch]
     waiting = ask(batches[0])
     for number, batch in enumerate(batches):
       with candidates.closing([job.result() for job in waiting]) as found:
         waiting = ask(batches[number + 1]) if number + 1 < len(batches) else []
-        shape = (batch_size, config.data.frames, *(size or crop,) * 2, 3)
+        shape = (batch_size, config.data.frames, *(choice.size or crop,) * 2, 3)
         small = np.zeros(shape, np.uint8)
         for slot, one in enumerate(found):
           if isinstance(one, candidates.Candidates):
             small[slot] = one.small
         chosen, weights = jax.device_get(score(variables, small))
         full = list(pool.map(_full, found, chosen))
-        frames = np.zeros((batch_size, model.keep, config.data.consecutive, *(crop,) * 2, 3), np.uint8)
+        frames = np.zeros((batch_size, choice.keep, config.data.consecutive, *(crop,) * 2, 3), np.uint8)
         for slot, (index, one) in enumerate(zip(batch, full)):
           if isinstance(one, str):
             failures[dataset.records[index].id] = one
@@ -100,8 +97,9 @@ def predict(model, variables: Any, task, dataset: Dataset, config: ConfigDict, d
   for row in rows:
     number, slot = row.pop("at")
     row["scores"] = scores[number][slot]
-  return EvalResult(dataset, {k: np.stack([r[k] for r in rows]) if rows else np.zeros(0) for k in
-                                       ("index", "scores", "frames", "weights")}, {}, failures)
+  predictions = {k: np.stack([r[k] for r in rows]) if rows else np.zeros(0)
+                 for k in ("index", "scores", "frames", "weights")}
+  return EvalResult(dataset, predictions, {}, failures)
 
 
 def _opened(record: Record, data: ConfigDict, size: int) -> candidates.Candidates | str:

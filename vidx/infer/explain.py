@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx import errors
-from vidx.data import clips, pipeline
+from vidx.data import batch as batch_lib
+from vidx.data import clips, examples, pipeline
 from vidx.infer import load, predict
 from vidx.nn import augment, sites as sites_lib
 
@@ -248,11 +249,6 @@ def tiled(gates: jax.Array) -> jax.Array:
   return (gates - gates.mean(1, keepdims=True)).reshape(batch, 1, height, channels // height, 1)
 
 
-def _inputs(model: Any, video: Any) -> list[Any]:
-  """What a model is called with to see clips: their numbers where it takes an index."""
-  return [jnp.arange(video.shape[0], dtype=jnp.int32) if name == "index" else video for name in model.inputs]
-
-
 class Explainer:
   """Maps of the clips of a run: `Explainer(loaded, kinds)(found)` gives one `Explained` per video.
 
@@ -282,7 +278,11 @@ class Explainer:
       raise errors.ConfigError(f"--show={','.join(kinds)}: pictures are made of videos, but this run reads optical"
                                " flow.")
     clip = (BATCH, *clips.eval_clip_shape(data))
-    inputs = _inputs(model, jax.ShapeDtypeStruct(clip, loaded.dtype))
+    self._wanted = batch_lib.wanted(model)
+    sizes = {name: len(labels) for name, labels in loaded.targets.items()}
+    shapes = examples.input_shapes(model, data, loaded.dtype, sizes or len(loaded.classes))
+    inputs = [jax.ShapeDtypeStruct(clip, loaded.dtype) if batch_lib.is_clip(name) else shape
+              for name, shape in zip(self._wanted, shapes)]
     seen, outputs, sown = survey(model, loaded.variables, *inputs)
     patch = getattr(model, "patch", None)
     self._sown = named(sown, seen, clip, patch)
@@ -307,11 +307,11 @@ class Explainer:
                                f" {', '.join(names) or 'none'}.")
     return visit, places.get(visit)
 
-  def _maps(self, variables, video, target):
-    """(classes (B,), arrays by (kind, site) in the order of the flow)."""
+  def _maps(self, variables, video, target, **further):
+    """(classes (B,), arrays by (kind, site) in the order of the flow); `further` is what else the model takes."""
     model, data = self.loaded.model, self.loaded.config.data
     video = augment.on_device({"video": video}, data.mean, data.std, self.loaded.dtype)["video"]
-    inputs = _inputs(model, video)
+    inputs = batch_lib.inputs(model, {"video": video, **further})
     outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
     sown = traverse_util.flatten_dict(state.get("maps", {}))
     wanted = [(path, kind) for path, kind, _ in self._sown if kind in self.kinds]
@@ -355,11 +355,13 @@ class Explainer:
     if "gradcam" in self.kinds:
       names.append(("gradcam", self._visit.site))
     order = sorted(range(len(names)), key=lambda i: self.kinds.index(names[i][0]))
-    batches = pipeline.eval_batches(dataset, config.data, batch_size=BATCH)
+    batches = pipeline.eval_batches(dataset, config.data, batch_size=BATCH, wanted=self._wanted)
     try:
       for batch in batches:
         video = batch["video"][:, 0]
-        chosen, arrays = jax.device_get(self._run(self.loaded.variables, video, target[batch["index"]]))
+        further = {k: batch[k][:, 0] if batch_lib.has_views(k) else batch[k]
+                   for k in self._wanted if k in batch and not batch_lib.is_clip(k)}
+        chosen, arrays = jax.device_get(self._run(self.loaded.variables, video, target[batch["index"]], **further))
         for row in np.flatnonzero(batch["weight"] > 0):
           yield Explained(files[batch["index"][row]], video[row], classes[chosen[row]] if chosen[row] >= 0 else "",
                           tuple(Map(*names[i], arrays[i][row]) for i in order))

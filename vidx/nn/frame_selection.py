@@ -4,10 +4,27 @@ Wang: "Collaborative Dual-Stream Modeling for Video Understanding", 2021, equati
 to 5.6. Pure functions; N candidate frames, M of them kept, K classes.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
 FUSIONS = ("logits", "probabilities")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameChoice:
+  """A system declares by this as its `frame_choice` that it chooses frames by `score` and `choose` alone.
+
+  Its `classify` then needs the chosen frames only.
+
+  Attributes:
+    keep: frames that it chooses, M.
+    size: side in pixels of the frames that are scored; 0: that of the ones to classify.
+  """
+
+  keep: int
+  size: int = 0
 
 
 def best_frames(scores: jax.Array, keep: int) -> jax.Array:

@@ -16,10 +16,11 @@ from vidx import errors, systems
 from vidx.nn import compaction
 from vidx.nn import sites as sites_lib
 from vidx.nn.frame_context import FrameScores
-from vidx.nn.frame_selection import FUSIONS, best_frames, excess, fuse, uniform_frames
+from vidx.nn.frame_selection import FUSIONS, FrameChoice, best_frames, excess, fuse, uniform_frames
 from vidx.nn.represent import segments
 
 SELECTIONS = ("topk", "uniform", "random", "scsampler", "oracle")
+SCORED = ("topk", "scsampler")  # selections by the scores of the light network
 REDUCTIONS = ("sum", "mean")
 _NEVER = -1e30  # score of a frame that is not to be chosen
 
@@ -44,6 +45,12 @@ class ParallelSampling(nn.Module):
   def inputs(self) -> tuple[str, ...]:
     """Keys of the batch; the oracle looks at the label."""
     return ("video", "label") if self.select == "oracle" else ("video",)
+
+  @property
+  def frame_choice(self) -> FrameChoice | None:
+    """What is chosen, where the scores of frames are all there is to know."""
+    by_scores = self.select in SCORED and not self.dedup
+    return FrameChoice(self.keep, self.sampler_size) if by_scores else None
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
@@ -150,11 +157,11 @@ class ParallelSampling(nn.Module):
     count = clips.shape[1]
     small, losses = self._small(clips), {}
     scores = jnp.zeros(clips.shape[:2])
-    if self.select in ("topk", "scsampler") or self.weighting:
+    if self.select in SCORED or self.weighting:
       scores = self.score(small)["scores"]
     if self.weighting:
       losses = {"losses": {"sparsity": self.sparsity * excess(jax.nn.sigmoid(scores), self.keep)}}
-    if self.select in ("topk", "scsampler"):
+    if self.select in SCORED:
       chosen, weights = self.choose(scores, _new(small) if self.dedup else None)
     else:
       chosen = self._other(clips, small, label)
