@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from vidx import errors
-from vidx.train import config, optim, schedule, state as state_lib
+from vidx.train import config, optim, ranger, schedule, state as state_lib
 
 PARAMS = {"stem": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones((2,))},
           "head": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones((3,))}}
@@ -122,3 +122,49 @@ def test_groups_are_clipped_apart():
 def test_plain_descent_with_decay_of_every_parameter():
   updates, _ = one_update(name="sgd", momentum=0.0, weight_decay=0.2, no_decay="")
   jax.tree.map(lambda u: np.testing.assert_allclose(u, -0.1 * (0.5 + 0.2), rtol=1e-6), updates)
+
+
+def ranger_by_numpy(start, gradient, steps, rate, decay, b1=0.95, b2=0.999, eps=1e-5, every=6, share=0.5):
+  """The rule of Ranger's own code, word for word."""
+  p, slow = start.astype(np.float64).copy(), start.astype(np.float64).copy()
+  m, v = np.zeros_like(p), np.zeros_like(p)
+  for t in range(1, steps + 1):
+    g = gradient(p)
+    v = b2 * v + (1 - b2) * g * g
+    m = b1 * m + (1 - b1) * g
+    longest = 2 / (1 - b2) - 1
+    length = longest - 2 * t * b2 ** t / (1 - b2 ** t)
+    if length > 5:
+      size = np.sqrt((1 - b2 ** t) * (length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2)
+                     ) / (1 - b1 ** t)
+    else:
+      size = 1 / (1 - b1 ** t)
+    p = p - decay * rate * p
+    p = p - rate * size * (m / (np.sqrt(v) + eps) if length > 5 else m)
+    if t % every == 0:
+      slow = slow + share * (p - slow)
+      p = slow.copy()
+  return p
+
+
+def test_ranger_is_the_rule_of_its_own_code():
+  target = np.array([1.0, -2.0, 0.5])
+  scale = np.array([1.0, 3.0, 0.01])
+  c = config.base().optimizer
+  c.update(name="ranger", b1=0.95, b2=0.999, eps=1e-5, weight_decay=0.01, no_decay="")
+  params = {"kernel": jnp.zeros(3)}
+  tx = optim.make_optimizer(c, optax.constant_schedule(0.1), params)
+  state = tx.init(params)
+  for _ in range(20):
+    updates, state = tx.update({"kernel": scale * (params["kernel"] - target)}, state, params)
+    params = optax.apply_updates(params, updates)
+  wanted = ranger_by_numpy(np.zeros(3), lambda p: scale * (p - target), 20, 0.1, 0.01)
+  np.testing.assert_allclose(params["kernel"], wanted, rtol=1e-5)
+  assert jax.tree.structure(params) == jax.tree.structure({"kernel": 0})  # one tree, not a pair
+
+
+def test_the_length_of_the_average_is_exact_from_the_first_step_on():
+  steps = np.array([1, 2, 5, 6, 10, 100, 499, 501, 1000, 20_000])
+  kept = 0.999 ** steps.astype(np.float64)
+  wanted = 1999 - 2 * steps * kept / (1 - kept)
+  np.testing.assert_allclose(ranger.average_length(jnp.asarray(steps), 0.999), wanted, rtol=2e-6)

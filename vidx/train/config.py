@@ -59,7 +59,7 @@ def base() -> ConfigDict:
           max_failures=0.05,          # share of videos that may fail to decode
       ),
       optimizer=dict(
-          name="sgd",                 # sgd | adamw | lamb
+          name="sgd",                 # sgd | adamw | lamb | ranger
           momentum=0.9, nesterov=False,
           b1=0.9, b2=0.999, eps=1e-8,
           weight_decay=1e-4,

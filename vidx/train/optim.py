@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 import optax
 
 from vidx import errors
+from vidx.train import ranger
 
-NAMES = ("sgd", "adamw", "lamb")
+NAMES = ("sgd", "adamw", "lamb", "ranger")
 
 
 def by_path(params: Any, value) -> Any:
@@ -83,7 +84,7 @@ def clip_by_groups(groups: Sequence[tuple[str, float]], norm: float) -> optax.Gr
 def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) -> optax.GradientTransformation:
   """The chain clip -> decay and momentum in the optimiser's order -> rate x group.
 
-  SGD adds weight decay to the gradient (L2); AdamW and LAMB decouple it. Frozen
+  SGD adds weight decay to the gradient (L2); AdamW, LAMB and Ranger decouple it. Frozen
   parameters have no optimiser state.
 
   Args:
@@ -111,9 +112,12 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) ->
       core.append(optax.trace(config.momentum, config.nesterov))
   elif config.name == "adamw":
     core = [adam, add_decay]
+  elif config.name == "ranger":
+    core = [ranger.scale_by_rectified(config.b1, config.b2, config.eps), add_decay]
   else:
     core = [adam, add_decay, optax.scale_by_trust_ratio()]
   groups = optax.stateless(lambda updates, _: jax.tree.map(lambda u, m: u * m if m != 1.0 else u, updates, rate))
   clip = [clip_by_groups(config.clip_groups, config.clip_norm)] if config.clip_norm or config.clip_groups else []
-  chain = optax.chain(*clip, *core, groups, optax.scale_by_learning_rate(schedule))
+  last = [ranger.look_ahead()] if config.name == "ranger" else []
+  chain = optax.chain(*clip, *core, groups, optax.scale_by_learning_rate(schedule), *last)
   return optax.multi_transform({"train": chain, "frozen": optax.set_to_zero()}, labels)
