@@ -52,6 +52,10 @@ FIELDS: dict[str, Field] = {
                   " down, 0 at 127.5", np.uint8, axes=4, views=True, last=2),
     "features": Field("(T, D) in place of both, of long videos, zeros after the end; T is a bucket that holds the"
                       " longest of the batch", axes=2),
+    "audio": Field("(T, F, 1) log-mel spectrogram of the time that the clip shows, normalised; zeros without sound",
+                   axes=3, views=True, last=1),
+    "audio_neg": Field("the same of another time of the video", axes=3, views=True, last=1),
+    "audio_valid": Field("() 1 with sound, 0 without, -1 where it is damaged", views=True, kept=True),
     "detections/features": Field("(N, D) of detected objects around the middle of the clip, those of a frame best first",
                                  axes=2, views=True),
     "detections/boxes": Field("(N, 4) in pixels of the clip, zeros where there is none", axes=2, views=True, last=4),
@@ -68,6 +72,7 @@ FIELDS: dict[str, Field] = {
     "weight": Field("() 1 for an example that counts, 0 for padding and for a video that could not be decoded",
                     kept=True),
     "labelled": Field("() made on the device, see `Task.labelled`"),
+    "progress": Field("() made on the device: share of the training that is done, 1 in evaluation"),
     "index": Field("() position of the record in its data set, -1 for padding", np.int32, -1, kept=True),
     "id": Field("list of B texts", None, host=True),
 }

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidx import errors
-from vidx.data import clips, datasets, notices
+from vidx.data import clips, datasets, notices, sound
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset, Media, Record
 
@@ -50,7 +50,8 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
     raise errors.ConfigError(f"frames={frames} must be at least 1, workers={workers} at least 0.")
   found, absent = _read(name, root, split, options)
   media = {r.media: r for d in found for r in d.records}
-  look = lambda m: probe_features(media[m]) if m.kind == "features" else probe(m, 0 if full else frames)
+  own = {"features": lambda m: probe_features(media[m]), "sound": probe_sound}
+  look = lambda m: own[m.kind](m) if m.kind in own else probe(m, 0 if full else frames)
   with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
     probed = dict(zip(media, pool.map(look, media)))
   result = {"dataset": name, "root": root, "classes": list(found[0].classes), "multilabel": found[0].multilabel,
@@ -60,6 +61,15 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
     result["bad"] += bad
     result["splits"][d.split] = _statistics(d, probed, len(bad))
   return result
+
+
+def probe_sound(media: Media) -> dict[str, Any]:
+  """As `probe`, of a file of sound, which has no frames."""
+  try:
+    seconds = len(sound.read(media.path, rate=sound.RATE)) / sound.RATE
+  except errors.DecodeError as e:
+    return {"reason": str(e).removeprefix(f"{media.path}: ")}
+  return {"frames": 0, "seconds": seconds, "fps": 1.0, "sound": True, "size": (0, 0), "last": seconds}
 
 
 def probe(media: Media, frames: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Cut:
     seconds: float64 (clips, T), when they are shown, since the first frame of the media; empty where nothing asked.
     geometry: of each spatial crop.
     span: start and end in seconds of what of the media was sampled from; of all of it (0, duration).
+    origin: when the first frame of the media is shown by the file's own clock, in seconds; None: not known.
   """
 
   frames: np.ndarray
@@ -33,6 +34,7 @@ class Cut:
   geometry: tuple[Geometry, ...]
   seconds: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
   span: tuple[float, float] = (0.0, 0.0)
+  origin: float | None = None
 
 
 def open_media(media: Media, threads: int = 1) -> Any:
@@ -179,25 +181,25 @@ class Clips:
     """
     training = rng is not None
     hint = self._train_hint() if training else self._eval_hint()
-    frames, indices, seconds, span = self._decoded(record, self._train_sampler if training else self._eval_sampler, rng,
-                                                   hint)
+    frames, indices, *timing = self._decoded(record, self._train_sampler if training else self._eval_sampler, rng, hint)
     if training:
       clip, geometry = self._train_transform(frames[0], rng)
-      return Cut(self._checked(clip, self.train_shape), indices, (geometry,), seconds, span)
+      return Cut(self._checked(clip, self.train_shape), indices, (geometry,), *timing)
     views, geometry = zip(*[self._eval_transform(clip) for clip in frames])
     shape = (len(frames) * self._crops, *self.eval_shape[1:])
-    return Cut(self._checked(np.concatenate(views), shape), indices, geometry[0], seconds, span)
+    return Cut(self._checked(np.concatenate(views), shape), indices, geometry[0], *timing)
 
   def _decoded(self, record: Record, sampler, rng, short_side: int | None
-               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float]]:
-    """uint8 (views, T, H, W, C) of the sampled frames, their numbers, and where asked for, seconds and the span."""
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float], float | None]:
+    """uint8 (views, T, H, W, C) of the sampled frames, their numbers, and where asked for, seconds, span and origin."""
     with self._open(record) as video:
       indices = sampled(video, record, self._data, sampler, rng)
       frames = video.frames(indices.reshape(-1), short_side=short_side)
-      seconds, span = np.zeros((0, 0)), (0.0, 0.0)
+      seconds, span, origin = np.zeros((0, 0)), (0.0, 0.0), None
       if self._timed:
         seconds, span = video.timestamps[indices], record.span or (0.0, video.num_frames / video.fps)
-    return frames.reshape(*indices.shape, *frames.shape[1:]), indices, seconds, span
+        origin = getattr(video, "start", None)
+    return frames.reshape(*indices.shape, *frames.shape[1:]), indices, seconds, span, origin
 
   def _open(self, record: Record):
     data = self._data

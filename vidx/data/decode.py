@@ -12,6 +12,7 @@ the file is decoded whole, once (see `packets` and `whole`).
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
 import functools
+import math
 import os
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ from vidx.data import block_decoding
 from vidx.data import containers
 from vidx.data import frame_tools
 from vidx.data import packets
+from vidx.data import sound
 from vidx.data import whole as whole_lib
 from vidx.data.frame_folder import FrameFolder
 from vidx.data.records import Media
@@ -207,27 +209,24 @@ class VideoReader:
     if count < self.num_frames:
       raise self._damaged(count)
 
-  def audio(self, rate: int = 16000) -> np.ndarray:
-    """The sound, mixed to one channel and aligned with the first frame.
+  def audio(self, rate: int = 16000, start: float = 0.0, end: float = math.inf) -> np.ndarray:
+    """The sound, the mean of its channels, aligned with the first frame.
 
     Args:
       rate: samples per second.
+      start: seconds since the first frame.
+      end: seconds since the first frame; infinite: with the sound.
 
     Returns:
       float32 (samples,) in -1..1, empty where there is no sound.
+
+    Raises:
+      DecodeError: it is damaged.
     """
-    if not self.has_audio:
+    try:
+      return sound.read(self._source, start, end, self.start, rate)
+    except sound.NoSound:
       return np.zeros(0, np.float32)
-    chunks, start = [], None
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-    with self._errors(), av.open(containers.opened(self._source)) as container:
-      for frame in container.decode(audio=0):
-        start = frame.time if start is None else start
-        chunks += [f.to_ndarray()[0] for f in resampler.resample(frame)]
-      chunks += [f.to_ndarray()[0] for f in resampler.resample(None)]
-    samples = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-    shift = round(((start or 0.0) - self.start) * rate)
-    return np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
 
   @functools.cached_property
   def _shape(self) -> tuple[int, int]:

@@ -100,9 +100,9 @@ class FrameFolder:
 
     return images
 
-  def audio(self, rate: int = 16000) -> np.ndarray:
+  def audio(self, rate: int = 16000, start: float = 0.0, end: float = float("inf")) -> np.ndarray:
     """Empty."""
-    del rate
+    del rate, start, end
     return np.zeros(0, np.float32)
 
   def encoded(self, i: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vidx import errors
 
+SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")  # endings of files without pictures
 LABEL = "label"  # the target of data sets that have one
 
 
@@ -17,7 +18,7 @@ class Media:
 
   Attributes:
     path: a video file, a folder of frames, an ArrayRecord file, or a file of features.
-    kind: "video", "frames", "array_record" or "features" (see datasets/sequences.py).
+    kind: "video", "sound", "frames", "array_record" or "features" (see datasets/sequences.py).
     index: position inside the ArrayRecord file.
     pattern: file name pattern of a frame folder, such as "{:05d}.jpg".
     fps: frames per second, where the annotation says it and the media do not; 0: not said.
@@ -31,8 +32,9 @@ class Media:
 
 
 def media_of(path: str) -> Media:
-  """A video file or a folder of frames."""
-  return Media(path, "frames" if os.path.isdir(path) else "video")
+  """A video file, a file of sound by its ending, or a folder of frames."""
+  kind = "sound" if path.lower().endswith(SOUNDS) else "video"
+  return Media(path, "frames" if os.path.isdir(path) else kind)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from vidx import errors, writing
 from vidx.data import detections, media_files
-from vidx.data.records import LABEL, Dataset, Media, Record, Target, media_of
+from vidx.data.records import LABEL, SOUNDS, Dataset, Media, Record, Target, media_of
 from vidx.infer import chosen_frames, load, predict_segments, timelines
 from vidx.train import evaluator as evaluator_lib
 
@@ -39,7 +39,7 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
     One entry per file in the order of `paths`: {'path', 'predictions':
     [{'label', 'score'}, ...] from the highest score, 'error': None or the reason
     why the file cannot be decoded}; of a system that chooses frames also 'frames':
-    [{'frame': its number in the video, 'weight'}, ...], the best first.
+    [{'frame': its number in the video, 'weight'}, ...], the best first; of one that hears 'sound', whether it could.
 
   Raises:
     CheckpointError: no trained run in `workdir`.
@@ -56,6 +56,8 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
                    batch_size: int = 8, **features: Any) -> list[dict[str, Any]]:
   """`predict` with a run that is loaded already."""
   endings = media_files.FEATURES + media_files.VIDEOS if predict_segments.applies(loaded) else media_files.VIDEOS
+  if "video" not in loaded.model.inputs and "audio" in loaded.model.inputs:
+    endings = media_files.VIDEOS + SOUNDS
   files = media_files.find(paths, endings)
   if predict_segments.applies(loaded):
     return predict_segments.predict(loaded, files, **features)
@@ -94,6 +96,8 @@ def _entry(file: str, task: Any, result: evaluator_lib.EvalResult, row: int | No
   if row is None:
     return {"path": file, "error": result.failures[file], **task.nothing}
   entry = {"path": file, "error": None, **task.describe(result.predictions, row, result.dataset, top)}
+  if "audio_valid" in result.predictions:
+    entry["sound"] = bool(result.predictions["audio_valid"][row] > 0)
   if "frames" in result.predictions:
     pairs = zip(result.predictions["frames"][row], result.predictions["weights"][row])
     entry["frames"] = [{"frame": int(frame), "weight": float(weight)} for frame, weight in pairs]

@@ -3,6 +3,7 @@
   protocol    how the numbers were made: split, views, sampling, sizes, precision
   step        of the checkpoint
   videos      in the split; `evaluated` of them, of which `labelled` count; `failures` [{id, reason}] the rest
+  sound       of a system that hears: how many of `evaluated` have sound, {with, without, damaged}
   metrics     {name: value}; percent, except 'loss'
   per_class   [{name, n, accuracy}], for multi-label sets [{name, n, ap}]
   confusion   counts by [true][predicted]; single-label sets only
@@ -66,6 +67,7 @@ def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dic
       "protocol": dict(how), "step": step,
       "videos": result.videos, "evaluated": result.evaluated, "labelled": result.labelled,
       "failures": [{"id": k, "reason": v} for k, v in sorted(result.failures.items())],
+      **_heard(predictions),
       "metrics": {k: writing.number(v) for k, v in result.metrics.items()},
       **({"seeds": [{k: writing.number(v) for k, v in m.items()} for m in result.members],
           "deviations": {k: writing.number(v) for k, v in result.deviations.items()}} if result.members else {}),
@@ -76,6 +78,15 @@ def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dic
       "samples_limit": SAMPLES_LIMIT,
       "samples": samples(result, task),
   }
+
+
+def _heard(predictions: Mapping[str, Any]) -> dict[str, Any]:
+  """{'sound': {with, without, damaged}} of systems that take it."""
+  if "audio_valid" not in predictions:
+    return {}
+  valid = np.asarray(predictions["audio_valid"])
+  return {"sound": {"with": int((valid > 0).sum()), "without": int((valid == 0).sum()),
+                    "damaged": int((valid < 0).sum())}}
 
 
 def _per_class(details: Mapping[str, Any], prefix: str, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -108,6 +119,8 @@ def lines(described: Mapping[str, Any]) -> list[str]:
   if described["failures"]:
     shown.append(f"{len(described['failures'])} video(s) could not be decoded and were left out:")
     shown += [f"  {f['id']}: {f['reason']}" for f in described["failures"]]
+  if "sound" in described:
+    shown.append("sound: {with} videos with, {without} without, {damaged} damaged".format(**described["sound"]))
   spread = described.get("deviations", {})
   others: dict[str, list[str]] = {}
   for name, value in described["metrics"].items():

@@ -12,6 +12,7 @@ from vidx.nn.duration_dp import duration_dp
 from vidx.nn.dynamic_image import DynamicImage
 from vidx.nn.frame_context import FrameScores
 from vidx.nn.head import Head
+from vidx.nn.log_mel import log_mel
 from vidx.nn.merge_reduce import MergeReduce
 from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct

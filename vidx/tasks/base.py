@@ -130,7 +130,7 @@ class Task:
       top: classes to name.
     """
     del dataset, top
-    hidden = ("index", "loss", "labelled", LABEL)
+    hidden = ("index", "loss", "labelled", "audio_valid", LABEL)
     return {k: np.asarray(v[row]).tolist() for k, v in predictions.items() if k.partition("/")[0] not in hidden}
 
   @property

@@ -55,6 +55,10 @@ def base() -> ConfigDict:
           full_share=1.0,             # share of the training videos whose frame labels may be used
           detections=dict(frames=12, rate=2.0, boxes=5, size=2048),  # candidates: frames around a clip's middle, how
                                       # many a second, the best boxes of each, features of a box
+          audio=dict(rows=128, mels=80, mean=-7.03, std=4.66,  # spectrograms: size, and how they are normalised
+                     seconds=0.0,     # of a clip's sound; 0: those that its frames show
+                     gap=0.5,         # seconds, least displacement of the sound of another time of the video
+                     masks=2, mask_rows=0, mask_mels=0),  # SpecAugment: runs, and most rows and bands of one
           max_missing=0.1,            # share of annotated files that may be absent
           max_failures=0.05,          # share of videos that may fail to decode
       ),

@@ -82,23 +82,26 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
     each = {k: flat(k, v) for k, v in batch.items()} if views else dict(batch)
     each = augment.on_device(each, mean, std, dtype)
     each["labelled"] = task.labelled(each, targets)
+    each["progress"] = jnp.ones_like(each["weight"])
+    along = {k: v for k, v in each.items() if batch_lib.is_kept(k) and batch_lib.has_views(k)}
 
     def found_with(variables):
       outputs = model.apply(variables, *batch_lib.inputs(model, each), train=False)
-      found = {**task.predict(outputs, each), "loss": task.loss(outputs, each)[0], "labelled": each["labelled"]}
+      found = {**along, **task.predict(outputs, each), "loss": task.loss(outputs, each)[0],
+               "labelled": each["labelled"]}
       if not views:
         return found
       return {k: _merged(einops.rearrange(v, "(b v) ... -> b v ...", v=views), _merge(task, k),
                          batch.get("view_weight")) for k, v in found.items()}
 
     found = (state.over_seeds(found_with) if seeds > 1 else found_with)(variables)
-    return found, {k: v for k, v in batch.items() if batch_lib.is_kept(k) or k == "view_weight"}
+    return found, {k: v for k, v in batch.items() if batch_lib.is_kept(k) and k not in along or k == "view_weight"}
 
   return jax.jit(forward, out_shardings=sharding.replicated(mesh))
 
 
 def _merge(task, key: str) -> str:
-  return "mean" if key in ("loss", "labelled") else task.merge(key)
+  return "mean" if key in ("loss", "labelled") or batch_lib.has_views(key) else task.merge(key)
 
 
 def _merged(x: jax.Array, how: str, weight: jax.Array | None) -> jax.Array:

@@ -119,6 +119,8 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
     key = jax.random.fold_in(state.key, state.step)
     params = state.params
     batch = {**batch, "labelled": task.labelled(batch, targets or TARGETS)}
+    if "progress" in getattr(model, "inputs", ()):
+      batch["progress"] = jnp.full(batch["weight"].shape, state.step / total_steps, jnp.float32)
     labelled = jnp.sum(batch["weight"] * batch["labelled"])
     totals = {False: jnp.sum(batch["weight"]), True: labelled}
     if micro == 1:

@@ -4,7 +4,7 @@
   root/{train,val,test}/<class>/*     split by folder
   root/clips.csv                      `path,label`, and `split` or `fold`; see vidx/data/datasets/tables.py
 
-In place of a video a folder of frames may stand. Labels are names or ids. classes.txt (a
+In place of a video a folder of frames may stand, or a file of sound; in class folders where there is no video. Labels are names or ids. classes.txt (a
 name per line) fixes the order of the classes; else it is that of the sorted labels.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from vidx import errors
 from vidx.data import media_files
 from vidx.data.datasets import common, tables
-from vidx.data.records import Dataset, Record, media_of
+from vidx.data.records import SOUNDS, Dataset, Record, media_of
 
 
 def read(root: str, split: str, classes: str = "", train_folds: Any = "", val_folds: Any = "", group: str = "group",
@@ -57,6 +57,7 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
       raise errors.DataError(f"folder {name} of {root} is not one of the classes of {names}{errors.hint(name, order)}.")
   by_class: dict[str, list[str]] = {name: [] for name in order}
   inside = media_files.below(base)
+  inside = inside if inside.media else media_files.below(base, SOUNDS)
   others, seen = list(inside.others), {}
   for path in inside.media:
     name, *rest = os.path.relpath(path, base).split(os.sep)

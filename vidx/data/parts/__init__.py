@@ -41,8 +41,11 @@ PARTS: dict[str, Row] = {
     "features": Row("vidx.data.parts.features:Features",
                     ("features", "length", "transcript", "frame_label", "full"), ("features",)),
     "detections": Row("vidx.data.parts.detections:Detections", ("detections/",)),
+    "audio": Row("vidx.data.parts.audio:Audio", ("audio", "audio_valid")),
+    "displaced": Row("vidx.data.parts.audio:Displaced", ("audio_neg",)),
+    "sound": Row("vidx.data.parts.audio:Sound", ("audio", "audio_valid"), ("sound",)),  # in place of frames
 }
-ALWAYS = ("label", "label/", "weight", "index", "id")  # given by every example, whatever its parts
+ALWAYS = ("label", "label/", "weight", "index", "id", "progress")  # of every example, whatever its parts
 
 
 def load(name: str) -> Any:
@@ -74,14 +77,18 @@ def giving(key: str) -> str | None:
 def chosen(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
   """The parts of an example: the one that opens its media, then the companions that `wanted` keys ask for.
 
+  Of videos whose sound alone is wanted no frame is decoded.
+
   Raises:
     ConfigError: a wanted key that no part gives, or one of media of another kind.
   """
   main = first(kind)
+  if main == "frames" and "audio" in wanted and not set(wanted) & set(PARTS[main].keys):
+    main = "sound"
   names = [main]
   for key in wanted:
     name = giving(key)
-    if name is None or name in names:
+    if name is None or name in names or key in PARTS[main].keys:
       continue
     if PARTS[name].kinds:
       raise errors.ConfigError(f"the system takes '{key}', but the records of the data set are {_called(main)}.")
@@ -90,7 +97,7 @@ def chosen(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def _called(name: str) -> str:
-  return "sequences of features" if name == "features" else "videos"
+  return {"features": "sequences of features", "sound": "sounds"}.get(name, "videos")
 
 
 def shapes(wanted: Sequence[str], data: Any, num_classes: int | Mapping[str, int]) -> dict[str, tuple[Any, Any]]:
