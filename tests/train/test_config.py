@@ -1,7 +1,7 @@
 import pytest
 
-from vidx import errors
-from vidx.train import config
+from vidx import errors, tasks
+from vidx.train import build, config
 
 
 def test_an_override_takes_the_type_of_its_default():
@@ -36,6 +36,20 @@ def test_open_sections_take_new_keys_and_others_do_not():
   assert c.system.width == 16 and c.data.dataset.fold == 2
   c.system = dict(name="tsn", depth=3)
   assert config.override(c, ["system.dropout=0.5"]).system.dropout == 0.5
+
+
+def test_an_override_reaches_into_a_mapping_of_fields_that_the_config_does_not_set():
+  flags = ["system.name=psn", "system.context_fields.width=16", "system.context_fields.depht=2"]
+  c = config.from_json(config.to_json(config.override(config.base(), flags)))
+  assert c.system.to_dict() == {"name": "psn", "context_fields": {"width": 16, "depht": 2}}
+  assert config.override(c, ["system.context_fields.width=8"]).system.context_fields.width == 8
+  with pytest.raises(errors.ConfigError, match="unknown key 'train.more'"):
+    config.override(c, ["train.more.width=8"])
+  with pytest.raises(errors.ConfigError, match="psn: context_fields: .*'depht'"):
+    build.make_model(c, tasks.get("classification"), {"label": 3}, None)
+  with pytest.raises(errors.ConfigError, match="no field 'context_field' .nearest: 'context_fields'"):
+    wrong = config.override(c, ["system.context_field.width=8"])
+    build.make_model(wrong, tasks.get("classification"), {"label": 3}, None)
 
 
 def test_json_round_trip_keeps_everything():

@@ -1,6 +1,6 @@
 """Systems by name: a lookup table, and `create_model`, which imports what a name needs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import fnmatch
 import functools
 import importlib
@@ -148,6 +148,14 @@ def create_model(name: str, **fields: Any):
   except ValueError as e:
     raise errors.ConfigError(f"{name}: {e}.") from None
   return model
+
+
+def block(field: str, make: Callable[..., Any], *args: Any, **fields: Any) -> Any:
+  """make(*args, **fields), where `fields` are the mapping of a system's `field`; a ValueError names a wrong one."""
+  try:
+    return make(*args, **fields)
+  except TypeError as e:
+    raise ValueError(f"{field}: {e}") from None
 
 
 def at_crop(name: str, fields: Mapping[str, Any], crop: int) -> dict[str, Any]:

@@ -69,16 +69,19 @@ def atfr(num_classes: int = 400, trunk: str = "resnet3d_slim_18", place: str = "
   wanted = [f"{way}.{place}" for way in pathways if f"{way}.{place}" in names] or [place]
   if wanted[0] not in names:
     raise ValueError(f"{trunk} has no site '{place}'; the sites are {', '.join(names)}")
-  norm = (("eps", plain.eps), ("momentum", plain.momentum), ("groups", plain.bn_groups))
+  shared = dict(
+      dim=dim, space=space, activation=activation, measure=measure, kernel=kernel, edge=edge, order=order,
+      gradient=gradient, grad_scale=grad_scale, control=control,
+      norm=(("eps", plain.eps), ("momentum", plain.momentum), ("groups", plain.bn_groups)))
 
   def block(site):
     way = PATHWAYS.index(site.split(".")[0]) if len(wanted) > 1 or site != place else None
     own = lambda value: value if way is None or isinstance(value, int) else value[way]
     if control == "uniform":
       return functools.partial(UniformSampling, own(keep) or _frames(trunk, way, plain) // 2)
-    number = bins if measure in GRIDS else own(bins)
-    return functools.partial(SimilarityGuidedSampling, number, dim, space, activation, measure, kernel, edge,
-                             own(block_len), order, gradient, grad_scale, control, norm, plain.lead(site))
+    return functools.partial(
+        SimilarityGuidedSampling, bins=bins if measure in GRIDS else own(bins), block_len=own(block_len),
+        lead=plain.lead(site), **shared)
 
   blocks = {site: block(site) for site in wanted}
   for factory in blocks.values():

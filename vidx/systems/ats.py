@@ -78,9 +78,10 @@ def ats(num_classes: int = 1000, trunk: str = "deit_s", stages: Sequence[int] | 
   if len(shares) != len(stages):
     raise ValueError(f"{len(shares)} values of keep for {len(stages)} stages: give one, or one for each")
   over_frames = over_frames or OVER_FRAMES.get(getattr(plain, "attention", ""), "apart")
-  plugged = {blocks[i]: functools.partial(
-      AdaptiveTokenSampler, share, least, score, value_norm, rule, grid, order, oversample, over_frames, cls_enforced,
-      seed) for i, share in zip(stages, shares)}
+  sampler = functools.partial(
+      AdaptiveTokenSampler, least=least, score=score, value_norm=value_norm, rule=rule, grid=grid, order=order,
+      oversample=oversample, over_frames=over_frames, cls_enforced=cls_enforced, seed=seed)
+  plugged = {blocks[i]: functools.partial(sampler, keep=share) for i, share in zip(stages, shares)}
   plugged |= {blocks[i]: functools.partial(TokenReorganization, fused_keep) for i in fused}
   for factory in plugged.values():
     factory()  # a wrong field is an error here

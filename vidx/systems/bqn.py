@@ -186,10 +186,12 @@ def bqn(num_classes: int = 400, trunk: str = "tsm_r50", size: int = 9, sigma: fl
   busy, quiet = pathway("busy", classes), pathway("quiet", 0 if shared_head else classes)
   sites_lib.check(sites, busy.site_names() + quiet.site_names())
   _, norm = busy.norms()
+  laterals = connections(busy.site_names(), design, places, every, lateral_size, deep_size)
   return BusyQuiet(
-      busy, quiet, connections(busy.site_names(), design, places, every, lateral_size, deep_size), num_classes, size,
-      sigma, trainable, quiet_input, complement_gain, quiet_size, quiet_frames, lateral_sigma, phi, fusion,
-      shared_head, dropout, norm, dtype)
+      busy, quiet, laterals, num_classes=num_classes, size=size, sigma=sigma, trainable=trainable,
+      quiet_input=quiet_input, complement_gain=complement_gain, quiet_size=quiet_size, quiet_frames=quiet_frames,
+      lateral_sigma=lateral_sigma, phi=phi, fusion=fusion, shared_head=shared_head, dropout=dropout, norm=norm,
+      dtype=dtype)
 
 
 def connections(site_names: Sequence[str], design: str = "LC-IV", places: Sequence[str] = ("*",), every: int = 1,

@@ -57,8 +57,5 @@ def dan(num_classes: int = 400, trunk: str = "tsm_r50", consecutive: int = 8,
   Returns:
     A module (B, S T, H, W, 3) -> {'logits', 'features', 'losses'}.
   """
-  try:
-    block = PixelwiseTemporalProjection(consecutive, **(projection or {}))
-  except TypeError as e:
-    raise ValueError(f"projection: {e}") from None
+  block = systems.block("projection", PixelwiseTemporalProjection, consecutive, **(projection or {}))
   return DynamicAppearanceNet(block, systems.create_model(trunk, num_classes=num_classes, dtype=dtype, **fields))

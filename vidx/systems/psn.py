@@ -255,10 +255,8 @@ def psn(num_classes: int = 200, trunk: str = "resnet_101", sampler: str = "shuff
   heavy = made(trunk, num_classes=num_classes, **fields)
   sites_lib.check(sites, light.site_names() + heavy.site_names())
   scores = FrameScores(context, tuple((context_fields or {}).items()), dtype)
-  try:
-    scores.module()
-  except TypeError as e:
-    raise ValueError(f"context_fields: {e}") from None
-  return ParallelSampling(light, heavy, scores, keep, sparsity, select,
-                          select == "topk" if weighting is None else weighting, reduce, fusion, dedup, consecutive,
-                          sampler_size)
+  systems.block("context_fields", scores.module)
+  return ParallelSampling(
+      light, heavy, scores, keep=keep, sparsity=sparsity, select=select,
+      weighting=select == "topk" if weighting is None else weighting, reduce=reduce, fusion=fusion, dedup=dedup,
+      consecutive=consecutive, sampler_size=sampler_size)

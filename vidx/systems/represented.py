@@ -67,8 +67,5 @@ def represented(num_classes: int = 400, representation: str = "rgb", consecutive
   if representation == "appearance":
     return dan(num_classes, trunk, consecutive or own, image, **fields)
   module, _, name = path.partition(":")
-  try:
-    block = getattr(importlib.import_module(module), name)(**(image or {}))
-  except TypeError as e:
-    raise ValueError(f"image: {e}") from None
+  block = systems.block("image", getattr(importlib.import_module(module), name), **(image or {}))
   return Represented(block, systems.create_model(trunk, num_classes=num_classes, **fields), consecutive or own)

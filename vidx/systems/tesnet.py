@@ -76,7 +76,4 @@ def tesnet(num_classes: int = 101, trunk: str = "inception_resnet_v2",
   if not at_input:
     return model
   (frames, images), = at_input
-  try:
-    return Represented(pooling(images, frames), model, frames)
-  except TypeError as e:
-    raise ValueError(f"squeeze: {e}") from None
+  return Represented(systems.block("squeeze", pooling, images, frames), model, frames)

@@ -150,4 +150,5 @@ def transfer(teacher: str = "resnet_50", teacher_fields: Mapping[str, Any] | Non
   image = made(teacher, {"prefix": "teacher.", **(teacher_fields or {})})
   clip = made(student, fields)
   sites_lib.check(sites, image.site_names() + clip.site_names())
-  return SupervisionTransfer(image, clip, width, tuple(hidden), fc0, freeze_teacher_proj, independent_crop, dtype)
+  return SupervisionTransfer(image, clip, width=width, hidden=tuple(hidden), fc0=fc0,
+                             freeze_teacher_proj=freeze_teacher_proj, independent_crop=independent_crop, dtype=dtype)

@@ -162,7 +162,8 @@ def override(config: ConfigDict, flags: Sequence[str]) -> ConfigDict:
 
   Values are Python literals; what is none is text. A tuple may be written as
   `1,2`. A value must be of the type that it replaces (an int may replace a
-  float).
+  float). In an open section `a.b.c=value` also sets a key of a mapping `b` that
+  the config does not have.
 
   Raises:
     ConfigError: unknown key (the nearest is named) or a value of another type.
@@ -174,13 +175,15 @@ def override(config: ConfigDict, flags: Sequence[str]) -> ConfigDict:
     *parents, last = key.split(".")
     node: Any = config
     for depth, name in enumerate(parents):
+      if isinstance(node, ConfigDict) and name not in node and _is_open(parents[:depth]):
+        node[name] = ConfigDict()  # a mapping of which the config sets nothing
       if not isinstance(node, ConfigDict) or name not in node:
         raise errors.ConfigError(_unknown(key, node, parents[:depth], name))
       node = node[name]
     section = ".".join(parents)
     if not isinstance(node, ConfigDict):
       raise errors.ConfigError(f"--config.{key}: '{section}' has no keys of its own.")
-    if last not in node and section not in OPEN_SECTIONS:
+    if last not in node and not _is_open(parents):
       raise errors.ConfigError(_unknown(key, node, parents, last))
     value = parse(text)
     old = node.get(last)
@@ -188,6 +191,11 @@ def override(config: ConfigDict, flags: Sequence[str]) -> ConfigDict:
       raise errors.ConfigError(f"--config.{key} is a section; set one of its keys: {', '.join(old)}.")
     node[last] = _cast(key, value, text, old) if last in node else value
   return config
+
+
+def _is_open(parents: Sequence[str]) -> bool:
+  """Whether a section takes new keys: an open one, and what lies in it."""
+  return any(".".join(parents[:depth + 1]) in OPEN_SECTIONS for depth in range(len(parents)))
 
 
 def _unknown(key: str, node: Any, parents: Sequence[str], name: str) -> str:
