@@ -13,6 +13,7 @@ import pytest
 from vidx import errors, systems
 from vidx.backbones import inception
 from vidx.data import batch as batch_lib, clips, examples, transforms
+from vidx.data.datasets import hvu
 from vidx.data.records import Dataset, Media, Record, Target
 from vidx.train import build, config, state, step
 
@@ -58,10 +59,19 @@ def seen():
 
 
 def classes(c):
-  """As many of each target that a config's task learns."""
+  """As many of each target that a config's task learns, or of each category that has a head."""
+  heads = {name: len(ids) for name, ids in kinds(c).items()} if c.task.get("heads") else CLASSES
+  if c.task.name == "tags_and_class":
+    return {**heads, "class": CLASSES}
   if c.task.name != "verb_noun":
-    return CLASSES
+    return heads
   return dict.fromkeys([c.task.only] if c.task.get("only") else ["verb", "noun"], CLASSES)
+
+
+def kinds(c):
+  """Classes by category, even shares of them, where the data has categories."""
+  names = (c.data.dataset.get("categories") or hvu.CATEGORIES) if c.data.dataset.name == "hvu" else ()
+  return {name: tuple(range(i, CLASSES, len(names))) for i, name in enumerate(names)}
 
 
 def shallow(system, num_classes):
@@ -87,14 +97,17 @@ def stand_in(c):
   """A data set of the kind that a config is for, whose media are nowhere."""
   if c.task.name == "verb_noun":
     return kitchen(max(1000, c.train.batch_size))
-  several = c.task.name in ("multilabel", "segmentation")
+  several = c.task.name in ("multilabel", "tags_and_class", "segmentation")
+  beside = {"class": Target(tuple(map(str, range(CLASSES))))} if c.task.name == "tags_and_class" else {}
   whole = c.task.name == "segmentation"
   named = [n for field in ("background", "ignore") for n in np.atleast_1d(c.task.get(field, ())) if isinstance(n, str)]
   names = tuple(dict.fromkeys([*named, *map(str, range(CLASSES))]))[:CLASSES]
   extra = dict(frames=64, transcript=(0, 1), runs=((0, 32), (1, 32))) if whole else {}
-  records = tuple(Record(str(i), Media(str(i), "features" if whole else "video"), (0, 1) if several else 1, extra=extra)
+  records = tuple(Record(str(i), Media(str(i), "features" if whole else "video"), (0, 1) if several else 1, extra=extra,
+                         labels=dict.fromkeys(beside, 1))
                   for i in range(max(1000, c.train.batch_size)))
-  return Dataset("none", "train", records, names, multilabel=several)
+  return Dataset("none", "train", records, names, multilabel=several, categories=kinds(c) if several else {},
+                 named=beside)
 
 
 def kitchen(size):

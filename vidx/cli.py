@@ -5,6 +5,7 @@ library; it imports what it needs when it runs, so `vidx --help` is quick.
 """
 
 from collections.abc import Sequence
+import dataclasses
 import os
 import sys
 
@@ -43,6 +44,9 @@ def _eval(fv, args, overrides):
   if fv.fuse:
     from vidx.infer import fuse
     fuse.evaluate_fused([fv.workdir, *fv.fuse.split(",")], flag_text.numbers("weights", fv.weights), **options)
+  elif fv.cluster:
+    from vidx.infer import cluster
+    cluster.cluster_workdir(fv.workdir, chosen=fv.cluster, **options)
   else:
     evaluate.evaluate_workdir(fv.workdir, **options)
   if fv.report:
@@ -66,6 +70,8 @@ def _predict(fv, args, overrides):
     from vidx.infer import explain
     explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
   trunk = dict(trunk=fv.trunk, window=fv.window, stride=fv.stride)
+  if fv.threshold:
+    loaded = dataclasses.replace(loaded, task=loaded.task.with_threshold(fv.threshold))
   found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top, **trunk)
   print(predict.to_json(found) if fv.json else predict.to_table(found))
   if fv.show:
@@ -222,6 +228,8 @@ VERBS: dict[str, Verb] = {
         _all(_WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, _STEP,
              _integer("batch_size", 0, "videos per batch; 0: as the config says"),
              _string("fuse", "", "further runs, whose scores are averaged with this one's: two streams, ensembles"),
+             _string("cluster", "",
+                     "all, or a file of class names: features are clustered and compared with these classes"),
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
              _REPORT), _eval),
     "predict": Verb(
@@ -234,6 +242,7 @@ VERBS: dict[str, Verb] = {
              _string("show", "",
                      "input, squeezed, appearance, band_pass, gates, kept, frame_share, attention, gradcam: pictures"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
+             _number("threshold", 0.0, "score from which a class is a tag; 0: as the run's task says"),
              _integer("top", 5, "classes per video")), _predict),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE]",
                    _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html")), _report),

@@ -139,6 +139,7 @@ def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
       "targets": [{"name": name, **_bars(rows)} for name, rows in evaluation.get("per_class_of", {}).items() if rows],
       "others": [], "confusion": "", "confused": [], "protocol": list(evaluation["protocol"].items()),
       "samples": [], "timelines": [], "colours": {}, "readouts": readouts(evaluation["metrics"]),
+      "categories": categories(evaluation["metrics"]),
       "savings": _savings(evaluation.get("savings")),
   }
   samples = evaluation.get("samples", [])
@@ -180,6 +181,12 @@ def _savings(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
   plots_of = [(f"behind {site}: {found['mean_counts'][site]:.1f} on average",
                plots.histogram(*zip(*pairs), xlabel="live entries")) for site, pairs in found["counts"].items()]
   return {**found, "histograms": plots_of, "saved_time": 1 - found["adaptive_seconds"] / found["dense_seconds"]}
+
+
+def categories(metrics: Mapping[str, float | None]) -> list[dict[str, Any]]:
+  """[{'name', 'value'}] of the metrics 'mAP/NAME', their mean 'mAP' in front; none where there are no categories."""
+  found = [{"name": key.partition("/")[2], "value": value} for key, value in metrics.items() if key.startswith("mAP/")]
+  return [{"name": "overall", "value": metrics["mAP"]}, *found] if found else []
 
 
 def readouts(metrics: Mapping[str, float | None]) -> dict[str, dict[str, float | None]]:

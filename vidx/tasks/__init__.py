@@ -13,6 +13,8 @@ _TASKS = {
     "joint": ("vidx.tasks.joint", "Joint"),
     "matching": ("vidx.tasks.matching", "Matching"),
     "multilabel": ("vidx.tasks.multilabel", "MultiLabel"),
+    "tags_and_class": ("vidx.tasks.tags_and_class", "TagsAndClass"),
+    "clustering": ("vidx.tasks.clustering", "Clustering"),
     "verb_noun": ("vidx.tasks.verb_noun", "VerbNoun"),
     "segmentation": ("vidx.tasks.segmentation", "Segmentation"),
 }
@@ -75,3 +77,10 @@ def from_config(section: Mapping[str, Any], dataset: Any = None):
       raise errors.ConfigError(f"task.name '{section['name']}' does not fit data set '{dataset.name}',"
                                f" whose videos have {kind}{advice}.")
   return task.for_dataset(dataset)
+
+
+def keep_categories(section: Any, dataset: Any) -> None:
+  """Sets `categories` of a config section whose task has them, so that a run knows its categories without its data."""
+  fields = [f.name for f in dataclasses.fields(_class(section["name"]))] if section["name"] in _TASKS else ()
+  if "categories" in fields and dataset.categories and not section.get("categories"):
+    section["categories"] = {name: tuple(ids) for name, ids in dataset.categories.items()}

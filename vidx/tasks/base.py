@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vidx import errors
+
 LABEL = "label"  # the target of data sets that have one
 Batch = Mapping[str, Any]
 Outputs = Mapping[str, Any]
@@ -153,6 +155,21 @@ class Task:
     """The task with what only the data set knows, such as categories of classes."""
     del dataset
     return self
+
+  def with_threshold(self, threshold: float) -> "Task":
+    """The task with another score from which a class is a tag.
+
+    Raises:
+      ConfigError: a task without tags, or a threshold that is no score.
+    """
+    if "threshold" not in [f.name for f in dataclasses.fields(self)]:
+      raise errors.ConfigError("--threshold is for runs that learned tags, several per video.")
+    return dataclasses.replace(self, threshold=threshold)
+
+  def initial(self, params: Any, dataset: Any) -> Any:
+    """The parameters with which training starts, from those of a fresh model and the training split; pure."""
+    del dataset
+    return params
 
   def num_classes(self, sizes: Mapping[str, int]) -> int | dict[str, int]:
     """What the field `num_classes` of a system is set to: a number, or {head: number} where there are several targets.

@@ -126,7 +126,11 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
   inputs = examples.input_shapes(model, config.data, dtype, num_classes)
   ones = lambda: [jnp.zeros(s.shape, s.dtype) for s in inputs]
-  begin = lambda seed=config.seed: state_lib.begin(model, ones(), seed)
+
+  def begin(seed=config.seed):
+    state = state_lib.begin(model, ones(), seed)
+    return state.replace(params=task.initial(state.params, dataset))
+
   first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
   tx = optim.make_optimizer(config.optimizer, schedule, first.params)
   complete = lambda state: state_lib.complete(state, tx, bool(config.optimizer.ema))

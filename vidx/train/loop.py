@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
+from vidx import tasks
 from vidx import writing
 from vidx.data import batch as batch_lib, examples, notices, pipeline, records
 from vidx.measure import peak
@@ -44,6 +45,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
   notices.show(train_set, val_set, main)
   for part in (train_set, val_set):
     examples.with_feature_size(config.data, part)
+  tasks.keep_categories(config.task, train_set)
   with lock_lib.hold(workdir, main) as lock:
     workdirs.claim(config, workdir, train_set, val_set, main)
     return _train(config, workdir, train_set, val_set, profile, main, lock)

@@ -78,6 +78,19 @@ def test_only_some_categories_may_be_learned_and_clips_without_them_stay(tmp_pat
     hvu.read(str(tmp_path), "train", categories=("scenes",))
 
 
+def test_classes_of_kinetics_stand_beside_the_tags_of_its_clips(tmp_path):
+  root = some_clips(tmp_path)
+  (tmp_path / "k_train.csv").write_text("label,youtube_id,time_start,time_end,split\n"
+                                        "walk,z,0,10,train\nparking,b,1,11,train\n")
+  d = hvu.read(root, "train", categories=("object", "scene"), kinetics="k_{split}.csv")
+  assert d.named["class"].classes == ("parking", "walk") and d.classes == ("car", "beach", "sand")
+  assert [(r.label, r.labels) for r in d.records] == [((0,), {"class": 0})]
+  d = hvu.read(root, "train", kinetics="k_train.csv", only_class=True)
+  assert d.classes == ("parking", "walk") and not d.multilabel and [r.label for r in d.records] == [0]
+  with pytest.raises(errors.ConfigError, match="only_class needs data.dataset.kinetics"):
+    hvu.read(root, "train", only_class=True)
+
+
 def test_the_counts_of_the_thesis_add_up():
   """Section 5.2, the training set."""
   annotations = 672_622, 3_418_198, 1_473_216, 245_868, 581_449, 1_108_552
