@@ -113,7 +113,7 @@ def _convert(fv, args, overrides):
 def _data_build(fv, args, overrides):
   from vidx.data import build
   summary = build.build(fv.dataset, fv.root, fv.out, beam_runner=fv.beam_runner, shards=fv.shards,
-                        **flag_text.pairs(args, fv))
+                        **flag_text.options((build.build,), args, fv))
   _show(summary)
 
 
@@ -144,12 +144,12 @@ def _data_scores(fv, args, overrides):
 
 def _data_detections(fv, args, overrides):
   from vidx.data import detection_files
-  _show(detection_files.convert(fv.root, fv.out, **flag_text.pairs(args, fv)))
+  _show(detection_files.convert(fv.root, fv.out, **flag_text.options((detection_files.convert,), args, fv)))
 
 
 def _data_check(fv, args, overrides):
   from vidx.data import check
-  return check.main(fv.dataset, fv.root, fv.split, **flag_text.pairs(args, fv))
+  return check.main(fv.dataset, fv.root, fv.split, **flag_text.options((check.main, check.check), args, fv))
 
 
 def _data_fuzz(fv, args, overrides):
@@ -160,7 +160,7 @@ def _data_fuzz(fv, args, overrides):
 def _data_toybox(fv, args, overrides):
   from vidx.data import toybox
   _show(toybox.build(fv.out, labels=fv.labels, layout=fv.layout, seed=fv.seed, workers=fv.workers,
-                     **flag_text.pairs(args, fv)))
+                     **flag_text.options((toybox.build,), args, fv)))
 
 
 def _bench_input(fv, args, overrides):
@@ -221,7 +221,7 @@ VERBS: dict[str, Verb] = {
         "--config=FILE --workdir=FOLDER [--config.SECTION.KEY=VALUE ...]",
         _all(_string("config", "", "config file"), _WORKDIR, _REPORT,
              _string("runs", "", "folder of the runs of earlier stages, which a config calls {runs}/NAME"),
-             _bool("profile", "trace a few steps into WORKDIR/profile")), _train),
+             _bool("profile", "trace a few steps into WORKDIR/profile")), _train, words=False),
     "eval": Verb(
         "evaluate a trained system, every video once",
         "--workdir=FOLDER [--split=test] [--views=10x3] [--fuse=FOLDER,...] [--config.data.KEY=VALUE ...]",
@@ -231,7 +231,7 @@ VERBS: dict[str, Verb] = {
              _string("cluster", "",
                      "all, or a file of class names: features are clustered and compared with these classes"),
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
-             _REPORT), _eval),
+             _REPORT), _eval, words=False),
     "predict": Verb(
         "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] PATH [PATH ...]",
         _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE,
@@ -245,7 +245,7 @@ VERBS: dict[str, Verb] = {
              _number("threshold", 0.0, "score from which a class is a tag; 0: as the run's task says"),
              _integer("top", 5, "classes per video")), _predict),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE]",
-                   _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html")), _report),
+                   _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html")), _report, words=False),
     "models": Verb("list the models with their sizes", "[PATTERN]",
                    _all(_JSON, _bool("markdown", "print a Markdown table")), _models),
     "convert": Verb(
@@ -270,11 +270,13 @@ VERBS: dict[str, Verb] = {
     "data features": Verb(
         "features of every frame of videos, from a trained trunk",
         "--workdir=TRUNK --root=VIDEOS --out=FOLDER [--window=21] [--stride=1]",
-        _all(_WORKDIR, _ROOT, _OUT, _STEP, _WINDOW, _STRIDE, _integer("batch", 8, "windows at once")), _data_features),
+        _all(_WORKDIR, _ROOT, _OUT, _STEP, _WINDOW, _STRIDE, _integer("batch", 8, "windows at once")),
+        _data_features, words=False),
     "data scores": Verb(
         "published frame scores (.mat files per fold) as features, for the reader ms_tcn",
         "--root=FOLDER --out=FOLDER [--names=FILE]",
-        _all(_ROOT, _OUT, _string("names", "", "file of class names from 1 on, one a line")), _data_scores),
+        _all(_ROOT, _OUT, _string("names", "", "file of class names from 1 on, one a line")),
+        _data_scores, words=False),
     "data detections": Verb(
         "objects that a detector found, as one store per video, for the systems that look at them",
         "--root=PATH --out=FOLDER [width=1920 height=1080 fps=60 count=10 size=2048]",
@@ -288,17 +290,18 @@ VERBS: dict[str, Verb] = {
                            _integer("seed", 0, "of the files and of what is done to them"),
                            _string("out", "", "folder for the files that failed and for fuzz.json; empty: none"),
                            _string("kinds", "", "kinds of files, such as video; empty: all"),
-                           _string("files", "*", "names of intact files, such as 'h264*.mp4'")), _data_fuzz),
+                           _string("files", "*", "names of intact files, such as 'h264*.mp4'")),
+                      _data_fuzz, words=False),
     "data prepare": Verb("re-encode a data set for quick random access", "--root=FOLDER --out=FOLDER",
                          _all(_ROOT, _OUT, _integer("short_side", 256, "pixels"),
-                              _integer("gop", 8, "frames between key frames"), _WORKERS), _data_prepare),
+                              _integer("gop", 8, "frames between key frames"), _WORKERS), _data_prepare, words=False),
     "data build": Verb("write a data set as ArrayRecord files",
                        "--dataset=READER --root=FOLDER --out=FOLDER [option=value ...]",
                        _all(_READER, _ROOT, _OUT, _integer("shards", 0, "files per split; 0: by size"),
                             _string("beam_runner", "", "run on Apache Beam, such as DirectRunner")), _data_build),
     "bench input": Verb("clips per second of decoding, beside decord", "[--json]",
                         _all(_JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")),
-                        _bench_input),
+                        _bench_input, words=False),
     "bench model": Verb("speed of a model, beside its PyTorch peer", "NAME [--train] [--batch=N] [--peer] [--json]",
                         _all(_JSON, _TRAIN, _BATCH, _DTYPE, _PEER,
                              _number("seconds", 10.0, "how long the slower side is measured"),
@@ -361,6 +364,8 @@ def main(argv: Sequence[str]) -> int:
           f"vidx {name}: unknown flag --{e.flagname}{errors.hint(e.flagname, list(fv))}.") from e
     except flags.Error as e:
       raise errors.ConfigError(f"vidx {name}: {' '.join(str(e).split())}") from e
+    if not verb.words:
+      flag_text.no_words(args, fv)
     return int(verb.run(fv, args, overrides) or 0)
   except errors.UserError as e:
     if debug and e.status == 2:

@@ -1,7 +1,10 @@
 """Errors that a user can cause: each message is one line that says what, where and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 import difflib
+import inspect
+import numbers
+from typing import Any
 
 
 class UserError(Exception):
@@ -47,3 +50,31 @@ def hint(word: str, words: Iterable[str]) -> str:
   """' (nearest: ...)' for a message, empty where nothing is close."""
   near = nearest(word, words)
   return f" (nearest: '{near}')" if near else ""
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], whose: str, prefix: str = "",
+                  without: Container[str] = ()) -> None:
+  """Checks what a user gave as keyword arguments of a function.
+
+  Args:
+    function: that is to be called with them; one that takes any (**options) checks the others itself.
+    options: values by name.
+    whose: of the message: who has, or lacks, the option.
+    prefix: of an option's name in the message.
+    without: parameters that are no options.
+
+  Raises:
+    ConfigError: an option that is none of its parameters (the nearest is named), or no number where the default is one.
+  """
+  parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in without]
+  known = {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+  for option, value in options.items():
+    if option not in known and len(known) < len(parameters):
+      continue
+    if option not in known:
+      raise ConfigError(f"{prefix}{option}: {whose} has no such option{hint(option, known)}; it has"
+                        f" {', '.join(known) or 'none'}.")
+    default = known[option]
+    for kind, types, what in ((int, numbers.Integral, "a whole number"), (float, numbers.Real, "a number")):
+      if type(default) is kind and not isinstance(value, types):
+        raise ConfigError(f"{prefix}{option}={value}: {what} is expected, such as {default}.")

@@ -28,6 +28,20 @@ def train(tiny, workdir, *flags):
     (["train"], ["--config="]),
     (["eval", "--workdir=w", "--views=ten"], ["ten", "10x3"]),
     (["predict", "--workdir=w"], ["name files"]),
+    (["data", "detections", "--root=.", "--out=o", "wdth=3"], ["wdth", "'width'"]),
+    (["data", "detections", "--root=.", "--out=o", "width=wide"], ["width=wide", "a whole number"]),
+    (["data", "detections", "--rot=."], ["rot", "'root'"]),
+    (["data", "toybox", "--out=o", "fpss=3"], ["fpss", "'fps'"]),
+    (["data", "toybox", "--out=o", "labels=hands"], ["--labels=hands"]),
+    (["data", "toybox", "--out=o", "fps=fast"], ["fps=fast", "a number"]),
+    (["data", "check", "--root=.", "max_listed=few"], ["max_listed=few", "a whole number"]),
+    (["data", "check", "--root=.", "--dataset=epic100", "nuons=3"], ["nuons", "'nouns'"]),
+    (["data", "build", "--root=.", "--out=o", "--dataset=epic100", "nouns=x"], ["nouns=x", "a whole number"]),
+    (["data", "prepare", "--root=.", "short_side=3"], ["--short_side=3"]),
+    (["data", "features", "wndow=3"], ["wndow=3", "flags"]),
+    (["data", "scores", "all"], ["'all'", "flags"]),
+    (["data", "fuzz", "minutes=1"], ["--minutes=1"]),
+    (["train", "config=x"], ["--config=x"]),
 ])
 def test_a_wrong_word_names_the_nearest(capsys, args, words):
   line = refused(capsys, *args)

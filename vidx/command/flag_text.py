@@ -1,6 +1,6 @@
 """What the words and flags of the command line mean; a ConfigError says what was expected."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from vidx import errors
 
@@ -53,3 +53,20 @@ def pairs(args: Sequence[str], taken: Container[str] = ()) -> dict[str, object]:
       raise errors.ConfigError(f"'{arg}': {name} is a flag; write --{arg}.")
     found[name] = config_lib.parse(text)
   return found
+
+
+def options(functions: Sequence[Callable[..., object]], args: Sequence[str], taken: Container[str]
+            ) -> dict[str, object]:
+  """`pairs` as keyword arguments that go through functions, each of which passes on what is not its own."""
+  found = pairs(args, taken)
+  for function in functions:
+    errors.check_options(function, found, "this command", without=taken)
+  return found
+
+
+def no_words(args: Sequence[str], taken: Container[str]) -> None:
+  """Raises ConfigError where words follow a verb that takes flags only."""
+  for word in args:
+    name = word.partition("=")[0]
+    raise errors.ConfigError(f"'{word}' is not understood here" + (
+        f": {name} is a flag; write --{word}." if name in taken else "; only flags follow this command."))

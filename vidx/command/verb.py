@@ -16,6 +16,7 @@ class Verb:
     define: declares the flags.
     run: (flag values, positional arguments, overrides) -> exit status.
     prefix: of the flags that are the overrides, such as `--config.data.crop=112`.
+    words: whether words may follow, besides flags.
   """
 
   summary: str
@@ -23,6 +24,7 @@ class Verb:
   define: Callable[[flags.FlagValues], None]
   run: Callable[[flags.FlagValues, Sequence[str], Sequence[str]], int | None]
   prefix: str = "--config."
+  words: bool = True
 
 
 def string(name: str, default: str, text: str):

@@ -5,7 +5,6 @@ format, write one and add its row here.
 """
 
 import importlib
-import inspect
 import os
 from typing import Any
 
@@ -82,9 +81,5 @@ def read(name: str, root: str, split: str, **options: Any) -> Dataset:
   if not os.path.isdir(root):
     raise errors.DataError(f"data root {root} does not exist or is not a folder.")
   reader = importlib.import_module(READERS[name]).read
-  known = [p for p in inspect.signature(reader).parameters if p not in ("root", "split")]
-  for option in options:
-    if option not in known:
-      raise errors.ConfigError(f"data.dataset.{option}: the reader '{name}' has no such option"
-                               f"{errors.hint(option, known)}; it has {', '.join(known) or 'none'}.")
+  errors.check_options(reader, options, f"the reader '{name}'", "data.dataset.", ("root", "split"))
   return reader(root, split, **options)
