@@ -116,7 +116,7 @@ def has_finite_gradients(model, x):
     yield jax.tree_util.keystr(path, simple=True, separator="/"), bool(np.any(g))
 
 
-def lowers_for_accelerators(model, x):
+def lowers_for_accelerators(model, *x):
   """The forward pass is lowered for TPU and CUDA."""
-  forward = jax.jit(lambda v, x: model.apply(v, x))
-  assert export.export(forward, platforms=["tpu", "cuda"])(shapes_of(model, x), x).mlir_module_serialized
+  forward = jax.jit(lambda v, *x: model.apply(v, *x))
+  assert export.export(forward, platforms=["tpu", "cuda"])(shapes_of(model, *x), *x).mlir_module_serialized

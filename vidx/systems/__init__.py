@@ -44,6 +44,20 @@ def _saoa(trunk: str, **fields: Any) -> Row:
   return Row("vidx.systems.saoa:saoa", dict(trunk=trunk, **fields), _WANG, (_CLIP_64, *detections))
 
 
+def _t2vlad(experts: Mapping[str, tuple[int, int]], length: int, source: str = _WANG, **fields: Any
+            ) -> Row:
+  """Experts are (features, tokens) by name; a text has so many word pieces."""
+  tokens = [(1, count, width) for width, count in experts.values()]
+  return Row("vidx.systems.t2vlad:t2vlad", dict(experts=tuple(experts), **fields), source,
+             ((1, length), (1, length), *tokens, *(shape[:2] for shape in tokens)), "Hugging Face (text)")
+
+
+_MSRVTT = {"ocr": (300, 30), "face": (512, 30), "rgb": (2048, 51), "flow": (1024, 49), "s3d": (1024, 30),
+           "scene": (2208, 31), "speech": (300, 112), "audio": (128, 31)}
+_LSMDC = {name: (_MSRVTT[name][0], 30) for name in ("rgb", "audio", "ocr", "scene", "flow", "s3d")}
+_ACTIVITYNET = {name: (_MSRVTT[name][0], 100) for name in ("s3d", "audio")}
+
+
 SYSTEMS: dict[str, Row] = {
     **{f"ats_{trunk}": _ats(trunk) for trunk in (
         "deit_ti", "deit_s", "deit_b", "cvt_13", "cvt_21", "psvit_b14", "psvit_b18", "xvit_b16", "timesformer_b",
@@ -81,6 +95,10 @@ SYSTEMS: dict[str, Row] = {
     "sap": _saoa("resnet3d_50", align_verb="global"),
     "ipl": Row("vidx.systems.ipl:ipl", {}, _WANG, (_CLIP_64,)),
     "ipl_r2plus1d_34": Row("vidx.systems.ipl:ipl", dict(trunk="r2plus1d_34"), _WANG, ((1, 32, 112, 112, 3),)),
+    "t2vlad": _t2vlad(_MSRVTT, 37),
+    "t2vlad_lsmdc": _t2vlad(_LSMDC, 30),
+    "t2vlad_activitynet": _t2vlad(_ACTIVITYNET, 100, centres=16),
+    "mee": _t2vlad(_MSRVTT, 37, "Miech et al. 2018", use_local=False),
     "gap": Row("vidx.systems.gap:gap", {}, "baseline", (_CLIP_64,)),
     "ms_tcn": Row("vidx.systems.ms_tcn:MSTCN", {}, "Farha and Gall 2019", (_FEATURES,)),
     "sct": Row("vidx.systems.sct:SCT", {}, _FAYYAZ, (_FEATURES,)),
