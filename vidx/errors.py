@@ -40,10 +40,10 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def check_choice(field: str, value: str, known: Iterable[str]) -> None:
-  """Raises ValueError where a field of a system has a value that is not known; the nearest is named."""
+  """Raises ConfigError where a key of the config or a flag has a value that is not known; the nearest is named."""
   known = tuple(known)
   if value not in known:
-    raise ValueError(f"{field} = '{value}' is not one of {', '.join(known)}{hint(value, known)}")
+    raise ConfigError(f"{field} '{value}' is not one of {', '.join(filter(None, known))}{hint(value, known)}.")
 
 
 def hint(word: str, words: Iterable[str]) -> str:

@@ -201,5 +201,5 @@ def test_wrong_sizes_are_named_with_the_field_to_set():
     jax.eval_shape(small("deit_ti").init, jax.random.PRNGKey(0), jnp.zeros((1, 40, 32, 3)))
   with pytest.raises(ValueError, match="clips of 2 frames for 3 times: set the field frames"):
     jax.eval_shape(small("timesformer_b").init, jax.random.PRNGKey(0), jnp.zeros((1, 2, 32, 32, 3)))
-  with pytest.raises(ValueError, match="attention 'both' is not one of"):
+  with pytest.raises(ValueError, match="attention = 'both' is not one of"):
     jax.eval_shape(small("deit_ti", attention="both").init, jax.random.PRNGKey(0), jnp.zeros((1, 32, 32, 3)))

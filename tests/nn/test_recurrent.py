@@ -59,5 +59,5 @@ def test_weights_start_as_they_are_called():
   assert np.abs(init("uniform")["kernel"]).max() <= 1 / 8 and 0 < np.abs(init("uniform")["bias"]).max() <= 1 / 8
   assert init("gaussian")["kernel"].std() == pytest.approx((2 / 64) ** 0.5, rel=0.05)
   assert not init("gaussian")["bias"].any()
-  with pytest.raises(ValueError, match="'normal' is none of gaussian, uniform"):
+  with pytest.raises(ValueError, match="'normal' is not one of gaussian, uniform"):
     init("normal")

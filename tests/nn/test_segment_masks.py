@@ -44,7 +44,7 @@ def test_templates_are_those_of_the_papers():
   assert bell[0] == bell[-1] == pytest.approx(np.exp(-0.5 * (49.5 / 20) ** 2), rel=1e-5) and bell.argmax() in (49, 50)
   trapezoid = template("trapezoid")
   assert trapezoid[0] == trapezoid[-1] == 0.5 and (trapezoid[24:76] == 1).all() and trapezoid[12] == pytest.approx(0.75)
-  with pytest.raises(ValueError, match="template 'hat' is none of box, bell, trapezoid"):
+  with pytest.raises(ValueError, match="template = 'hat' is not one of box, bell, trapezoid"):
     template("hat")
 
 
@@ -63,7 +63,7 @@ def test_aligned_corners_make_a_mask_longer():
   assert np.sum(masks_of(lengths, 1000, corner="align"), -1)[1] == pytest.approx(150 * 100 / 99, abs=1)
   whole = segment_masks(np.array([20.0]), 20, corner="align")  # a compiled division by 19 is less exact
   np.testing.assert_allclose(whole, 1, atol=1e-6)  # the first frame reads the first point, the last the last
-  with pytest.raises(ValueError, match="corner 'left' is none of frame, align"):
+  with pytest.raises(ValueError, match="corner = 'left' is not one of frame, align"):
     masks_of(lengths, 10, corner="left")
 
 

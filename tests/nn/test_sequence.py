@@ -22,7 +22,7 @@ def test_linear_interpolation_is_between_the_middles_of_entries():
   for t in range(12):
     expected = [np.interp((t + 0.5) / 4, [0.5, 1.5, 2.5], x[0, :3, c]) for c in range(2)]
     np.testing.assert_allclose(found[0, t], expected, atol=1e-6)
-  with pytest.raises(ValueError, match="'cubic' is none of nearest, linear"):
+  with pytest.raises(ValueError, match="'cubic' is not one of nearest, linear"):
     stretch(jnp.asarray(x), jnp.array([3]), jnp.array([12]), 13, "cubic")
 
 

@@ -100,5 +100,5 @@ def test_a_list_that_has_ended_stays_so_and_none_is_empty():
 
 
 def test_a_wrong_source_of_lengths_is_named():
-  with pytest.raises(ValueError, match="length_in 'c' is none of h, x"):
+  with pytest.raises(ValueError, match="length_in = 'c' is not one of h, x"):
     model("c").init(jax.random.PRNGKey(0), ENCODED, STATE, CELL, steps=1)

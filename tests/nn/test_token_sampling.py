@@ -322,8 +322,8 @@ def test_rows_are_put_in_front():
 
 
 @pytest.mark.parametrize("fields, words", [
-    (dict(score="attention"), "score 'attention' is not one of cls, self"),
-    (dict(rule="topk", over_frames="all"), "over_frames 'all' is not one of apart, union, tube"),
+    (dict(score="attention"), "score = 'attention' is not one of cls, self"),
+    (dict(rule="topk", over_frames="all"), "over_frames = 'all' is not one of apart, union, tube"),
     (dict(keep=1.5), "keep = 1.5"), (dict(keep=0), "keep = 0"), (dict(cls_enforced=False), "needs the score 'self'")])
 def test_a_wrong_field_is_named(fields, words):
   with pytest.raises(ValueError, match=words):

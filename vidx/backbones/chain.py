@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.nn import compaction, pool
+from vidx.nn import choices, compaction, pool
 from vidx.nn import sites as sites_lib
 from vidx.nn.category_heads import CONVS, CategoryHeads
 from vidx.nn.head import Head
@@ -58,10 +58,8 @@ class Trunk(nn.Module):
     self.sites = sites_lib.merge(self.sites)  # hashable
     if isinstance(self.num_classes, Mapping):
       self.num_classes = core.FrozenDict(self.num_classes)
-    if self.head_conv not in CONVS:
-      raise ValueError(f"head_conv = '{self.head_conv}' is not one of {', '.join(CONVS)}")
-    if self.average not in AVERAGES:
-      raise ValueError(f"average = '{self.average}' is not one of {', '.join(AVERAGES)}")
+    choices.check("head_conv", self.head_conv, CONVS)
+    choices.check("average", self.average, AVERAGES)
     super().__post_init__()
 
   @nn.nowrap
@@ -220,8 +218,7 @@ class Chain(Trunk):
   bn_groups: int = 1
 
   def __post_init__(self):
-    if self.frozen_bn not in FROZEN:
-      raise ValueError(f"frozen_bn = '{self.frozen_bn}' is not one of {', '.join(filter(None, FROZEN))}")
+    choices.check("frozen_bn", self.frozen_bn, FROZEN)
     super().__post_init__()
 
   @nn.nowrap

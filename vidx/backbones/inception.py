@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
 from vidx.backbones.resnet import SplitConv
-from vidx.nn import pool, sites as sites_lib
+from vidx.nn import choices, pool, sites as sites_lib
 from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 from vidx.nn.same_padding import pad_same
@@ -221,8 +221,7 @@ class Inception(Chain):
   window: Sequence[int] = (2, 7, 7)
 
   def __post_init__(self):
-    if self.padding not in PADDINGS:
-      raise ValueError(f"padding = '{self.padding}' is not one of {', '.join(PADDINGS)}")
+    choices.check("padding", self.padding, PADDINGS)
     if self.separable and (self.dims == 2 or self.padding == "same" or self.bias):
       raise ValueError("separable convolutions are of clips (dims = 3), without bias, and not padded as 'same'")
     if self.pools and len(self.pools) != len(self.stages) - 1:

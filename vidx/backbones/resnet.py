@@ -17,11 +17,10 @@ import math
 from typing import Any
 
 from flax import linen as nn
-import jax
 import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
-from vidx.nn import pool, sites as sites_lib
+from vidx.nn import choices, pool, sites as sites_lib
 from vidx.nn.conv import Conv
 from vidx.nn.norm import ConvNormAct, NormAct
 
@@ -324,9 +323,8 @@ class ResNet(Chain):
   consensus: bool = False
 
   def __post_init__(self):
-    for field, allowed in CHOICES.items():
-      if getattr(self, field) not in allowed:
-        raise ValueError(f"{field} = '{getattr(self, field)}' is not one of {', '.join(filter(None, allowed))}")
+    for field, known in CHOICES.items():
+      choices.check(field, getattr(self, field), known)
     for field in ("strides", "time_strides", "dilations", "time_pools", "temporal", "widths"):
       given = getattr(self, field)
       if given and len(given) < len(self.stages):

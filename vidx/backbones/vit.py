@@ -12,10 +12,10 @@ else 1, and then the patches follow frame by frame.
 """
 
 from flax import linen as nn
-import jax
 import jax.numpy as jnp
 
 from vidx.backbones.chain import Trunk
+from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn import space_time
 from vidx.nn import transformer
@@ -148,8 +148,7 @@ class ViT(Trunk):
     return ("embed", *(f"block{i}.{part}" for i in range(self.depth) for part in parts), *temporal)
 
   def setup(self):
-    if self.attention not in ("space", "joint", "divided", "shift"):
-      raise ValueError(f"attention '{self.attention}' is not one of space, joint, divided, shift")
+    choices.check("attention", self.attention, ("space", "joint", "divided", "shift"))
     sites_lib.check(self.sites, self.site_names())
     joined = self.attention in ("joint", "divided")
     embed = Embed(self.dim, self.patch, self.image, self.frames, joined, self.placed, self.dtype, name="embed")

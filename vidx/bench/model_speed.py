@@ -46,8 +46,7 @@ def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = 
   Raises:
     ConfigError: an unknown name, a model of other inputs, no peer.
   """
-  if dtype not in ("float32", "bfloat16"):
-    raise errors.ConfigError(f"dtype '{dtype}' is not one of float32, bfloat16.")
+  errors.check_choice("dtype", dtype, ("float32", "bfloat16"))
   if batch < 1:
     raise errors.ConfigError(f"batch={batch}: at least 1.")
   model = systems.create_model(name, **({} if dtype == "float32" else {"dtype": jnp.dtype(dtype)}))

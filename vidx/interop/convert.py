@@ -64,9 +64,7 @@ def from_file(source: str, checkpoint: str | os.PathLike, out: str | os.PathLike
     CheckpointError: a file that is damaged, of another hash or does not fit; an `out` that exists or cannot be made.
   """
   checkpoint, out = os.fspath(checkpoint), os.path.normpath(os.fspath(out))
-  if inflate not in ("", "mean", "centre"):
-    near = errors.hint(inflate, ("mean", "centre"))
-    raise errors.ConfigError(f"inflate '{inflate}' is not one of mean, centre{near}.")
+  errors.check_choice("inflate", inflate, ("", "mean", "centre"))
   made = systems.create_model(model, **(fields or {}))
   interop.rules_of(made, source)
   _check_free(out, overwrite)

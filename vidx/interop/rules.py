@@ -17,6 +17,8 @@ import re
 
 import numpy as np
 
+from vidx.nn import choices
+
 _FIELD = re.compile(r"\{(\w+)(?:([+-]\d+)|:([^}]*))?\}")
 
 
@@ -114,8 +116,7 @@ KINDS: dict[str, tuple[Callable, Callable]] = {
 
 def inflated(kernel: np.ndarray, frames: int, how: str) -> np.ndarray:
   """A (kh, kw, I, O) kernel as (frames, kh, kw, I, O): 'mean' of equal frames, or in the 'centre' one."""
-  if how not in ("mean", "centre"):
-    raise ValueError(f"inflate '{how}' is not one of mean, centre")
+  choices.check("inflate", how, ("mean", "centre"))
   if how == "mean":
     return np.repeat(kernel[None] / frames, frames, 0)
   out = np.zeros((frames, *kernel.shape), kernel.dtype)

@@ -15,7 +15,7 @@ from flax import linen as nn
 import jax
 from jax.extend import core as jex
 
-from vidx.nn import conv, norm
+from vidx.nn import choices, conv, norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,7 @@ def count(model: Any, *inputs: jax.ShapeDtypeStruct, convention: str = "true",
   Returns:
     The counts, for the batch given.
   """
-  if convention not in ("true", "published"):
-    raise ValueError(f"convention '{convention}' is not one of true, published")
+  choices.check("convention", convention, ("true", "published"))
   with conv.using("native"):
     key = jax.random.PRNGKey(0)
     variables = jax.eval_shape(lambda *x: model.init(key, *x, train=False, **kwargs), *inputs)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.nn import pool
+from vidx.nn import choices, pool
 from vidx.nn.conv import Conv, convolve
 from vidx.nn.norm import BatchNorm
 from vidx.nn.represent import segments
@@ -39,8 +39,7 @@ def laplacian_of_gaussian(size: int, sigma: float, normalisation: str = "sum1") 
   """
   if size % 2 == 0:
     raise ValueError(f"size = {size} has no middle: take an odd one")
-  if normalisation not in NORMALISATIONS:
-    raise ValueError(f"normalisation = '{normalisation}' is not one of {', '.join(NORMALISATIONS)}")
+  choices.check("normalisation", normalisation, NORMALISATIONS)
   axis = np.arange(size, dtype=np.float64) - size // 2
   r2 = (axis**2 + axis[:, None]**2) / (2 * sigma**2)
   kernel = -(1 - r2) * np.exp(-r2) / (np.pi * sigma**4)
@@ -85,8 +84,7 @@ class MotionBandPass(nn.Module):
     With a mask (B, T), live frames in front, also gives the mask of the result.
     """
     del train
-    if self.stride not in (1, 3):
-      raise ValueError(f"stride = {self.stride} is not one of 1, 3")
+    choices.check("stride", self.stride, (1, 3))
     if self.stride == 3:
       x = segments(x, 3)
       x = x.reshape(x.shape[0], -1, *x.shape[3:])
@@ -166,8 +164,8 @@ class BandPassLateral(nn.Module):
       x = conv(channels, "phi")(x)
     elif self.phi == "mlp":
       x = conv(channels, "phi2")(nn.relu(conv(max(channels // 4, 1), "phi1")(x)))
-    elif self.phi != "identity":
-      raise ValueError(f"phi = '{self.phi}' is not one of {', '.join(PHIS)}")
+    else:
+      choices.check("phi", self.phi, PHIS)
     if shape is not None:
       x = resize(x, shape)
     return BatchNorm(**{**dict(self.norm), "scale_init": 0.0}, dtype=self.dtype, name="norm")(x, train)

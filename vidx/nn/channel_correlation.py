@@ -11,8 +11,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import pool
-from vidx.nn.non_local import known
+from vidx.nn import choices, pool
 
 BRANCHES = ("both", "tcb", "scb")
 GATES = ("sigmoid_relu", "linear")
@@ -70,10 +69,10 @@ class ChannelCorrelation(nn.Module):
   gate_override: float | None = None
 
   def __post_init__(self):
-    known(self.preset, tuple(PRESETS), "ChannelCorrelation: preset")
-    known(self.branches, BRANCHES, "ChannelCorrelation: branches")
-    known(self.gate, GATES, "ChannelCorrelation: gate")
-    known(self.placement, PLACEMENTS, "ChannelCorrelation: placement")
+    choices.check("ChannelCorrelation: preset", self.preset, PRESETS)
+    choices.check("ChannelCorrelation: branches", self.branches, BRANCHES)
+    choices.check("ChannelCorrelation: gate", self.gate, GATES)
+    choices.check("ChannelCorrelation: placement", self.placement, PLACEMENTS)
     super().__post_init__()
 
   @nn.compact

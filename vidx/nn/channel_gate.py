@@ -10,9 +10,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import pool
+from vidx.nn import choices, pool
 from vidx.nn.conv import Conv
-from vidx.nn.non_local import known
 from vidx.nn.norm import BatchNorm, ConvNormAct
 
 FORMS = ("se", "gc", "cbam")
@@ -44,7 +43,7 @@ class ChannelGate(nn.Module):
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
-    known(self.form, FORMS, "ChannelGate: form")
+    choices.check("ChannelGate: form", self.form, FORMS)
     super().__post_init__()
 
   @nn.compact

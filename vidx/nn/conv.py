@@ -107,7 +107,7 @@ def blocks(x, w, strides, padding, dilation, groups):
 
   For kernels without reach in time, groups or dilation, and images that the stride divides.
   """
-  (batch, frames, height, width, inner), (_, kh, kw, _, out), (_, sh, sw) = x.shape, w.shape, strides
+  (batch, _, height, width, inner), (_, kh, kw, _, out), (_, sh, sw) = x.shape, w.shape, strides
   x = x[:, ::strides[0]].reshape(-1, height // sh, sh, width // sw, sw, inner)
   x = x.transpose(0, 1, 3, 2, 4, 5).reshape(*x.shape[:2], width // sw, -1)
   fronts = [-p % s for p, s in zip(padding[1:], (sh, sw))]  # so that the padding is whole blocks

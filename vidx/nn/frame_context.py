@@ -13,7 +13,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn.non_local import NonLocal, known
+from vidx.nn import choices
+from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct
 
 DECODER_ORDERS = ("deconv_bn_relu", "bn_relu_deconv")
@@ -122,7 +123,7 @@ class EncoderDecoder(nn.Module):
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
-    known(self.order, DECODER_ORDERS, "EncoderDecoder: order")
+    choices.check("EncoderDecoder: order", self.order, DECODER_ORDERS)
     super().__post_init__()
 
   @nn.compact
@@ -189,7 +190,7 @@ class FrameScores(nn.Module):
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
-    known(self.context, CONTEXTS, "FrameScores: context")
+    choices.check("FrameScores: context", self.context, CONTEXTS)
     super().__post_init__()
 
   @nn.nowrap

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vidx.nn import choices
 from vidx.nn.norm import BatchNorm
 
 INITS = ("he", "select")
@@ -40,8 +41,7 @@ class MergeReduce(nn.Module):
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
-    if self.mr_init not in INITS:
-      raise ValueError(f"mr_init = '{self.mr_init}' is not one of {', '.join(INITS)}")
+    choices.check("mr_init", self.mr_init, INITS)
     super().__post_init__()
 
   @nn.compact

@@ -8,6 +8,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import choices
 from vidx.nn.attention import attend, attention_weights
 from vidx.nn.conv import Conv
 from vidx.nn.norm import ConvNormAct
@@ -41,7 +42,7 @@ class NonLocal(nn.Module):
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
-    known(self.form, FORMS, "NonLocal: form")
+    choices.check("NonLocal: form", self.form, FORMS)
     super().__post_init__()
 
   @nn.compact
@@ -92,7 +93,3 @@ def add(block: nn.Module, x: jax.Array, y: jax.Array, train: bool, mask: jax.Arr
                          name="out")(y, train, mask)
 
 
-def known(value: str, names, what: str) -> None:
-  """Raises ValueError for a value that is not among the names."""
-  if value not in names:
-    raise ValueError(f"{what} '{value}' is not one of {', '.join(names)}")

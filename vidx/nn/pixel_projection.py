@@ -7,7 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import projector
+from vidx.nn import choices, projector
 from vidx.nn.conv import Conv
 from vidx.nn.norm import BatchNorm, UnitDeviation
 from vidx.nn.represent import segments
@@ -85,10 +85,8 @@ class PixelwiseTemporalProjection(nn.Module):
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
-    if self.norm not in NORMS:
-      raise ValueError(f"norm = '{self.norm}' is not one of {', '.join(NORMS)}")
-    if self.da_norm not in DA_NORMS:
-      raise ValueError(f"da_norm = '{self.da_norm}' is not one of {', '.join(DA_NORMS)}")
+    choices.check("norm", self.norm, NORMS)
+    choices.check("da_norm", self.da_norm, DA_NORMS)
     super().__post_init__()
 
   def setup(self):

@@ -8,6 +8,8 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
+from vidx.nn import choices
+
 
 def max_pool(x: jax.Array, window: Sequence[int], strides: Sequence[int], padding: Sequence[int]) -> jax.Array:
   """Maximum over windows, padded by -inf on both sides of each axis.
@@ -139,8 +141,7 @@ def mean_of_runs(x: jax.Array, length: int, mask: jax.Array | None = None) -> ja
 
 def pool_candidates(x: jax.Array, mask: jax.Array | None = None, how: str = "mean") -> jax.Array:
   """fp32 mean or max over live candidates, zero where there are none: (B, N, C), mask (B, N) -> (B, C)."""
-  if how not in ("mean", "max"):
-    raise ValueError(f"pool_candidates: '{how}' is not one of mean, max")
+  choices.check("pool_candidates: how", how, ("mean", "max"))
   x = x.astype(jnp.float32)
   live = jnp.ones(x.shape[:2], bool) if mask is None else mask > 0
   if how == "mean":

@@ -7,7 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn.non_local import known
+from vidx.nn import choices
 from vidx.nn.region_non_local import depthwise
 
 MODES = ("rescale", "literal", "residual")
@@ -31,7 +31,7 @@ class ConvolutionPyramidAttention(nn.Module):
   mode: str = "rescale"
 
   def __post_init__(self):
-    known(self.mode, MODES, "ConvolutionPyramidAttention: mode")
+    choices.check("ConvolutionPyramidAttention: mode", self.mode, MODES)
     if any(size % 2 == 0 for kernel in self.pyramid for size in kernel):
       raise ValueError(f"ConvolutionPyramidAttention: kernel sizes must be odd, not {self.pyramid}")
     super().__post_init__()

@@ -8,6 +8,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import choices
 from vidx.nn.norm import BatchNorm
 
 FORMS = ("rank", "depthwise", "full")
@@ -40,8 +41,7 @@ class RankWeighting(nn.Module):
   form: str = "rank"
 
   def __post_init__(self):
-    if self.form not in FORMS:
-      raise ValueError(f"RankWeighting: form '{self.form}' is not one of {', '.join(FORMS)}")
+    choices.check("RankWeighting: form", self.form, FORMS)
     super().__post_init__()
 
   @nn.compact

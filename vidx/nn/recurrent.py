@@ -9,13 +9,14 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import choices
+
 INITS = ("gaussian", "uniform")
 
 
 def kernel_init(name: str):
   """'gaussian': He, normal; 'uniform': +-1/sqrt(fan_in), as PyTorch has it."""
-  if name not in INITS:
-    raise ValueError(f"initial '{name}' is none of {', '.join(INITS)}")
+  choices.check("initial", name, INITS)
   return nn.initializers.he_normal() if name == "gaussian" else nn.initializers.variance_scaling(
       1 / 3, "fan_in", "uniform")
 

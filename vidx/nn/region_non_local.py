@@ -8,9 +8,9 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import pool
+from vidx.nn import choices, pool
 from vidx.nn.conv import Conv, convolve
-from vidx.nn.non_local import add, gather, known
+from vidx.nn.non_local import add, gather
 
 FORMS = {"gaussian": "softmax", "dot": "linear", "cosine": "relu"}
 DESCRIPTORS = ("dwconv", "avgpool", "maxpool", "identity")
@@ -91,8 +91,8 @@ class RegionNonLocal(nn.Module):
   dtype: jnp.dtype | None = None
 
   def __post_init__(self):
-    known(self.form, FORMS, "RegionNonLocal: form")
-    known(self.descriptor, DESCRIPTORS, "RegionNonLocal: descriptor")
+    choices.check("RegionNonLocal: form", self.form, FORMS)
+    choices.check("RegionNonLocal: descriptor", self.descriptor, DESCRIPTORS)
     super().__post_init__()
 
   @nn.compact

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vidx.nn import choices
+
 TEMPLATES = ("box", "bell", "trapezoid")
 CORNERS = ("frame", "align", "centre")
 _LEAST = 1e-6  # frames: a shorter segment has no mask
@@ -80,8 +82,7 @@ def template(name: str, points: int = 100) -> np.ndarray:
   "box" is 1; "bell" a Gaussian of deviation J / 5 about the middle; "trapezoid"
   rises from .5 to 1 over the first quarter and falls alike over the last.
   """
-  if name not in TEMPLATES:
-    raise ValueError(f"template '{name}' is none of {', '.join(TEMPLATES)}.")
+  choices.check("template", name, TEMPLATES)
   values = np.ones(points, np.float32)
   if name == "bell":
     values = np.exp(-0.5 * ((np.arange(points) - (points - 1) / 2) / (points / 5)) ** 2)
@@ -133,8 +134,7 @@ def segment_masks(lengths: jax.Array, frames: int, *, starts: jax.Array | None =
   Returns:
     (..., M, T) in [0, 1], fp32.
   """
-  if corner not in CORNERS:
-    raise ValueError(f"corner '{corner}' is none of {', '.join(CORNERS)}.")
+  choices.check("corner", corner, CORNERS)
   lengths = lengths.astype(jnp.float32)
   starts = starts_of(lengths) if starts is None else starts.astype(jnp.float32)
   live = lengths > _LEAST if mask is None else mask & (lengths > _LEAST)

@@ -6,7 +6,7 @@ Lengths are (B,), live entries in front.
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import compaction
+from vidx.nn import choices, compaction
 from vidx.nn.space_time import mean_over_live
 
 STRETCHES = ("nearest", "linear")
@@ -54,8 +54,7 @@ def stretch(x: jax.Array, live: jax.Array, length: jax.Array, frames: int, metho
   Returns:
     (B, T, ...); what is after the end means nothing.
   """
-  if method not in STRETCHES:
-    raise ValueError(f"'{method}' is none of {', '.join(STRETCHES)}")
+  choices.check("method", method, STRETCHES)
   t, live, length = jnp.arange(frames), live[:, None], length[:, None]
   if method == "nearest":
     return compaction.take(x, jnp.minimum(t * live // length, live - 1))

@@ -10,7 +10,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import recurrent
+from vidx.nn import choices, recurrent
 from vidx.nn.recurrent import Affine, product
 
 LENGTH_INPUTS = ("h", "x")
@@ -60,8 +60,7 @@ class AttentionDecoder(nn.Module):
       {'logits': fp32 (B, S, N + 1); 'lengths': fp32 (B, S), relative log lengths; 'labels':
       int32 (B, S), the likeliest ones, never the end at the first step, and N after the end}.
     """
-    if self.length_in not in LENGTH_INPUTS:
-      raise ValueError(f"length_in '{self.length_in}' is none of {', '.join(LENGTH_INPUTS)}")
+    choices.check("length_in", self.length_in, LENGTH_INPUTS)
     batch, _, width = encoded.shape
     end, start = self.classes, self.classes + 1
     affine = lambda features, name, bias=True: Affine(features, bias, self.initial, self.dtype, name=name)

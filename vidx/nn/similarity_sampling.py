@@ -12,7 +12,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import compaction, pool
+from vidx.nn import choices, compaction, pool
 from vidx.nn.conv import stored
 from vidx.nn.norm import BatchNorm
 
@@ -243,9 +243,8 @@ class SimilarityGuidedSampling(nn.Module):
   lead: float = 1.0
 
   def __post_init__(self):
-    for field, allowed in CHOICES.items():
-      if getattr(self, field) not in allowed:
-        raise ValueError(f"{field} = '{getattr(self, field)}' is not one of {', '.join(filter(None, allowed))}")
+    for field, known in CHOICES.items():
+      choices.check(field, getattr(self, field), known)
     if self.measure in GRIDS:
       grid, more = self._grid(0), self.measure == "angular"
       if self.dim not in (0, len(grid) + more):

@@ -10,6 +10,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import choices
 from vidx.nn.cosine_classifier import prototype_init
 from vidx.nn.norm import BatchNorm
 
@@ -59,8 +60,7 @@ class SoftAssignVLAD(nn.Module):
   modalities: tuple[str, ...] = ("",)
 
   def __post_init__(self):
-    if self.norm not in NORMS:
-      raise ValueError(f"SoftAssignVLAD: norm '{self.norm}' is not one of {', '.join(filter(None, NORMS))}, or empty")
+    choices.check("SoftAssignVLAD: norm", self.norm, NORMS)
     super().__post_init__()
 
   @nn.compact

@@ -9,7 +9,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import pool, projector
+from vidx.nn import choices, pool, projector
 
 ACTIVATIONS = {"sigmoid": nn.sigmoid, "tanh": nn.tanh, "relu": nn.relu,
                "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01)}
@@ -60,8 +60,7 @@ class TemporalSqueezePooling(nn.Module):
   def __post_init__(self):
     for field, value, allowed in (*(("activations", a, ACTIVATIONS) for a in self.activations),
                                   ("basis_init", self.basis_init, BASES), ("phi", self.phi, PHIS)):
-      if value not in allowed:
-        raise ValueError(f"{field}: '{value}' is not one of {', '.join(allowed)}")
+      choices.check(field, value, allowed)
     super().__post_init__()
 
   @nn.compact

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.nn import compaction
+from vidx.nn import choices, compaction
 from vidx.nn.attention import Heads, attention_weights
 
 CHOICES = {
@@ -221,9 +221,8 @@ class AdaptiveTokenSampler(nn.Module):
   seed: int = 0
 
   def __post_init__(self):
-    for field, choices in CHOICES.items():
-      if getattr(self, field) not in choices:
-        raise ValueError(f"{field} '{getattr(self, field)}' is not one of {', '.join(choices)}")
+    for field, known in CHOICES.items():
+      choices.check(field, getattr(self, field), known)
     if self.keep <= 0 or (isinstance(self.keep, float) and self.keep > 1):
       raise ValueError(f"keep = {self.keep} is neither a share in (0, 1] nor a number of tokens")
     if not self.cls_enforced and self.score == "cls":

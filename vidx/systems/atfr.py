@@ -12,6 +12,7 @@ from typing import Any
 from flax import linen as nn
 
 from vidx import systems
+from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.similarity_sampling import GRIDS, SimilarityGuidedSampling
 from vidx.nn.uniform_sampling import UniformSampling
@@ -56,11 +57,9 @@ def atfr(num_classes: int = 400, trunk: str = "resnet3d_slim_18", place: str = "
   Returns:
     A module (B, T, H, W, 3) -> {'logits', 'features'}.
   """
-  if control not in CONTROLS:
-    raise ValueError(f"control = '{control}' is not one of {', '.join(filter(None, CONTROLS))}")
-  unknown = [way for way in pathways if way not in PATHWAYS]
-  if unknown:
-    raise ValueError(f"pathways: '{unknown[0]}' is not one of {', '.join(PATHWAYS)}")
+  choices.check("control", control, CONTROLS)
+  for way in pathways:
+    choices.check("pathways", way, PATHWAYS)
   make = functools.partial(systems.create_model, trunk, num_classes=num_classes, dtype=dtype, **fields)
   if control == "none":
     return make(sites=sites or {})

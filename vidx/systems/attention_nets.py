@@ -12,6 +12,7 @@ from typing import Any
 from flax import linen as nn
 
 from vidx import systems
+from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.non_local import NonLocal
@@ -90,8 +91,7 @@ def published_places(names: Sequence[str]) -> list[str]:
 
 def _attended(block: Callable[[str], Callable], num_classes, trunk, se, se_reduction, places, sites, dtype, fields):
   """The trunk with `block(site)` at its places, behind channel gates where there are any."""
-  if se not in CHAINS:
-    raise ValueError(f"se = '{se}' is not one of {', '.join(map(str, CHAINS))}")
+  choices.check("se", se, CHAINS)
   make = functools.partial(systems.create_model, trunk, num_classes=num_classes, dtype=dtype, **fields)
   places = tuple(places) or published_places(make().site_names())
   if not places:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from vidx import errors
 from vidx.backbones.tcn import Stage, site_names
-from vidx.nn import compaction
+from vidx.nn import choices, compaction
 from vidx.nn import sites as sites_lib
 from vidx.nn.duration_dp import poisson_dp, poisson_log_probs
 from vidx.nn.segment_masks import segment_of_frame
@@ -62,7 +62,7 @@ class WeakFrames(nn.Module):
 
   def __post_init__(self):
     self.sites = sites_lib.merge(self.sites)  # hashable
-    errors.check_choice("supervision", self.supervision, SUPERVISIONS)
+    choices.check("supervision", self.supervision, SUPERVISIONS)
     super().__post_init__()
 
   @property

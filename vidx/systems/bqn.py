@@ -15,8 +15,9 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx import errors, systems
+from vidx import systems
 from vidx.backbones.chain import lockstep
+from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.band_pass import PHIS, BandPassLateral, MotionBandPass
 from vidx.nn.head import Head
@@ -174,7 +175,7 @@ def bqn(num_classes: int = 400, trunk: str = "tsm_r50", size: int = 9, sigma: fl
   """
   for field, value, known in (("quiet_input", quiet_input, QUIET), ("design", design, DESIGNS), ("phi", phi, PHIS),
                               ("fusion", fusion, FUSIONS)):
-    errors.check_choice(field, value, known)
+    choices.check(field, value, known)
   sites = sites_lib.merge(sites or {})
   classes = 0 if fusion.endswith("features") else num_classes
 

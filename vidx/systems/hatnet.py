@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx import errors
 from vidx.backbones.chain import Chain, Trunk, abreast, as_clip
 from vidx.backbones.resnet import BLOCK_SITES, ResNet
+from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.channel_correlation import ChannelCorrelation
 from vidx.nn.merge_reduce import MergeReduce
@@ -79,7 +79,7 @@ class HATNet(Chain):
 
   def __post_init__(self):
     for field, known in (("stem", STEMS), ("t_align", ALIGN), ("merge_every", EVERY)):
-      errors.check_choice(field, getattr(self, field), known)
+      choices.check(field, getattr(self, field), known)
     if self.appearance_norm and not self.clip_norm:
       raise ValueError("appearance_norm is given, but not clip_norm: how clips come normalised")
     MergeReduce(self.mr_init, parent=None)  # a wrong field is an error here

@@ -11,8 +11,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx import errors, systems
-from vidx.nn import pool
+from vidx import systems
+from vidx.nn import choices, pool
 from vidx.nn.cosine_classifier import CosineClassifier, prototype_init, unit
 from vidx.nn.rank_weighting import FORMS, RankWeighting, top_classes
 from vidx.nn.soft_assign_vlad import SoftAssignVLAD
@@ -125,7 +125,7 @@ def ipl(num_classes: Mapping[str, int] = core.FrozenDict(verb=97, noun=300), tru
   check_tasks(num_classes, TASKS)
   for field, value, known in (("form", form, FORMS), ("prototypes", prototypes, PROTOTYPES),
                               ("select", select, SELECTIONS), ("residual", residual, RESIDUALS)):
-    errors.check_choice(field, value, known)
+    choices.check(field, value, known)
   if not 1 <= keep:
     raise ValueError(f"keep = {keep} verbs are none")
   model = systems.create_model(trunk, num_classes=0, sites=sites or {}, dtype=dtype, **fields)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from vidx import errors
 from vidx.backbones.tcn import TCN
-from vidx.nn import recurrent
+from vidx.nn import choices, recurrent
 from vidx.nn import sites as sites_lib
 from vidx.nn.duration_dp import PUBLIC, poisson_dp
 from vidx.nn.length_descent import descend_lengths
@@ -122,9 +122,9 @@ class MuCon(nn.Module):
 
   def __post_init__(self):
     self.sites = sites_lib.merge(self.sites)  # hashable
-    choices = {"backbone": tuple(BACKBONES), **_CHOICES} if isinstance(self.backbone, str) else _CHOICES
-    for field, known in choices.items():
-      errors.check_choice(field, getattr(self, field), known)
+    named = {"backbone": tuple(BACKBONES)} if isinstance(self.backbone, str) else {}
+    for field, known in {**named, **_CHOICES}.items():
+      choices.check(field, getattr(self, field), known)
     super().__post_init__()
 
   @nn.nowrap

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx import errors, systems
-from vidx.nn import compaction
+from vidx.nn import choices, compaction
 from vidx.nn import sites as sites_lib
 from vidx.nn.frame_context import FrameScores
 from vidx.nn.frame_selection import FUSIONS, FrameChoice, best_frames, excess, fuse, uniform_frames
@@ -242,7 +242,7 @@ def psn(num_classes: int = 200, trunk: str = "resnet_101", sampler: str = "shuff
   """
   for field, value, known in (("select", select, SELECTIONS), ("reduce", reduce, REDUCTIONS),
                               ("fusion", fusion, FUSIONS)):
-    errors.check_choice(field, value, known)
+    choices.check(field, value, known)
   if keep < 1:
     raise ValueError(f"keep = {keep} frames are none")
   sites = sites_lib.merge(sites or {})

@@ -11,7 +11,8 @@ from typing import Any
 from flax import linen as nn
 import jax
 
-from vidx import errors, systems
+from vidx import systems
+from vidx.nn import choices
 from vidx.nn.represent import segments
 from vidx.systems.dan import dan
 
@@ -62,7 +63,7 @@ def represented(num_classes: int = 400, representation: str = "rgb", consecutive
     A module (B, N d, H, W, 3) -> {'logits', 'features'}; of dynamic appearance, `vidx.systems.dan.dan`, which
     puts out a loss as well.
   """
-  errors.check_choice("representation", representation, REPRESENTATIONS)
+  choices.check("representation", representation, REPRESENTATIONS)
   path, own = REPRESENTATIONS[representation]
   if representation == "appearance":
     return dan(num_classes, trunk, consecutive or own, image, **fields)

@@ -13,8 +13,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx import errors, systems
-from vidx.nn import pool
+from vidx import systems
+from vidx.nn import choices, pool
 from vidx.nn import sites as sites_lib
 from vidx.nn.action_relation import ActionRelation
 from vidx.nn.cross_gate import CrossGate
@@ -256,16 +256,16 @@ def saoa(num_classes: Mapping[str, int] = core.FrozenDict(verb=125, noun=352), t
   check_tasks(num_classes, TASKS)
   for field, value, known in (("align_verb", align_verb, ALIGNMENTS), ("align_noun", align_noun, ALIGNMENTS),
                               ("pool_by", pool_by, ("mean", "max"))):
-    errors.check_choice(field, value, known)
+    choices.check(field, value, known)
   scaling = scaling or ("l2_rescale" if trunk.startswith(("i3d", "inception", "s3d")) else "none")
-  errors.check_choice("scaling", scaling, SCALINGS)
+  choices.check("scaling", scaling, SCALINGS)
   if per_frame < 1 or local_frames < 1:
     raise ValueError(f"per_frame = {per_frame} and local_frames = {local_frames} are at least 1")
   unknown = set(roi or {}) - set(ROI)
   if unknown:
     raise ValueError(f"roi has no field '{min(unknown)}'; its fields are {', '.join(ROI)}")
   roi = core.FrozenDict({**ROI, **(roi or {})})
-  errors.check_choice("roi.time", roi["time"], TIMES)
+  choices.check("roi.time", roi["time"], TIMES)
   net = lambda: systems.create_model(trunk, num_classes=0, sites=sites_lib.merge(sites or {}), dtype=dtype, **fields)
   stream = lambda name, align: Stream(num_classes[name], align, gate, cross_stream, arm, pool_by, use_clip, scaling,
                                       reduction, query_side, scale_logits, dropout, dtype)

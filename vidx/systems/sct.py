@@ -15,9 +15,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx import errors
 from vidx.backbones.tcn import TCN
-from vidx.nn import recurrent
+from vidx.nn import choices, recurrent
 from vidx.nn import sites as sites_lib
 from vidx.nn.recurrent import Affine
 from vidx.nn.segment_masks import (
@@ -104,7 +103,7 @@ class SCT(nn.Module):
   def __post_init__(self):
     self.sites = sites_lib.merge(self.sites)  # hashable
     for field, known in _CHOICES.items():
-      errors.check_choice(field, getattr(self, field), known)
+      choices.check(field, getattr(self, field), known)
     super().__post_init__()
 
   @nn.nowrap

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx import systems
+from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.squeeze import TemporalSqueezePooling
 from vidx.systems.represented import Represented
@@ -64,8 +65,7 @@ def tesnet(num_classes: int = 101, trunk: str = "inception_resnet_v2",
     A module (B, K, H, W, C) -> {'logits', 'features'}; any C, so also for optical flow.
     At the input, longer clips are squeezed in segments of K.
   """
-  if consensus not in CONSENSUS:
-    raise ValueError(f"consensus '{consensus}' is not one of {', '.join(CONSENSUS)}")
+  choices.check("consensus", consensus, CONSENSUS)
   pooling = functools.partial(TemporalSqueezePooling, dtype=dtype, **(squeeze or {}))
   inside = sites_lib.merge(*({site_of(point): functools.partial(pooling, images, frames)}
                              for point, frames, images in placements or () if point != "input"))

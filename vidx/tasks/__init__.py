@@ -44,9 +44,7 @@ def get(name: str, **fields: Any):
   Raises:
     ConfigError: unknown name or field (the nearest is named), or a value that the task refuses.
   """
-  if name not in _TASKS:
-    raise errors.ConfigError(
-        f"task.name '{name}' is not one of {', '.join(_TASKS)}{errors.hint(name, _TASKS)}.")
+  errors.check_choice("task.name", name, _TASKS)
   cls = _class(name)
   known = [f.name for f in dataclasses.fields(cls)]
   for field in fields:

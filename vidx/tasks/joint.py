@@ -79,9 +79,7 @@ class Joint(Classification):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.mode not in MODES:
-      raise errors.ConfigError(f"task.mode '{self.mode}' is not one of {', '.join(MODES)}"
-                               f"{errors.hint(self.mode, MODES)}.")
+    errors.check_choice("task.mode", self.mode, MODES)
     for name, allowed in (("alpha", 0 <= self.alpha <= 1), ("gamma", 0 < self.gamma < 1), ("lam", 0 < self.lam <= 1)):
       if not allowed:
         raise errors.ConfigError(f"task.{name}={getattr(self, name)} is not between 0 and 1.")

@@ -57,9 +57,7 @@ class MultiLabel(scores_lib.Scored):
   def __post_init__(self):
     for field, known in (("reduction", REDUCTIONS), ("activation", ACTIVATIONS), ("positives", POSITIVES),
                          ("ap", RULES)):
-      value = getattr(self, field)
-      if value not in known:
-        raise errors.ConfigError(f"task.{field} '{value}' is not one of {', '.join(known)}{errors.hint(value, known)}.")
+      errors.check_choice(f"task.{field}", getattr(self, field), known)
     pairs = lambda given: given.items() if isinstance(given, Mapping) else given
     object.__setattr__(self, "categories", tuple((name, tuple(ids)) for name, ids in pairs(self.categories)))
     object.__setattr__(self, "weights", tuple((name, float(w)) for name, w in pairs(self.weights)))

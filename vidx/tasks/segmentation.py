@@ -33,8 +33,7 @@ class Segmentation(base.Task):
   targets: ClassVar[Mapping[str, bool]] = {base.LABEL: True}
 
   def __post_init__(self):
-    if self.average not in segments.AVERAGES:
-      raise errors.ConfigError(f"task.average '{self.average}' is not one of {', '.join(segments.AVERAGES)}.")
+    errors.check_choice("task.average", self.average, segments.AVERAGES)
     for field in ("ignore", "background"):
       value = getattr(self, field)
       object.__setattr__(self, field, (value,) if isinstance(value, str) else tuple(value))

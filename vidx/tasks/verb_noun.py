@@ -43,9 +43,7 @@ class VerbNoun(base.Task):
   def __post_init__(self):
     if self.only not in ("", *NAMES):
       raise errors.ConfigError(f"task.only '{self.only}' is not verb or noun, or nothing for both.")
-    if self.prior not in verb_noun.PRIORS:
-      raise errors.ConfigError(f"task.prior '{self.prior}' is not one of {', '.join(verb_noun.PRIORS)}"
-                               f"{errors.hint(self.prior, verb_noun.PRIORS)}.")
+    errors.check_choice("task.prior", self.prior, verb_noun.PRIORS)
     if len(self.weights) != 2:
       raise errors.ConfigError(f"task.weights={tuple(self.weights)}: one of the verb's loss, one of the noun's.")
     object.__setattr__(self, "weights", tuple(self.weights))

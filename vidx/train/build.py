@@ -57,8 +57,7 @@ def compute_dtype(precision: str) -> Any:
   names = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
   if precision == "auto":
     return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-  if precision not in names:
-    raise errors.ConfigError(f"train.precision '{precision}' is not one of auto, float32, bfloat16.")
+  errors.check_choice("train.precision", precision, ("auto", *names))
   return names[precision]
 
 

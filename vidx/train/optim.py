@@ -92,9 +92,7 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) ->
     schedule: step -> rate.
     params: parameters or their shapes.
   """
-  if config.name not in NAMES:
-    raise errors.ConfigError(
-        f"optimizer.name '{config.name}' is not one of {', '.join(NAMES)}{errors.hint(config.name, NAMES)}.")
+  errors.check_choice("optimizer.name", config.name, NAMES)
   rate, decay = multipliers(params, config)
   frozen = matches(params, config.frozen, "optimizer.frozen")
   matches(params, [pattern for pattern, _ in config.clip_groups], "optimizer.clip_groups")

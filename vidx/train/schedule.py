@@ -16,9 +16,7 @@ def make_schedule(config: ConfigDict, steps_per_epoch: float, total_steps: int,
   is multiplied by batch_size / n. A `plateau` is constant here after the
   warm-up; its falls are a factor of the train state, set at evaluations.
   """
-  if config.name not in NAMES:
-    raise errors.ConfigError(
-        f"schedule.name '{config.name}' is not one of {', '.join(NAMES)}{errors.hint(config.name, NAMES)}.")
+  errors.check_choice("schedule.name", config.name, NAMES)
   peak = float(config.peak)
   if config.reference_batch:
     peak *= batch_size / config.reference_batch

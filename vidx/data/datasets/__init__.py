@@ -71,11 +71,8 @@ def empty(dataset: Dataset, root: str) -> str:
 
 def read(name: str, root: str, split: str, **options: Any) -> Dataset:
   """Reads one split as it is, with no records or with missing media, too; else as `load`."""
-  if name not in READERS:
-    raise errors.ConfigError(
-        f"data.dataset.name '{name}' is not one of {', '.join(READERS)}{errors.hint(name, READERS)}.")
-  if split not in SPLITS:
-    raise errors.ConfigError(f"split '{split}' is not one of {', '.join(SPLITS)}{errors.hint(split, SPLITS)}.")
+  errors.check_choice("data.dataset.name", name, READERS)
+  errors.check_choice("split", split, SPLITS)
   if not root:
     raise errors.DataError("no data root: add --config.data.root=FOLDER (or --root=FOLDER).")
   if not os.path.isdir(root):

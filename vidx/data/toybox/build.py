@@ -53,9 +53,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
   chosen = label_sets.get(labels)
   layout = layout or chosen.layouts[0]
   layouts.check(layout, labels)
-  if features not in FEATURES:
-    raise errors.ConfigError(f"Toybox: features '{features}' is not one of {', '.join(FEATURES)}"
-                             f"{errors.hint(features, FEATURES)}.")
+  errors.check_choice("Toybox: features", features, FEATURES)
   frames = chosen.frames if frames is None else frames
   if not out:
     raise errors.ConfigError("no folder to write: add --out=FOLDER.")
