@@ -65,6 +65,19 @@ def test_a_damaged_checkpoint_is_unharmed_or_said_to_be_damaged_and_the_one_befo
   c.close()
 
 
+def test_figures_that_are_spoilt_do_not_keep_readers_from_the_other_checkpoints(whole, tmp_path):
+  folder = tmp_path / "run"
+  shutil.copytree(whole, folder)
+  file = folder / "checkpoints/2/metrics/metrics"
+  file.write_text('{2top-1": 20.0}')
+  reader = checkpoint.Checkpointer(str(folder), read_only=True)
+  assert reader.steps() == [1, 2] and reader.best() == 1
+  reader.restore_variables(1)
+  with pytest.raises(errors.CheckpointError, match="checkpoints/2 is damaged"):
+    reader.restore_variables(2)
+  reader.close()
+
+
 def test_a_checkpoint_without_checksums_is_taken_as_it_is(whole, tmp_path):
   shutil.copytree(whole, tmp_path / "run")
   shutil.rmtree(tmp_path / "run/checksums")

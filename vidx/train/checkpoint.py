@@ -70,7 +70,8 @@ class Checkpointer:
         options=ocp.CheckpointManagerOptions(
             create=not read_only, read_only=read_only, best_fn=score if metric else None,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            enable_async_checkpointing=not read_only),
+            enable_async_checkpointing=not read_only,
+            lightweight_initialize=read_only),  # else a damaged file of metrics ends the reading of all others
         item_names=("model", "trainer", "data"))
 
   def _in_order(self, main: bool) -> list[str]:
