@@ -176,6 +176,16 @@ def _bench_model(fv, args, overrides):
                    seconds=fv.seconds, frames=fv.frames, side=fv.side)
 
 
+def _bench_compiled(fv, args, overrides):
+  from vidx.bench import compiled
+  from vidx.train import config as config_lib
+  if len(args) > 1 or bool(args) == bool(fv.config):
+    raise errors.ConfigError("one model or one config: vidx bench compiled NAME, or --config=FILE.")
+  config = config_lib.override(config_lib.load_file(fv.config), overrides) if fv.config else ""
+  return compiled.main(*args, config=config, json=fv.json, train=fv.train, target=fv.target, batch=fv.batch,
+                       fit=fv.fit, top=fv.top, hlo=fv.hlo)
+
+
 def _bench_conv(fv, args, overrides):
   from vidx.bench import conv_speed
   conv_speed.main(json=fv.json, pattern=" ".join(args), train=fv.train, dtype=fv.dtype, batch=fv.batch)
@@ -307,6 +317,15 @@ VERBS: dict[str, Verb] = {
                              _number("seconds", 10.0, "how long the slower side is measured"),
                              _integer("frames", 0, "of a clip; 0: as published"),
                              _integer("side", 0, "of the frames, in pixels; 0: as published")), _bench_model),
+    "bench compiled": Verb(
+        "what XLA's compiler makes of a model or a config's train step, for a chip that need not be there",
+        "NAME|--config=FILE [--train] [--target=v5e:2x2|v5p:...|v6e:...|h100] [--batch=N] [--fit] [--json]",
+        _all(_JSON, _TRAIN, _string("config", "", "in place of a name: its whole train step"),
+             _string("target", "v5e:2x2", "chips: v5e:2x2, v5p:2x2x1, v6e:2x2, larger slices, or h100"),
+             _integer("batch", 0, "examples per chip; 0: 8, of a config its own"),
+             _bool("fit", "find the largest batch that fits the chip"),
+             _integer("top", 12, "instructions that are listed"),
+             _string("hlo", "", "file for the program's text")), _bench_compiled),
     "bench adaptive": Verb("what samplers save, counted and on the clock", "[NAME ...] [--peer] [--json]",
                            _all(_JSON, _DTYPE, _PEER,
                                 _bool("branching", "measure one program with branches per capacity as well, in turns"),

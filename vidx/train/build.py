@@ -1,6 +1,6 @@
 """What a config means: model, task, optimiser, mesh and shapes of a run, before anything is allocated."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -88,12 +88,13 @@ def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -
   return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), given
 
 
-def build(config: ConfigDict, dataset: Dataset) -> Run:
+def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = None) -> Run:
   """Model, task, optimiser, mesh and shapes of a run; allocates nothing.
 
   Args:
     config: complete config.
     dataset: the training split, for its size and classes.
+    devices: of the mesh; all that there are, unless given.
 
   Raises:
     ConfigError: parts that do not fit each other or the data.
@@ -116,7 +117,7 @@ def build(config: ConfigDict, dataset: Dataset) -> Run:
   if whole and (config.train.mixup or config.train.cutmix):
     raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 for sequences of features.")
   batch_size = config.train.batch_size
-  mesh = sharding.make_mesh(config.mesh, batch_size)
+  mesh = sharding.make_mesh(config.mesh, batch_size, devices)
   if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
     raise errors.ConfigError(f"batch size {batch_size} does not divide into optimizer.accumulate ="
                              f" {config.optimizer.accumulate} micro-batches over the mesh.")

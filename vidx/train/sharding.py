@@ -1,6 +1,6 @@
 """Mesh and placement: axes `data`, `fsdp`, `tensor`; parameters by rule, batches over data x fsdp."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import json
 import re
 from typing import Any
@@ -17,17 +17,18 @@ AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))
 
 
-def make_mesh(mesh: ConfigDict, batch_size: int | None = None) -> Mesh:
+def make_mesh(mesh: ConfigDict, batch_size: int | None = None, devices: Sequence[jax.Device] | None = None) -> Mesh:
   """The mesh over all devices of all processes.
 
   Args:
     mesh: config section with `data`, `fsdp`, `tensor`; one of them may be -1.
     batch_size: checked to divide over data x fsdp where given.
+    devices: in place of all.
 
   Raises:
     ConfigError: the axes do not fit the number of devices or the batch.
   """
-  count = jax.device_count()
+  count = len(devices) if devices else jax.device_count()
   sizes = [int(mesh[a]) for a in AXES]
   known = int(np.prod([s for s in sizes if s != -1]))
   if sizes.count(-1) > 1 or known < 1 or count % known or (-1 not in sizes and known != count):
@@ -40,7 +41,7 @@ def make_mesh(mesh: ConfigDict, batch_size: int | None = None) -> Mesh:
     raise errors.ConfigError(
         f"batch size {batch_size} does not divide over data x fsdp = {shards} devices;"
         f" the nearest that does: {max(1, round(batch_size / shards)) * shards}.")
-  return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3)
+  return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
 
 
 def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, config: ConfigDict) -> P:

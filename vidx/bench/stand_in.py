@@ -1,0 +1,60 @@
+"""Data sets whose media are nowhere, of the kind that a config is for: enough to build its train step by shapes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+
+from vidx.data import clips, examples
+from vidx.data.records import Dataset, Media, Record, Target
+
+CLASSES = 50
+
+
+def classes(config: ConfigDict) -> int | dict[str, int]:
+  """As many of each target that a config's task learns."""
+  if config.task.name != "verb_noun":
+    return CLASSES
+  return dict.fromkeys([config.task.only] if config.task.get("only") else ["verb", "noun"], CLASSES)
+
+
+def dataset(config: ConfigDict) -> Dataset:
+  """A data set of the kind that a config is for, with 50 classes of each target."""
+  size = max(1000, config.train.batch_size)
+  if config.task.name == "verb_noun":
+    return _kitchen(size)
+  several = config.task.name in ("multilabel", "segmentation")
+  whole = config.task.name == "segmentation"
+  named = [n for field in ("background", "ignore") for n in np.atleast_1d(config.task.get(field, ()))
+           if isinstance(n, str)]
+  names = tuple(dict.fromkeys([*named, *map(str, range(CLASSES))]))[:CLASSES]
+  extra = dict(frames=64, transcript=(0, 1), runs=((0, 32), (1, 32))) if whole else {}
+  records = tuple(Record(str(i), Media(str(i), "features" if whole else "video"), (0, 1) if several else 1, extra=extra)
+                  for i in range(size))
+  return Dataset("none", "train", records, names, multilabel=several)
+
+
+def batch(config: ConfigDict, data: Dataset, wanted: Any) -> Mapping[str, jax.ShapeDtypeStruct]:
+  """Shapes of a training batch.
+
+  Args:
+    config: complete config.
+    data: the training split.
+    wanted: what the model and its task read (`vidx.data.batch.wanted`).
+  """
+  made = examples.make(data, config.data, training=True, wanted=wanted)
+  example = made.blank(0, made.room([0]))
+  if made.lengths is None:
+    example["flow" if config.data.flow else "video"] = np.zeros(clips.clip_shape(config.data), np.uint8)
+  size = config.train.batch_size
+  return {k: jax.ShapeDtypeStruct((size, *np.shape(v)), np.asarray(v).dtype) for k, v in example.items() if k != "id"}
+
+
+def _kitchen(size: int) -> Dataset:
+  """Clips of verbs and nouns, with detections."""
+  targets = dict.fromkeys(("verb", "noun"), Target(tuple(map(str, range(CLASSES)))))
+  records = tuple(Record(str(i), Media(str(i)), labels=dict.fromkeys(targets, 1),
+                         companions=dict(detections=Media(f"{i}.npz"))) for i in range(size))
+  return Dataset("none", "train", records, named=targets, facts=dict(pairs=np.ones((CLASSES, CLASSES), int)))
