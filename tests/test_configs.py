@@ -12,9 +12,8 @@ import pytest
 
 from vidx import errors, systems
 from vidx.backbones import inception
-from vidx.data import batch as batch_lib, clips, examples, transforms
-from vidx.data.datasets import hvu
-from vidx.data.records import Dataset, Media, Record, Target
+from vidx.bench import stand_in
+from vidx.data import batch as batch_lib, transforms
 from vidx.train import build, config, state, step
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -24,7 +23,6 @@ RUN = {file: runpy.run_path(str(ROOT / file)) for file in FILES}
 CASES = [file if word is None else f"{file}:{word}"
          for file in FILES for word in (None, *RUN[file].get("VARIANTS", ()))]
 SHALLOW = {"depth": 6, "stages": (1, 1, 1, 1), "repeats": (1, 1, 1)}  # blocks of a stage are called alike
-CLASSES = 50
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,22 +56,6 @@ def seen():
   return set()
 
 
-def classes(c):
-  """As many of each target that a config's task learns, or of each category that has a head."""
-  heads = {name: len(ids) for name, ids in kinds(c).items()} if c.task.get("heads") else CLASSES
-  if c.task.name == "tags_and_class":
-    return {**heads, "class": CLASSES}
-  if c.task.name != "verb_noun":
-    return heads
-  return dict.fromkeys([c.task.only] if c.task.get("only") else ["verb", "noun"], CLASSES)
-
-
-def kinds(c):
-  """Classes by category, even shares of them, where the data has categories."""
-  names = (c.data.dataset.get("categories") or hvu.CATEGORIES) if c.data.dataset.name == "hvu" else ()
-  return {name: tuple(range(i, CLASSES, len(names))) for i, name in enumerate(names)}
-
-
 def shallow(system, num_classes):
   """The system with one block per stage, and as alike as can be to that of other configs."""
   known = systems.field_names(system["name"], system.get("trunk"))
@@ -93,56 +75,21 @@ def shallow(system, num_classes):
   return {**kept, **less, **({"num_classes": num_classes} if "num_classes" in known else {})}
 
 
-def stand_in(c):
-  """A data set of the kind that a config is for, whose media are nowhere."""
-  if c.task.name == "verb_noun":
-    return kitchen(max(1000, c.train.batch_size))
-  several = c.task.name in ("multilabel", "tags_and_class", "segmentation")
-  beside = {"class": Target(tuple(map(str, range(CLASSES))))} if c.task.name == "tags_and_class" else {}
-  whole = c.task.name == "segmentation"
-  named = [n for field in ("background", "ignore") for n in np.atleast_1d(c.task.get(field, ())) if isinstance(n, str)]
-  names = tuple(dict.fromkeys([*named, *map(str, range(CLASSES))]))[:CLASSES]
-  extra = dict(frames=64, transcript=(0, 1), runs=((0, 32), (1, 32))) if whole else {}
-  records = tuple(Record(str(i), Media(str(i), "features" if whole else "video"), (0, 1) if several else 1, extra=extra,
-                         labels=dict.fromkeys(beside, 1))
-                  for i in range(max(1000, c.train.batch_size)))
-  return Dataset("none", "train", records, names, multilabel=several, categories=kinds(c) if several else {},
-                 named=beside)
-
-
-def kitchen(size):
-  """Clips of verbs and nouns, with detections, whose media are nowhere."""
-  targets = dict.fromkeys(("verb", "noun"), Target(tuple(map(str, range(CLASSES)))))
-  records = tuple(Record(str(i), Media(str(i)), labels=dict.fromkeys(targets, 1),
-                         companions=dict(detections=Media(f"{i}.npz"))) for i in range(size))
-  return Dataset("none", "train", records, named=targets, facts=dict(pairs=np.ones((CLASSES, CLASSES), int)))
-
-
-def batch_of(c, dataset, wanted):
-  """Shapes of a training batch."""
-  made = examples.make(dataset, c.data, training=True, wanted=wanted)
-  example = made.blank(0, made.room([0]))
-  if made.lengths is None:
-    example["flow" if c.data.flow else "video"] = np.zeros(clips.clip_shape(c.data), np.uint8)
-  size = c.train.batch_size
-  return {k: jax.ShapeDtypeStruct((size, *np.shape(v)), np.asarray(v).dtype) for k, v in example.items() if k != "id"}
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_a_config_is_built_to_its_train_step(case, tmp_path):
   c = config.load_file(str(ROOT / case))
   assert config.differences(c, config.from_json(config.to_json(c))) == []
   system = c.system.to_dict()
   known = systems.field_names(system["name"], system.get("trunk"))
-  systems.create_model(**({"num_classes": classes(c)} if "num_classes" in known else {}) | system)
+  systems.create_model(**({"num_classes": stand_in.classes(c)} if "num_classes" in known else {}) | system)
   with pytest.raises(errors.DataError):  # the reader and its options are known, the folder is empty
     c.data.root = str(tmp_path)
     build.load_split(c, c.data.train_split)
   c.data.feature_size = c.data.feature_size or 64  # of one's own videos only the files say
-  c.system = shallow(system, classes(c))
-  dataset = stand_in(c)
+  c.system = shallow(system, stand_in.classes(c))
+  dataset = stand_in.dataset(c)
   run = build.build(c, dataset)
-  batch = batch_of(c, dataset, batch_lib.wanted(run.model, run.task))
+  batch = stand_in.batch(c, dataset, batch_lib.wanted(run.model, run.task))
   if "features" not in batch:
     transforms.train_transform(c.data)
     transforms.eval_transform(c.data, c.eval.crops)

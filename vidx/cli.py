@@ -12,7 +12,7 @@ import sys
 from absl import flags
 
 from vidx import errors
-from vidx.command import flag_text, process, usage
+from vidx.command import flag_text, measuring, process, usage
 from vidx.command.verb import (
     Verb, every as _all, integer as _integer, number as _number, string as _string, switch as _bool)
 
@@ -163,52 +163,6 @@ def _data_toybox(fv, args, overrides):
                      **flag_text.options((toybox.build,), args, fv)))
 
 
-def _bench_input(fv, args, overrides):
-  from vidx.bench import input_speed
-  input_speed.main(json=fv.json, videos=fv.videos, repeats=fv.repeats)
-
-
-def _bench_model(fv, args, overrides):
-  from vidx.bench import model_speed
-  if len(args) != 1:
-    raise errors.ConfigError("one model: vidx bench model NAME; `vidx models` lists them.")
-  model_speed.main(args[0], json=fv.json, train=fv.train, batch=fv.batch, peer=fv.peer, dtype=fv.dtype,
-                   seconds=fv.seconds, frames=fv.frames, side=fv.side)
-
-
-def _bench_compiled(fv, args, overrides):
-  from vidx.bench import compiled
-  from vidx.train import config as config_lib
-  if len(args) > 1 or bool(args) == bool(fv.config):
-    raise errors.ConfigError("one model or one config: vidx bench compiled NAME, or --config=FILE.")
-  config = config_lib.override(config_lib.load_file(fv.config), overrides) if fv.config else ""
-  return compiled.main(*args, config=config, json=fv.json, train=fv.train, target=fv.target, batch=fv.batch,
-                       fit=fv.fit, top=fv.top, hlo=fv.hlo)
-
-
-def _bench_conv(fv, args, overrides):
-  from vidx.bench import conv_speed
-  conv_speed.main(json=fv.json, pattern=" ".join(args), train=fv.train, dtype=fv.dtype, batch=fv.batch)
-
-
-def _bench_adaptive(fv, args, overrides):
-  from vidx.bench import adaptive_speed
-  adaptive_speed.main(args, json=fv.json, batch=fv.batch, batches=fv.batches, seconds=fv.seconds, dtype=fv.dtype,
-                      peer=fv.peer, branching=fv.branching)
-
-
-def _bench_segmentation(fv, args, overrides):
-  from vidx.bench import segmentation_speed
-  segmentation_speed.main(args, json=fv.json, runs=fv.runs, seconds=fv.seconds)
-
-
-def _claims(fv, args, overrides):
-  from vidx.bench import claims
-  if not args:
-    raise errors.ConfigError("which claims: vidx claims NAME..., the names of the files in configs/claims.")
-  return claims.main(args, fv.seeds, fv.json)
-
-
 _WORKDIR = _string("workdir", "", "folder of the run")
 _ROOT = _string("root", "", "folder of the data set")
 _OUT = _string("out", "", "folder to write")
@@ -216,10 +170,6 @@ _READER = _string("dataset", "folder", "reader: folder, videos, csv, ucf101, hmd
 _WORKERS = _integer("workers", os.cpu_count() or 1, "processes")
 _REPORT = _bool("report", "write the HTML report as well")
 _JSON = _bool("json", "print JSON")
-_TRAIN = _bool("train", "forward and backward pass; otherwise the forward pass")
-_BATCH = _integer("batch", 1, "clips at once")
-_DTYPE = _string("dtype", "float32", "float32 or bfloat16")
-_PEER = _bool("peer", "measure the PyTorch peer as well, in turns")
 _WINDOW = _integer("window", 21, "frames around every frame that a trunk is shown")
 _STRIDE = _integer("stride", 1, "frames of a video per row of features")
 _VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
@@ -309,38 +259,7 @@ VERBS: dict[str, Verb] = {
                        "--dataset=READER --root=FOLDER --out=FOLDER [option=value ...]",
                        _all(_READER, _ROOT, _OUT, _integer("shards", 0, "files per split; 0: by size"),
                             _string("beam_runner", "", "run on Apache Beam, such as DirectRunner")), _data_build),
-    "bench input": Verb("clips per second of decoding, beside decord", "[--json]",
-                        _all(_JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")),
-                        _bench_input, words=False),
-    "bench model": Verb("speed of a model, beside its PyTorch peer", "NAME [--train] [--batch=N] [--peer] [--json]",
-                        _all(_JSON, _TRAIN, _BATCH, _DTYPE, _PEER,
-                             _number("seconds", 10.0, "how long the slower side is measured"),
-                             _integer("frames", 0, "of a clip; 0: as published"),
-                             _integer("side", 0, "of the frames, in pixels; 0: as published")), _bench_model),
-    "bench compiled": Verb(
-        "what XLA's compiler makes of a model or a config's train step, for a chip that need not be there",
-        "NAME|--config=FILE [--train] [--target=v5e:2x2|v5p:...|v6e:...|h100] [--batch=N] [--fit] [--json]",
-        _all(_JSON, _TRAIN, _string("config", "", "in place of a name: its whole train step"),
-             _string("target", "v5e:2x2", "chips: v5e:2x2, v5p:2x2x1, v6e:2x2, larger slices, or h100"),
-             _integer("batch", 0, "examples per chip; 0: 8, of a config its own"),
-             _bool("fit", "find the largest batch that fits the chip"),
-             _integer("top", 12, "instructions that are listed"),
-             _string("hlo", "", "file for the program's text")), _bench_compiled),
-    "bench adaptive": Verb("what samplers save, counted and on the clock", "[NAME ...] [--peer] [--json]",
-                           _all(_JSON, _DTYPE, _PEER,
-                                _bool("branching", "measure one program with branches per capacity as well, in turns"),
-                                _integer("batch", 0, "examples at once; 0: as published"),
-                                _integer("batches", 0, "in a stream; 0: as each case has it"),
-                                _number("seconds", 20.0, "how long the slower side is measured")), _bench_adaptive),
-    "bench segmentation": Verb(
-        "speed and memory of systems of long videos, and of the duration DP", "[NAME ...] [--runs=FILE] [--json]",
-        _all(_JSON,
-             _string("runs", "", "text file of real segments, a video per line in words LABEL:FRAMES; empty: drawn"),
-             _number("seconds", 3.0, "how long each is measured")), _bench_segmentation),
-    "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
-                   _all(_JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
-    "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",
-                       _all(_JSON, _TRAIN, _BATCH, _DTYPE), _bench_conv),
+    **measuring.VERBS,
 }
 
 

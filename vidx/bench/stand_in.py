@@ -8,32 +8,39 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx.data import clips, examples
+from vidx.data.datasets import hvu
 from vidx.data.records import Dataset, Media, Record, Target
 
 CLASSES = 50
 
 
 def classes(config: ConfigDict) -> int | dict[str, int]:
-  """As many of each target that a config's task learns."""
+  """As many of each target that a config's task learns, or of each category that has a head."""
+  heads = {name: len(ids) for name, ids in _kinds(config).items()} if config.task.get("heads") else CLASSES
+  if config.task.name == "tags_and_class":
+    return {**heads, "class": CLASSES}
   if config.task.name != "verb_noun":
-    return CLASSES
+    return heads
   return dict.fromkeys([config.task.only] if config.task.get("only") else ["verb", "noun"], CLASSES)
 
 
 def dataset(config: ConfigDict) -> Dataset:
   """A data set of the kind that a config is for, with 50 classes of each target."""
   size = max(1000, config.train.batch_size)
-  if config.task.name == "verb_noun":
+  task = config.task.name
+  if task == "verb_noun":
     return _kitchen(size)
-  several = config.task.name in ("multilabel", "segmentation")
-  whole = config.task.name == "segmentation"
+  several = task in ("multilabel", "tags_and_class", "segmentation")
+  beside = {"class": Target(tuple(map(str, range(CLASSES))))} if task == "tags_and_class" else {}
+  whole = task == "segmentation"
   named = [n for field in ("background", "ignore") for n in np.atleast_1d(config.task.get(field, ()))
            if isinstance(n, str)]
   names = tuple(dict.fromkeys([*named, *map(str, range(CLASSES))]))[:CLASSES]
   extra = dict(frames=64, transcript=(0, 1), runs=((0, 32), (1, 32))) if whole else {}
-  records = tuple(Record(str(i), Media(str(i), "features" if whole else "video"), (0, 1) if several else 1, extra=extra)
-                  for i in range(size))
-  return Dataset("none", "train", records, names, multilabel=several)
+  records = tuple(Record(str(i), Media(str(i), "features" if whole else "video"), (0, 1) if several else 1, extra=extra,
+                         labels=dict.fromkeys(beside, 1)) for i in range(size))
+  return Dataset("none", "train", records, names, multilabel=several, categories=_kinds(config) if several else {},
+                 named=beside)
 
 
 def batch(config: ConfigDict, data: Dataset, wanted: Any) -> Mapping[str, jax.ShapeDtypeStruct]:
@@ -58,3 +65,9 @@ def _kitchen(size: int) -> Dataset:
   records = tuple(Record(str(i), Media(str(i)), labels=dict.fromkeys(targets, 1),
                          companions=dict(detections=Media(f"{i}.npz"))) for i in range(size))
   return Dataset("none", "train", records, named=targets, facts=dict(pairs=np.ones((CLASSES, CLASSES), int)))
+
+
+def _kinds(config: ConfigDict) -> dict[str, tuple[int, ...]]:
+  """Classes by category, even shares of them, where the data has categories."""
+  names = (config.data.dataset.get("categories") or hvu.CATEGORIES) if config.data.dataset.name == "hvu" else ()
+  return {name: tuple(range(i, CLASSES, len(names))) for i, name in enumerate(names)}
