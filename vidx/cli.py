@@ -200,7 +200,8 @@ VERBS: dict[str, Verb] = {
                      "JSON file to write, segments as .csv beside it;"
                      " with --show the folder of the pictures, WORKDIR/maps"),
              _string("show", "",
-                     "input, squeezed, appearance, band_pass, gates, kept, frame_share, attention, gradcam: pictures"),
+                     "input, squeezed, appearance, band_pass, gates, kept, frame_share, candidates, attention, gradcam:"
+                     " pictures"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _number("threshold", 0.0, "score from which a class is a tag; 0: as the run's task says"),
              _integer("top", 5, "classes per video")), _predict),

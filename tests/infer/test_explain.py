@@ -317,7 +317,7 @@ def test_nothing_but_what_was_asked_for_is_computed():
 
 @pytest.mark.parametrize("kinds, site, words", [
     (["gradcm"], "",
-     ["--show=gradcm", "nearest: 'gradcam'", "band_pass, gates, kept, frame_share, attention, gradcam"]),
+     ["--show=gradcm", "nearest: 'gradcam'", "band_pass, gates, kept, frame_share, candidates, attention, gradcam"]),
     ([""], "", ["no kind", "input, squeezed"]),
     (["input", "band_pass"], "",
      ["--show=band_pass", "mosaic does not", "produces input, squeezed, attention, gradcam"]),

@@ -89,6 +89,16 @@ def test_the_table_shows_classes_and_errors():
   assert "b [x].mp4" in table and "truncated" in table
 
 
+def test_the_table_has_a_row_for_each_target():
+  ranked = [{"label": "open", "score": 0.5}, {"label": "close", "score": 0.25}]
+  found = [{"path": "a.mp4", "error": None, "verb": ranked, "noun": [{"label": "tap", "score": 1.0}], "sound": True},
+           {"path": "b.mp4", "error": "truncated", "verb": [], "noun": []}]
+  table = predict.to_table(found, width=120)
+  rows = [line.split() for line in table.splitlines()]
+  assert ["a.mp4", "verb:", "open", "50.0", "%", "close", "25.0", "%"] in rows and ["noun:", "tap", "100.0", "%"] in rows
+  assert "truncated" in table and "sound" not in table
+
+
 def test_json_reads_back(tmp_path):
   assert json.loads(predict.to_json(FOUND)) == FOUND
   predict.write(FOUND, str(tmp_path / "deep" / "out.json"))

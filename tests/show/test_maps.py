@@ -75,6 +75,23 @@ def test_what_is_kept_stays_and_what_is_dropped_is_dark():
   assert (whole[:2] == 200).all() and (whole[2:] == 40).all()
 
 
+def test_candidates_are_boxes_in_their_own_frames_warmer_and_thicker_with_their_weight():
+  frames = np.full((2, 56, 56, 3), 90, np.uint8)
+  values = np.zeros((2, 3, 5), np.float32)
+  values[0, 0], values[1, 1] = (8, 8, 24, 40, 0.8), (20, 20, 40, 40, 0.1)
+  one = Explained("v.mp4", frames, "", (Map("candidates", "noun", values, frames),))
+  (_, clip), (heading, shown) = maps.rows(one)
+  assert heading == "candidates at noun" and len(clip) == 2 and shown.shape == (2, 112, 112, 3)
+  strong, weak = ([round(255 * c) for c in matplotlib.colormaps["turbo"](share)[:3]] for share in (1.0, 0.125))
+  np.testing.assert_array_equal(shown[0, 60, 16], strong)  # twice as large as the frame
+  np.testing.assert_array_equal(shown[0, 60, 17], strong)
+  np.testing.assert_array_equal(shown[1, 60, 40], weak)
+  assert (shown[1, 60, 42] == 90).all()
+  inside = lambda i: (shown[i] != 90).any(-1).sum()
+  assert inside(1) == 4 * 39 and inside(0) > 3 * 4 * 39 // 2  # no figure beside the weak one, nothing for no box
+  assert maps.moving(one).shape[0] == 2
+
+
 def test_each_map_of_a_shorter_row_stands_where_its_part_of_the_clip_begins():
   np.testing.assert_array_equal(maps.spread(2, 8), [0] * 4 + [1] * 4)
   np.testing.assert_array_equal(maps.spread(8, 4), [0, 2, 4, 6])

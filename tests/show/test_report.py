@@ -131,3 +131,13 @@ def test_long_videos_are_shown_faster_and_short_ones_as_they_are(video):
   content, speed = clips.sample_clip(Media(video))
   assert speed == 1 and len(content) < 60_000
   assert clips.sample_clip(Media(video), seconds=1.0)[1] == pytest.approx(3)
+
+
+def test_pictures_of_what_a_system_sees_are_part_of_the_report(workdir):
+  from vidx.show import maps
+  picture = maps.png(np.zeros((2, 2, 3), np.uint8))
+  assert "What it sees" not in open(report.write_report(str(workdir)), encoding="utf-8").read()
+  (workdir / "maps").mkdir()
+  (workdir / "maps" / "clip one.png").write_bytes(picture)
+  html = open(report.write_report(str(workdir)), encoding="utf-8").read()
+  assert "What it sees" in html and "clip one" in html and base64.b64encode(picture).decode() in html

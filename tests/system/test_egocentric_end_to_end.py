@@ -3,13 +3,14 @@
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 
 from tests.system.conftest import losses
-from vidx import errors
-from vidx.data import toybox
+from vidx import cli, errors
+from vidx.data import detections, toybox
 from vidx.data.toybox import hands as hand_set
-from vidx.infer import evaluate, predict
+from vidx.infer import evaluate, explain, load, predict
 from vidx.show import report
 from vidx.train import config, loop
 
@@ -58,6 +59,25 @@ def told_in_words(workdir, hands):
   return result
 
 
+def shows_candidates(workdir, hands):
+  """Pictures of the boxes that the streams look at, in frames that reach beyond the clip, in a page and the report."""
+  loaded = load.load_checkpoint(str(workdir))
+  video = sorted(hands.rglob("*.MP4"))[0]
+  found = predict.predict_loaded(loaded, [str(video)])
+  one, = explain.Explainer(loaded, ["candidates"])(found)
+  store = detections.open_store(detections.beside(str(video)))
+  for shown in one.maps:
+    assert shown.frames.shape == (4, 32, 32, 3) and shown.values.shape == (4, 4, 5)
+    live = shown.values[..., 4] > 0
+    assert live.any() and abs(shown.values[..., 4].sum() - 1) < 1e-5
+    assert (np.abs(shown.values[..., :4][live][:, None] - 32 * store.boxes.reshape(-1, 4)).max(-1).min(1) < 1e-3).all()
+  assert [m.where for m in one.maps] == ["noun", "verb"]
+  assert cli.main(["predict", f"--workdir={workdir}", "--show=candidates", str(video)]) == 0
+  page = (workdir / "maps" / "index.html").read_text()
+  assert "candidates at noun, candidates at verb" in page and "action: <b>" in page
+  assert "What it sees" in pathlib.Path(report.write_report(str(workdir))).read_text()
+
+
 def test_a_recipe_of_three_stages_runs_by_its_one_config(hands, tmp_path, capsys):
   for stage in ("verb", "noun"):
     loop.train(tiny(f"saoa.py:{stage}", hands), str(tmp_path / f"toybox_saoa_{stage}"))
@@ -66,11 +86,17 @@ def test_a_recipe_of_three_stages_runs_by_its_one_config(hands, tmp_path, capsys
   told_in_words(tmp_path / "toybox_saoa", hands)
   page = pathlib.Path(report.write_report(str(tmp_path / "toybox_saoa"))).read_text()
   assert "action/top-1" in page
+  shows_candidates(tmp_path / "toybox_saoa", hands)
 
 
 def test_ipl_trains_goes_on_and_tells_what_it_saw(hands, tmp_path, capsys):
   goes_on_exactly(tiny("ipl.py", hands), tmp_path / "ipl", tmp_path, capsys)
   told_in_words(tmp_path / "ipl", hands)
+  loaded = load.load_checkpoint(str(tmp_path / "ipl"))
+  video = sorted(hands.rglob("*.MP4"))[0]
+  one, = explain.Explainer(loaded, ["attention"])([{"path": str(video)}])
+  share, = one.maps
+  assert share.where == "head" and share.values.min() >= 0 and share.values.max() <= 1 and share.values.ndim == 3
 
 
 def test_a_video_without_detections_is_one_line_that_names_its_file(hands, tmp_path):

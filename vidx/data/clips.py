@@ -189,6 +189,19 @@ class Clips:
     shape = (len(frames) * self._crops, *self.eval_shape[1:])
     return Cut(self._checked(np.concatenate(views), shape), indices, geometry[0], *timing)
 
+  def at(self, record: Record, seconds: np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W, C): the frames of the media nearest to times (N,), its first or last beyond its ends.
+
+    They are cropped as the first view of evaluation.
+
+    Raises:
+      DecodeError: the media cannot be decoded.
+    """
+    with self._open(record) as video:
+      indices = np.abs(video.timestamps[:, None] - seconds).argmin(0)
+      frames = video.frames(indices, short_side=self._eval_hint())
+    return self._eval_transform(frames)[0][0]
+
   def _decoded(self, record: Record, sampler, rng, short_side: int | None
                ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float], float | None]:
     """uint8 (views, T, H, W, C) of the sampled frames, their numbers, and where asked for, seconds, span and origin."""

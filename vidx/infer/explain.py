@@ -13,11 +13,13 @@ from typing import Any
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import clips, examples, pipeline
+from vidx.data.records import Record
 from vidx.infer import load, predict
 from vidx.nn import augment, sites as sites_lib
 
@@ -26,7 +28,8 @@ GATES = ("gates",)  # (B, C), factors of channels
 HEAT = ("attention", "gradcam")  # (B, N, H, W), not negative
 SHARES = ("frame_share",)  # (B, N), how much each frame counts
 KEPT = ("kept",)  # (B, T) of frames, (B, G, 1 + N) of tokens: zero for what a sampler drops
-KINDS = ("input", *SIGNED, *GATES, *KEPT, *SHARES, *HEAT)
+BOXES = ("candidates",)  # (B, N, K, 5), boxes in pixels and their weights, in N frames around the clip's middle
+KINDS = ("input", *SIGNED, *GATES, *KEPT, *SHARES, *BOXES, *HEAT)
 BATCH = 1  # clips at once: of pictures there are few
 
 
@@ -37,13 +40,15 @@ class Map:
   Attributes:
     kind: one of KINDS.
     where: the site that it is of.
-    values: fp32, (N, H, W, C) of SIGNED and GATES, (N, H, W) of the others; N evenly
+    values: fp32, (N, H, W, C) of SIGNED and GATES, (N, K, 5) of BOXES, (N, H, W) of the others; N evenly
       spread over the clip.
+    frames: uint8 (N, H, W, 3), those that BOXES are in, which reach beyond the clip; None of the others.
   """
 
   kind: str
   where: str
   values: np.ndarray
+  frames: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +224,12 @@ def named(sown: Mapping[str, Any], seen: Sequence[Visit], clip: Sequence[int], p
   return rows
 
 
+def middle(x: np.ndarray, count: int) -> np.ndarray:
+  """The `count` in the middle of (N, ...)."""
+  first = (len(x) - count) // 2
+  return x[first:first + count]
+
+
 def of_cls(attention: jax.Array, places: tuple[int, int, int]) -> jax.Array:
   """The CLS's attention (B, ..., heads, 1 + N) as the heads' mean over the patches, (B, T, H', W')."""
   return attention.mean(-2)[..., 1:].reshape(len(attention), *places)
@@ -337,6 +348,13 @@ class Explainer:
       found.append(grad_cam(model, variables, *inputs, target=target, visit=self._visit, places=self._places))
     return target, [x.astype(jnp.float32) for x in found]
 
+  @staticmethod
+  def _around(record: Record, data: ConfigDict) -> np.ndarray:
+    """uint8 (N, H, W, 3): the frames that detections are taken from, as the clip shows its own."""
+    cut = clips.Clips(data, timed=True)
+    seconds, d = cut.cut(record).seconds[0], data.detections
+    return cut.at(record, (seconds[0] + seconds[-1]) / 2 + (np.arange(d.frames) - (d.frames - 1) / 2) / d.rate)
+
   def __call__(self, found: Sequence[Mapping[str, Any]]) -> Iterator[Explained]:
     """Maps of the middle view of each video.
 
@@ -363,7 +381,10 @@ class Explainer:
                    for k in self._wanted if k in batch and not batch_lib.is_clip(k)}
         chosen, arrays = jax.device_get(self._run(self.loaded.variables, video, target[batch["index"]], **further))
         for row in np.flatnonzero(batch["weight"] > 0):
-          yield Explained(files[batch["index"][row]], video[row], classes[chosen[row]] if chosen[row] >= 0 else "",
-                          tuple(Map(*names[i], arrays[i][row]) for i in order))
+          index = batch["index"][row]
+          frames = self._around(dataset.records[index], config.data) if any(k in BOXES for k, _ in names) else None
+          shown = (Map(*names[i], arrays[i][row], middle(frames, len(arrays[i][row])) if names[i][0] in BOXES else None)
+                   for i in order)
+          yield Explained(files[index], video[row], classes[chosen[row]] if chosen[row] >= 0 else "", tuple(shown))
     finally:
       batches.close()

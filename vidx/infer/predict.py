@@ -128,15 +128,23 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
       for i, part in enumerate(entry["segments"]):
         table.add_row(Text(entry["path"] if not i else ""), Text(part["label"]), f"{100 * part['confidence']:.1f} %",
                       Text(f"{part['start']} to {part['end']}"))
-    elif "predictions" not in entry:
-      shown = ((k, v) for k, v in entry.items() if k not in ("path", "error"))
-      table.add_row(Text(entry["path"]), Text(", ".join(f"{k}: {_short(v)}" for k, v in shown)))
     else:
-      first, *rest = entry["predictions"]
-      table.add_row(Text(entry["path"]), Text(first["label"]), f"{100 * first['score']:.1f} %",
-                    Text(", ".join(f"{p['label']} {100 * p['score']:.1f} %" for p in rest)))
+      scored = {k: v for k, v in entry.items() if _is_scored(v)}
+      for i, (name, (first, *rest)) in enumerate(scored.items()):
+        label = first["label"] if name == "predictions" else f"{name}: {first['label']}"
+        table.add_row(Text(entry["path"] if not i else ""), Text(label), f"{100 * first['score']:.1f} %",
+                      Text(", ".join(f"{p['label']} {100 * p['score']:.1f} %" for p in rest)))
+      shown = ((k, v) for k, v in entry.items() if k not in ("path", "error", *scored))
+      if not scored:
+        table.add_row(Text(entry["path"]), Text(", ".join(f"{k}: {_short(v)}" for k, v in shown)))
   console.print(table)
   return console.file.getvalue().rstrip()
+
+
+def _is_scored(value: Any) -> bool:
+  """Whether a prediction is a list of classes with scores."""
+  return isinstance(value, list) and bool(value) and all(
+      isinstance(p, Mapping) and {"label", "score"} <= set(p) for p in value)
 
 
 def _short(value: Any, most: int = 60) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from vidx import writing
-from vidx.infer.explain import KEPT, Explained, Map
+from vidx.infer.explain import BOXES, KEPT, Explained, Map
 from vidx.show import clips, page
 
 ZERO = 128  # grey level of a signed map's zero
 DROPPED = 0.2  # share of its brightness that is left of what a sampler drops
 STRENGTH = 0.7  # share of the colour where a heat map is highest
+NAMED = 0.5  # share of the largest weight from which on a candidate's is written beside it
 SIDE = 112  # pixels of a picture's short side, about
 COLUMNS = 16  # most pictures in a row of a sheet
 MARGIN, LINE = 4, 18  # pixels between pictures, and of a row's heading
@@ -74,6 +75,36 @@ def kept(values: np.ndarray, frames: np.ndarray) -> np.ndarray:
   return np.round(frames * (DROPPED + (1 - DROPPED) * stays)).astype(np.uint8)
 
 
+def candidates(values: np.ndarray, frames: np.ndarray) -> np.ndarray:
+  """Boxes in their frames: the stronger a box, the warmer and thicker; beside the strongest what each weighs.
+
+  Args:
+    values: (N, K, 5) of x0, y0, x1, y1 in pixels and a weight, not negative; a box without area is none.
+    frames: uint8 (N, H, W, 3).
+
+  Returns:
+    uint8 (N, H', W', 3) of `tile_size`.
+  """
+  import cv2
+  import matplotlib
+  height, width = tile_size(frames)
+  unit = np.array([width, height] * 2) / np.array([frames.shape[2], frames.shape[1]] * 2)
+  most = max(values[..., 4].max(initial=0), np.finfo(np.float32).tiny)
+  made = tiles(frames, height, width)
+  for picture, boxes in zip(made, values):
+    for *box, weight in sorted(boxes.tolist(), key=lambda box: box[4]):
+      x0, y0, x1, y1 = np.round(np.array(box) * unit).astype(int).tolist()
+      if x1 <= x0 or y1 <= y0:
+        continue
+      share = weight / most
+      colour = [round(255 * c) for c in matplotlib.colormaps["turbo"](share)[:3]]
+      cv2.rectangle(picture, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, 1 + round(2 * share))
+      if share >= NAMED:
+        at = (min(x0 + 2, width - 22), max(y0 - 2, 9))
+        cv2.putText(picture, f"{100 * weight:.0f}%", at, cv2.FONT_HERSHEY_SIMPLEX, 0.3, colour, 1, cv2.LINE_AA)
+  return made
+
+
 def spread(count: int, places: int) -> np.ndarray:
   """Which of `count` evenly spread things is at each of so many places, (places,)."""
   return np.arange(places) * count // places
@@ -81,6 +112,8 @@ def spread(count: int, places: int) -> np.ndarray:
 
 def picture(shown: Map, frames: np.ndarray) -> np.ndarray:
   """uint8 (N, H, W, 3) of a map."""
+  if shown.kind in BOXES:
+    return candidates(shown.values, shown.frames)
   if shown.values.ndim == 4:
     return signed(shown.values)
   return (kept if shown.kind in KEPT else heat)(shown.values, frames)
@@ -176,6 +209,7 @@ def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], fo
     shown[one.path] = {
         "sheet": clips.data_uri(files["png"], "image/png"), "clip": clips.data_uri(files["mp4"], "video/mp4"),
         "order": [heading for heading, _ in rows(one)],
+        "boxes": any(m.kind in BOXES for m in one.maps),
         "explains": one.label if any(m.kind == "gradcam" for m in one.maps) else ""}
   path = os.path.join(folder, "index.html")
   page.write(path, "maps.html", title=title, videos=[{**f, **shown.get(f["path"], {})} for f in found])

@@ -14,6 +14,7 @@ from vidx.show import clips, page, plots
 
 RIGHT, WRONG = 4, 8  # sample clips
 TIMELINES = 3  # of the best videos, and of the worst
+PICTURES = 8  # of what the system sees
 OTHERS = 24  # samples that are neither scores nor timelines
 LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "videos_per_s": "videos per second",
           "grad_norm": "gradient norm"}
@@ -47,6 +48,7 @@ def write_report(workdir: str, out: str | None = None) -> str:
       curves=_curves(rows, _headlines(config, evaluations)),
       evaluations=evaluations,
       main=_section(evaluations[0]) if evaluations else None,
+      pictures=_pictures(workdir),
       failures=_failures(evaluations, rows),
       provenance=_table(_json(workdir, "provenance.json") or {}),
       config=json.dumps(config, indent=2, sort_keys=True))
@@ -242,6 +244,15 @@ def _samples(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
       problem = str(e)
     shown.append({**sample, "clip": clip, "problem": problem, "speed": speed if speed > 1.05 else None})
   return shown
+
+
+def _pictures(workdir: str) -> list[tuple[str, str]]:
+  """(name, picture) of what `vidx predict --show` drew into WORKDIR/maps."""
+  found = []
+  for path in sorted(glob.glob(os.path.join(glob.escape(workdir), "maps", "*.png")))[:PICTURES]:
+    with open(path, "rb") as f:
+      found.append((os.path.splitext(os.path.basename(path))[0], clips.data_uri(f.read(), "image/png")))
+  return found
 
 
 def _failures(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tuple[str, str]]:

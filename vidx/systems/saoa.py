@@ -108,6 +108,12 @@ class Stream(nn.Module):
     y = nn.Dropout(self.dropout, deterministic=not train)(z.astype(jnp.float32))
     return nn.Dense(self.classes, name="fc")(y), z.astype(jnp.float32), weights
 
+  def show(self, boxes: jax.Array, weights: jax.Array, per_frame: int) -> None:
+    """Leaves boxes (B, N, 4) with their weights (B, N) in `maps`, (B, frames, per_frame, 5)."""
+    if self.is_mutable_collection("maps") and not self.is_initializing():
+      shown = jnp.concatenate([boxes, weights[..., None]], -1)
+      self.sow("maps", "candidates", shown.reshape(len(boxes), -1, per_frame, 5))
+
   def _attended(self, own, other, features, mask, local):
     """A clip without any live candidate has a virtual one: its own features and no object."""
     live = jnp.ones(features.shape[:2], bool) if mask is None else mask > 0
@@ -179,13 +185,16 @@ class SymbioticAttention(nn.Module):
     for name, stream in (("verb", self.verb), ("noun", self.noun)):
       own, other = means[name], means["noun" if name == "verb" else "verb"]
       given, live, local = features, mask, None
+      placed = boxes
       if stream.align == "local":
         given, live = self._middle(features), None if mask is None else self._middle(mask)
-        local = self._inside(maps[name], self._middle(boxes), video.shape[2:4])
+        placed = self._middle(boxes)
+        local = self._inside(maps[name], placed, video.shape[2:4])
       logits[name], z, weights = stream(own, other, given, live, local, train)
       seen.append(z)
       if weights is not None:
         out[f"weights/{name}"] = weights
+        stream.show(placed, weights, self.per_frame)
     return {"logits": logits, **out, "features": jnp.concatenate(seen, -1)}
 
   def _middle(self, x):
