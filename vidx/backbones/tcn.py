@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from vidx.nn import pool
 from vidx.nn import sites as sites_lib
 from vidx.nn.conv import convolve
-from vidx.nn.recurrent import bias_init, kernel_init
-from vidx.nn.space_time import mean_over_live
+from vidx.nn.initialisers import bias_init, kernel_init
+from vidx.nn.pool import mean_over_live
 
 
 class TimeConv(nn.Module):

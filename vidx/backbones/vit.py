@@ -15,10 +15,8 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from vidx.backbones.chain import Trunk
-from vidx.nn import choices
+from vidx.nn import choices, pool, space_time, transformer
 from vidx.nn import sites as sites_lib
-from vidx.nn import space_time
-from vidx.nn import transformer
 from vidx.nn.head import Head
 from vidx.nn.patches import PatchEmbed
 
@@ -207,6 +205,6 @@ class ViT(Trunk):
     """See Trunk.scores; x: (B, G, N, D), not normalised."""
     x, live = transformer.read_cls(x, mask)
     if not self.consensus:
-      x, live = space_time.mean_over_live(x, live)[:, None], None
+      x, live = pool.mean_over_live(x, live)[:, None], None
     x = self.norm(x)
     return self.head(x if self.temporal_layers else x[:, :, None, None], live, train)

@@ -9,16 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn.attention import Attention
+from vidx.nn.initialisers import bias_init, kernel_init
 from vidx.nn.norm import BatchNorm
 
-dense_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # +- 1 / sqrt(fan in)
 xavier = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-
-
-def bias_init(fan_in: int):
-  """Uniform values of +- 1 / sqrt(fan in)."""
-  bound = fan_in ** -0.5
-  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def unit_rows(x: jax.Array, eps: float = 1e-12) -> jax.Array:
@@ -36,8 +30,8 @@ class Linear(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """(..., D) -> (..., features)."""
-    return nn.Dense(self.features, dtype=self.dtype, kernel_init=dense_init, bias_init=bias_init(x.shape[-1]),
-                    name="dense")(x)
+    return nn.Dense(self.features, dtype=self.dtype, kernel_init=kernel_init("uniform"),
+                    bias_init=bias_init("uniform", x.shape[-1]), name="dense")(x)
 
 
 class GatedEmbedding(nn.Module):

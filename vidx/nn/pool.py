@@ -120,6 +120,15 @@ def mean_frames(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
   return x.sum(1) / jnp.maximum(mask.sum(1), 1).astype(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
 
 
+def mean_over_live(x: jax.Array, live: jax.Array | None) -> jax.Array:
+  """(..., T, D), live (..., T) -> (..., D): fp32 mean over live entries, zero where there are none."""
+  x = x.astype(jnp.float32)
+  if live is None:
+    return x.mean(-2)
+  count = jnp.maximum(live.sum(-1, keepdims=True), 1)
+  return jnp.where(live[..., None], x, 0).sum(-2) / count
+
+
 def mean_of_runs(x: jax.Array, length: int, mask: jax.Array | None = None) -> jax.Array:
   """The mean of every run of `length` frames, of its live ones; the last run may be shorter.
 

@@ -9,23 +9,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import choices
-
-INITS = ("gaussian", "uniform")
-
-
-def kernel_init(name: str):
-  """'gaussian': He, normal; 'uniform': +-1/sqrt(fan_in), as PyTorch has it."""
-  choices.check("initial", name, INITS)
-  return nn.initializers.he_normal() if name == "gaussian" else nn.initializers.variance_scaling(
-      1 / 3, "fan_in", "uniform")
-
-
-def bias_init(name: str, fan_in: int):
-  """Zeros beside 'gaussian' kernels, +-1/sqrt(fan_in) beside 'uniform' ones."""
-  if name == "gaussian":
-    return nn.initializers.zeros_init()
-  return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -1, 1) / fan_in ** 0.5
+from vidx.nn.initialisers import bias_init, kernel_init
 
 
 def product(x: jax.Array, w: jax.Array, dtype: jnp.dtype | None = None) -> jax.Array:
@@ -40,7 +24,7 @@ class Affine(nn.Module):
   Attributes:
     features: outputs E.
     bias: whether there is one.
-    initial: one of INITS.
+    initial: one of initialisers.INITS.
     dtype: compute dtype; None is fp32.
   """
 
@@ -67,7 +51,7 @@ class Gates(nn.Module):
   Attributes:
     hidden: size H of the state.
     two_biases: a second bias, beside the state, as PyTorch and cuDNN have it.
-    initial: one of INITS; 'gaussian' kernels of the state are orthogonal.
+    initial: one of initialisers.INITS; 'gaussian' kernels of the state are orthogonal.
   """
 
   hidden: int

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn import choices, compaction
-from vidx.nn.space_time import mean_over_live
+from vidx.nn.pool import mean_over_live
 
 STRETCHES = ("nearest", "linear")
 

@@ -12,8 +12,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import pool, transformer
 from vidx.nn import sites as sites_lib
-from vidx.nn import transformer
 from vidx.nn.attention import Attention, Heads
 from vidx.nn.temporal_shift import temporal_shift
 
@@ -41,15 +41,6 @@ def shift_keys(fraction: float, frames: int = 0) -> Callable[[Heads], Heads]:
     return temporal_shift(x.reshape(b * t // part, part, n, 1, h * d), fraction).reshape(x.shape)
 
   return lambda heads: heads.replace(k=shift(heads.k, heads.mask), v=shift(heads.v, heads.mask))
-
-
-def mean_over_live(x: jax.Array, live: jax.Array | None) -> jax.Array:
-  """(..., T, D), live (..., T) -> (..., D): fp32 mean over live entries, zero where there are none."""
-  x = x.astype(jnp.float32)
-  if live is None:
-    return x.mean(-2)
-  count = jnp.maximum(live.sum(-1, keepdims=True), 1)
-  return jnp.where(live[..., None], x, 0).sum(-2) / count
 
 
 class DividedBlock(nn.Module):
@@ -106,7 +97,7 @@ class DividedBlock(nn.Module):
       x, y, frames = transformer.kept_rows(x, y, frames, heads)
       flat = lambda z: z.reshape(*z.shape[:-3], -1, z.shape[-1])
       live = None if frames is None else frames[..., 1:].any(-1)
-      moved = mean_over_live(y[..., 0, :], live)[..., None, :].astype(y.dtype)
+      moved = pool.mean_over_live(y[..., 0, :], live)[..., None, :].astype(y.dtype)
       y = jnp.concatenate([moved, flat(y[..., 1:, :])], -2)
       x = jnp.concatenate([cls, flat(x[..., 1:, :])], -2)
       if frames is not None:

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 
 from vidx import errors
 from vidx.backbones.tcn import TCN
-from vidx.nn import choices, recurrent
+from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.duration_dp import PUBLIC, poisson_dp
+from vidx.nn.initialisers import INITS
 from vidx.nn.length_descent import descend_lengths
 from vidx.nn.recurrent import Affine, BiLSTM
 from vidx.nn.segment_masks import (
@@ -35,7 +36,7 @@ _CHOICES = dict(
     consistency=("sum", "mean", "arithmetic"), consistency_target=("forced", "truth", "predicted"),
     masks=("mask", "integral"), template=TEMPLATES, corner=CORNERS,
     teacher_forcing=("all", "first", "none"), length_in=LENGTH_INPUTS, length_target=("log", "softmax"),
-    infer=("exact", "grid", "gd"), initial=recurrent.INITS)
+    infer=("exact", "grid", "gd"), initial=INITS)
 
 
 class MuCon(nn.Module):

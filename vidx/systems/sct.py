@@ -16,15 +16,16 @@ import jax
 import jax.numpy as jnp
 
 from vidx.backbones.tcn import TCN
-from vidx.nn import choices, recurrent
+from vidx.nn import choices
 from vidx.nn import sites as sites_lib
+from vidx.nn.initialisers import INITS
 from vidx.nn.recurrent import Affine
 from vidx.nn.segment_masks import (
     CORNERS, excess, project_lengths, round_lengths, segment_masks, shares, spread_segments, starts_of)
 from vidx.nn.sequence import STRETCHES, cut, live_labels, mean_live, stretch
 
 _CHOICES = dict(reduce=("mean", "sum"), sparsity=("l1", "l1_weighted", "entropy"), agreement=("sct", "js"),
-                interpolation=STRETCHES, initial=recurrent.INITS, masks=("mask", "integral"), corner=CORNERS)
+                interpolation=STRETCHES, initial=INITS, masks=("mask", "integral"), corner=CORNERS)
 _LEAST = 1e-6  # of what a logarithm is taken
 
 

@@ -12,7 +12,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx import errors, systems
+from vidx import systems
+from vidx.nn import choices
 from vidx.nn.embedding import GatedEmbedding, Linear, TokenEncoder, unit_rows
 from vidx.nn.pool import pool_candidates
 from vidx.nn.soft_assign_vlad import SoftAssignVLAD
@@ -228,7 +229,7 @@ def t2vlad(experts: Sequence[str] = EXPERTS, trunk: str = "bert_base", dim: int 
   """
   for field, value, known in (("vlad", vlad, VLADS), ("global_text", global_text, GLOBAL_TEXTS),
                               ("temporal_agg", temporal_agg, AGGREGATIONS), ("assign_norm", assign_norm, NORMS)):
-    errors.check_choice(field, value, known)
+    choices.check(field, value, known)
   if not experts or len(set(experts)) != len(experts):
     raise ValueError(f"experts {tuple(experts)} are not different names")
   if not (use_local or use_global):
