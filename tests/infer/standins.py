@@ -5,6 +5,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
+from tests.data import tiny
 from vidx.data import batch as batch_lib
 from vidx.data.records import Dataset, Media, Record
 from vidx.train import evaluator, sharding
@@ -55,7 +56,7 @@ def batches(dataset, clips, batch_size, broken=()):
     examples = [batch_lib.blank(clips.shape[1:], dataset, i) if i in broken else
                 {"video": clips[i], "label": batch_lib.label_array(dataset.records[i].label, dataset),
                  "weight": np.float32(1), "index": np.int32(i), "id": dataset.records[i].id} for i in rows]
-    made.append(batch_lib.pad(batch_lib.stack(examples), batch_size))
+    made.append(tiny.pad(batch_lib.stack(examples), batch_size))
   return made
 
 

@@ -26,15 +26,16 @@ def test_a_perfect_order_gives_100_and_the_order_of_examples_does_not_matter():
 def test_mean_leaves_out_classes_without_positives():
   scores = np.array([[0.9, 0.5, 0.1], [0.1, 0.5, 0.9]])
   positive = np.array([[1, 0, 1], [0, 0, 0]])
-  assert ranking.mean_average_precision(scores, positive) == 75
-  assert ranking.mean_average_precision(scores, positive, classes=(0, 1)) == 100
-  assert np.isnan(ranking.mean_average_precision(scores, positive, classes=(1,)))
+  found = ranking.average_precisions(scores, positive)
+  assert ranking.mean_known(found) == 75
+  assert ranking.mean_known(found[[0, 1]]) == 100
+  assert np.isnan(ranking.mean_known(found[[1]]))
 
 
 def test_mean_equals_scikit_learns_macro_average():
   rng = np.random.default_rng(1)
   scores, positive = rng.normal(size=(64, 9)), rng.random((64, 9)) < 0.3
-  assert ranking.mean_average_precision(scores, positive) == pytest.approx(
+  assert ranking.mean_known(ranking.average_precisions(scores, positive)) == pytest.approx(
       100 * average_precision_score(positive, scores, average="macro"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from vidx.nn import duration_dp as exported
 from vidx.nn.duration_dp import (
-    PUBLIC, Alignment, duration_dp, forced_alignment, means_per_class, poisson_dp, poisson_log_probs)
+    PUBLIC, Alignment, duration_dp, means_per_class, poisson_dp, poisson_log_probs)
 
 
 def score_of(lengths, log_probs, transcript, table):
@@ -123,7 +123,7 @@ def test_peaked_frames_give_the_true_boundaries():
   labels = np.repeat(np.arange(4), lengths)
   log_probs = 10 * jax.nn.one_hot(labels, 4) - 10
   assert jitted(log_probs, jnp.arange(4), jnp.full(4, 250.0), max_length=600).lengths.tolist() == lengths
-  assert jax.jit(forced_alignment)(log_probs, jnp.arange(4)).lengths.tolist() == lengths
+  assert jax.jit(duration_dp)(log_probs, jnp.arange(4)).lengths.tolist() == lengths
 
 
 def test_the_grid_is_the_exact_search_over_its_boundaries():
@@ -162,7 +162,7 @@ def test_real_label_sequences_are_found_again_from_their_own_transcripts(real_da
   cut = [[part.split(":") for part in row.split()] for row in column]
   chosen = sorted((c for c in cut if len(c) <= 12), key=lambda c: sum(int(n) for _, n in c))[-4:]
   names = sorted({a for c in chosen for a, _ in c})
-  width, dp = max(sum(int(n) for _, n in c) for c in chosen), jax.jit(forced_alignment)
+  width, dp = max(sum(int(n) for _, n in c) for c in chosen), jax.jit(duration_dp)
   for c in chosen:
     ids, lengths = np.array([names.index(a) for a, _ in c]), np.array([int(n) for _, n in c])
     total = lengths.sum()

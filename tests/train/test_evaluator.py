@@ -187,7 +187,7 @@ def test_views_that_a_video_does_not_have_change_nothing(how, joined, view_batch
   made = s.Batches()
   for first in range(0, s.VIDEOS, 4):
     rows = range(first, min(first + 4, s.VIDEOS))
-    made.append(batch_lib.pad(batch_lib.stack([
+    made.append(tiny.pad(batch_lib.stack([
         {"video": clips[i, :counts[i]], "view_weight": np.ones(counts[i], np.float32), "weight": np.float32(1),
          "label": np.int32(dataset.records[i].label), "index": np.int32(i), "id": ""} for i in rows]), 4))
   found, _ = run(made, dataset, Merging(how=how), view_batch=view_batch)

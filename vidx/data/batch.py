@@ -206,23 +206,6 @@ def with_views(example: Mapping[str, Any], views: int, axis: int = 0) -> Batch:
   return {k: padded(v) if has_views(k) else v for k, v in example.items()}
 
 
-def pad(batch: Mapping[str, Any], size: int) -> Batch:
-  """The batch with examples of weight 0 appended up to `size`."""
-  have = len(batch["weight"])
-  if have > size:
-    raise ValueError(f"a batch of {have} examples does not fit into {size}.")
-  padded: Batch = {}
-  for key, value in batch.items():
-    row = field(key)
-    if row is not None and row.host:
-      padded[key] = list(value) + [""] * (size - have)
-    else:
-      value = np.asarray(value)
-      rest = np.full((size - have, *value.shape[1:]), row.fill if row else 0, value.dtype)
-      padded[key] = np.concatenate([value, rest])
-  return padded
-
-
 def validate(batch: Mapping[str, Any]) -> None:
   """Raises ValueError where a batch breaks the vocabulary of this file."""
   unknown = sorted(key for key in batch if field(key) is None)

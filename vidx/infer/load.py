@@ -127,11 +127,7 @@ def _check(model, variables: Any, data: ConfigDict, workdir: str, num_classes: A
   """Compares the shapes that a model wants with those that were stored."""
   inputs = examples.input_shapes(model, data, jnp.float32, num_classes)
   wanted = jax.eval_shape(lambda *x: model.init(jax.random.PRNGKey(0), *x, train=False), *inputs)["params"]
-  flat = lambda tree: {jax.tree_util.keystr(k, simple=True, separator="/"): tuple(v.shape)
-                       for k, v in jax.tree_util.tree_leaves_with_path(tree)}
-  new, old = flat(wanted), flat(variables["params"])
-  for name in sorted(new.keys() | old.keys()):
-    if new.get(name) != old.get(name):
-      raise errors.CheckpointError(
-          f"the overrides of system make another architecture than that of {workdir}: parameter {name} is"
-          f" {old.get(name, 'absent')} there and {new.get(name, 'absent')} here.")
+  differs = checkpoint.difference(variables["params"], wanted)
+  if differs:
+    raise errors.CheckpointError(f"the overrides of system make another architecture than that of {workdir}:"
+                                 f" {differs}.")

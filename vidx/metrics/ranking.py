@@ -1,6 +1,6 @@
 """Average precision of multi-label predictions: NumPy in, percent out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -53,22 +53,6 @@ def average_precisions(scores: np.ndarray, positive: np.ndarray, rule: str = "st
     (C,) float64, nan for classes without positives.
   """
   return np.array([average_precision(s, p, rule) for s, p in zip(np.transpose(scores), np.transpose(positive))])
-
-
-def mean_average_precision(scores: np.ndarray, positive: np.ndarray,
-                           classes: Iterable[int] | None = None) -> float:
-  """Mean of the classes' average precisions, without those that have no positives.
-
-  Args:
-    scores: (N, C).
-    positive: (N, C).
-    classes: ids to average over, all where None.
-
-  Returns:
-    Percent; nan where no class has a positive.
-  """
-  found = average_precisions(scores, positive)
-  return mean_known(found if classes is None else found[list(classes)])
 
 
 def mean_by_category(values: np.ndarray, categories: Mapping[str, Sequence[int]]) -> tuple[float, dict[str, float]]:

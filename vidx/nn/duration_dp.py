@@ -116,11 +116,6 @@ def _best_before(value: jax.Array, table: jax.Array | None) -> jax.Array:
   return jax.lax.fori_loop(0, longest // _LANES, body, jnp.full((size,), -jnp.inf))
 
 
-def forced_alignment(log_probs: jax.Array, transcript: jax.Array, **options) -> Alignment:
-  """The most probable lengths of a transcript by the frames alone; arguments as of `duration_dp`."""
-  return duration_dp(log_probs, transcript, **options)
-
-
 def poisson_log_prob(lengths: jax.Array, means: jax.Array) -> jax.Array:
   """log of means^l e^-means / l!, also between whole lengths."""
   return lengths * jnp.log(means) - means - jax.lax.lgamma(lengths + 1)

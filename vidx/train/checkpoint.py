@@ -35,6 +35,17 @@ def _items(state: TrainState) -> dict[str, Any]:
   }
 
 
+def difference(stored: Any, wanted: Any) -> str:
+  """Words on the first parameter, in the order of names, that differs in name or shape between two trees; or nothing."""
+  flat = lambda tree: {jax.tree_util.keystr(k, simple=True, separator="/"): tuple(v.shape)
+                       for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+  there, here = flat(stored), flat(wanted)
+  for name in sorted(there.keys() | here.keys()):
+    if there.get(name) != here.get(name):
+      return f"parameter {name} is {there.get(name, 'absent')} there and {here.get(name, 'absent')} here"
+  return ""
+
+
 def remove_unfinished(folder: str) -> list[str]:
   """Deletes checkpoints that a killed run left half-written; their names."""
   if not os.path.isdir(folder):
@@ -232,15 +243,9 @@ class Checkpointer:
 
   def _misfit(self, step: int, params: Any) -> str:
     """One line on the first parameter that differs in name or shape, or nothing."""
-    flat = lambda tree: {jax.tree_util.keystr(k, simple=True, separator="/"): tuple(v.shape)
-                         for k, v in jax.tree_util.tree_leaves_with_path(tree)}
-    stored, wanted = flat(self._shapes(step)["params"]), flat(params)
-    for name in sorted(stored.keys() | wanted.keys()):
-      if stored.get(name) != wanted.get(name):
-        return (f"checkpoint {self.folder}/{step} is of another architecture: parameter {name} is"
-                f" {stored.get(name, 'absent')} there and {wanted.get(name, 'absent')} here;"
-                " use another workdir, or start from it with --config.train.init_from.")
-    return ""
+    differs = difference(self._shapes(step)["params"], params)
+    return differs and (f"checkpoint {self.folder}/{step} is of another architecture: {differs};"
+                        " use another workdir, or start from it with --config.train.init_from.")
 
   def close(self) -> None:
     """Ends the background work; what it could not complete is removed.

@@ -1,6 +1,5 @@
 """Where a run came from: versions, code revision, machine, data."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -9,8 +8,9 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("vidx", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "av",
-            "opencv-python-headless")
+from vidx.measure import clock
+
+PACKAGES = ("vidx", "optax", "orbax-checkpoint", "grain", "numpy", "av", "opencv-python-headless")
 
 
 def revision() -> str:
@@ -27,22 +27,12 @@ def revision() -> str:
     return ""
 
 
-def versions() -> dict[str, str]:
-  found = {"python": platform.python_version()}
-  for name in PACKAGES:
-    try:
-      found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      pass
-  return found
-
-
 def describe(**extra: Any) -> dict[str, Any]:
   """Everything about this process that a reader of its numbers may ask for."""
   devices = jax.devices()
   return {
       "command": " ".join(sys.argv),
-      "versions": versions(),
+      "versions": clock.versions(PACKAGES),
       "revision": revision(),
       "platform": platform.platform(),
       "cpus": os.cpu_count(),

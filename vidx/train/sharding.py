@@ -5,7 +5,6 @@ import json
 import re
 from typing import Any
 
-from flax import traverse_util
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 from ml_collections import ConfigDict
@@ -83,11 +82,6 @@ def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
 
 def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P())
-
-
-def flat_params(params: Any) -> dict[str, Any]:
-  """{'res2/0/conv1/kernel': leaf}."""
-  return traverse_util.flatten_dict(params, sep="/")
 
 
 def gather_json(value: Any) -> list[Any]:
