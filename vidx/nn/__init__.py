@@ -13,10 +13,13 @@ from vidx.nn.dynamic_image import DynamicImage
 from vidx.nn.frame_context import FrameScores
 from vidx.nn.head import Head
 from vidx.nn.log_mel import log_mel
+from vidx.nn.match_transform import match_transform
 from vidx.nn.merge_reduce import MergeReduce
+from vidx.nn.nms import nms
 from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct
 from vidx.nn.pixel_projection import PixelwiseTemporalProjection
+from vidx.nn.ps_roi_pool import ps_roi_pool
 from vidx.nn.pyramid_attention import ConvolutionPyramidAttention
 from vidx.nn.rank_weighting import RankWeighting
 from vidx.nn.region_non_local import RegionNonLocal
