@@ -8,7 +8,7 @@ from vidx.measure import clock
 import vidx
 
 KEYS = {"name", "device", "seconds", "peer_seconds", "ratio", "clips_per_s", "peak_bytes", "peer_peak_bytes", "gmacs",
-        "share_of_peak", "peak_flops", "train", "batch", "input", "dtype", "peer", "versions"}
+        "share_of_peak", "peak_flops", "train", "batch", "input", "beside", "dtype", "peer", "versions"}
 
 
 def check(row, batch, passes):
@@ -43,7 +43,8 @@ def test_sides_take_turns_and_medians_count():
 
 @pytest.mark.parametrize("call, words", [
     (dict(name="resnt_18"), "nearest: 'resnet_18'"),
-    (dict(name="bert_base"), "bert_base takes text"),
+    (dict(name="transfer"), "transfer takes video, index, of which not all"),
+    (dict(name="bert_base", side=32), "bert_base takes text; only clips"),
     (dict(name="resnet_18", dtype="int8"), "int8"),
     (dict(name="resnet_18", batch=0), "batch=0"),
 ])
@@ -59,3 +60,22 @@ def test_a_model_without_a_peer_says_which_have_one():
 
 def test_peers_are_of_models_that_exist():
   assert set(peers.PEERS) <= set(vidx.list_models())
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_model_of_several_named_inputs_and_heads_is_measured_too(train):
+  fields = dict(num_classes={"verb": 4, "noun": 6}, trunk="resnet3d_18", stages=(1,), width=8, frozen=False)
+  model = vidx.create_model("saoa", **fields)
+  shapes = [(2, 4, 16, 16, 3), (2, 60, 10), (2, 60, 4), (2, 60)]
+  xs = model_speed.made(model.inputs, shapes)
+  assert [x.shape for x in xs] == shapes and (xs[3] == 1).all() and all(x.dtype == "f" for x in xs)
+  run, size = model_speed._vidx(model, xs, train)
+  run()
+  assert size > 0
+
+
+def test_sizes_of_clips_change_and_those_of_other_inputs_do_not():
+  assert model_speed._shape((1, 64, 224, 224, 3), 2, 8, 112) == (2, 8, 112, 112, 3)
+  assert model_speed._shape((1, 8, 3, 256, 256, 3), 1, 0, 0) == (1, 8, 3, 256, 256, 3)
+  assert model_speed._shape((1, 60, 4), 2, 8, 112) == (2, 60, 4)
+  assert [x.dtype.kind for x in model_speed.made(("text", "label/verb", "length"), [(2, 5)] * 3)] == ["i", "f", "i"]

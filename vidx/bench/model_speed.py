@@ -8,7 +8,7 @@ them, as the peak of the machine. On a GPU the peer runs as its users
 would run it: `torch.compile`, channels last, in the same precision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import json as json_lib
 from typing import Any
 
@@ -18,9 +18,11 @@ import numpy as np
 
 from vidx import errors, systems
 from vidx.bench import peers
+from vidx.data import batch as batch_lib
 from vidx.measure.clock import device_name, in_turns, program_bytes, versions
 from vidx.measure.count import count
 
+WORDS = ("text",)  # inputs that are numbers of word pieces
 
 
 def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = False, dtype: str = "float32",
@@ -28,7 +30,7 @@ def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = 
   """Measures one model.
 
   Args:
-    name: a name of `vidx.list_models()` that takes images or clips.
+    name: a name of `vidx.list_models()` whose inputs are arrays of a fixed shape.
     train: forward and backward pass; otherwise the forward pass.
     batch: examples at once.
     peer: measures the peer as well, in turns.
@@ -41,7 +43,8 @@ def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = 
     `name`, `device`, `seconds` and `peer_seconds` (medians of one pass over the batch; None without a
     peer), `ratio` (of both), `clips_per_s`, `peak_bytes` (that the compiled program needs at once) and
     `peer_peak_bytes` (on a GPU), `gmacs` of one example, `share_of_peak` (of the matrix products of this
-    machine, `peak_flops`), and what was measured: `train`, `batch`, `input`, `dtype`, `versions`.
+    machine, `peak_flops`), and what was measured: `train`, `batch`, `input`, `beside` (shapes of further inputs by
+    name), `dtype`, `versions`.
 
   Raises:
     ConfigError: an unknown name, a model of other inputs, no peer.
@@ -50,17 +53,20 @@ def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = 
   if batch < 1:
     raise errors.ConfigError(f"batch={batch}: at least 1.")
   model = systems.create_model(name, **({} if dtype == "float32" else {"dtype": jnp.dtype(dtype)}))
-  if tuple(model.inputs) != ("video",):
-    raise errors.ConfigError(f"{name} takes {', '.join(model.inputs)}; models of images and clips can be measured.")
-  shape = _shape(systems.rows()[name].inputs[0], batch, frames, side)
-  x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-  run, peak_bytes = _vidx(model, x, train)
+  row = systems.rows()[name]
+  if any(len(shape) < 2 for shape in row.inputs) or not row.inputs:
+    raise errors.ConfigError(f"{name} takes {', '.join(model.inputs)}, of which not all are arrays of a fixed shape.")
+  if (frames or side) and "video" not in model.inputs:
+    raise errors.ConfigError(f"{name} takes {', '.join(model.inputs)}; only clips and images have another size.")
+  shapes = [_shape(shape, batch, frames, side) for shape in row.inputs]
+  xs = made(model.inputs, shapes)
+  run, peak_bytes = _vidx(model, xs, train)
   sides = [run]
   if peer:
-    sides.append(torch_pass(name, x, train, dtype))
+    sides.append(torch_pass(name, xs[0], train, dtype))
   product, product_flops = _product(dtype)
   *times, product_seconds = in_turns([*sides, product], seconds)
-  counts = count(systems.create_model(name), jax.ShapeDtypeStruct((1, *shape[1:]), jnp.float32))
+  counts = count(systems.create_model(name), *(jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for x in xs))
   peak = product_flops / product_seconds
   flops = counts.macs * 2 * batch * (3 if train else 1)
   return {
@@ -68,7 +74,8 @@ def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = 
       "ratio": times[0] / times[1] if peer else None, "clips_per_s": batch / times[0], "peak_bytes": peak_bytes,
       "peer_peak_bytes": _torch_peak() if peer else None, "gmacs": counts.macs / 1e9,
       "share_of_peak": flops / times[0] / peak, "peak_flops": peak, "train": train, "batch": batch,
-      "input": list(shape), "dtype": dtype, "peer": peers.PEERS[name].library if peer else None,
+      "input": list(shapes[0]), "beside": {k: list(s) for k, s in list(zip(model.inputs, shapes))[1:]},
+      "dtype": dtype, "peer": peers.PEERS[name].library if peer else None,
       "versions": versions(("torch", "torchvision", "timm", "pytorchvideo") if peer else ()),
   }
 
@@ -82,28 +89,51 @@ def _product(dtype: str) -> tuple[Callable[[], None], int]:
 
 
 def _shape(published: tuple[int, ...], batch: int, frames: int, side: int) -> tuple[int, ...]:
+  """With another number of examples, and of images and clips another size; the first axis counts examples."""
+  if len(published) < 4:
+    return (batch, *published[1:])
   *lead, height, width, channels = published
-  lead = [batch, *([frames or lead[1]] if len(lead) > 1 else [])]
+  lead = [batch, *([frames or lead[1]] if len(lead) > 1 else []), *lead[2:]]
   return (*lead, side or height, side or width, channels)
 
 
-def _vidx(model, x, train) -> tuple[Callable[[], None], int | None]:
+def made(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+  """Inputs of a model: normal numbers, ones for what is live, and of what counts or names something zeros."""
+  rng, found = np.random.default_rng(0), []
+  for name, shape in zip(names, shapes):
+    dtype = np.int32 if name in WORDS else getattr(batch_lib.field(name), "dtype", np.float32) or np.float32
+    if name.endswith("mask"):
+      found.append(np.ones(shape, np.float32))
+    elif np.issubdtype(dtype, np.floating) or batch_lib.is_clip(name):
+      found.append(rng.normal(size=shape).astype(np.float32))
+    else:
+      found.append(np.zeros(shape, dtype))
+  return found
+
+
+def _scored(out: Any) -> Any:
+  """What a program is to give: logits, or all that is given where there are none."""
+  return out["logits"] if "logits" in out else out
+
+
+def _vidx(model, xs, train) -> tuple[Callable[[], None], int | None]:
   """One pass as a function, and the memory of its compiled program."""
-  variables = jax.jit(model.init)(jax.random.PRNGKey(0), x)
-  x, key = jnp.asarray(x), jax.random.PRNGKey(0)
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), *xs)
+  xs, key = [jnp.asarray(x) for x in xs], jax.random.PRNGKey(0)
 
-  def forward(variables, x):
-    return model.apply(variables, x)["logits"]
+  def forward(variables, *xs):
+    return _scored(model.apply(variables, *xs))
 
-  def gradients(variables, x):
+  def gradients(variables, *xs):
     def loss(params):
-      out, state = model.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"],
+      out, state = model.apply({**variables, "params": params}, *xs, train=True, mutable=["batch_stats"],
                                rngs={"dropout": key})
-      return sum(x.sum() for x in jax.tree.leaves(out["logits"])), state
+      given = [x for x in jax.tree.leaves(_scored(out)) if jnp.issubdtype(x.dtype, jnp.floating)]
+      return sum(x.sum() for x in given), state
     return jax.grad(loss, has_aux=True)(variables["params"])
 
-  compiled = jax.jit(gradients if train else forward).lower(variables, x).compile()
-  return lambda: jax.block_until_ready(compiled(variables, x)), program_bytes(compiled)
+  compiled = jax.jit(gradients if train else forward).lower(variables, *xs).compile()
+  return lambda: jax.block_until_ready(compiled(variables, *xs)), program_bytes(compiled)
 
 
 def torch_pass(name: str, x: np.ndarray, train: bool, dtype: str) -> Callable[[], None]:
@@ -151,7 +181,8 @@ def main(name: str, *, json: bool = False, **options: Any) -> None:
     print(json_lib.dumps(r))
     return
   what = "forward + backward" if r["train"] else "forward"
-  print(f"{r['name']}: {what}, {'x'.join(map(str, r['input']))}, {r['dtype']}, {r['device']}")
+  shapes = [r["input"], *r["beside"].values()]
+  print(f"{r['name']}: {what}, {', '.join('x'.join(map(str, s)) for s in shapes)}, {r['dtype']}, {r['device']}")
   print(f"  vidx  {r['seconds'] * 1e3:10.1f} ms  {r['clips_per_s']:9.2f} clips/s  {r['gmacs']:.2f} GMACs each,"
         f" {100 * r['share_of_peak']:.0f} % of the peak of {r['peak_flops'] / 1e9:,.0f} GFLOP/s"
         + (f"  {r['peak_bytes'] / 2**20:,.0f} MiB" if r["peak_bytes"] else ""))
