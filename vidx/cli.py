@@ -40,7 +40,8 @@ def _eval(fv, args, overrides):
   process.start_jax()
   clips, crops = flag_text.views(fv.views)
   options = dict(split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
-                 batch_size=fv.batch_size or None, overrides=overrides)
+                 batch_size=fv.batch_size or None, overrides=overrides, submission=fv.submission,
+                 supervision=tuple(int(n) for n in flag_text.numbers("supervision", fv.supervision)))
   if fv.fuse:
     from vidx.infer import fuse
     fuse.evaluate_fused([fv.workdir, *fv.fuse.split(",")], flag_text.numbers("weights", fv.weights), **options)
@@ -184,12 +185,15 @@ VERBS: dict[str, Verb] = {
              _bool("profile", "trace a few steps into WORKDIR/profile")), _train, words=False),
     "eval": Verb(
         "evaluate a trained system, every video once",
-        "--workdir=FOLDER [--split=test] [--views=10x3] [--fuse=FOLDER,...] [--config.data.KEY=VALUE ...]",
+        "--workdir=FOLDER [--split=test] [--views=10x3] [--fuse=FOLDER,...] [--submission=FILE]"
+        " [--config.data.KEY=VALUE ...]",
         _all(_WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, _STEP,
              _integer("batch_size", 0, "videos per batch; 0: as the config says"),
              _string("fuse", "", "further runs, whose scores are averaged with this one's: two streams, ensembles"),
              _string("cluster", "",
                      "all, or a file of class names: features are clustered and compared with these classes"),
+             _string("submission", "", "file for the server of the EPIC-KITCHENS challenges, .json or .zip"),
+             _string("supervision", "", "levels that it asks for, of pretraining, labels and data, such as 2,3,4"),
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
              _REPORT), _eval, words=False),
     "predict": Verb(
@@ -226,8 +230,7 @@ VERBS: dict[str, Verb] = {
         _all(_OUT, _string("labels", "motion",
                            "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
                            " noisy_tags, conjunction or hands"),
-             _string("layout", "",
-                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; empty: as the labels need"),
+             _string("layout", "", "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; empty: as the labels need"),
              _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),
     "data features": Verb(
         "features of every frame of videos, from a trained trunk",

@@ -65,8 +65,7 @@ def test_heads_are_put_into_the_columns_of_their_classes():
   np.testing.assert_array_equal(categories.side_by_side(heads, tuple(mixed.items())), LOGITS)
   of = tasks.get("multilabel", categories=mixed, heads=True)
   np.testing.assert_array_equal(loss(of, heads)[0], loss(of)[0])
-  scores = lambda logits: of.predict({"logits": logits}, {})["scores"]
-  np.testing.assert_array_equal(scores(heads), scores(LOGITS))
+  np.testing.assert_array_equal(of.predict({"logits": heads}, {})["scores"], of.predict({"logits": LOGITS}, {})["scores"])
   assert of.num_classes({"label": 5}) == {"scene": 2, "action": 3} and task().num_classes({"label": 5}) == 5
 
 

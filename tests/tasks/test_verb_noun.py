@@ -102,3 +102,41 @@ def test_the_task_fits_data_with_verbs_and_nouns_alone():
 def test_a_wrong_field_is_one_clear_line(fields, words):
   with pytest.raises(errors.ConfigError, match=words):
     tasks.get("verb_noun", **fields)
+
+
+def scored(dataset, **fields):
+  task = tasks.get("verb_noun", **fields).for_dataset(dataset)
+  return task, {k: v for k, v in predictions(task).items() if not k.startswith("label")}
+
+
+def test_a_submission_is_told_back_to_the_same_probabilities():
+  task, found = scored(data())
+  made = task.submission(found, data(), {}, (2, 3, 4))
+  assert (made["version"], made["sls_pt"], made["sls_tl"], made["sls_td"]) == ("0.2", 2, 3, 4)
+  assert list(made["results"]) == ["s0", "s1"] and "action" not in made["results"]["s0"]
+  for i, name in enumerate(made["results"]):
+    for target in ("verb", "noun"):
+      scores = np.array(list(made["results"][name][target].values()))
+      np.testing.assert_allclose(np.exp(scores) / np.exp(scores).sum(), found[f"scores/{target}"][i], rtol=1e-5)
+
+
+def test_a_submission_lists_actions_where_a_prior_or_the_older_challenge_asks_for_them():
+  task, found = scored(data(), prior="joint")
+  listed = task.submission(found, data(), {})["results"]["s1"]["action"]
+  assert set(listed) == {"0,1", "1,1", "1,2"}  # no pair that training does not know
+  old = dataclasses.replace(data(), name="epic55")
+  task, found = scored(old)
+  made = task.submission(found, old, {})
+  assert made["version"] == "0.1" and len(made["results"]["s0"]["action"]) == 6
+
+
+@pytest.mark.parametrize("failures, facts, words", [
+    ({"s1": "v.mp4: truncated"}, {}, "1 of the segments asked for cannot be decoded, such as 's1': v.mp4: truncated"),
+    ({}, {"ids": ("s0", "s1", "s2")}, "1 of the segments asked for are missing, such as 's2'"),
+])
+def test_a_submission_without_all_segments_is_refused_in_one_line(failures, facts, words):
+  dataset = dataclasses.replace(data(), facts=facts)
+  task, found = scored(dataset)
+  with pytest.raises(errors.DataError, match=words) as e:
+    task.submission(found, dataset, failures)
+  assert "\n" not in str(e.value)

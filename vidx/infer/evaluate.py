@@ -1,6 +1,6 @@
 """Evaluation of a trained run: metrics, a result file, and what samplers save."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any
 
@@ -8,14 +8,15 @@ import jax
 
 from vidx import tasks
 from vidx.data import examples, records
-from vidx.infer import load, results, savings
+from vidx.infer import load, results, savings, submission as submission_lib
 from vidx.train import build
 from vidx.train import evaluator as evaluator_lib
 
 
 def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
                      step: int | str | None = None, batch_size: int | None = None,
-                     overrides: Sequence[str] = ()) -> dict[str, Any]:
+                     overrides: Sequence[str] = (), submission: str = "", supervision: Sequence[int] = ()
+                     ) -> dict[str, Any]:
   """Evaluates a trained run, prints its metrics and writes WORKDIR/eval/<split>-<clips>x<crops>.json.
 
   Args:
@@ -26,17 +27,22 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
     step: which checkpoint, as in `load_checkpoint`.
     batch_size: videos per batch; None for that of the config.
     overrides: `section.key=value` texts over the run's config.
+    submission: file for the server of a challenge, .json or .zip; '': none.
+    supervision: see `vidx.infer.submission.write`.
 
   Returns:
     What the file holds (see vidx/infer/results.py).
   """
-  found = of_workdir(workdir, split, clips=clips, crops=crops, step=step, batch_size=batch_size, overrides=overrides)
+  found = of_workdir(workdir, split, clips=clips, crops=crops, step=step, batch_size=batch_size, overrides=overrides,
+                     check=lambda task: submission and submission_lib.check(task, tuple(supervision)))
   described, lines = results.describe(found.result, found.task, found.protocol, found.step), []
   if jax.process_index() == 0:
     if jax.process_count() == 1:
       saved = savings.of_split(found.loaded, found.result.dataset, batch_size or found.loaded.config.eval.batch_size)
       described |= {"savings": saved.to_json()} if saved else {}
       lines = saved.lines() if saved else []
+    if submission:
+      lines = [*lines, submission_lib.write(found.result, found.task, submission, tuple(supervision))]
     path = results.write(described, workdir)
     print("\n".join([*results.lines(described), *lines, f"written to {path}"]), flush=True)
   return described
@@ -54,9 +60,11 @@ class Evaluated:
 
 
 def of_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1, step: int | str | None = None,
-               batch_size: int | None = None, overrides: Sequence[str] = ()) -> Evaluated:
-  """Evaluates a trained run; see `evaluate_workdir`."""
+               batch_size: int | None = None, overrides: Sequence[str] = (), check: Callable[[Any], Any] = bool
+               ) -> Evaluated:
+  """Evaluates a trained run whose task passes a check; see `evaluate_workdir`."""
   loaded = load.load_checkpoint(workdir, step, overrides)
+  check(loaded.task)
   config = loaded.config
   dataset = records.aligned(build.load_split(config, split or config.data.val_split), loaded.targets)
   task = tasks.from_config(config.task.to_dict(), dataset)

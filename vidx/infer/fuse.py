@@ -13,7 +13,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data.records import LABEL
-from vidx.infer import evaluate, results
+from vidx.infer import evaluate, results, submission as submission_lib
 from vidx.train import evaluator
 from vidx.train.evaluator import EvalResult
 
@@ -60,14 +60,16 @@ def fused(runs: Sequence[EvalResult], weights: Sequence[float], fusable: Mapping
   return dataclasses.replace(first, predictions=predictions, failures=failures)
 
 
-def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split: str = "",
-                   **options) -> dict[str, Any]:
+def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split: str = "", submission: str = "",
+                   supervision: Sequence[int] = (), **options) -> dict[str, Any]:
   """Evaluates runs and their fusion, prints the metrics of each, writes FIRST/eval/<split>-<clips>x<crops>-fused.json.
 
   Args:
     workdirs: of the runs.
     weights: of their scores; equal ones by default.
     split: of their data set; empty for that which the first one was evaluated on.
+    submission: of the fused scores, see `evaluate_workdir`.
+    supervision: see `evaluate_workdir`.
     **options: of `evaluate_workdir`.
 
   Returns:
@@ -80,7 +82,8 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
                              " weights, none below 0 and one above.")
   found = []
   for workdir in workdirs:
-    found.append(evaluate.of_workdir(workdir, split, **options))
+    found.append(evaluate.of_workdir(workdir, split, **options, check=lambda task: submission and submission_lib.check(
+        task, tuple(supervision))))
     split = found[0].result.dataset.split
   first = found[0]
   fusable = first.task.fusable
@@ -97,6 +100,7 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
     for workdir, f in zip(workdirs, found):
       figure = f.result.metrics[f.task.best_metric]
       print(f"{workdir}: {f.task.best_metric} {figure:.1f} ({f.result.evaluated} of {f.result.videos} videos)")
+    lines = [submission_lib.write(result, first.task, submission, tuple(supervision))] if submission else []
     path = results.write(described, workdirs[0], "-fused")
-    print("\n".join([*results.lines(described), f"written to {path}"]), flush=True)
+    print("\n".join([*results.lines(described), *lines, f"written to {path}"]), flush=True)
   return described

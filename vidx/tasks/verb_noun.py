@@ -1,6 +1,6 @@
 """Verbs and nouns of first-person clips: a cross entropy each, and actions from their pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any, ClassVar
 
@@ -15,6 +15,8 @@ from vidx.tasks import base, scores as scores_lib
 
 NAMES = ("verb", "noun")
 SCORES = "scores/"
+_LISTED = 100  # pairs of a segment in a submission
+_LEAST = -100.0  # logarithm of a probability, for challenges take finite numbers alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +68,8 @@ class VerbNoun(base.Task):
     records = dataset.records
     facts = {k: v for k, v in dataset.facts.items() if k == "pairs"}
     if self.prior != "none" and "pairs" not in facts:
-      raise errors.ConfigError(f"task.prior='{self.prior}': data set '{dataset.name}' does not say how often pairs"
-                               " occur in training; set it to 'none'.")
+      raise errors.ConfigError(f"task.prior='{self.prior}': data set '{dataset.name}' does not say how often pairs occur"
+                               " in training; set it to 'none'.")
     if any("unseen" in r.extra for r in records):
       facts["unseen"] = np.array([bool(r.extra.get("unseen")) for r in records])
     rare = {name: sorted({r.value(name) for r in records if r.extra.get(f"tail_{name}")}) for name in NAMES}
@@ -85,7 +87,7 @@ class VerbNoun(base.Task):
     return base.with_system_losses(outputs, terms, self.labelled(batch))
 
   def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
-    """{'scores/verb', 'scores/noun'}: class probabilities in fp32, and weights of candidates where there are any."""
+    """{'scores/verb', 'scores/noun'}: class probabilities in fp32, and the weights of candidates where there are any."""
     del batch
     found = {SCORES + name: jax.nn.softmax(outputs["logits"][name].astype(jnp.float32)) for name in self.targets}
     return found | {k: v for k, v in outputs.items() if k.startswith("weights/")}
@@ -128,6 +130,27 @@ class VerbNoun(base.Task):
           {"label": f"{classes['verb'][i // verb_noun.ACTION_ID]} {classes['noun'][i % verb_noun.ACTION_ID]}",
            "score": float(np.exp(value))} for i, value in zip(ids[0].tolist(), logs[0])]
     return found
+
+  def submission(self, predictions: Mapping[str, np.ndarray], dataset: Any, failures: Mapping[str, str],
+                 supervision: Sequence[int] = ()) -> dict[str, Any]:
+    """The JSON of an action recognition challenge of EPIC-KITCHENS; scores are logarithms of probabilities.
+
+    Actions are listed where a prior speaks of them, and for EPIC-KITCHENS-55, whose challenge asks for them.
+
+    Raises:
+      DataError: a segment of the split is missing: its video is absent, or could not be decoded.
+    """
+    ids = [dataset.records[i].id for i in predictions["index"]]
+    scores = [np.maximum(verb_noun.log_probabilities(predictions[SCORES + name], True), _LEAST) for name in NAMES]
+    wanted = dataset.facts.get("ids") or [r.id for r in dataset.records]
+    if failures:
+      name = next(iter(failures))
+      raise errors.DataError(f"submission: {len(failures)} of the segments asked for cannot be decoded, such as"
+                             f" '{name}': {failures[name]}")
+    old = dataset.name == "epic55"
+    levels = dict(zip(("pretraining", "labels", "data"), supervision))
+    return verb_noun.submission(ids, *scores, wanted=wanted, actions=_LISTED if old or self.prior != "none" else 0,
+                                mu=self._prior(), version="0.1" if old else "0.2", **levels)
 
   @property
   def nothing(self) -> dict[str, Any]:

@@ -141,11 +141,15 @@ def span(row: Mapping[str, str], duration: float, video: str, path: str, line: i
 
 
 def dataset(name: str, split: str, records: Sequence, verbs: Sequence[str], nouns: Sequence[str],
-            missing: Sequence[str], pairs: np.ndarray | None = None) -> Dataset:
-  """A data set with the targets 'verb' and 'noun', and counts of pairs (V, M) in training where they are known."""
+            missing: Sequence[str], pairs: np.ndarray | None = None, ids: Iterable[str] = ()) -> Dataset:
+  """A data set with the targets 'verb' and 'noun'.
+
+  Its facts are counts of pairs (V, M) in training, and the ids of all segments, those without media too, where
+  they are known.
+  """
   return Dataset(name, split, tuple(records), missing=tuple(dict.fromkeys(missing)),
                  named={"verb": Target(tuple(verbs)), "noun": Target(tuple(nouns))},
-                 facts={} if pairs is None else {"pairs": pairs})
+                 facts={**({} if pairs is None else {"pairs": pairs}), **({"ids": tuple(ids)} if ids else {})})
 
 
 def pairs_of(rows: Iterable[tuple[int, int]], verbs: Sequence[str], nouns: Sequence[str]) -> np.ndarray:

@@ -76,7 +76,7 @@ def read(root: str, split: str, file: str = "", subset: str = "", nouns: int = 3
   if os.path.isfile(trained):
     pairs = egocentric.pairs_of((labels_of(line, row, trained) for line, row in common.read_table(trained, _NEEDED)),
                                 verb_names, noun_names)
-  return egocentric.dataset("epic100", split, records, verb_names, noun_names, missing, pairs)
+  return egocentric.dataset("epic100", split, records, verb_names, noun_names, missing, pairs, seen)
 
 
 def _column(path: str, name: str) -> set[str]:

@@ -46,7 +46,7 @@ def read(root: str, split: str, participants: int = 25, test: str = "s1", fps: f
   info = find("EPIC_video_info.csv")
   rates = egocentric.read_rates(info, ("video", "fps"))
   seen: dict[str, int] = {}
-  records, missing = [], []
+  records, missing, asked = [], [], []
   videos = egocentric.Videos(root, _Rates(fps, {v: rate for v, (rate, _) in rates.items()}), info, detections)
   trained, labels_of = [], lambda line, row, at: tuple(
       egocentric.class_of(row.get(f"{k}_class", ""), names, f"{k}_class", at, line, source)
@@ -61,6 +61,7 @@ def read(root: str, split: str, participants: int = 25, test: str = "s1", fps: f
       trained.append(labels)
     if not wanted(person):
       continue
+    asked.append(name)
     span = egocentric.span(row, rates.get(video, (0, float("inf")))[1], video, path, line)
     media = videos.find(video, row["participant_id"])
     if media is None:
@@ -75,7 +76,8 @@ def read(root: str, split: str, participants: int = 25, test: str = "s1", fps: f
   if split == "test" and os.path.isfile(labelled):
     trained = [labels_of(line, row, labelled) for line, row in common.read_table(labelled, _NEEDED)
                if _person(row["participant_id"], labelled, line) <= (participants or math.inf)]
-  return egocentric.dataset("epic55", split, records, verbs, nouns, missing, egocentric.pairs_of(trained, verbs, nouns))
+  return egocentric.dataset("epic55", split, records, verbs, nouns, missing,
+                            egocentric.pairs_of(trained, verbs, nouns), asked)
 
 
 def _person(text: str, path: str, line: int) -> int:
