@@ -6,6 +6,7 @@ vidx train --config=configs/epic100/saoa.py:verb --config.data.root=DATA --confi
 vidx train --config=configs/epic100/saoa.py:noun ... --workdir=runs/epic100_noun
 vidx train --config=configs/epic100/saoa.py --config.data.root=DATA --runs=runs --workdir=runs/epic100_saoa
 
+With --config.data.cache={runs}/epic100_cache the last stage decodes every clip once.
 The word behind the colon: verb, noun, saoa, sap. Ours: not yet measured.
 """
 

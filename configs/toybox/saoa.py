@@ -4,6 +4,9 @@ vidx data toybox --out=runs/toybox/hands --labels=hands
 vidx train --config=configs/toybox/saoa.py:verb --workdir=runs/toybox_saoa_verb
 vidx train --config=configs/toybox/saoa.py:noun --workdir=runs/toybox_saoa_noun
 vidx train --config=configs/toybox/saoa.py --runs=runs --workdir=runs/toybox_saoa
+vidx predict --workdir=runs/toybox_saoa --show=candidates runs/toybox/hands/P02/videos/*.MP4
+
+With --config.data.cache={runs}/toybox_saoa_cache the last stage trains on kept features of the middle clips.
 """
 
 from vidx.train import config

@@ -1,14 +1,16 @@
 """Verbs and nouns on Toybox `hands`: the recipe of three stages, and IPL, from rendered video to words and pictures."""
 
+import json
 import pathlib
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 
 from tests.system.conftest import losses
 from vidx import cli, errors
-from vidx.data import detections, toybox
+from vidx.data import clips, detections, toybox
 from vidx.data.toybox import hands as hand_set
 from vidx.infer import evaluate, explain, load, predict
 from vidx.show import report
@@ -54,6 +56,11 @@ def told_in_words(workdir, hands):
   video = sorted(hands.rglob("*.MP4"))[0]
   found, = predict.predict(str(workdir), [str(video)])
   assert found["error"] is None and found["verb"][0]["label"] in hand_set.VERBS
+  assert cli.main(["eval", f"--workdir={workdir}", f"--submission={workdir / 'test.zip'}", "--supervision=2,3,4"]) == 0
+  with zipfile.ZipFile(workdir / "test.zip") as f:
+    sent = json.loads(f.read("test.json"))
+  assert len(sent["results"]) == 6 and sent["sls_td"] == 4
+  assert {k: len(v) for k, v in next(iter(sent["results"].values())).items()} == {"verb": 6, "noun": 6}
   verb, noun = found["action"][0]["label"].split()
   assert verb in hand_set.VERBS and noun in hand_set.NOUNS
   return result
@@ -78,12 +85,50 @@ def shows_candidates(workdir, hands):
   assert "What it sees" in pathlib.Path(report.write_report(str(workdir))).read_text()
 
 
+def learns_from_what_is_kept(hands, runs):
+  """The last stage on what both networks make of the clips: the same losses, and no clip is decoded again."""
+
+  def stage(name, **data):
+    c = tiny("saoa.py", hands)
+    c.data.update(frames=12, sampler="stride", **data)  # all of a video: nothing is random about it
+    c.optimizer.ema = 0.9
+    loop.train(c, str(runs / name), runs=str(runs))
+    return losses(runs / name)
+
+  plain, kept = stage("plain"), stage("kept", cache="{runs}/cache")
+  np.testing.assert_allclose(list(kept.values()), list(plain.values()), rtol=1e-5)
+  assert len(list((runs / "cache").glob("*.npz"))) == 22 and list(kept) == list(plain)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(clips, "open_media", lambda *a, **k: pytest.fail("a video was opened"))
+    assert stage("again", cache=str(runs / "cache")) == kept
+  told = told_in_words(runs / "kept", hands)["metrics"]
+  np.testing.assert_allclose(told["loss"], evaluate.evaluate_workdir(str(runs / "plain"))["metrics"]["loss"], rtol=1e-4)
+  c = tiny("saoa.py", hands)
+  for change, words in (
+      (dict(), "data.cache=.*was made with other data.frames, data.sampler"),
+      (dict(frozen=()), "add '\\^verb_net/' to optimizer.frozen")):
+    c.data.cache = str(runs / "cache")
+    c.optimizer.update(change)
+    with pytest.raises(errors.UserError, match=words):
+      loop.train(c, str(runs / f"other{len(change)}"), runs=str(runs))
+
+
+def test_a_system_that_trains_its_networks_keeps_nothing_of_them(hands, tmp_path):
+  c = tiny("ipl.py", hands)
+  c.data.cache = str(tmp_path / "cache")
+  with pytest.raises(errors.ConfigError, match="'ipl' has no frozen networks"):
+    loop.train(c, str(tmp_path / "run"))
+
+
 def test_a_recipe_of_three_stages_runs_by_its_one_config(hands, tmp_path, capsys):
   for stage in ("verb", "noun"):
     loop.train(tiny(f"saoa.py:{stage}", hands), str(tmp_path / f"toybox_saoa_{stage}"))
     assert f"{stage}/top-1" in evaluate.evaluate_workdir(str(tmp_path / f"toybox_saoa_{stage}"))["metrics"]
+  assert cli.main(["eval", f"--workdir={tmp_path / 'toybox_saoa_verb'}", "--submission=x.json"]) == 2
+  assert "--submission: the challenges that are known ask for verbs and nouns" in capsys.readouterr().err
   goes_on_exactly(tiny("saoa.py", hands), tmp_path / "toybox_saoa", tmp_path, capsys)
   told_in_words(tmp_path / "toybox_saoa", hands)
+  learns_from_what_is_kept(hands, tmp_path)
   page = pathlib.Path(report.write_report(str(tmp_path / "toybox_saoa"))).read_text()
   assert "action/top-1" in page
   shows_candidates(tmp_path / "toybox_saoa", hands)

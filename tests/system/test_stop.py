@@ -11,9 +11,8 @@ import time
 from tests.system.conftest import ROOT, environment, losses
 from vidx.train import stop
 
-# Background jobs of a shell ignore SIGINT, unless they say otherwise.
-TRAIN = ["-c", "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-         "from vidx import cli; sys.exit(cli.main(sys.argv[1:]))", "train"]
+TRAIN = ["-c", "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"  # else ignored by a shell's
+         "from vidx import cli; sys.exit(cli.main(sys.argv[1:]))", "train"]  # background jobs
 
 
 def command(config, workdir, workers=0):

@@ -45,6 +45,8 @@ class Field:
   last: int = 0
 
 
+ENCODED = "encoded/"
+
 # A name that ends in "/" stands for a family, such as 'label/verb' and 'label/noun'.
 FIELDS: dict[str, Field] = {
     "video": Field("(T, H, W, 3) RGB", np.uint8, axes=4, views=True, last=3),
@@ -56,10 +58,13 @@ FIELDS: dict[str, Field] = {
                    axes=3, views=True, last=1),
     "audio_neg": Field("the same of another time of the video", axes=3, views=True, last=1),
     "audio_valid": Field("() 1 with sound, 0 without, -1 where it is damaged", views=True, kept=True),
-    "detections/features": Field("(N, D) of detected objects around the middle of the clip, those of a frame best"
-                                 " first", axes=2, views=True),
+    "detections/features": Field("(N, D) of detected objects around the middle of the clip, those of a frame best first",
+                                 axes=2, views=True),
     "detections/boxes": Field("(N, 4) in pixels of the clip, zeros where there is none", axes=2, views=True, last=4),
     "detections/mask": Field("(N,) 1 for a detection, 0 where a frame has fewer", axes=1, views=True),
+    "encoded/": Field("in place of video: what networks that are not trained make of the clip, kept on disk",
+                      axes=-1, views=True),
+    "cut/": Field("where a clip is from, for those who keep what is made of it", np.float64, axes=-1),
     "length": Field("() frames of `features` that are live", np.int32, kept=True),
     "view_weight": Field("() 1 for a view, 0 where a video has fewer views than others", axes=0, views=True),
     "label": Field("(), -1 where unknown; (C,) of zeros and ones for multi-label sets, -1 where unknown", None, -1, -1,
@@ -137,11 +142,15 @@ def wanted(model: Any, task: Any = None) -> tuple[str, ...]:
 def inputs(model: Any, batch: Mapping[str, Any]) -> list[Any]:
   """The arrays that a model is called with, None for targets that a batch lacks.
 
-  Where a batch has flow and no video, flow takes its place.
+  Where a batch has flow and no video, flow takes its place, or else what was encoded, as one {name: array}.
   """
   names = getattr(model, "inputs", ("video",))
-  return [batch.get(name) if is_target(name) else batch["flow" if name == "video" and name not in batch else name]
-          for name in names]
+  return [batch.get(name) if is_target(name) else _clip(batch) if name == "video" else batch[name] for name in names]
+
+
+def _clip(batch: Mapping[str, Any]) -> Any:
+  encoded = {key.removeprefix(ENCODED): value for key, value in batch.items() if key.startswith(ENCODED)}
+  return encoded or batch[clip_of(batch)]
 
 
 def label_array(label: int | tuple[int, ...], dataset: Dataset, target: str = LABEL) -> np.ndarray:

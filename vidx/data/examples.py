@@ -78,7 +78,7 @@ class Examples:
                seed: int):
     self.dataset = dataset
     kind = dataset.records[0].media.kind if len(dataset) else "video"
-    main, *others = parts_lib.chosen(kind, wanted)
+    main, *others = parts_lib.chosen(kind, wanted, bool(data.cache))
     self._first = parts_lib.load(main)(dataset, data, training, clips, crops, seed, timed=bool(others))
     self._others = [parts_lib.load(name)(dataset, data, training, clips, crops, seed) for name in others]
 

@@ -61,6 +61,7 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   """
   workdir = os.fspath(workdir)
   config = config_lib.from_json(_read(workdir, "config.json"))
+  config.data.cache = ""  # whoever uses a run sees videos
   config_lib.override(config, overrides)
   targets = json.loads(_read(workdir, "classes.json"))
   targets = targets if isinstance(targets, dict) else {records.LABEL: targets}

@@ -46,7 +46,7 @@ def roi_align(features: jax.Array, boxes: jax.Array, size: int | Sequence[int] =
       reaches from (j, i) to (j + 1, i + 1).
     size: bins, or (in height, in width).
     scale: entries of the map per unit of the boxes, or (in height, in width): H over
-      the height of the frame where boxes are in its pixels.
+      the height of the frame where boxes are in its pixels; of each example as (B, 1).
     samples: points per bin and axis.
 
   Returns:

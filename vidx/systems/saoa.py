@@ -37,7 +37,7 @@ def length(x: jax.Array) -> jax.Array:
 
 
 class Candidates(nn.Module):
-  """h_i = ReLU(W x + W_o f_i + b): a detected object beside features of the clip (eq. 3.1, eq. 3.2).
+  """h_i = ReLU(W x + W_o f_i + b): a detected object beside features of the clip (eq. 3.1, 3.2).
 
   Attributes:
     channels: C.
@@ -153,17 +153,23 @@ class SymbioticAttention(nn.Module):
     plain = {self.verb.align, self.noun.align} <= {"none", "fusion"}
     return ("video",) if plain else ("video", *DETECTIONS)
 
+  @property
+  def encoders(self) -> tuple[str, ...]:
+    """The parts that `encode`, where they stay as they are."""
+    return ("verb_net", "noun_net") if self.frozen else ()
+
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
     """The sites of a network; what is plugged in stands in both."""
     return self.verb_net.site_names()
 
-  def __call__(self, video: jax.Array, features: jax.Array | None = None, boxes: jax.Array | None = None,
-               mask: jax.Array | None = None, train: bool = False) -> dict[str, jax.Array]:
+  def __call__(self, video: jax.Array | Mapping[str, jax.Array], features: jax.Array | None = None,
+               boxes: jax.Array | None = None, mask: jax.Array | None = None, train: bool = False
+               ) -> dict[str, jax.Array]:
     """Scores verbs and nouns.
 
     Args:
-      video: (B, T, H, W, C), normalised.
+      video: (B, T, H, W, C), normalised; or what `encode` made of it.
       features: (B, N, C1) of detected objects, `per_frame` of each frame in order of time,
         around the middle of the clip.
       boxes: (B, N, 4) as x0, y0, x1, y1 in pixels of `video`.
@@ -174,28 +180,47 @@ class SymbioticAttention(nn.Module):
       {'logits': {'verb', 'noun': (B, classes)}, 'features': (B, D), and where a stream
       attends 'weights/verb' or 'weights/noun': (B, N')}, fp32.
     """
-    maps = {}
-    for name, net in (("verb", self.verb_net), ("noun", self.noun_net)):
-      x, _ = net.trunk(video, train and not self.frozen)
-      maps[name] = jax.lax.stop_gradient(x) if self.frozen else x
-    means = {name: pool.mean_pool(x) for name, x in maps.items()}
+    seen = video if isinstance(video, Mapping) else self.encode(video, train)
+    frame = seen["frame"][:, :1], seen["frame"][:, 1:]  # height and width, (B, 1)
     if features is not None and not self.mask_padding:
       mask = None
-    out, logits, seen = {}, {}, []
+    out, logits, told = {}, {}, []
     for name, stream in (("verb", self.verb), ("noun", self.noun)):
-      own, other = means[name], means["noun" if name == "verb" else "verb"]
+      own, other = seen[name], seen["noun" if name == "verb" else "verb"]
       given, live, local = features, mask, None
       placed = boxes
       if stream.align == "local":
         given, live = self._middle(features), None if mask is None else self._middle(mask)
         placed = self._middle(boxes)
-        local = self._inside(maps[name], placed, video.shape[2:4])
+        local = self._inside(seen[f"{name}_map"], placed, frame)
       logits[name], z, weights = stream(own, other, given, live, local, train)
-      seen.append(z)
+      told.append(z)
       if weights is not None:
         out[f"weights/{name}"] = weights
         stream.show(placed, weights, self.per_frame)
-    return {"logits": logits, **out, "features": jnp.concatenate(seen, -1)}
+    return {"logits": logits, **out, "features": jnp.concatenate(told, -1)}
+
+  def encode(self, video: jax.Array, train: bool = False) -> dict[str, jax.Array]:
+    """What both networks make of clips, as far as the streams look at it: may stand in place of the video.
+
+    Args:
+      video: (B, T, H, W, C), normalised.
+      train: the networks', unless they are frozen.
+
+    Returns:
+      {'verb', 'noun': (B, C) fp32 means; 'verb_map' or 'noun_map' of a stream that aligns locally: (B, T', H', W', C),
+      T' = 1 where `roi` pools over time; 'frame': (B, 2) fp32 height and width of the video}.
+    """
+    frame = jnp.array(video.shape[2:4], jnp.float32)
+    found = {"frame": jnp.broadcast_to(frame, (video.shape[0], 2))}
+    for name, net, stream in (("verb", self.verb_net, self.verb), ("noun", self.noun_net, self.noun)):
+      x, _ = net.trunk(video, train and not self.frozen)
+      x = jax.lax.stop_gradient(x) if self.frozen else x
+      found[name] = pool.mean_pool(x)
+      if stream.align == "local":
+        over_time = {"mean": jnp.mean, "max": jnp.max}.get(self.roi["time"])
+        found[f"{name}_map"] = over_time(x, axis=1, keepdims=True) if over_time else x
+    return found
 
   def _middle(self, x):
     """The candidates of the frames nearest to the middle, those that local alignment looks at."""
@@ -209,7 +234,7 @@ class SymbioticAttention(nn.Module):
     scale = (x.shape[2] / frame[0], x.shape[3] / frame[1])
     pooled = lambda x, boxes: roi_max(x, boxes, self.roi["bins"], scale=scale, samples=self.roi["samples"])
     if self.roi["time"] != "frame":
-      return pooled(x.mean(1) if self.roi["time"] == "mean" else x.max(1), boxes)
+      return pooled(x[:, 0], boxes)
     frames = boxes.shape[1] // self.per_frame
     parts = []
     for i in range(frames):

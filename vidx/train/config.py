@@ -59,6 +59,8 @@ def base() -> ConfigDict:
                      seconds=0.0,     # of a clip's sound; 0: those that its frames show
                      gap=0.5,         # seconds, least displacement of the sound of another time of the video
                      masks=2, mask_rows=0, mask_mels=0),  # SpecAugment: runs, and most rows and bands of one
+          cache="",                   # folder where training keeps what frozen networks make of each clip, the one that
+                                      # evaluation sees, and decodes no more; {runs} as in train.init_from
           max_missing=0.1,            # share of annotated files that may be absent
           max_failures=0.05,          # share of videos that may fail to decode
       ),
@@ -261,11 +263,11 @@ def differences(a: ConfigDict, b: ConfigDict, prefix: str = "") -> list[str]:
   return found
 
 
-RUNS = "{runs}"  # in train.init_from: the folder of the earlier stages of a recipe
+RUNS = "{runs}"  # in train.init_from and data.cache: the folder of the earlier stages of a recipe
 
 
 def with_runs(config: ConfigDict, runs: str) -> None:
-  """Puts the folder of the earlier stages into `train.init_from`.
+  """Puts the folder of the earlier stages into `train.init_from` and `data.cache`.
 
   Raises:
     ConfigError: stages are named and the folder is not.
@@ -274,10 +276,11 @@ def with_runs(config: ConfigDict, runs: str) -> None:
     if isinstance(entry, (tuple, list)):
       return tuple(map(filled, entry))
     if RUNS in entry and not runs:
-      raise errors.ConfigError(f"train.init_from names the earlier stage {entry}: add --runs=FOLDER, where its run is.")
+      raise errors.ConfigError(f"the config names {entry} of the earlier stages: add --runs=FOLDER, where its run is.")
     return entry.replace(RUNS, runs.rstrip("/") or "/")
 
   config.train.init_from = filled(config.train.init_from)
+  config.data.cache = filled(config.data.cache)
 
 
 def reader_options(data: ConfigDict) -> dict[str, Any]:

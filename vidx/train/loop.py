@@ -16,7 +16,7 @@ from vidx import tasks
 from vidx import writing
 from vidx.data import batch as batch_lib, examples, notices, pipeline, records
 from vidx.measure import peak
-from vidx.train import build, checkpoint, config as config_lib, evaluator, lock as lock_lib, sharding
+from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, sharding
 from vidx.train import state as state_lib, step as step_lib, stop, warm_start, workdirs, writers
 
 
@@ -68,6 +68,8 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
           flush=True)
     saves.close()
     return {"step": start, "metrics": {}, "best_step": saves.best(), "failures": {}}
+  if config.data.cache:
+    cache.fill(run, state, (train_set, val_set), main)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed, start=start,
       process=(jax.process_index(), jax.process_count()), wanted=batch_lib.wanted(run.model, run.task))
@@ -124,9 +126,9 @@ class _Loop:
     # When recent steps were read, and the seconds that each waited for its batch.
     self.recent = collections.deque(maxlen=1 + max(10, run.config.train.log_every))
     self.metrics, self.evaluator = {}, None
-    # Whole videos differ in length, and so in what they cost.
+    # Whole videos differ in length, and so in what they cost; of what is kept nothing is computed.
     self.utilization = peak.utilization(run.model, run.inputs, list(run.mesh.devices.flat)) if (
-        run.unit == "clips") else None
+        run.unit == "clips" and not run.config.data.cache) else None
 
   def run(self, state, start: int) -> dict[str, Any]:
     config, run = self.run_.config, self.run_

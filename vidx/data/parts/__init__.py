@@ -43,6 +43,8 @@ PARTS: dict[str, Row] = {
     "detections": Row("vidx.data.parts.detections:Detections", ("detections/",)),
     "audio": Row("vidx.data.parts.audio:Audio", ("audio", "audio_valid")),
     "displaced": Row("vidx.data.parts.audio:Displaced", ("audio_neg",)),
+    "cut": Row("vidx.data.parts.encoded:Cuts", ("cut/",)),
+    "encoded": Row("vidx.data.parts.encoded:Encoded", ("encoded/",), ("encoded",)),  # in place of frames
     "sound": Row("vidx.data.parts.audio:Sound", ("audio", "audio_valid"), ("sound",)),  # in place of frames
 }
 ALWAYS = ("label", "label/", "weight", "index", "id", "progress")  # of every example, whatever its parts
@@ -74,10 +76,10 @@ def giving(key: str) -> str | None:
   raise errors.ConfigError(f"the system takes '{key}', which no data set gives.")
 
 
-def chosen(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
+def chosen(kind: str, wanted: Sequence[str], kept: bool = False) -> tuple[str, ...]:
   """The parts of an example: the one that opens its media, then the companions that `wanted` keys ask for.
 
-  Of videos whose sound alone is wanted no frame is decoded.
+  Of videos whose sound alone is wanted, or of which what networks make is `kept`, no frame is decoded.
 
   Raises:
     ConfigError: a wanted key that no part gives, or one of media of another kind.
@@ -85,6 +87,8 @@ def chosen(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
   main = first(kind)
   if main == "frames" and "audio" in wanted and not set(wanted) & set(PARTS[main].keys):
     main = "sound"
+  if main == "frames" and kept:
+    main, wanted = "encoded", [key for key in wanted if key not in PARTS["frames"].keys]
   names = [main]
   for key in wanted:
     name = giving(key)
@@ -97,7 +101,7 @@ def chosen(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def _called(name: str) -> str:
-  return {"features": "sequences of features", "sound": "sounds"}.get(name, "videos")
+  return {"features": "sequences of features", "sound": "sounds", "encoded": "encoded (data.cache)"}.get(name, "videos")
 
 
 def shapes(wanted: Sequence[str], data: Any, num_classes: int | Mapping[str, int]) -> dict[str, tuple[Any, Any]]:
