@@ -230,7 +230,8 @@ VERBS: dict[str, Verb] = {
         _all(_OUT, _string("labels", "motion",
                            "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
                            " noisy_tags, conjunction or hands"),
-             _string("layout", "", "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; empty: as the labels need"),
+             _string("layout", "",
+                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; empty: as the labels need"),
              _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),
     "data features": Verb(
         "features of every frame of videos, from a trained trunk",

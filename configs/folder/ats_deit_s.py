@@ -1,7 +1,8 @@
 """DeiT-S with adaptive token sampling on the frames of any folder of videos, fine-tuned from converted weights.
 
 vidx convert --model=ats_deit_s --source=timm WEIGHTS --out=runs/deit_s
-vidx train --config=configs/folder/ats_deit_s.py --config.data.root=FOLDER --config.train.init_from=runs/deit_s --workdir=runs/mine
+vidx train --config=configs/folder/ats_deit_s.py --config.data.root=FOLDER \\
+  --config.train.init_from=runs/deit_s --workdir=runs/mine
 
 FOLDER is as for configs/folder/tsm.py. The recipe is the published one for images;
 the weights also do without it. After training, --config.system.keep=0.72 and less

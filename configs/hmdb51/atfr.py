@@ -1,6 +1,7 @@
 """3D ResNet-50 with similarity guided sampling, 32 frames, stride 2, HMDB51, tuned from a Kinetics-400 run.
 
-vidx train --config=configs/hmdb51/atfr.py --config.data.root=... --config.train.init_from=KINETICS_WORKDIR --workdir=...
+vidx train --config=configs/hmdb51/atfr.py --config.data.root=... \\
+  --config.train.init_from=KINETICS_WORKDIR --workdir=...
 vidx eval --workdir=... --views=10x3 --config.data.test_crop=256
 Published: 76.7 top-1 at 23.1 GFLOPs per view (mean of the splits); split 1, --config.data.dataset.fold=2 chooses
 another. Ours: not yet measured.

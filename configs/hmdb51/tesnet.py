@@ -1,6 +1,7 @@
 """TeSNet on Inception-ResNet-V2, 10 consecutive frames as 3 squeezed images, HMDB51.
 
-vidx train --config=configs/hmdb51/tesnet.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx train --config=configs/hmdb51/tesnet.py --config.data.root=... \\
+  --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=20x1  (whole frames of 256 x 340)
 Split 1; --config.data.dataset.fold=2 chooses another. Clips of 64 frames: --config.data.frames=64
 --config.train.batch_size=8 and system.placements as in vidx.systems.tesnet.PLACEMENTS.

@@ -1,6 +1,7 @@
 """TimeSformer-HR, 16 frames of 448 x 448, with adaptive token sampling in blocks 3 to 5, Kinetics-600.
 
-vidx train --config=configs/kinetics/ats_timesformer_hr.py --config.data.root=... --config.train.init_from=TIMESFORMER_WEIGHTS --workdir=...
+vidx train --config=configs/kinetics/ats_timesformer_hr.py --config.data.root=... \\
+  --config.train.init_from=TIMESFORMER_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=1x3
 Fine-tuned from TimeSformer's weights.
 Published (1x3 views): Kinetics-600 82.2 top-1 (82.4 without sampling); ours: not yet measured.

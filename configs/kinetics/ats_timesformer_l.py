@@ -1,6 +1,7 @@
 """TimeSformer-L, 96 frames, with adaptive token sampling in blocks 3 to 5, Kinetics-400.
 
-vidx train --config=configs/kinetics/ats_timesformer_l.py --config.data.root=... --config.train.init_from=TIMESFORMER_WEIGHTS --workdir=...
+vidx train --config=configs/kinetics/ats_timesformer_l.py --config.data.root=... \\
+  --config.train.init_from=TIMESFORMER_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=1x3
 Fine-tuned from TimeSformer's weights.
 Published (1x3 views): Kinetics-400 80.5 top-1 (80.7 without sampling); ours: not yet measured.

@@ -1,6 +1,7 @@
 """XViT, 16 frames, with adaptive token sampling in blocks 3 to 11, fine-tuned from XViT's weights, Kinetics.
 
-vidx train --config=configs/kinetics/ats_xvit.py --config.data.root=... --config.train.init_from=XVIT_WEIGHTS --workdir=...
+vidx train --config=configs/kinetics/ats_xvit.py --config.data.root=... \\
+  --config.train.init_from=XVIT_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=1x3
 Published (1x3 views): Kinetics-400 80.0 top-1 (80.2 without sampling), Kinetics-600 84.4
 (84.5; 83.4 without fine-tuning); ours: not yet measured.

@@ -1,6 +1,7 @@
 """DAN on TSM ResNet-50, 16 segments of 8 frames, Kinetics-400.
 
-vidx train --config=configs/kinetics/dan.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx train --config=configs/kinetics/dan.py --config.data.root=... \\
+  --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=10x3 --config.data.test_crop=256
 Published: 75.9 top-1,
 77.3 top-1 on X3D-M (configs/kinetics/dan.py:x3d_m, from scratch); ours: not yet measured.

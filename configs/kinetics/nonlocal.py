@@ -1,6 +1,7 @@
 """TSM ResNet-50 with non-local blocks in res3 and res4, 8 frames, Kinetics-400.
 
-vidx train --config=configs/kinetics/nonlocal.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx train --config=configs/kinetics/nonlocal.py --config.data.root=... \\
+  --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=10x3 --config.data.test_crop=256
 Published: 74.4 top-1; ours: not yet measured.
 """

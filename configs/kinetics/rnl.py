@@ -1,6 +1,7 @@
 """TSM ResNet-50 with region-based non-local blocks in res3 and res4, 8 frames, Kinetics-400.
 
-vidx train --config=configs/kinetics/rnl.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx train --config=configs/kinetics/rnl.py --config.data.root=... \\
+  --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=10x3 --config.data.test_crop=256
 Published: 74.7 top-1, 75.0 with --config.system.se=True, with SE and 100 epochs 75.6 (10x3 views);
 ours: not yet measured.

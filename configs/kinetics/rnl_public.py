@@ -1,6 +1,7 @@
 """The region-based non-local network with the public code's recipe, 8 frames, Kinetics-400.
 
-vidx train --config=configs/kinetics/rnl_public.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx train --config=configs/kinetics/rnl_public.py --config.data.root=... \\
+  --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 Next to configs/kinetics/rnl.py: one channel gate (GC, C/2) in front of the first block, a
 warm-up, stronger decay, clipped gradients, and 4 micro-batches of 16. Ours: not yet measured.
 """

@@ -1,6 +1,7 @@
 """Busy-Quiet Net with the public code's recipe, 8 segments of 3 frames, Something-Something V1: no flips.
 
-vidx train --config=configs/ssv1/bqn_public.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx train --config=configs/ssv1/bqn_public.py --config.data.root=... \\
+  --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 Next to configs/ssv1/bqn.py: Quiet sees the first of every three frames, smoothed labels, a warm-up from a tenth,
 clipped gradients, and rates and decay by kind of parameter, those of the stem and of what makes the motion
 among them. Ours: not yet measured.

@@ -1,6 +1,7 @@
 """The region-based non-local network with the public code's recipe, 8 frames, Something-Something V1: no flips.
 
-vidx train --config=configs/ssv1/rnl_public.py --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx train --config=configs/ssv1/rnl_public.py --config.data.root=... \\
+  --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 Next to configs/ssv1/rnl.py: one channel gate (GC, C/2) in front of the first block, a
 warm-up, stronger decay, clipped gradients, and 4 micro-batches of 16. Ours: not yet measured.
 """

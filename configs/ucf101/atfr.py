@@ -1,6 +1,7 @@
 """3D ResNet-50 with similarity guided sampling, 32 frames, stride 2, UCF101, tuned from a Kinetics-400 run.
 
-vidx train --config=configs/ucf101/atfr.py --config.data.root=... --config.train.init_from=KINETICS_WORKDIR --workdir=...
+vidx train --config=configs/ucf101/atfr.py --config.data.root=... \\
+  --config.train.init_from=KINETICS_WORKDIR --workdir=...
 vidx eval --workdir=... --views=10x3 --config.data.test_crop=256
 Published: 97.9 top-1 at 22.2 GFLOPs per view (mean of the splits); split 1, --config.data.dataset.fold=2 chooses
 another. Ours: not yet measured.

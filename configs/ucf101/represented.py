@@ -1,6 +1,7 @@
 """TSM ResNet-50 on what becomes of 8 segments: frames, differences, flow, dynamic images, appearance, motion; UCF101.
 
-vidx train --config=configs/ucf101/represented.py:band_pass --config.data.root=... --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
+vidx train --config=configs/ucf101/represented.py:band_pass --config.data.root=... \\
+  --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 Split 1; --config.data.dataset.fold=2 chooses another. The word after the colon is one of
 vidx.systems.represented.REPRESENTATIONS. All see 48 frames, 6 per segment, but for rgb, which looks at one of them,
 `stacked`, which takes the 5 images of optical flow between them, with --config.data.flow=..., and band_pass, which

@@ -1,6 +1,7 @@
 """TeSNet on optical flow, the temporal stream: 10 consecutive images of flow as 3 squeezed ones, UCF101.
 
-vidx train --config=configs/ucf101/tesnet_flow.py --config.data.root=... --config.data.flow=tvl1/{axis}/{name}/frame{index}.jpg
+vidx train --config=configs/ucf101/tesnet_flow.py --config.data.root=... \\
+  --config.data.flow=tvl1/{axis}/{name}/frame{index}.jpg
   --config.train.init_from=IMAGENET_WEIGHTS --workdir=runs/flow
 vidx eval --workdir=runs/rgb --fuse=runs/flow --views=20x1
 `data.flow` says where below the root the images of both axes are; the first layer starts as the mean of the colours.

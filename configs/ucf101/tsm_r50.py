@@ -1,6 +1,7 @@
 """TSM ResNet-50, 8 frames, UCF101, tuned from a Kinetics run; batch statistics stay frozen but for the first layer.
 
-vidx train --config=configs/ucf101/tsm_r50.py --config.data.root=... --config.train.init_from=KINETICS_WORKDIR --workdir=...
+vidx train --config=configs/ucf101/tsm_r50.py --config.data.root=... \\
+  --config.train.init_from=KINETICS_WORKDIR --workdir=...
 Split 1; --config.data.dataset.fold=2 chooses another. Ours: not yet measured.
 """
 

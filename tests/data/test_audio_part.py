@@ -45,7 +45,8 @@ def settings(**fields):
 
 
 def evaluated(root, names, clips=1, crops=1, wanted=WANTED, **fields):
-  made = examples.make(dataset(root, names), settings(**fields), training=False, wanted=wanted, clips=clips, crops=crops)
+  made = examples.make(dataset(root, names), settings(**fields), training=False, wanted=wanted, clips=clips,
+                       crops=crops)
   return [made.evaluate(i, 0) for i in range(len(names))]
 
 

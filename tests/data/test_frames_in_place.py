@@ -22,7 +22,8 @@ from vidx.data.records import Media
 COUNT = 40
 # One container of every codec, and the ones that are read in another way.
 FILES = ("h264.mp4", "h264.fragments", "h264.mkv", "h264.ts", "h264.flv", "h264_open.mkv", "hevc.mp4", "hevc.mkv",
-         "mpeg1.mpg", "mpeg2.ts", "mpeg4_b.avi", "mpeg4_b.mp4", "msmpeg4v2.avi", "msmpeg4v3.wmv", "wmv1.avi", "wmv2.wmv",
+         "mpeg1.mpg", "mpeg2.ts", "mpeg4_b.avi", "mpeg4_b.mp4", "msmpeg4v2.avi", "msmpeg4v3.wmv", "wmv1.avi",
+         "wmv2.wmv",
          "flv1.flv", "h263.3gp", "h263p.avi", "vp8.webm", "vp9.webm", "vp9.mp4", "av1.mp4", "av1.webm", "theora.ogv",
          "ffv1.mkv", "mjpeg.avi", "prores.mov", "gif.gif")
 
@@ -275,7 +276,8 @@ def test_headers_that_are_cut_or_unknown_are_unclear():
 
 
 @pytest.mark.parametrize("name, count", [
-    ("01_av1/a1.mp4", 50), ("02_frames_in_decoding_order/avi2mp4.mp4", 50), ("08_two_video_streams/two_default2.mp4", 50),
+    ("01_av1/a1.mp4", 50), ("02_frames_in_decoding_order/avi2mp4.mp4", 50),
+    ("08_two_video_streams/two_default2.mp4", 50),
     ("09_time_stamps_missing/cutneg.mkv", 38), ("09_time_stamps_missing/raw.h264", 50),
     ("09_time_stamps_missing/concat.ts", 100), ("10_size_changes/sizechange.mp4", 75),
     ("10_size_changes/sizechange.mkv", 75), ("10_size_changes/sizechange.ts", 75),

@@ -11,7 +11,8 @@ from vidx.data import fuzz_videos
 
 
 def test_spoilt_files_give_the_same_frames_or_are_refused(tmp_path, capsys):
-  assert cli.main(["data", "fuzz", "--minutes=0.01", "--seed=3", f"--out={tmp_path}", "--files=mpeg4.avi,h264.mp4"]) == 0
+  assert cli.main(["data", "fuzz", "--minutes=0.01", "--seed=3", f"--out={tmp_path}",
+                   "--files=mpeg4.avi,h264.mp4"]) == 0
   text = capsys.readouterr().out
   found = json.loads((tmp_path / "fuzz.json").read_text())
   assert found["intact"] == 2 and found["failures"] == [] and f"2 intact files and {found['mutants']} mutants" in text

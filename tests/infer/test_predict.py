@@ -95,7 +95,8 @@ def test_the_table_has_a_row_for_each_target():
            {"path": "b.mp4", "error": "truncated", "verb": [], "noun": []}]
   table = predict.to_table(found, width=120)
   rows = [line.split() for line in table.splitlines()]
-  assert ["a.mp4", "verb:", "open", "50.0", "%", "close", "25.0", "%"] in rows and ["noun:", "tap", "100.0", "%"] in rows
+  assert ["a.mp4", "verb:", "open", "50.0", "%", "close", "25.0", "%"] in rows
+  assert ["noun:", "tap", "100.0", "%"] in rows
   assert "truncated" in table and "sound" not in table
 
 

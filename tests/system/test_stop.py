@@ -11,8 +11,9 @@ import time
 from tests.system.conftest import ROOT, environment, losses
 from vidx.train import stop
 
-TRAIN = ["-c", "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"  # else ignored by a shell's
-         "from vidx import cli; sys.exit(cli.main(sys.argv[1:]))", "train"]  # background jobs
+# Background jobs of a shell ignore SIGINT, unless they say otherwise.
+TRAIN = ["-c", "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+         "from vidx import cli; sys.exit(cli.main(sys.argv[1:]))", "train"]
 
 
 def command(config, workdir, workers=0):

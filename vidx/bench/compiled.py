@@ -194,7 +194,7 @@ def _compiled(program: Program, target: str) -> jax.stages.Compiled:
 
 
 def _fitted(make, chip: targets.Chip, target: str, tried: dict[int, int | None]):
-  """(batch, program, compiled) of the largest batch that fits, in few compilations: memory grows about evenly with it."""
+  """(batch, program, compiled) of the largest batch that fits, in few compilations: memory grows evenly with it."""
   room, kept = _SHARE * chip.memory, {}
 
   def needed(batch: int) -> int | None:

@@ -58,8 +58,8 @@ FIELDS: dict[str, Field] = {
                    axes=3, views=True, last=1),
     "audio_neg": Field("the same of another time of the video", axes=3, views=True, last=1),
     "audio_valid": Field("() 1 with sound, 0 without, -1 where it is damaged", views=True, kept=True),
-    "detections/features": Field("(N, D) of detected objects around the middle of the clip, those of a frame best first",
-                                 axes=2, views=True),
+    "detections/features": Field("(N, D) of detected objects around the middle of the clip, those of a frame best"
+                                 " first", axes=2, views=True),
     "detections/boxes": Field("(N, 4) in pixels of the clip, zeros where there is none", axes=2, views=True, last=4),
     "detections/mask": Field("(N,) 1 for a detection, 0 where a frame has fewer", axes=1, views=True),
     "encoded/": Field("in place of video: what networks that are not trained make of the clip, kept on disk",

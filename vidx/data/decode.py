@@ -274,7 +274,7 @@ class VideoReader:
     whole_lib.memory.put(self._identity, found)
 
   def _surely(self, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(number, frame) of sorted, distinct frame numbers, in no stated order; some may come twice, the last time right."""
+    """(number, frame) of sorted, distinct numbers, in no stated order; some may come twice, the last time right."""
     try:
       yield from self._decoded(wanted)
     except packets.Doubt:

@@ -44,7 +44,7 @@ def write(path: str, time_s: np.ndarray, boxes: np.ndarray, scores: np.ndarray, 
 
 
 class Store:
-  """A store that was opened: `time_s`, `boxes` and `scores` in memory, `feats` on the disk where it is not compressed."""
+  """An open store: `time_s`, `boxes` and `scores` in memory, `feats` on the disk where it is not compressed."""
 
   def __init__(self, path: str):
     """

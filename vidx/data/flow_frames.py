@@ -17,7 +17,8 @@ def check(pattern: str) -> None:
   if "{axis}" not in pattern or "{index}" not in file or not ("{name}" in folder or "{id}" in folder):
     raise errors.ConfigError(
         f"data.flow='{pattern}': write where the images of flow are with {{axis}} for x and y (or u and v), {{name}} or"
-        " {id} for the video, perhaps {folder}, and {index} for the number, such as flow/{name}/flow_{axis}_{index}.jpg.")
+        " {id} for the video, perhaps {folder}, and {index} for the number, such as"
+        " flow/{name}/flow_{axis}_{index}.jpg.")
 
 
 class FlowFrames:

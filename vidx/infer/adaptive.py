@@ -107,7 +107,7 @@ class Adaptive:
     return self.macs.places
 
   def segment(self, k: int, variables: Any, x: Any) -> tuple:
-    """Segment k, a pure function: of videos or ways, to (ways, lengths, counts by site) or (outputs, counts by site)."""
+    """Segment k, a pure function of videos or ways to (ways, lengths, counts by site) or (outputs, counts by site)."""
     def call(model, x):
       ways = model.walk(x if k else model.enter(self._prepare(x)), False, *self._bounds[k])
       return (model.leave(ways),) if k == self.cuts else (ways, model.lengths(ways))

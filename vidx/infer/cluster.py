@@ -64,7 +64,8 @@ def cluster_workdir(workdir: str, split: str = "", chosen: str = ALL, *, clips: 
   config.task = dict(name="clustering")
   task = tasks.from_config(config.task.to_dict(), dataset)
   examples.with_feature_size(config.data, dataset)
-  evaluator = evaluator_lib.Evaluator(loaded.model, task, mesh=load.make_mesh(config), config=config, dtype=loaded.dtype)
+  evaluator = evaluator_lib.Evaluator(loaded.model, task, mesh=load.make_mesh(config), config=config,
+                                      dtype=loaded.dtype)
   result = evaluator(loaded.variables, dataset, clips=clips, crops=crops,
                      batch_size=batch_size or config.eval.batch_size)
   how = results.protocol(config, dataset, clips=clips, crops=crops, dtype=loaded.dtype)

@@ -142,7 +142,7 @@ def on_grid(x: jax.Array, places: tuple[int, int, int]) -> jax.Array:
 
 
 def weighted(features: jax.Array, gradient: jax.Array) -> jax.Array:
-  """Grad-CAM, equations 1 and 2: relu(sum_c w_c A_c), w_c the mean of dy / dA_c over the clip.
+  """Grad-CAM, eq. 1 and eq. 2: relu(sum_c w_c A_c), w_c the mean of dy / dA_c over the clip.
 
   Args:
     features: (B, T, H, W, C), A.

@@ -56,7 +56,7 @@ def average_precisions(scores: np.ndarray, positive: np.ndarray, rule: str = "st
 
 
 def mean_by_category(values: np.ndarray, categories: Mapping[str, Sequence[int]]) -> tuple[float, dict[str, float]]:
-  """The mean of the categories' means, and the mean of each; classes without a value are left out, as are such categories.
+  """The mean of the categories' means, and the mean of each; classes and categories without a value are left out.
 
   A category counts as much as another, however many classes it has (Table 5.5 of Fayyaz 2024).
 

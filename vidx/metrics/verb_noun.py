@@ -240,9 +240,9 @@ def _share(hits: np.ndarray) -> float:
   return 100.0 * float(np.mean(hits)) if len(hits) else float("nan")
 
 
-def submission(ids: Sequence[str], verb_scores: np.ndarray, noun_scores: np.ndarray, wanted: Iterable[str] | None = None,
-               actions: int = 0, mu: np.ndarray | None = None, version: str = "0.2", pretraining: int = -1,
-               labels: int = -1, data: int = -1) -> dict[str, Any]:
+def submission(ids: Sequence[str], verb_scores: np.ndarray, noun_scores: np.ndarray,
+               wanted: Iterable[str] | None = None, actions: int = 0, mu: np.ndarray | None = None,
+               version: str = "0.2", pretraining: int = -1, labels: int = -1, data: int = -1) -> dict[str, Any]:
   """The JSON of an action recognition challenge of EPIC-KITCHENS.
 
   Args:

@@ -17,11 +17,11 @@ from vidx.nn.resize import resize
 
 NORMALISATIONS = ("sum1", "zero_mean", "l1")
 PHIS = ("identity", "conv1x1", "mlp")
-HIGH_PASS = (-1 / 3, 2 / 3, -1 / 3)  # equation 5.1, over three frames
+HIGH_PASS = (-1 / 3, 2 / 3, -1 / 3)  # eq. 5.1, over three frames
 
 
 def laplacian_of_gaussian(size: int, sigma: float, normalisation: str = "sum1") -> np.ndarray:
-  """The Laplacian of a Gaussian on whole pixels, equation 5.2, in float64.
+  """The Laplacian of a Gaussian on whole pixels, eq. 5.2, in float64.
 
     LoG(x, y) = -1 / (pi sigma^4) [1 - r^2 / (2 sigma^2)] exp(-r^2 / (2 sigma^2)),  r^2 = x^2 + y^2
 
@@ -51,7 +51,7 @@ def laplacian_of_gaussian(size: int, sigma: float, normalisation: str = "sum1") 
 
 
 class MotionBandPass(nn.Module):
-  """Depth-wise Laplacian of Gaussian in space, high-pass over three frames in time (equation 5.3).
+  """Depth-wise Laplacian of Gaussian in space, high-pass over three frames in time (eq. 5.3).
 
   Always in fp32: the kernel's large positive and negative entries cancel, and half
   precision, or TF32, loses what is left. As both filters are linear and act on each
@@ -134,7 +134,7 @@ def filter_space(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class BandPassLateral(nn.Module):
-  """What one pathway hands to another of another size: filtered, resized, normalised (equation 5.5).
+  """What one pathway hands to another of another size: filtered, resized, normalised (eq. 5.5).
 
   The normalisation starts as nothing, so that at first the pathways are independent.
 

@@ -22,7 +22,7 @@ _init = nn.initializers.he_normal()
 
 
 class Bottleneck(nn.Module):
-  """Two fully connected layers (eq. 4.2, 4.5), (B, N) -> (B, features): sigmoid(W_2 relu(W_1 z)), or W_2 W_1 z."""
+  """Two fully connected layers (eq. 4.2, eq. 4.5), (B, N) -> (B, features): sigmoid(W_2 relu(W_1 z)), or W_2 W_1 z."""
 
   hidden: int
   features: int
@@ -108,12 +108,12 @@ class ChannelCorrelation(nn.Module):
     means = pool.mean_pool(x, mask, frames=True)  # (B, T, C), of which both branches are made
     gates = []
     if self.branches != "scb":
-      gates.append(make(channels, "tcb")(pool.mean_frames(means, mask)))  # 4.1, 4.2
+      gates.append(make(channels, "tcb")(pool.mean_frames(means, mask)))  # eq. 4.1, eq. 4.2
     if self.branches != "tcb":
       self._check_length(frames, channels)
-      z = means.reshape(len(x), -1)  # 4.4
-      gates.append(make(channels * (frames if self.preset == "text" else 1), "scb")(z))  # 4.5
-    s = self.gate_scale * sum(gates) / len(gates)  # 4.3, 4.6, 4.7
+      z = means.reshape(len(x), -1)  # eq. 4.4
+      gates.append(make(channels * (frames if self.preset == "text" else 1), "scb")(z))  # eq. 4.5
+    s = self.gate_scale * sum(gates) / len(gates)  # eq. 4.3, eq. 4.6, eq. 4.7
     if self.is_mutable_collection("maps") and not self.is_initializing():
       self.sow("maps", "gates", s)
       if self.branches != "tcb":

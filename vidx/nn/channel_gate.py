@@ -2,8 +2,8 @@
 
 Hu et al.: "Squeeze-and-Excitation Networks", 2018 (SE). Cao et al.: "GCNet", 2019
 (GC). Woo et al.: "CBAM: Convolutional Block Attention Module", 2018. The additive SE
-block: Huang, "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, eq
-4.12 to 4.14.
+block: Huang, "Spatio-Temporal Modeling for Action Recognition in Videos", 2022,
+eq. 4.12 to 4.14.
 """
 
 from flax import linen as nn

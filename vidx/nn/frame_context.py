@@ -1,8 +1,8 @@
 """Importance of frames from features of all of them: what surrounds a frame, then a score.
 
 The context relation mining of the parallel sampling network, Wang: "Collaborative
-Dual-Stream Modeling for Video Understanding", 2021, section 5.2.2, equations 5.1 and
-5.2: no context, a non-local block, three temporal convolutions, or an encoder and
+Dual-Stream Modeling for Video Understanding", 2021, section 5.2.2, eq. 5.1 and
+eq. 5.2: no context, a non-local block, three temporal convolutions, or an encoder and
 decoder of them (after Lea et al.: "Temporal Convolutional Networks for Action
 Segmentation and Detection", 2017).
 """
@@ -177,7 +177,7 @@ CONTEXTS = {"none": None, "nonlocal": NonLocalFrames, "tcn": TemporalConvolution
 
 
 class FrameScores(nn.Module):
-  """Logits of the importance of frames (before the sigmoid of equation 5.2).
+  """Logits of the importance of frames (before the sigmoid of eq. 5.2).
 
   Attributes:
     context: a key of CONTEXTS.

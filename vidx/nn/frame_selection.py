@@ -1,6 +1,6 @@
 """Frames chosen by their scores, and predictions fused by them.
 
-Wang: "Collaborative Dual-Stream Modeling for Video Understanding", 2021, equations 5.3
+Wang: "Collaborative Dual-Stream Modeling for Video Understanding", 2021, eq. 5.3
 to 5.6. Pure functions; N candidate frames, M of them kept, K classes.
 """
 
@@ -46,7 +46,7 @@ def fuse(frame_logits: jax.Array, weights: jax.Array, fusion: str = "logits") ->
     fusion: of 'logits', z = q^T l, or of 'probabilities': the logarithm of sum q softmax(l).
 
   Returns:
-    fp32 (B, K), of which the softmax is the prediction (equation 5.4).
+    fp32 (B, K), of which the softmax is the prediction (eq. 5.4).
   """
   frame_logits, weights = frame_logits.astype(jnp.float32), weights.astype(jnp.float32)
   if fusion == "probabilities":
@@ -56,6 +56,6 @@ def fuse(frame_logits: jax.Array, weights: jax.Array, fusion: str = "logits") ->
 
 
 def excess(weights: jax.Array, keep: int) -> jax.Array:
-  """(B,): by how much the weights (B, N) of a video sum up to more than M (equation 5.6); its gradient at M is 0."""
+  """(B,): by how much the weights (B, N) of a video sum up to more than M (eq. 5.6); its gradient at M is 0."""
   over = weights.astype(jnp.float32).sum(-1) - keep
   return jnp.where(over > 0, over, 0.0)

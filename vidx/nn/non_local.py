@@ -1,7 +1,7 @@
 """Non-local operation: each position of a clip gathers from all others.
 
 Wang, Girshick, Gupta, He: "Non-local Neural Networks", 2018; as revisited in Huang:
-"Spatio-Temporal Modeling for Action Recognition in Videos", 2022, eq 4.1.
+"Spatio-Temporal Modeling for Action Recognition in Videos", 2022, eq. 4.1.
 """
 
 from flax import linen as nn
@@ -17,7 +17,7 @@ FORMS = {"gaussian": "softmax", "embedded_gaussian": "softmax", "dot": "linear",
 
 
 class NonLocal(nn.Module):
-  """y_i = 1/C(x) sum_j f(x_i, x_j) W_g x_j (eq 4.1); z = BN(W_z y) + x, which starts as x.
+  """y_i = 1/C(x) sum_j f(x_i, x_j) W_g x_j (eq. 4.1); z = BN(W_z y) + x, which starts as x.
 
   The matrix of all pairs of positions is never held. If the caller makes the
   collection `maps` mutable, what the position at `query` takes from each other is
@@ -87,7 +87,7 @@ def gather(block: nn.Module, q: jax.Array, k: jax.Array, v: jax.Array, form: str
 
 
 def add(block: nn.Module, x: jax.Array, y: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
-  """z = BN(W_z y) + x (eq 4.8, with the batch normalisation of the public models), within a compact call."""
+  """z = BN(W_z y) + x (eq. 4.8, with the batch normalisation of the public models), within a compact call."""
   norm = (*block.norm, ("scale_init", 0.0))
   return x + ConvNormAct(x.shape[-1], (1, 1, 1), act=None, use_bias=True, norm=norm, dtype=block.dtype,
                          name="out")(y, train, mask)

@@ -101,14 +101,14 @@ class PixelwiseTemporalProjection(nn.Module):
     return appearance
 
   def with_losses(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Dynamic appearance and {'enopr': (B,)}, the residual's energy (equations 3.13 and 3.14)."""
+    """Dynamic appearance and {'enopr': (B,)}, the residual's energy (eq. 3.13 and eq. 3.14)."""
     batch, image = x.shape[0], x.shape[-3:]
     x = segments(x, self.consecutive or x.shape[-4])
     clips = x.reshape(-1, *x.shape[2:]).astype(jnp.float32)
     if clips.shape[1] < 2:
       raise ValueError("a projection over time needs segments of at least 2 frames")
     basis = self.bases(clips, train)
-    mean, energy = jax.checkpoint(projector.pixel_residual)(clips, basis)  # 3.7, 3.11, 3.12
+    mean, energy = jax.checkpoint(projector.pixel_residual)(clips, basis)  # eq. 3.7, eq. 3.11, eq. 3.12
     mean = mean.reshape(batch, -1, *image)
     if not self.is_initializing():
       squares = jax.lax.stop_gradient(jnp.sum(basis * basis, 1))
@@ -125,15 +125,15 @@ class PixelwiseTemporalProjection(nn.Module):
     """The basis of every position, (N, T, H, W, D), for clips (N, T, H, W, C)."""
     _, frames, height, width, _ = clips.shape
     local = Conv(self.features, (self.kernel, self.kernel), self.stride, self.kernel // 2, use_bias=True,
-                 kernel_init=nn.initializers.lecun_normal(), name="local")(clips)  # 3.8
+                 kernel_init=nn.initializers.lecun_normal(), name="local")(clips)  # eq. 3.8
     basis = BasisNet(frames, self.size, self.ratio, self.blocks, self.bottleneck, self.norm, name="basis")(
-        relations(local), train)  # 3.10
+        relations(local), train)  # eq. 3.10
     basis = basis.reshape(*basis.shape[:-1], frames, self.size).transpose(0, 3, 1, 2, 4)
     return resize(basis, (frames, height, width))
 
 
 def relations(x: jax.Array) -> jax.Array:
-  """Equation 3.9: per position the products of all pairs of frames t1 < t2, over the channels.
+  """Products of all pairs of frames t1 < t2 per position, over the channels (eq. 3.9).
 
   Args:
     x: (N, T, H, W, C).

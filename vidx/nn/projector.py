@@ -3,7 +3,7 @@
 With A of shape (T, D), y = (A^T A + r I)^-1 A^T x are the coefficients of a series x,
 A y its projection and x - A y its residual. The ridge r is a share of the mean
 diagonal of A^T A. All of it is fp32. Huang: "Spatio-Temporal Modeling for Action
-Recognition in Videos", 2022, equations 3.4 and 3.7.
+Recognition in Videos", 2022, eq. 3.4 and eq. 3.7.
 """
 
 import jax

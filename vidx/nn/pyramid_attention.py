@@ -14,7 +14,7 @@ MODES = ("rescale", "literal", "residual")
 
 
 class ConvolutionPyramidAttention(nn.Module):
-  """a = softmax_THW(sum_k f^k(mean_C x)); a weighs the positions of x (eq 4.10, 4.11).
+  """a = softmax_THW(sum_k f^k(mean_C x)); a weighs the positions of x (eq. 4.10, eq. 4.11).
 
   The sum over kernels is taken before the convolution, which is linear. If the
   caller makes the collection `maps` mutable, a is left there as `attention`,
@@ -23,7 +23,7 @@ class ConvolutionPyramidAttention(nn.Module):
   Attributes:
     pyramid: odd kernel sizes, in time, height, width.
     mode: "rescale", z = THW a x with kernels that start at zero, so z starts as x;
-      "literal", z = a x (eq 4.10), which shrinks x about THW times; "residual",
+      "literal", z = a x (eq. 4.10), which shrinks x about THW times; "residual",
       z = x + gamma THW a x with gamma, a scalar, starting at zero.
   """
 

@@ -61,7 +61,7 @@ class RegionConv(nn.Module):
 
 
 class RegionNonLocal(nn.Module):
-  """y_i = 1/C sum_j f(r_i, r_j) g_j with g = W_g x, r = F(g) (eq 4.4, 4.9); z = BN(W_z y) + x (eq 4.8).
+  """y_i = 1/C sum_j f(r_i, r_j) g_j with g = W_g x, r = F(g) (eq. 4.4, eq. 4.9); z = BN(W_z y) + x (eq. 4.8).
 
   It starts as the identity. The matrix of all pairs of positions is never held,
   and `dot` takes O(N d^2). If the caller makes the collection `maps` mutable,
@@ -69,8 +69,8 @@ class RegionNonLocal(nn.Module):
   `attention`, (B, T, H, W).
 
   Attributes:
-    form: f and C: "gaussian", exp(r_i^T r_j), C = sum_j f (eq 4.5); "dot", r_i^T r_j,
-      C = THW (eq 4.6); "cosine", ReLU(r_i^T r_j / |r_i| |r_j|), C = THW (eq 4.7).
+    form: f and C: "gaussian", exp(r_i^T r_j), C = sum_j f (eq. 4.5); "dot", r_i^T r_j,
+      C = THW (eq. 4.6); "cosine", ReLU(r_i^T r_j / |r_i| |r_j|), C = THW (eq. 4.7).
     descriptor: F, of each channel apart: "dwconv", a learned kernel; "avgpool", which
       counts the padding; "maxpool"; "identity".
     kernel: of the region, in time, height, width.

@@ -44,7 +44,7 @@ def starts_of(lengths: jax.Array) -> jax.Array:
 
 
 def excess(relative: jax.Array, limit: float) -> jax.Array:
-  """How far relative log lengths are beyond +-limit, so that none vanishes: equations 8.14 and 9.11, each term."""
+  """How far relative log lengths are beyond +-limit, so that none vanishes: eq. 8.14 and eq. 9.11, each term."""
   relative = relative.astype(jnp.float32)
   return jax.nn.relu(relative - limit) + jax.nn.relu(-relative - limit)
 
@@ -93,7 +93,7 @@ def template(name: str, points: int = 100) -> np.ndarray:
 
 
 def read_template(u: jax.Array, name: str = "box", points: int = 100) -> jax.Array:
-  """sum_j U[j] max(0, 1 - |u - j|) over the points j = 1..J, in closed form, at any u."""
+  """sum_j U[j] max(0, 1 - |u - j|) over the points j = 1..J, in closed form, at any u (eq. 9.7)."""
   values = template(name, points)
   if name == "box":
     return jnp.clip(u, 0, 1) * jnp.clip(points + 1 - u, 0, 1)

@@ -67,7 +67,7 @@ def stretch(x: jax.Array, live: jax.Array, length: jax.Array, frames: int, metho
 def smoothing(log_probs: jax.Array, mask: jax.Array, limit: float = 4.0, public: bool = False) -> jax.Array:
   """Truncated mean squared difference of a frame's log-probabilities from those of the frame before, held fixed.
 
-  Farha and Gall: "MS-TCN", 2019; equations 9.12 and 9.13 of Fayyaz: "Holistic Video
+  Farha and Gall: "MS-TCN", 2019; eq. 9.12 and eq. 9.13 of Fayyaz: "Holistic Video
   Understanding: Spatio-Temporal Modeling and Efficiency", 2024.
 
   Args:

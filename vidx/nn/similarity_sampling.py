@@ -55,10 +55,10 @@ def spherical(z: jax.Array) -> jax.Array:
 def measured(z: jax.Array, live: jax.Array, measure: str = "magnitude") -> jax.Array:
   """Delta of every frame: what frames have to have in common to be similar.
 
-  'magnitude' is ||z|| (equation 6.1); '*_to_mean' are distances from the mean over
+  'magnitude' is ||z|| (eq. 6.1); '*_to_mean' are distances from the mean over
   the live frames: of Euclid, of the city block, the squared one of Mahalanobis (the
   covariance is that of the live frames plus 1e-6), and 1 - cosine. 'angular' and
-  'spherical' have several coordinates (equation 6.9).
+  'spherical' have several coordinates (eq. 6.9).
 
   Args:
     z: (..., T, L) fp32.
@@ -109,7 +109,7 @@ class Dealt:
 
 def deal(delta: jax.Array, live: jax.Array, bins: int | jax.Array, kernel: str = "linear", edge: str = "centre",
          gradient: str = "constant_bins", grad_scale: float = 1.0) -> Dealt:
-  """Deals frames to bins of equal width that tile (0, max Delta] (equations 6.2 to 6.6).
+  """Deals frames to bins of equal width that tile (0, max Delta] (eq. 6.2 to 6.6).
 
   In the equations the largest Delta lies on the upper edge of the last bin, where
   every kernel is 0: its frame is lost, and of equal frames all are. 'literal' does
@@ -118,7 +118,7 @@ def deal(delta: jax.Array, live: jax.Array, bins: int | jax.Array, kernel: str =
   largest Delta is the centre of the last bin. A Delta on an edge between two bins
   belongs to the upper one.
 
-  The gradient of the linear kernel is equation 6.8, with gamma and the centres held
+  The gradient of the linear kernel is eq. 6.8, with gamma and the centres held
   fixed ('constant_bins') or with that of the maximum ('through_max'). The Kronecker
   kernels have none of their own; frames inside pass it straight through, by Delta
   in units of gamma.
@@ -146,13 +146,13 @@ def deal(delta: jax.Array, live: jax.Array, bins: int | jax.Array, kernel: str =
   if kernel.startswith("kronecker"):
     weight = 1 + (place - fixed)
   else:
-    distance = jnp.where(place <= centre, centre - place, place - centre)  # gradient at 0: equation 6.8
+    distance = jnp.where(place <= centre, centre - place, place - centre)  # gradient at 0: eq. 6.8
     weight = nn.relu(1 + (1e-7 if edge == "eps" else 0) - distance)
   return Dealt(index.astype(jnp.int32), jnp.where(inside, weight, 0), inside)
 
 
 def deal_grid(delta: jax.Array, live: jax.Array, bins: Sequence[int | jax.Array], **options) -> Dealt:
-  """`deal` of several coordinates: bins in a grid, the product of the kernels (equation 6.9).
+  """`deal` of several coordinates: bins in a grid, the product of the kernels (eq. 6.9).
 
   Args:
     delta: (..., T, K).
@@ -212,7 +212,7 @@ class SimilarityGuidedSampling(nn.Module):
       C / 2 and L with batch normalisation ('code', as in the public models).
     activation: between the layers: 'relu' or 'swish'.
     measure: see `measured`.
-    kernel: 'linear' (equation 6.6), 'kronecker' (equation 6.5, the mean of a bin);
+    kernel: 'linear' (eq. 6.6), 'kronecker' (eq. 6.5, the mean of a bin);
       'linear_normalized' and 'kronecker_sum' are with and without a division by the
       number of frames.
     edge: see `deal`.

@@ -23,7 +23,7 @@ def assignment_logits(z: jax.Array, centres: jax.Array) -> jax.Array:
 
 
 def residual_groups(z: jax.Array, a: jax.Array, centres: jax.Array) -> jax.Array:
-  """g_j = sum_i a_ij (z_i - c_j) = sum_i a_ij z_i - s_j c_j (eq. 4.4, 4.5, 6.2).
+  """g_j = sum_i a_ij (z_i - c_j) = sum_i a_ij z_i - s_j c_j (eq. 4.4, eq. 4.5, eq. 6.2).
 
   Args:
     z: (B, N, C).

@@ -85,7 +85,7 @@ class TemporalSqueezePooling(nn.Module):
       basis = projector.orthonormal(basis)
     y, energy = projector.coefficients(x, basis)
     if not self.is_initializing():
-      # Equation 3.5; the norm is not squared, so its gradient at 0 needs the constant.
+      # The norm of eq. 3.5 is not squared, so its gradient at 0 needs the constant.
       self.sow("losses", "projection", self.beta * jnp.mean(jnp.sqrt(energy + 1e-12)))
     if self.figures and not self.is_initializing() and self.is_mutable_collection("figures"):
       for name, value in self._figures(x, basis, y).items():
@@ -98,14 +98,14 @@ class TemporalSqueezePooling(nn.Module):
     return y if mask is None else (y, None)
 
   def _basis(self, x: jax.Array) -> jax.Array:
-    """(B, K, D) of equations 3.1 to 3.3."""
+    """(B, K, D) of eq. 3.1 to 3.3."""
     frames, first, second = x.shape[1], *(ACTIVATIONS[a] for a in self.activations)
     start = lambda key, shape, dtype=jnp.float32: self._start(key, frames).reshape(shape).astype(dtype)
-    z = jnp.mean(pool.mean_pool(x, frames=True), -1)  # 3.1
+    z = jnp.mean(pool.mean_pool(x, frames=True), -1)  # eq. 3.1
     a = first(nn.Dense(frames, use_bias=self.use_bias, name="squeeze")(z))
     little = nn.initializers.normal(0.01) if self.use_bias else nn.linear.default_kernel_init
     a = second(nn.Dense(frames * self.images, use_bias=self.use_bias, kernel_init=little, bias_init=start,
-                        name="excite")(a))  # 3.2
+                        name="excite")(a))  # eq. 3.2
     return a.reshape(-1, frames, self.images)
 
   def _figures(self, x: jax.Array, basis: jax.Array, y: jax.Array) -> dict[str, jax.Array]:

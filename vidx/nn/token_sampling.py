@@ -3,7 +3,7 @@
 Fayyaz: "Holistic Video Understanding: Spatio-Temporal Modeling and Efficiency",
 2024, chapter 7; Fayyaz et al.: "Adaptive Token Sampling for Efficient Vision
 Transformers", 2022. All keys stay, so that dropped tokens still reach those that are
-left (equation 7.6). Beside it, the fixed share and the fusion of Liang et al.: "Not
+left (eq. 7.6). Beside it, the fixed share and the fusion of Liang et al.: "Not
 All Patches are What You Need: Expediting Vision Transformers via Token
 Reorganizations", 2022.
 """
@@ -47,7 +47,7 @@ def significance(heads: Heads, live: jax.Array, query: jax.Array | int = 0, valu
                  every_row: bool = False) -> jax.Array:
   """What one query, or all live ones, take of each token: attention times the norm of the value, over all heads.
 
-  To the letter, equation 7.3 scores per head, each with a sum of 1 over the live tokens
+  To the letter, eq. 7.3 scores per head, each with a sum of 1 over the live tokens
   but the first, and the scores are summed over heads ('per_head_normalised'); 'per_head'
   sums the products as they are, so that heads with large values count more. The public
   code multiplies the heads' attention by the norm of all heads' values together ('concat').
@@ -88,7 +88,7 @@ def normalized(scores: jax.Array, live: jax.Array) -> jax.Array:
 
 
 def _cumulated(scores):
-  """Psi of equation 7.4: fp32 (..., N), not decreasing, at last 1 (0 where all is 0)."""
+  """Psi of eq. 7.4: fp32 (..., N), not decreasing, at last 1 (0 where all is 0)."""
   psi = jax.lax.cummax(jnp.cumsum(scores.astype(jnp.float32), -1), axis=scores.ndim - 1)
   return psi / jnp.maximum(psi[..., -1:], 1e-30)
 

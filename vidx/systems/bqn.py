@@ -30,7 +30,7 @@ DESIGNS = {
     "LC-I": (((TO_BUSY,),), True),
     "LC-II": (((TO_QUIET,),), True),
     "LC-III": (((TO_BUSY, TO_QUIET),), True),
-    "LC-IV": (((TO_QUIET,), (TO_BUSY,)), True),  # equation 5.5
+    "LC-IV": (((TO_QUIET,), (TO_BUSY,)), True),  # eq. 5.5
     "LC-V": (((TO_QUIET,), (TO_BUSY,)), False),
 }
 QUIET = ("complement", "first_frame", "mean")
@@ -84,7 +84,7 @@ class BusyQuiet(nn.Module):
       self.head = Head(self.num_classes, self.dropout, self.busy.head_std)
 
   def pathways(self, video: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What the pathways see: Busy (B, N, H, W, C), and Quiet, smaller (equation 5.4)."""
+    """What the pathways see: Busy (B, N, H, W, C), and Quiet, smaller (eq. 5.4)."""
     frames = segments(video, 3)
     busy = self.band_pass(frames)
     if self.quiet_input == "first_frame":
@@ -101,7 +101,7 @@ class BusyQuiet(nn.Module):
     return list(zip(self.busy.steps(), self.quiet.steps()))
 
   def _exchange(self, name, ways, train):
-    """Equation 5.5; where both directions have a place, both see what was there before."""
+    """Sums of eq. 5.5; where both directions have a place, both see what was there before."""
     (busy, busy_mask), (quiet, quiet_mask) = ways
     sums = {TO_BUSY: (busy, quiet), TO_QUIET: (quiet, busy)}
     for way, (x, other) in tuple(sums.items()):

@@ -36,7 +36,7 @@ class DynamicAppearanceNet(nn.Module):
 
     Returns:
       The trunk's outputs and, as `losses`, {'enopr': (B,)}: the energy that the
-      projection leaves (equation 3.13).
+      projection leaves (eq. 3.13).
     """
     appearance, losses = self.projection.with_losses(video, train)
     return {**self.trunk(appearance, train=train), "losses": losses}

@@ -55,7 +55,7 @@ class InteractiveHead(nn.Module):
     v = pool.mean_pool(x)
     p = self.param("prototypes", prototype_init, (self.verbs, x.shape[-1]))
     classifier = lambda name, classes=0: CosineClassifier(classes, self.scale, self.learned_scale, name=name)
-    verb = classifier("verb")(v, p)  # 4.1
+    verb = classifier("verb")(v, p)  # eq. 4.1
     forced = label if train and self.select == "with_label" else None
     chosen = top_classes(verb, min(self.keep, self.verbs), forced)
     vlad = SoftAssignVLAD(self.verbs, self.background, name="group")
@@ -65,7 +65,8 @@ class InteractiveHead(nn.Module):
     else:
       residual = unit(p) if self.residual == "unit" else p
       residual = jax.lax.stop_gradient(residual) if self.stop_grad_residual else residual
-      groups, a = vlad(z, centres=p, residual=residual, select=chosen, stop_centres=self.stop_grad_assign)  # 4.3 - 4.5
+      # eq. 4.3 to 4.5
+      groups, a = vlad(z, centres=p, residual=residual, select=chosen, stop_centres=self.stop_grad_assign)
       shown = jnp.take_along_axis(a, chosen[:, None], -1).sum(-1)
     if self.is_mutable_collection("maps") and not self.is_initializing():
       self.sow("maps", "attention", shown.reshape(x.shape[:4]))

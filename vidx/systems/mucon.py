@@ -220,13 +220,13 @@ class MuCon(nn.Module):
       predicted = jnp.where(decoded["labels"] < self.num_classes, decoded["labels"], 0)[:, :size]
       labels = jnp.where(forced & (self.consistency_target == "forced"), labels, predicted)
     relative = decoded["lengths"][:, :size]
-    lengths = project_lengths(relative, length, live)  # 9.5
+    lengths = project_lengths(relative, length, live)  # eq. 9.5
     log_probs = jax.nn.log_softmax(y)
     losses["consistency"] = self.consistency_weight * self._consistency(
         y, log_probs, mask, length, lengths, labels, live)
     losses["length"] = self.length_weight * jnp.where(
-        live, excess(relative, self.limit), 0).sum(1)  # 9.11
-    losses["smoothing"] = self.smoothing_weight * smoothing(log_probs, mask, public=self.public_smoothing)  # 9.12
+        live, excess(relative, self.limit), 0).sum(1)  # eq. 9.11
+    losses["smoothing"] = self.smoothing_weight * smoothing(log_probs, mask, public=self.public_smoothing)  # eq. 9.12
     if frame_label is not None:
       full = jnp.ones(batch) if full is None else full
       losses["frames"] = full * self.frame_weight * frame_loss(log_probs, frame_label, mask)
@@ -250,9 +250,9 @@ class MuCon(nn.Module):
     weight = jnp.where(labels == self.background, self.background_weight, 1.0) * live
     if self.consistency == "arithmetic":
       return -(weight * at_labels(sums, labels)).sum(1) / length
-    pooled = sums / jnp.where(live, jnp.maximum(divisor, 1e-6), 1)[..., None]  # 9.1
-    each = -weight * at_labels(jax.nn.log_softmax(pooled), labels)  # 9.2
-    return each.sum(1) if self.consistency == "sum" else each.sum(1) / jnp.maximum(weight.sum(1), 1e-6)  # 9.3
+    pooled = sums / jnp.where(live, jnp.maximum(divisor, 1e-6), 1)[..., None]  # eq. 9.1
+    each = -weight * at_labels(jax.nn.log_softmax(pooled), labels)  # eq. 9.2
+    return each.sum(1) if self.consistency == "sum" else each.sum(1) / jnp.maximum(weight.sum(1), 1e-6)  # eq. 9.3
 
   def _length_error(self, relative, frame_label, mask, live):
     """Mean squared error of relative lengths, of videos whose runs of labels are as many as their segments."""

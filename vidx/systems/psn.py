@@ -67,7 +67,7 @@ class ParallelSampling(nn.Module):
       train: batch statistics over the B N frames.
 
     Returns:
-      {'scores': fp32 (B, N), before the sigmoid of equation 5.2}; of SCSampler the
+      {'scores': fp32 (B, N), before the sigmoid of eq. 5.2}; of SCSampler the
       highest logit of each frame, and its own 'logits' (B, num_classes), their mean.
     """
     seen = _each(lambda x: self.sampler(x, train=train), frames)
@@ -149,9 +149,10 @@ class ParallelSampling(nn.Module):
     if self.select == "scsampler":
       return {"logits": found["logits"]}
     seen = jax.lax.stop_gradient(_each(lambda x: self.classifier(x, train=False), self._shaped(clips)))
-    q = jax.nn.sigmoid(found["scores"])  # 5.2
+    q = jax.nn.sigmoid(found["scores"])  # eq. 5.2
     weights = q / q.shape[1] if self.reduce == "mean" else q
-    return {**self._fused(seen, weights), "losses": {"sparsity": self.sparsity * excess(q, self.keep)}}  # 5.4, 5.6
+    sparsity = self.sparsity * excess(q, self.keep)  # eq. 5.6
+    return {**self._fused(seen, weights), "losses": {"sparsity": sparsity}}  # eq. 5.4
 
   def _evaluation(self, clips, label):
     count = clips.shape[1]
@@ -223,12 +224,12 @@ def psn(num_classes: int = 200, trunk: str = "resnet_101", sampler: str = "shuff
     context: what of other frames a frame's score knows: 'none', 'nonlocal', 'tcn' or 'ed_tcn'.
     context_fields: of that module in vidx/nn/frame_context.py.
     keep: frames to classify, M; published with 25 candidates: 10 of ResNet-101, 6 or 8 of ResNet-50.
-    sparsity: lambda of equation 5.7.
+    sparsity: lambda of eq. 5.7.
     select: in evaluation, 'topk' by score; or, to compare with, 'uniform', 'random', 'oracle' (by the
       classifier's logit of the true class) or 'scsampler': the light trunk is trained to classify frames,
       and the frames with its highest logits are chosen.
     weighting: whether frames count by their scores; None: with 'topk'. Otherwise all count alike.
-    reduce: 'sum' of weighted predictions (equation 5.4), or 'mean' (figure 5.1).
+    reduce: 'sum' of weighted predictions (eq. 5.4), or 'mean' (figure 5.1).
     fusion: of 'logits' or 'probabilities'.
     dedup: frames that repeat the one before, as in videos shorter than N, are chosen last and count nothing.
     consecutive: frames per candidate; the sampler sees the middle one.

@@ -37,7 +37,7 @@ def length(x: jax.Array) -> jax.Array:
 
 
 class Candidates(nn.Module):
-  """h_i = ReLU(W x + W_o f_i + b): a detected object beside features of the clip (eq. 3.1, 3.2).
+  """h_i = ReLU(W x + W_o f_i + b): a detected object beside features of the clip (eq. 3.1, eq. 3.2).
 
   Attributes:
     channels: C.

@@ -147,7 +147,7 @@ class SCT(nn.Module):
     a = jax.nn.softmax(self.region_class(z) / self.temperature)  # A
     relative = self.length2(self.length1(z))[..., 0]  # L
     s = stretch(self.frame_class(found["early"]), found["early_mask"].sum(1), length, x.shape[1], self.interpolation)
-    lengths = project_lengths(relative, length, live)  # 8.1
+    lengths = project_lengths(relative, length, live)  # eq. 8.1
     y = self.spread(a, lengths, length, live, x.shape[1])
     out = {"logits": s, "regions": a}
     if label is not None:
@@ -202,19 +202,19 @@ class SCT(nn.Module):
     if self.positives_only:
       of_sets = -positives / size
     else:
-      of_sets = -(positives + jnp.where(inside, 0, log(1 - highest)).sum(1)) / self.num_classes  # 8.5
+      of_sets = -(positives + jnp.where(inside, 0, log(1 - highest)).sum(1)) / self.num_classes  # eq. 8.5
     nearest = jnp.where(inside[:, None], a, 0).max(-1)
-    of_regions = -jnp.where(live, log(nearest), 0).sum(1) / regions  # 8.6
+    of_regions = -jnp.where(live, log(nearest), 0).sum(1) / regions  # eq. 8.6
     if self.sparsity == "entropy":
       share = jnp.where(inside, mean, 0)
       share = share / jnp.maximum(share.sum(1, keepdims=True), _LEAST)
       sparsity = of_set(share * log(share))
     else:
-      sparsity = of_set((1 - mean) * (weight if self.sparsity == "l1_weighted" else 1)) / size  # 8.7
+      sparsity = of_set((1 - mean) * (weight if self.sparsity == "l1_weighted" else 1)) / size  # eq. 8.7
     changes = jnp.where(live[:, 1:, None] & inside[:, None], jnp.abs(jnp.diff(a, axis=1)), 0).sum((1, 2))
     beyond = jnp.where(live, excess(relative, self.limit), 0).sum(1)
     if self.reduce == "mean":
-      changes, beyond = changes / (size * regions), beyond / regions  # 8.8, 8.14
+      changes, beyond = changes / (size * regions), beyond / regions  # eq. 8.8, eq. 8.14
     agreement = self._divergence(y, s, mask) if self.agreement == "js" else self._agreement(
         y, s, inside, length, mask, weight)
     return {"set": self.set_weight * of_sets, "region": self.region_weight * of_regions,
@@ -224,10 +224,10 @@ class SCT(nn.Module):
   def _agreement(self, y, s, inside, length, mask, weight):
     """Each action's frames by Y, pooled from S, are to be that action: 8.9 to 8.12."""
     w = jnp.where(mask[..., None] & inside[:, None], y, 0)
-    v = jnp.einsum("btm,btc->bmc", w, s, precision="highest") / length[:, None, None]  # 8.11
+    v = jnp.einsum("btm,btc->bmc", w, s, precision="highest") / length[:, None, None]  # eq. 8.11
     each = jnp.diagonal(jax.nn.log_softmax(v), axis1=1, axis2=2)
     weight = jnp.where(inside, weight, 0)
-    return -(weight * each).sum(1) / jnp.maximum(weight.sum(1), _LEAST)  # 8.12
+    return -(weight * each).sum(1) / jnp.maximum(weight.sum(1), _LEAST)  # eq. 8.12
 
   def _divergence(self, y, s, mask):
     """The Jensen-Shannon divergence of Y and S, a mean over frames: 8.15."""

@@ -22,7 +22,7 @@ MODES = ("mgda", "constant", "scheduler", "separate")
 
 
 def min_norm_alpha(g1: Any, g2: Any) -> jax.Array:
-  """The a in [0, 1] for which a g1 + (1 - a) g2 is shortest (equation 3.18); fp32.
+  """The a in [0, 1] for which a g1 + (1 - a) g2 is shortest (eq. 3.18); fp32.
 
   Args:
     g1: gradient tree.
@@ -36,7 +36,7 @@ def min_norm_alpha(g1: Any, g2: Any) -> jax.Array:
 
 
 def scheduled_alpha(step: jax.Array, total: int, gamma: float, lam: float) -> jax.Array:
-  """The scale scheduler (equation 3.19), made continuous: 1 at step 1, `lam` at gamma * total, 0 at the end.
+  """The scale scheduler (eq. 3.19), made continuous: 1 at step 1, `lam` at gamma * total, 0 at the end.
 
   Args:
     step: m, counted from 1.
@@ -65,8 +65,8 @@ class Joint(Classification):
     lam: of 'scheduler'.
     auxiliary: name of the loss in the outputs of the system.
     shared: pattern of the parameters that both objectives train.
-    scale_others: the other parameters follow (1 - a) times their gradient, as equation
-      3.15 has it word for word; otherwise their rate does not depend on a.
+    scale_others: the other parameters follow (1 - a) times their gradient, as
+      eq. 3.15 has it word for word; otherwise their rate does not depend on a.
   """
 
   mode: str = "mgda"

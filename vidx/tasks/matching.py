@@ -47,7 +47,8 @@ class Matching(base.Task):
     right = predictions["match"] > 0.5
     wrong = predictions["mismatch"][predictions["paired"] > 0] <= 0.5
     share = lambda hits: 100 * float(np.mean(hits)) if len(hits) else float("nan")
-    return {"match accuracy": share(np.concatenate([right, wrong])), "matches": share(right), "mismatches": share(wrong)}
+    return {"match accuracy": share(np.concatenate([right, wrong])), "matches": share(right),
+            "mismatches": share(wrong)}
 
   def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = 5) -> dict[str, Any]:
     """{'match': p(match) of the clip with its own frames, 'mismatch': that with others, None where there are none}."""

@@ -170,13 +170,13 @@ class MultiLabel(scores_lib.Scored):
 
   def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = scores_lib.TOP
                ) -> dict[str, Any]:
-    """{'predictions': [{'label', 'score'}, ...], 'tags': {category: the same from `threshold` on}}, from the highest."""
+    """{'predictions': [{'label', 'score'}, ...], 'tags': {category: those from `threshold` on}}, from the highest."""
     scores = predictions["scores"][row]
     return {"predictions": scores_lib.best(scores, dataset.classes, top), "tags": self.tags(scores, dataset.classes)}
 
   def tags(self, scores: np.ndarray, classes: Sequence[str], true: Sequence[int] | None = None
            ) -> dict[str, list[dict[str, Any]]]:
-    """{category: [{'label', 'score'}, ...]} of scores (C,) from `threshold` on, from the highest; 'all' without categories.
+    """{category: [{'label', 'score'}, ...]} of scores (C,) from `threshold` on, the highest first; 'all' without any.
 
     With the `true` class ids, these are among them, and 'right' says which are.
     """

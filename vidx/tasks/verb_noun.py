@@ -68,8 +68,8 @@ class VerbNoun(base.Task):
     records = dataset.records
     facts = {k: v for k, v in dataset.facts.items() if k == "pairs"}
     if self.prior != "none" and "pairs" not in facts:
-      raise errors.ConfigError(f"task.prior='{self.prior}': data set '{dataset.name}' does not say how often pairs occur"
-                               " in training; set it to 'none'.")
+      raise errors.ConfigError(f"task.prior='{self.prior}': data set '{dataset.name}' does not say how often pairs"
+                               " occur in training; set it to 'none'.")
     if any("unseen" in r.extra for r in records):
       facts["unseen"] = np.array([bool(r.extra.get("unseen")) for r in records])
     rare = {name: sorted({r.value(name) for r in records if r.extra.get(f"tail_{name}")}) for name in NAMES}
@@ -87,7 +87,7 @@ class VerbNoun(base.Task):
     return base.with_system_losses(outputs, terms, self.labelled(batch))
 
   def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
-    """{'scores/verb', 'scores/noun'}: class probabilities in fp32, and the weights of candidates where there are any."""
+    """{'scores/verb', 'scores/noun'}: class probabilities in fp32, and weights of candidates where there are any."""
     del batch
     found = {SCORES + name: jax.nn.softmax(outputs["logits"][name].astype(jnp.float32)) for name in self.targets}
     return found | {k: v for k, v in outputs.items() if k.startswith("weights/")}

@@ -36,7 +36,7 @@ def _items(state: TrainState) -> dict[str, Any]:
 
 
 def difference(stored: Any, wanted: Any) -> str:
-  """Words on the first parameter, in the order of names, that differs in name or shape between two trees; or nothing."""
+  """Words on the first parameter, by name, that differs in name or shape between two trees; '' where none does."""
   flat = lambda tree: {jax.tree_util.keystr(k, simple=True, separator="/"): tuple(v.shape)
                        for k, v in jax.tree_util.tree_leaves_with_path(tree)}
   there, here = flat(stored), flat(wanted)

@@ -1,4 +1,4 @@
-"""One run at a time in a workdir: a lock that the operating system takes back when its process ends, in whatever way."""
+"""One run at a time in a workdir: a lock that the operating system takes back when its process ends, in any way."""
 
 from collections.abc import Iterator
 import contextlib

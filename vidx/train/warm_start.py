@@ -70,8 +70,9 @@ def part_of(variables: Any, prefix: str, source: str) -> Any:
     if tree is not None:
       found[collection] = tree
   if "params" not in found:
-    raise errors.CheckpointError(f"{source} has no part '{prefix}' to start from{errors.hint(prefix, variables['params'])};"
-                                 f" its parts are {', '.join(variables['params'])}.")
+    raise errors.CheckpointError(f"{source} has no part '{prefix}' to start from"
+                                 f"{errors.hint(prefix, variables['params'])}; its parts are"
+                                 f" {', '.join(variables['params'])}.")
   return found
 
 

@@ -180,7 +180,8 @@ def test_egtea_is_cut_from_whole_videos_where_there_are_no_clips(egtea):
 
 @pytest.mark.parametrize("text, words", [
     ("clip 1 2 3", ["line 1", "'clip' is not named"]), ("A-R-1-2-F1-F2 1 2", ["line 1", "3 columns"]),
-    ("A-R-1-2-F1-F2 1 0 2", ["line 1", "id 0", "start with 1"]), ("A-R-2-1-F1-F2 1 1 2", ["line 1", "ends at 0.001 s"])])
+    ("A-R-1-2-F1-F2 1 0 2", ["line 1", "id 0", "start with 1"]),
+    ("A-R-2-1-F1-F2 1 1 2", ["line 1", "ends at 0.001 s"])])
 def test_a_bad_line_of_egtea_is_one_line_that_names_it(egtea, text, words):
   (egtea / "test_split1.txt").write_text(text + "\n")
   with pytest.raises(errors.DataError) as e:

@@ -4,8 +4,9 @@
   root/{train,val,test}/<class>/*     split by folder
   root/clips.csv                      `path,label`, and `split` or `fold`; see vidx/data/datasets/tables.py
 
-In place of a video a folder of frames may stand, or a file of sound; in class folders where there is no video. Labels are names or ids. classes.txt (a
-name per line) fixes the order of the classes; else it is that of the sorted labels.
+In place of a video a folder of frames may stand, or a file of sound; in class folders where there is no video.
+Labels are names or ids. classes.txt (a name per line) fixes the order of the classes; else it is that of the
+sorted labels.
 """
 
 from collections import Counter

@@ -137,7 +137,8 @@ class Audio(_Spectrograms):
   def __init__(self, dataset: Dataset, data: ConfigDict, *args: Any, **kwargs: Any):
     super().__init__(dataset, data, *args, **kwargs)
     if data.frames * data.consecutive == 1 and not data.audio.seconds:
-      raise errors.ConfigError("data.audio.seconds=0 is the time of a clip, and one of a single frame has none: set it.")
+      raise errors.ConfigError("data.audio.seconds=0 is the time of a clip, and one of a single frame has none:"
+                               " set it.")
 
   def make(self, index: int, cut: clips_lib.Cut, rng: np.random.Generator | None, room: int
            ) -> tuple[batch_lib.Batch, None]:

@@ -68,7 +68,8 @@ def boxes(shown: world.Scene, size: tuple[int, int], margin: int = 4) -> np.ndar
   return np.clip(found, 0, 1)
 
 
-def detections(shown: world.Scene, size: tuple[int, int], fps: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def detections(shown: world.Scene, size: tuple[int, int], fps: float, rng: np.random.Generator
+               ) -> dict[str, np.ndarray]:
   """What a detector would find in every third frame: arrays for `vidx.data.detections.write`.
 
   A feature tells the kind of a thing under noise; scores do not tell which one the hand is at.
