@@ -1,0 +1,152 @@
+"""AVA's frame mAP, from csv files in AVA's own formats.
+
+Gu et al.: "AVA: A Video Dataset of Spatio-temporally Localized Atomic Visual Actions",
+2018. A row is `video, second, x0, y0, x1, y1, action` with corners in 0..1; behind it the
+truth may name a person, and a prediction has its score. A row of video and second alone
+says that nothing is there.
+"""
+
+from collections.abc import Iterator
+import csv
+import math
+import os
+import re
+
+import numpy as np
+
+from vidx import errors
+from vidx.metrics import boxes as boxes_lib
+from vidx.metrics.ranking import mean_known
+
+Path = str | os.PathLike[str]
+_ROW = "video, second, x0, y0, x1, y1, action"
+
+
+def read_action_list(path: Path) -> dict[int, str]:
+  """Names of actions by id, from a list in AVA's text form: items of `name` (or `label_name`) and `id` (or `label_id`).
+
+  Raises:
+    DataError: the file is missing or lists nothing.
+  """
+  text = "\n".join(_lines(path))
+  names = {}
+  for item in re.findall(r"(?:item|label)\s*:?\s*\{(.*?)\}", text, re.DOTALL):
+    name = re.search(r'\b(?:label_)?name\s*:\s*(["\'])(.*?)\1', item)
+    number = re.search(r"\b(?:label_)?id\s*:\s*(\d+)", item)
+    if not name or not number:
+      raise errors.DataError(f"'{path}': an item without a name and an id: {' '.join(item.split())!r}.")
+    names[int(number.group(1))] = name.group(2)
+  if not names:
+    raise errors.DataError(f"'{path}' lists no action; it should hold items with a name and an id.")
+  return names
+
+
+def read_excluded(path: Path) -> set[tuple[str, int]]:
+  """(video, second) pairs of a csv.
+
+  Raises:
+    DataError: the file is missing, or a row is no video and second.
+  """
+  return {(row[0], _second(row[1], where)) for where, row in _rows(path, (2,), "video, second")}
+
+
+def read_rows(path: Path, scored: bool) -> Iterator[tuple[str, int, tuple[float, ...] | None, int, float]]:
+  """(video, second, box or None, action, score or person) of a csv.
+
+  Args:
+    path: of the file.
+    scored: whether rows of a box must end with a score, as those of predictions.
+
+  Raises:
+    DataError: the file is missing, or a row is none of those of the formats.
+  """
+  wanted = (2, 8) if scored else (2, 7, 8)
+  for where, row in _rows(path, wanted, _ROW + (", score" if scored else " and perhaps a person")):
+    second = _second(row[1], where)
+    if len(row) == 2:
+      yield row[0], second, None, 0, math.nan
+      continue
+    try:
+      numbers = [float(x or "nan") for x in row[2:]]
+    except ValueError:
+      raise errors.DataError(f"{where}: a value is not a number; a row is {_ROW}.") from None
+    box, action = tuple(numbers[:4]), numbers[4]
+    if not all(map(math.isfinite, box)):
+      raise errors.DataError(f"{where}: the box has a corner that is not a number.")
+    if action != action or action != int(action):
+      raise errors.DataError(f"{where}: action '{row[6]}' is not a whole number.")
+    if scored and math.isnan(numbers[5]):
+      raise errors.DataError(f"{where}: the score is not a number.")
+    if box[0] > box[2] or box[1] > box[3]:
+      raise errors.DataError(f"{where}: the corners of the box are swapped; write x0, y0, x1, y1.")
+    yield row[0], second, box, int(action), numbers[5] if len(numbers) > 5 else math.nan
+
+
+def evaluate(ground_truth_csv: Path, predictions_csv: Path, action_list: Path | None = None,
+             exclude: Path | None = None) -> dict[str, float]:
+  """Frame mAP at an overlap of 0.5, in percent.
+
+  A prediction is a hit of the true box of highest overlap in its second, where that is
+  not taken yet. Predictions in seconds without a true box count as false; boxes without
+  area are left out of the predictions.
+
+  Args:
+    ground_truth_csv: of boxes.
+    predictions_csv: of boxes with scores.
+    action_list: the actions to score, with names; rows of others are left out. None: those of the ground truth.
+    exclude: csv of seconds to leave out of both.
+
+  Returns:
+    'mAP', the mean over actions that occur, and 'AP/NAME' of each, where NAME is that of the list or the action's id,
+    and both where the list has a name twice; nan where an action does not occur.
+
+  Raises:
+    DataError: a file is missing or has a row of another form.
+  """
+  names = None if action_list is None else read_action_list(action_list)
+  left_out = read_excluded(exclude) if exclude is not None else set()
+  keys: dict[tuple[str, int], int] = {}
+  known = lambda rows: [row for row in rows if row[2] is not None and row[:2] not in left_out
+                        and (names is None or row[3] in names)]
+  truth = known(read_rows(ground_truth_csv, False))
+  if names is None:
+    names = {action: str(action) for action in sorted({row[3] for row in truth})}
+  found = [row for row in known(read_rows(predictions_csv, True)) if row[2][0] < row[2][2] and row[2][1] < row[2][3]]
+  place = {action: i for i, action in enumerate(sorted(names))}
+
+  def gathered(rows):
+    frame = [keys.setdefault(row[:2], len(keys)) for row in rows]
+    return boxes_lib.Boxes(np.array(frame, int), np.array([row[2] for row in rows], float).reshape(-1, 4),
+                           np.array([place[row[3]] for row in rows], int), np.array([row[4] for row in rows], float))
+
+  each = boxes_lib.average_precisions(gathered(found), gathered(truth), len(place), rule="best")
+  twice = {name for name in names.values() if list(names.values()).count(name) > 1}
+  shown = lambda action: f"{names[action]} ({action})" if names[action] in twice else names[action]
+  return {"mAP": mean_known(each), **{f"AP/{shown(action)}": float(each[i]) for action, i in place.items()}}
+
+
+def _lines(path: Path) -> list[str]:
+  try:
+    with open(path, encoding="utf-8-sig", newline="") as f:
+      return f.read().splitlines()
+  except (OSError, UnicodeDecodeError) as e:
+    raise errors.DataError(f"'{path}' cannot be read: {getattr(e, 'strerror', None) or 'it is not text'}.") from None
+
+
+def _rows(path: Path, lengths: tuple[int, ...], form: str) -> Iterator[tuple[str, list[str]]]:
+  """(place for messages, stripped values) of every row that is not blank."""
+  for number, row in enumerate(csv.reader(_lines(path)), 1):
+    row = [x.strip() for x in row]
+    if not any(row):
+      continue
+    where = f"'{path}', line {number}"
+    if len(row) not in lengths:
+      raise errors.DataError(f"{where}: {len(row)} values; a row is {form}.")
+    yield where, row
+
+
+def _second(text: str, where: str) -> int:
+  try:
+    return int(float(text))
+  except (ValueError, OverflowError):
+    raise errors.DataError(f"{where}: second '{text}' is not a number.") from None
