@@ -3,8 +3,7 @@ import pytest
 from scipy import io
 
 from vidx import errors
-from vidx.data import datasets, score_files
-from vidx.data.datasets import sequences
+from vidx.data import datasets, feature_files, score_files
 
 
 def write(folder, folds=2, videos=3):
@@ -31,7 +30,7 @@ def test_scores_become_a_data_set_of_folds(tmp_path):
     assert found.classes == ("background", "cut", "peel", "mix")
     assert [r.id for r in found.records] == [f"1-{i:02d}" for i in (1, 2, 3)]
     for record in found.records:
-      x, labels = sequences.load(record)
+      x, labels = feature_files.load(record)
       np.testing.assert_allclose(x, made[record.id][0], rtol=1e-6)
       np.testing.assert_array_equal(labels, made[record.id][1])
 

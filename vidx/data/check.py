@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidx import errors
-from vidx.data import clips, datasets, notices, sound
-from vidx.data.datasets import sequences
+from vidx.data import clips, datasets, feature_files, notices, sound
 from vidx.data.records import Dataset, Media, Record
 
 _CHUNK = 32  # frames decoded at once, which bounds the memory
@@ -97,7 +96,7 @@ def probe(media: Media, frames: int) -> dict[str, Any]:
 def probe_features(record: Record) -> dict[str, Any]:
   """As `probe`, of a file of features, which has frames and their size but no time: seconds and rate are 0."""
   try:
-    features, _ = sequences.load(record)
+    features, _ = feature_files.load(record)
   except errors.DataError as e:
     return {"reason": str(e).replace(f"features {record.media.path}: ", "")}
   return {"frames": len(features), "seconds": 0.0, "fps": 0.0, "sound": False, "size": (features.shape[1], 1),

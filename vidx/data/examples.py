@@ -113,7 +113,7 @@ class Examples:
     return self._made(index, None, room)
 
   def blank(self, index: int, room: int) -> batch_lib.Batch:
-    """A place that is empty, of a record or (-1) of none."""
+    """An empty example, for a record or (-1) for padding."""
     example = self._first.blank(index, room)
     for part in self._others:
       example |= part.blank(index, room)

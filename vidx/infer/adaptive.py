@@ -93,8 +93,8 @@ class Adaptive:
     self.macs: live.LiveMacs | None = None
     self.example: jax.ShapeDtypeStruct | None = None
     self._segments: list[Callable] = []
-    self._seen: list[Any] = []  # per cut, for `calibrate`: some ways,
-    self._met: list[list[np.ndarray]] = []  # and lengths, as far as they are asked for
+    self._seen: list[Any] = []  # sample ways per cut, for `calibrate`
+    self._met: list[list[np.ndarray]] = []  # lengths per cut, where they are recorded
 
   @property
   def cuts(self) -> int:
@@ -297,7 +297,10 @@ def _stacked(entries: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def _write(model, sizes, size, out, ways, rows, start):
-  """`out` with rows of the ways from `start` on; what lies behind them is written over later, or never read."""
+  """Writes rows of the ways into `out` from `start` on.
+
+  Rows past the end hold garbage; a later write overwrites them or they are masked.
+  """
   def write(old, z):
     old = jnp.zeros((size, *z.shape[1:]), z.dtype) if old is None else old
     return old.at[start + jnp.arange(size)].set(z[rows], mode="drop")

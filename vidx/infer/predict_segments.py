@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vidx import errors, writing
-from vidx.data.datasets import sequences
+from vidx.data import feature_files
 from vidx.data.records import Dataset, Media, Record
 from vidx.infer import load
 from vidx.infer import timelines as segments_lib
@@ -89,7 +89,7 @@ def _record(name: str, path: str, size: int) -> Record:
     DecodeError: the file is no array of so many features per frame.
   """
   try:
-    shape = sequences.array_shape(path)
+    shape = feature_files.array_shape(path)
   except errors.DataError as e:
     raise errors.DecodeError(str(e)) from e
   if shape is None:

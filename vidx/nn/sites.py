@@ -136,8 +136,8 @@ def features(model: nn.Module, variables: Any, *inputs: jax.Array, site: str, **
 def leaving(change: Callable[[Site, jax.Array], jax.Array]):
   """A context in which every site of every model called gives change(site, x) in place of x, in the order of the flow.
 
-  Plugged blocks come before `change`. Nothing else is changed: a model of which only
-  the object is at hand can be watched, or perturbed at a site, where it is called.
+  Lets you observe or perturb a site of an existing model without rebuilding it. Plugged
+  blocks come before `change`; nothing else is changed.
   """
 
   def intercept(call, args, kwargs, context):

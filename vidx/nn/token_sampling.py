@@ -94,7 +94,7 @@ def _cumulated(scores):
 
 
 def _points(psi, live, count, most, grid, draws):
-  """Levels (..., most) at which Psi is inverted, the first `count` of which count, and Psi as they need it."""
+  """Returns (levels, psi): the CDF levels to invert, (..., most), the first `count` valid, and the rescaled CDF."""
   step = jnp.arange(most, dtype=jnp.float32)
   if grid == "random":
     return jnp.broadcast_to(draws, (*count.shape, most)), psi

@@ -1,4 +1,6 @@
-"""Busy-Quiet Net: one network for what moves, in detail, one for what stays, in small, and filtered words between them.
+"""Busy-Quiet Net: a full-resolution pathway for motion and a low-resolution one for static content.
+
+Band-pass laterals join them.
 
 Huang: "Spatio-Temporal Modeling for Action Recognition in Videos", 2022, chapter 5;
 Huang, Bors: "Busy-Quiet Video Disentangling for Video Classification", 2022.
@@ -158,7 +160,7 @@ def bqn(num_classes: int = 400, trunk: str = "tsm_r50", size: int = 9, sigma: fl
     design: a key of DESIGNS.
     places: patterns of the blocks that have a connection: ('*',) for all, () for
       none, ('res*.0',) for the first of each stage.
-    every: only every so manieth of those.
+    every: takes the n-th, 2n-th, 3n-th, ... of those.
     lateral_size: of the spatial kernel in connections to Busy.
     deep_size: the same after blocks of the last stage of residual networks.
     lateral_sigma: of their Gaussians.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidx import errors
-from vidx.data import datasets
+from vidx.data import datasets, feature_files
 from vidx.data.datasets import sequences
 
 CLASSES = ("SIL", "pour_milk", "stir_milk")
@@ -105,7 +105,7 @@ def test_every_layout_gives_the_same_videos(tmp_path, name):
     for v, r in zip(videos, found.records):
       assert r.label == tuple(sorted(set(LABELS[v]))) and r.media.kind == "features"
       assert r.extra["transcript"] == tuple(transcript(v)) and r.extra["runs"] == tuple(zip(transcript(v), lengths(v)))
-      x, labels = sequences.load(r)
+      x, labels = feature_files.load(r)
       assert labels.tolist() == list(LABELS[v]) and labels.dtype == np.int32
       np.testing.assert_allclose(x, features_of(v, x.shape[1]), rtol=1e-6)
       assert x.shape[1] == (2048 if name in ("ms_tcn", "mucon") else 64) and x.dtype == np.float32
@@ -118,7 +118,7 @@ def test_the_other_order_of_axes_is_noticed(tmp_path, name):
     path = tmp_path / f"features/{v}.npy"
     np.save(path, np.load(path).T)
   record = datasets.load(name, str(tmp_path), "train").records[0]
-  assert sequences.load(record).features.shape[0] == len(LABELS[TRAIN[0]])
+  assert feature_files.load(record).features.shape[0] == len(LABELS[TRAIN[0]])
 
 
 @pytest.mark.parametrize("shape, frames, usual, axis", [
@@ -131,7 +131,7 @@ def test_time_is_the_axis_as_long_as_the_labels(shape, frames, usual, axis):
 def test_features_and_labels_are_cut_to_the_shorter(tmp_path):
   mucon(tmp_path)
   save(tmp_path / "features/P16_b.npy", np.ones((4, 2048)))
-  x, labels = sequences.load(datasets.load("mucon", str(tmp_path), "train").records[0])
+  x, labels = feature_files.load(datasets.load("mucon", str(tmp_path), "train").records[0])
   assert x.shape == (4, 2048) and labels.tolist() == [0, 2, 2, 2]
 
 
@@ -140,7 +140,7 @@ def test_weak_labels_need_no_frame_labels(tmp_path):
   (tmp_path / "groundTruth/P16_b.txt").unlink()
   record = datasets.load("nn_viterbi", str(tmp_path), "train").records[0]
   assert record.extra["runs"] == () and record.extra["transcript"] == (0, 2, 0) and record.label == (0, 2)
-  assert sequences.load(record).labels is None
+  assert feature_files.load(record).labels is None
 
 
 def test_own_videos_need_no_frame_labels(tmp_path):
@@ -221,9 +221,9 @@ def test_a_file_that_is_no_array_is_named_when_it_is_read(tmp_path):
   ms_tcn(tmp_path)
   no_array(tmp_path)
   record, = datasets.load("ms_tcn", str(tmp_path), "train").records
-  assert record.extra["frames"] == len(LABELS["P16_b"]) and sequences.size_of(record) is None
+  assert record.extra["frames"] == len(LABELS["P16_b"]) and feature_files.size_of(record) is None
   with pytest.raises(errors.DecodeError, match="P16_b.npy cannot be read"):
-    sequences.load(record)
+    feature_files.load(record)
 
 
 def test_features_of_another_size_are_named(tmp_path):
@@ -264,7 +264,7 @@ def test_numbers_that_are_none_are_named_when_they_are_read(tmp_path):
   mucon(tmp_path)
   save(tmp_path / "features/P16_b.npy", np.where(np.arange(6)[:, None] == 4, np.nan, np.ones((6, 2048))))
   with pytest.raises(errors.DataError, match="P16_b.npy: frame 4 holds no numbers"):
-    sequences.load(datasets.load("mucon", str(tmp_path), "train").records[0])
+    feature_files.load(datasets.load("mucon", str(tmp_path), "train").records[0])
 
 
 def test_real_labels_of_breakfast_are_read(real_data, tmp_path):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from vidx import errors
-from vidx.data import datasets, toybox
-from vidx.data.datasets import sequences
+from vidx.data import datasets, feature_files, toybox
 from vidx.data.decode import open_video
 from vidx.data.toybox import kitchen
 from vidx.metrics import segments
@@ -138,7 +137,7 @@ def test_files_are_read_back_with_labels_transcripts_and_sets(built, layout):
     for record, found in zip(d.records, runs, strict=True):
       assert record.extra["runs"] == found and record.extra["transcript"] == tuple(c for c, _ in found)
       assert record.label == tuple(sorted({c for c, _ in found}))
-      features, labels = sequences.load(record)
+      features, labels = feature_files.load(record)
       assert features.shape == (len(labels), kitchen.SIZE)
       assert segments.segments(labels).classes.tolist() == [c for c, _ in found]
       with open_video(os.path.join(built[layout], "videos", f"{record.id}.mp4")) as video:

@@ -7,9 +7,9 @@ A record of such a data set holds
   extra   transcript: class ids in order
           runs: (class id, frames) of the frame labels, () where there are none
           time_axis: of the array in the file
-          frames: most that `load` may give, from the header of the file or its labels
+          frames: most that may be loaded, from the header of the file or its labels
 
-and `load` gives its arrays.
+and `vidx.data.feature_files.load` gives its arrays.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from vidx import errors
+from vidx.data import feature_files
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
 from vidx.metrics import segments
 
 SIZES = (64, 2048)  # of the published features: reduced Fisher vectors, two-stream I3D
-TOLERANCE = 0.05  # share of the labels by which features may be longer or shorter,
-LEAST = 30  # but always so many frames
 
 Runs = tuple[tuple[int, int], ...]
 
@@ -35,51 +34,6 @@ class Annotation(NamedTuple):
 
   runs: Runs
   transcript: tuple[int, ...]
-
-
-class FeatureSequence(NamedTuple):
-  """Features (T, D) fp32 and frame labels (T,) int32, None where there are none."""
-
-  features: np.ndarray
-  labels: np.ndarray | None
-
-
-def load(record: Record) -> FeatureSequence:
-  """Features and labels of a record, cut to the shorter of the two.
-
-  Raises:
-    DecodeError: the file is broken.
-    DataError: the two do not belong together.
-  """
-  path = record.media.path
-  try:
-    x = np.loadtxt(path, np.float32, ndmin=2)[:, 1:] if path.endswith(".txt") else np.load(path, allow_pickle=False)
-  except (OSError, ValueError, EOFError) as e:
-    raise errors.DecodeError(f"features {path} cannot be read ({e}).") from e
-  if x.ndim != 2:
-    raise errors.DecodeError(f"features {path}: of shape {x.shape}, expected frames x features.")
-  x = np.asarray(x.T if record.extra["time_axis"] else x, np.float32)
-  if not np.isfinite(x).all():
-    raise errors.DecodeError(f"features {path}:"
-                             f" frame {int(np.flatnonzero(~np.isfinite(x).all(1))[0])} holds no numbers.")
-  runs = record.extra["runs"]
-  if not runs:
-    return FeatureSequence(x, None)
-  labels = np.repeat(*np.array(runs, np.int32).T).astype(np.int32)
-  frames = common_length(len(x), len(labels), path)
-  return FeatureSequence(x[:frames], labels[:frames])
-
-
-def common_length(features: int, labels: int, path: str) -> int:
-  """Frames that both have.
-
-  Raises:
-    DataError: they differ by more than a slip at the end.
-  """
-  if abs(features - labels) > max(LEAST, TOLERANCE * labels):
-    raise errors.DataError(f"features {path}: {features} frames, but {labels} are labelled; were they computed at"
-                           " another frame rate?")
-  return min(features, labels)
 
 
 def time_axis(shape: tuple[int, int], frames: int, usual: int) -> int:
@@ -93,7 +47,7 @@ def time_axis(shape: tuple[int, int], frames: int, usual: int) -> int:
     frames: that are labelled, 0 where unknown.
     usual: of the layout.
   """
-  near = [frames > 0 and abs(size - frames) <= max(LEAST, TOLERANCE * frames) for size in shape]
+  near = [frames > 0 and abs(size - frames) <= feature_files.slack(frames) for size in shape]
   if near[0] != near[1]:
     return near.index(True)
   known = [size in SIZES for size in shape]
@@ -128,37 +82,16 @@ def collect(name: str, split: str, videos: Sequence[str], classes: tuple[str, ..
     if not transcript:
       raise errors.DataError(f"video '{video}': it has no labels and no transcript.")
     axis, frames = 0, sum(n for _, n in runs)
-    shape = array_shape(path) if path.endswith(".npy") else None
+    shape = feature_files.array_shape(path) if path.endswith(".npy") else None
     if shape:
       axis = time_axis(shape, frames, usual_axis)
-      frames = common_length(shape[axis], frames, path) if runs else shape[axis]
+      frames = feature_files.common_length(shape[axis], frames, path) if runs else shape[axis]
       size = size or shape[1 - axis]
       if shape[1 - axis] != size:
         raise errors.DataError(f"features {path}: {shape[1 - axis]} per frame, but those before have {size}.")
     extra = {"transcript": transcript, "runs": runs, "time_axis": axis, "frames": frames}
     records.append(Record(video, Media(path, "features"), tuple(sorted(set(transcript))), extra=extra))
   return Dataset(name, split, tuple(records), classes, multilabel=True, missing=tuple(missing))
-
-
-def size_of(record: Record) -> int | None:
-  """Features per frame, None where the file cannot be read."""
-  path = record.media.path
-  if path.endswith(".txt"):
-    with open(path, encoding="utf-8") as f:
-      return len(f.readline().split()) - 1 or None
-  shape = array_shape(path)
-  return shape and shape[1 - record.extra["time_axis"]]
-
-
-def array_shape(path: str) -> tuple[int, int] | None:
-  """Shape of the matrix in a .npy file, None where it cannot be read."""
-  try:
-    shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-  except (OSError, ValueError, EOFError):
-    return None
-  if len(shape) != 2 or not all(shape):
-    raise errors.DataError(f"features {path}: of shape {shape}, expected frames x features or features x frames.")
-  return shape
 
 
 def read_mapping(path: str) -> tuple[str, ...]:

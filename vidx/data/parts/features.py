@@ -14,7 +14,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import batch as batch_lib
-from vidx.data.datasets import sequences
+from vidx.data import feature_files
 from vidx.data.records import Dataset
 
 _TRANSCRIPT_MULTIPLE = 8  # transcripts of the parts of a data set then differ in few shapes
@@ -79,7 +79,7 @@ class Features:
     del cut, rng
     record = self._dataset.records[index]
     try:
-      features, labels = sequences.load(record)
+      features, labels = feature_files.load(record)
     except errors.DecodeError:
       raise
     except errors.DataError as e:
@@ -128,7 +128,7 @@ def feature_size(dataset: Dataset) -> int:
   Raises:
     DataError: there is none.
   """
-  found = next((size for r in dataset.records if (size := sequences.size_of(r))), None)
+  found = next((size for r in dataset.records if (size := feature_files.size_of(r))), None)
   if found is None:
     raise errors.DataError(f"split '{dataset.split}': none of its {len(dataset)} feature files can be read.")
   return found
