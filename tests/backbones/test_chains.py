@@ -5,16 +5,17 @@ import pytest
 
 from tests.backbones import promises
 import vidx
+from vidx import errors
 from vidx.backbones import table
 from vidx.backbones.shufflenet import shuffle
 from vidx.backbones.vgg import adaptive_mean
 from vidx.measure import count
-from vidx.nn import conv
+from vidx.nn import conv, sites
 
 # name: (parameters, GMACs) for the published classes and input
 SIZES = {
     "mobilenet_v2": (3_504_872, 0.301), "shufflenet_v2": (2_278_604, 0.145), "vgg16": (138_357_544, 15.47),
-    "c3d": (79_991_015, 38.55),
+    "c3d": (79_991_015, 38.55), "vgg19": (143_667_240, 19.63), "alexnet": (61_100_840, 0.714),
 }
 
 # name: (fields of a small one, input)
@@ -22,6 +23,7 @@ TINY = {
     "mobilenet_v2": (dict(stages=((1, 4, 1, 1), (2, 8, 2, 2)), width=4, last=12), (2, 2, 16, 16, 3)),
     "shufflenet_v2": (dict(stages=(2,), widths=(4, 8, 12)), (2, 2, 16, 16, 3)),
     "vgg16": (dict(widths=((4, 4), (8,)), hidden=(12, 10), grid=3), (2, 2, 8, 8, 3)),
+    "alexnet": (dict(widths=(4, 6, 8, 6, 6), hidden=(12, 10), grid=2), (2, 2, 63, 63, 3)),
     "c3d": (dict(widths=((4,), (6,), (8, 8)), hidden=(12, 10)), (2, 4, 8, 8, 3)),
 }
 
@@ -68,6 +70,23 @@ def test_gradients_in_half_precision_reach_every_parameter(kind):
 def test_lowers_for_accelerators(kind):
   make, clip = kind
   promises.lowers_for_accelerators(make(dtype=jnp.bfloat16), clip)
+
+
+@pytest.mark.parametrize("name, field", [("alexnet", "widths"), ("inception_v3", "form")])
+def test_wrong_fields_are_an_error(name, field):
+  with pytest.raises(errors.ConfigError, match=field):
+    vidx.create_model(name, **{field: "other" if field == "form" else (4, 4)})
+
+
+def test_several_sites_are_tapped_in_one_pass():
+  model, clip = vidx.create_model("alexnet", num_classes=3, **TINY["alexnet"][0]), promises.some_input((2, 1, 63, 63, 3))
+  variables = promises.some_variables(model, clip)
+  outputs, found = sites.taps(model, variables, clip, sites=("pool2", "pool5"))
+  assert outputs["features"].shape == (2, 10)
+  assert {k: v.shape for k, v in found.items()} == {"pool2": (2, 1, 3, 3, 6), "pool5": (2, 1, 1, 1, 6)}
+  for site, x in found.items():
+    np.testing.assert_array_equal(x, sites.features(model, variables, clip, site=site))
+  np.testing.assert_allclose(outputs["logits"], promises.jitted(model)(variables, clip)["logits"], rtol=1e-4, atol=1e-5)
 
 
 def test_shuffling_interleaves_the_halves():

@@ -45,6 +45,20 @@ def test_vgg_equals_torchvision():
                 "torchvision", some(1, 96, 64, 3))
 
 
+def test_deeper_vgg_equals_torchvision():
+  model = vidx.create_model("vgg19", num_classes=7, hidden=(16, 16))
+  module = models.vgg19(num_classes=7, init_weights=False)
+  module.classifier = torch.nn.Sequential(torch.nn.Linear(512 * 49, 16), torch.nn.ReLU(), torch.nn.Dropout(),
+                                          torch.nn.Linear(16, 16), torch.nn.ReLU(), torch.nn.Dropout(),
+                                          torch.nn.Linear(16, 7))
+  peers.compare(model, module, "torchvision", some(1, 64, 32, 3))
+
+
+def test_alexnet_equals_torchvision():
+  peers.compare(vidx.create_model("alexnet", num_classes=7), models.alexnet(num_classes=7), "torchvision",
+                some(1, 127, 95, 3))
+
+
 class C3D(torch.nn.Module):
   """The published network at an eighth of its width, written for reading."""
 

@@ -24,7 +24,7 @@ from vidx.nn.norm import ConvNormAct
 STEM = (("conv1a", 32, 3, 2, 0), ("conv2a", 32, 3, 1, 0), ("conv2b", 64, 3, 1, 1), ("pool3a", 0, 3, 2, 0),
         ("conv3b", 80, 1, 1, 0), ("conv4a", 192, 3, 1, 0), ("stem", 0, 3, 2, 0))
 
-#: Per step the branches, each of (channels, kernel, stride); strides go without padding.
+#: Per step the branches, each of (channels, kernel, stride) and poolings, see `Branches`; strides go without padding.
 BRANCHES = {
     "mixed5b": (((96, (1, 1), 1),),
                 ((48, (1, 1), 1), (64, (5, 5), 1)),
@@ -64,6 +64,10 @@ class Pool(nn.Module):
 class Branches(nn.Module):
   """Chains of convolutions (`branch0_0`, `branch0_1`, ...) and pooling on the same input, their channels joined.
 
+  3x3 poolings are "average" (of what lies inside), "average_all" (of zeros outside too),
+  "max_same", all of stride 1, and "max" of stride 2 without padding. Several convolutions
+  in place of one (`branch1_1a`, `branch1_1b`) see the same, and their channels are joined.
+
   Attributes:
     branches: as in BRANCHES.
     norm: BatchNorm fields as pairs.
@@ -76,18 +80,22 @@ class Branches(nn.Module):
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
+    def conv(y, features, kernel, stride, name):
+      return ConvNormAct(features, kernel, stride, norm=self.norm, dtype=self.dtype,
+                         padding=0 if stride > 1 else None, name=name)(y, train, mask)
+
     out = []
     for i, branch in enumerate(self.branches):
       y = x
       for j, part in enumerate(branch):
-        if part == "average":
-          y = pool.average_pool(y, (1, 3, 3), (1, 1, 1), (0, 1, 1))
-        elif part == "max":
-          y = pool.max_pool(y, (1, 3, 3), (1, 2, 2), (0, 0, 0))
+        if part in ("average", "average_all"):
+          y = pool.average_pool(y, (1, 3, 3), (1, 1, 1), (0, 1, 1), part == "average_all")
+        elif part in ("max", "max_same"):
+          y = pool.max_pool(y, (1, 3, 3), (1, 2, 2) if part == "max" else (1, 1, 1), (0, *[int(part != "max")] * 2))
+        elif isinstance(part[0], tuple):
+          y = jnp.concatenate([conv(y, *one, f"branch{i}_{j}{letter}") for one, letter in zip(part, "ab")], -1)
         else:
-          features, kernel, stride = part
-          y = ConvNormAct(features, kernel, stride, norm=self.norm, dtype=self.dtype,
-                          padding=0 if stride > 1 else None, name=f"branch{i}_{j}")(y, train, mask)
+          y = conv(y, *part, f"branch{i}_{j}")
       out.append(y)
     return jnp.concatenate(out, -1)
 

@@ -1,4 +1,4 @@
-"""Plain chains of 3x3 convolutions with three dense layers: VGG-16 on frames, C3D on clips.
+"""Plain chains of 3x3 convolutions with three dense layers: VGG-16 and VGG-19 on frames, C3D on clips.
 
 Simonyan and Zisserman: "Very Deep Convolutional Networks for Large-Scale Image
 Recognition", 2015. Tran et al.: "Learning Spatiotemporal Features with 3D
@@ -40,10 +40,13 @@ class ConvReLU(nn.Module):
   kernel: tuple[int, ...]
   sites: sites_lib.Placed
   dtype: jnp.dtype | None
+  strides: int = 1
+  padding: int | None = None
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
-    x = nn.relu(Conv(self.features, self.kernel, use_bias=True, dtype=self.dtype, name="conv")(x))
+    x = nn.relu(Conv(self.features, self.kernel, self.strides, self.padding, use_bias=True, dtype=self.dtype,
+                     name="conv")(x))
     if mask is not None:
       x = x * mask[:, :, None, None, None].astype(x.dtype)
     return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)
@@ -71,6 +74,7 @@ class DenseHead(nn.Module):
     hidden: widths.
     grid: image side to which features are averaged; 0 takes them as they are.
     frames: every frame is scored and the logits averaged; otherwise all frames are one vector.
+    drop_first: dropout is in front of every hidden layer; otherwise behind each.
   """
 
   num_classes: int
@@ -80,6 +84,7 @@ class DenseHead(nn.Module):
   grid: int
   frames: bool
   dtype: jnp.dtype | None
+  drop_first: bool = False
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
@@ -91,20 +96,20 @@ class DenseHead(nn.Module):
       x = jnp.moveaxis(x, -1, 1).reshape(x.shape[0], -1)
     drop = lambda x: nn.Dropout(self.dropout, deterministic=not train)(x)
     for i, width in enumerate(self.hidden):
-      x = drop(x) if i else x
+      x = drop(x) if i or self.drop_first else x
       x = nn.relu(nn.Dense(width, dtype=self.dtype, name=f"hidden{i + 1}")(x))
     x = x.astype(jnp.float32)
     live = lambda y: y if mask is None else y * mask[..., None].astype(y.dtype)
     over_frames = (lambda y: pool.mean_frames(live(y), mask)) if self.frames else (lambda y: y)
     out = {"features": over_frames(x)}
     if self.num_classes:
-      y = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(self.std), name="fc")(drop(x))
+      y = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(self.std), name="fc")(x if self.drop_first else drop(x))
       out["logits"] = over_frames(y)
     return out
 
 
 class VGG(Chain):
-  """VGG-16 or C3D; see Chain for the fields that trunks share (there is no batch normalisation).
+  """VGG-16, VGG-19 or C3D; see Chain for the fields that trunks share (there is no batch normalisation).
 
   Attributes:
     widths: channels of the convolutions, per stage; a stage ends in max pooling.

@@ -168,6 +168,8 @@ PEERS: dict[str, Peer] = {
     "mobilenet_v2": _torchvision("mobilenet_v2"),
     "shufflenet_v2": _torchvision("shufflenet_v2_x1_0"),
     "vgg16": _torchvision("vgg16"),
+    "vgg19": _torchvision("vgg19"),
+    "alexnet": _torchvision("alexnet"),
     "inception_v1": _torchvision("googlenet", aux_logits=False, init_weights=False),
     **{name: _torchvision(f"video.{name}") for name in ("r3d_18", "mc3_18", "r2plus1d_18", "s3d")},
     "tsm_r50": Peer("torchvision", _tsm, True),

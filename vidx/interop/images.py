@@ -1,4 +1,4 @@
-"""Chains of steps: MobileNetV2, ShuffleNetV2, VGG-16, C3D."""
+"""Chains of steps: MobileNetV2, ShuffleNetV2, VGG-16 and VGG-19, AlexNet, C3D."""
 
 from vidx.interop.rules import Rule, aliases, batch_norm, conv, linear, prefixed
 from vidx.nn import sites as sites_lib
@@ -76,6 +76,16 @@ def vgg_torchvision(model) -> list[Rule]:
     n += 1
   for i in range(len(model.hidden)):
     rules += linear(f"classifier.{3 * i}", f"head/hidden{i + 1}")
+  return rules + linear(f"classifier.{3 * len(model.hidden)}", "head/fc", head=True)
+
+
+def alexnet_torchvision(model) -> list[Rule]:
+  """torchvision's AlexNet."""
+  rules = []
+  for n, i in zip((0, 3, 6, 8, 10), range(1, 6)):
+    rules += conv(f"features.{n}", f"conv{i}/conv")
+  for i in range(len(model.hidden)):
+    rules += linear(f"classifier.{3 * i + 1}", f"head/hidden{i + 1}")
   return rules + linear(f"classifier.{3 * len(model.hidden)}", "head/fc", head=True)
 
 

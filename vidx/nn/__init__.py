@@ -27,7 +27,7 @@ from vidx.nn.represent import FrameDifference, MiddleFrame
 from vidx.nn.roi_align import roi_align
 from vidx.nn.segment_masks import segment_masks
 from vidx.nn.similarity_sampling import SimilarityGuidedSampling
-from vidx.nn.sites import Site, features
+from vidx.nn.sites import Site, features, taps
 from vidx.nn.soft_assign_vlad import SoftAssignVLAD
 from vidx.nn.squeeze import TemporalSqueezePooling
 from vidx.nn.temporal_shift import TemporalShift

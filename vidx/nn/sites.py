@@ -16,6 +16,7 @@ from typing import Any
 
 from flax import core
 from flax import linen as nn
+from flax import traverse_util
 import jax
 
 Factory = Callable[..., Any]
@@ -110,27 +111,43 @@ def share(make: Callable[[Sites], nn.Module], sites: Sites) -> nn.Module:
   return make({pattern: factories for pattern, factories in sites.items() if fnmatch.filter(names, pattern)})
 
 
-def features(model: nn.Module, variables: Any, *inputs: jax.Array, site: str, **kwargs: Any) -> jax.Array:
-  """What leaves a site of a trunk, blocks plugged there included.
+def taps(model: nn.Module, variables: Any, *inputs: jax.Array, sites: Sequence[str], **kwargs: Any
+         ) -> tuple[Any, dict[str, jax.Array]]:
+  """The outputs of a model and what leaves several sites of its trunk, blocks plugged there included, in one pass.
 
   Args:
     model: a trunk, or a system that holds one.
     variables: of the model.
     *inputs: of the model.
-    site: name of one site.
+    sites: names of sites.
     **kwargs: of the model's call.
 
   Returns:
-    (B, T, H, W, C) as the trunk has it there.
+    What the call gives, and {site: (B, T, H, W, C)} as the trunk has it there. Under
+    `jax.jit` nothing that goes unused is computed.
 
   Raises:
     ValueError: a site that the model has not.
   """
-  if site not in model.site_names():
-    raise ValueError(f"'{site}' is not a site; the sites are {', '.join(model.site_names())}")
-  wanted = lambda module, method: isinstance(module, Site) and module.site == site and method == "__call__"
-  _, state = model.apply(variables, *inputs, **kwargs, capture_intermediates=wanted, mutable=["intermediates"])
-  return jax.tree.leaves(state["intermediates"])[0]
+  for site in sites:
+    if site not in model.site_names():
+      raise ValueError(f"'{site}' is not a site; the sites are {', '.join(model.site_names())}")
+  at = {}  # path of the module -> site
+
+  def wanted(module, method):
+    found = isinstance(module, Site) and module.site in sites and method == "__call__"
+    if found:
+      at[module.path] = module.site
+    return found
+
+  outputs, state = model.apply(variables, *inputs, **kwargs, capture_intermediates=wanted, mutable=["intermediates"])
+  left = traverse_util.flatten_dict(state["intermediates"])
+  return outputs, {at[path[:-1]]: calls[0][0] for path, calls in left.items() if path[:-1] in at}
+
+
+def features(model: nn.Module, variables: Any, *inputs: jax.Array, site: str, **kwargs: Any) -> jax.Array:
+  """What leaves one site, as `taps` has it: (B, T, H, W, C)."""
+  return taps(model, variables, *inputs, sites=(site,), **kwargs)[1][site]
 
 
 def leaving(change: Callable[[Site, jax.Array], jax.Array]):
