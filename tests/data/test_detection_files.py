@@ -62,8 +62,8 @@ class Harmful:
     ([{**ROW, "bbox": [1, 2, 3]}], {}, ["entry 1", "'bbox'"]),
     ([ROW], {}, ["entry 1", "frames per second", "'P01_01'", "fps="]),
     ([ROW], dict(fps=60), ["d.json", "in pixels", "width="]),
-    ([{**ROW, "bbox": [100, 48, 64, 24]}], dict(fps=60, width=128, height=96), ["P01_01.npz", "frame 0", "outside"]),
-    ([{**ROW, "bbox": [10, 48, 0, 24]}], dict(fps=60, width=128, height=96), ["frame 0, box 0", "no area"]),
+    ([{**ROW, "bbox": [100, 48, 64, 24]}], dict(fps=60, width=128, height=96), ["d.json, video 'P01_01', frame 0 (at ", "outside"]),
+    ([{**ROW, "bbox": [10, 48, 0, 24]}], dict(fps=60, width=128, height=96), ["s), box 0", "no area"]),
     ([ROW, {**ROW, "feature": [1]}], dict(fps=60, width=128, height=96), ["1 features, others have 3"]),
     ({"a": 1}, {}, ["expected a list"])])
 def test_a_bad_file_is_one_line_that_names_it(tmp_path, content, options, words):

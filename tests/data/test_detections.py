@@ -56,7 +56,7 @@ def test_times_outside_the_video_and_frames_with_fewer_detections_have_none(path
 
 
 @pytest.mark.parametrize("box, words", [
-    ([0.1, 0.1, 1.2, 0.5], ["frame 3, box 0", "outside the frame"]), ([0.4, 0.1, 0.4, 0.5], ["has no area"]),
+    ([0.1, 0.1, 1.2, 0.5], ["frame 3 (at", "box 0", "outside the frame"]), ([0.4, 0.1, 0.4, 0.5], ["has no area"]),
     ([0.5, 0.1, 0.4, 0.5], ["has no area"]), ([np.nan, 0.1, 0.4, 0.5], ["outside the frame"])])
 def test_a_box_that_cannot_be_is_one_line_that_names_file_and_row(tmp_path, box, words):
   boxes, scores, feats = arrays()

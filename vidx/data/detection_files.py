@@ -55,7 +55,7 @@ def convert(root: str, out: str, width: int = 0, height: int = 0, fps: float = 0
   totals = {"videos": 0, "frames": 0, "detections": 0, "features": size}
   for video, found, facts, source in _videos(root, known):
     stored = _stored(found, facts, source, count, size)
-    detections.write(os.path.join(out, f"{video}.npz"), *stored)
+    detections.write(os.path.join(out, f"{video}.npz"), *stored, source=f"{source}, video '{video}'")
     totals["videos"] += 1
     totals["frames"] += len(stored[0])
     totals["detections"] += int((stored[2] > 0).sum())

@@ -25,8 +25,10 @@ _ROOM = 1e-3  # by which a box may leave the frame: rounding of pixels
 
 
 def write(path: str, time_s: np.ndarray, boxes: np.ndarray, scores: np.ndarray, feats: np.ndarray,
-          frame_index: np.ndarray | None = None) -> None:
+          frame_index: np.ndarray | None = None, source: str = "") -> None:
   """Writes a store; detections of a frame are sorted by score, frames by time.
+
+  `source` is named where they cannot be, in place of `path`.
 
   Raises:
     DataError: boxes that lie outside the frame or have no area, or arrays that do not fit each other.
@@ -38,7 +40,7 @@ def write(path: str, time_s: np.ndarray, boxes: np.ndarray, scores: np.ndarray, 
   found = {"time_s": np.asarray(time_s, np.float64)[order], "frame_index": frame_index[order],
            "boxes": np.asarray(boxes, np.float32)[rows, best], "scores": np.asarray(scores, np.float32)[rows, best],
            "feats": np.asarray(feats)[rows, best].astype(np.float16)}
-  _check(found, path, "frame {}")
+  _check(found, source or path)
   with writing.whole(path) as temporary, open(temporary, "wb") as f:
     np.savez(f, **found)
 
@@ -56,7 +58,7 @@ class Store:
         arrays = {k: f[k] for k in _NEEDED[:3]}
         feats = _mapped(path, "feats.npy")
         self.feats = f["feats"] if feats is None else feats
-      _check({**arrays, "feats": self.feats}, path, "frame {}")
+      _check({**arrays, "feats": self.feats}, path)
     except FileNotFoundError:
       raise errors.DecodeError(f"{path}: there are no detections of this video.") from None
     except errors.DataError as e:
@@ -128,7 +130,7 @@ def _mapped(path: str, name: str) -> np.ndarray | None:
     return np.memmap(path, dtype, "r", f.tell(), shape, "F" if fortran else "C")
 
 
-def _check(arrays: Mapping[str, np.ndarray], path: str, row: str) -> None:
+def _check(arrays: Mapping[str, np.ndarray], path: str) -> None:
   """Raises DataError for arrays that do not belong together and for boxes that cannot be."""
   frames, count = arrays["scores"].shape if arrays["scores"].ndim == 2 else (-1, -1)
   shapes = {"time_s": (frames,), "boxes": (frames, count, 4), "feats": (frames, count, arrays["feats"].shape[-1])}
@@ -142,4 +144,5 @@ def _check(arrays: Mapping[str, np.ndarray], path: str, row: str) -> None:
   for bad, what in ((outside, "lies outside the frame (0..1)"), (flat, "has no area")):
     if bad.any():
       i, k = np.argwhere(bad)[0]
-      raise errors.DataError(f"{path}, {row.format(i)}, box {k}: {np.round(boxes[i, k], 4).tolist()} {what}.")
+      raise errors.DataError(f"{path}, frame {i} (at {arrays['time_s'][i]:g} s), box {k}:"
+                             f" {np.round(boxes[i, k], 4).tolist()} {what}.")
