@@ -310,3 +310,31 @@ def test_an_unknown_choice_is_named(make, words):
   with pytest.raises(ValueError) as e:
     make()
   assert all(w in str(e.value) for w in words)
+
+
+def test_pooled_keys_are_the_largest_features_of_windows():
+  x, block = some_input((2, 4, 4, 6, 8)), NonLocal("dot", pool=(2, 2, 2))
+  variables = some_variables(block, x)
+  largest = np.asarray(x).reshape(2, 2, 2, 2, 2, 3, 2, 8).max((2, 4, 6))
+  p = jax.tree.map(np.asarray, variables["params"])
+  dense = lambda y, name: y @ p[name]["kernel"][0, 0, 0] + p[name]["bias"]
+  theta = dense(np.asarray(x), "theta").reshape(2, -1, 4)
+  phi, g = (dense(largest, name).reshape(2, -1, 4) for name in ("phi", "g"))
+  y = np.einsum("bqd,bkd,bke->bqe", theta, phi, g) / phi.shape[1]
+  norm = {**p["out"]["norm"], **jax.tree.map(np.asarray, variables["batch_stats"])["out"]["norm"]}
+  out = y.reshape(2, 4, 4, 6, 4) @ p["out"]["conv"]["kernel"][0, 0, 0] + p["out"]["conv"]["bias"]
+  out = (out - norm["mean"]) / np.sqrt(norm["var"] + 1e-5) * norm["scale"] + norm["bias"]
+  np.testing.assert_allclose(run(block, variables, x), np.asarray(x) + out, rtol=1e-4, atol=1e-4)
+
+
+def test_pooled_keys_of_a_shorter_clip_are_its_own():
+  x, block = some_input((1, 6, 4, 4, 8)), NonLocal("dot", pool=(2, 2, 2))
+  variables = some_variables(block, x)
+  mask = jnp.asarray([[1, 1, 1, 1, 0, 0]])
+  short, masked = run(block, variables, x[:, :4]), run(block, variables, x, mask=mask)
+  np.testing.assert_allclose(masked[:, :4], short, rtol=1e-4, atol=1e-5)
+
+
+def test_pooling_needs_weights_for_keys():
+  with pytest.raises(ValueError, match="pool"):
+    NonLocal("gaussian", pool=(1, 2, 2))

@@ -3,12 +3,13 @@
 Feichtenhofer et al.: "SlowFast Networks for Video Recognition", 2019.
 
 Both pathways are `ResNet`s, walked step by step; after the stem and every stage but
-the last, a convolution with a stride in time carries the fast pathway's features
-over to the slow one. Sites: those of a ResNet behind `slow.` and `fast.`, and
+the last, or after some of them, a convolution with a stride in time carries the fast
+pathway's features over to the slow one. Sites: those of a ResNet behind `slow.` and `fast.`, and
 `lateral.stem`, `lateral.res2`, ...: what is carried over.
 """
 
 from collections.abc import Sequence
+import functools
 
 from flax import linen as nn
 import jax
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 from vidx.backbones.chain import Chain, abreast
 from vidx.backbones.resnet import ResNet
 from vidx.nn import pool, sites as sites_lib
+from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import ConvNormAct
 
 
@@ -119,6 +121,10 @@ class SlowFast(Chain):
     alpha: frames of the clip per frame of the slow pathway.
     fusion_kernel: extent in time of the lateral convolutions; odd.
     fusion_ratio: their channels over those of the fast pathway.
+    laterals: after which of the stem and the stages but the last features are carried over; (): all.
+    non_local: (stage, block) pairs of the slow pathway, such as (4, 6), behind which it has a non-local operation
+      (Wang et al.: "Non-local Neural Networks", 2018) whose affinities are divided by the number of keys.
+    non_local_pool: of its keys and values, see NonLocal.
     slow_temporal: extent of kernels in time, per stage; a stage may list its blocks.
     fast_temporal: the same of the fast pathway.
     strides: spatial stride per stage.
@@ -132,6 +138,9 @@ class SlowFast(Chain):
   alpha: int = 4
   fusion_kernel: int = 7
   fusion_ratio: int = 2
+  laterals: Sequence[bool] = ()
+  non_local: Sequence[Sequence[int]] = ()
+  non_local_pool: Sequence[int] = (1, 2, 2)
   slow_temporal: Sequence[int | Sequence[int]] = (1, 1, 3, 3)
   fast_temporal: Sequence[int | Sequence[int]] = (3, 3, 3, 3)
   strides: Sequence[int] = (1, 2, 2, 2)
@@ -144,6 +153,9 @@ class SlowFast(Chain):
       raise ValueError(f"fusion_kernel = {self.fusion_kernel} has no middle: take an odd one")
     if self.width % self.beta:
       raise ValueError(f"width = {self.width} cannot be divided by beta = {self.beta}")
+    if self.laterals and len(self.laterals) != len(self.stages):
+      raise ValueError(f"laterals = {tuple(self.laterals)} is one of the stem and of each of the {len(self.stages)} stages"
+                       " but the last")
     super().__post_init__()
 
   @property
@@ -159,30 +171,40 @@ class SlowFast(Chain):
         width=self.width // self.beta, stem="video_pool", temporal=self.fast_temporal)
     shared = {f: getattr(self, f) for f in ("stages", "strides", "zero_init", "eps", "momentum", "frozen_bn",
                                             "bn_groups", "dtype")}
-    return sites_lib.share(
+    added = {}
+    if slow and self.non_local:
+      block = functools.partial(NonLocal, "dot", pool=tuple(self.non_local_pool), norm=self.norms()[1], dtype=self.dtype)
+      added = {f"{self.prefix}slow.res{stage}.{i}.out": block for stage, i in self.non_local}
+    network = sites_lib.share(
         lambda sites: ResNet(num_classes=0, block="bottleneck", dims=3, temporal_at="a", prefix=f"{self.prefix}{name}.",
-                             sites=sites, parent=None, **own, **shared), self.sites)
+                             sites=sites_lib.merge(added, sites), parent=None, **own, **shared), self.sites)
+    sites_lib.check(added, network.site_names())
+    return network
+
+  @nn.nowrap
+  def lateral_ends(self) -> tuple[str, ...]:
+    """The steps after which features are carried over."""
+    ends = ("stem", *(f"res{i + 2}" for i in range(len(self.stages) - 1)))
+    return tuple(end for end, there in zip(ends, self.laterals or [True] * len(ends)) if there)
 
   @nn.nowrap
   def own_sites(self) -> tuple[str, ...]:
     """All sites, in the order in which the input passes them."""
-    names = ["slow.stem", "fast.stem", "lateral.stem"]
+    lateral = lambda end: [f"lateral.{end}"] if end in self.lateral_ends() else []
+    names = ["slow.stem", "fast.stem", *lateral("stem")]
     for i, blocks in enumerate(self.stages):
       for j in range(blocks):
         names += [f"{way}.res{i + 2}.{j}.{part}" for way in ("slow", "fast")
                   for part in ("in", "branch", "residual", "out")]
-      names += [f"{way}.res{i + 2}" for way in ("slow", "fast")]
-      if i < len(self.stages) - 1:
-        names.append(f"lateral.res{i + 2}")
+      names += [*(f"{way}.res{i + 2}" for way in ("slow", "fast")), *lateral(f"res{i + 2}")]
     return tuple(names)
 
   def setup(self):
     sites_lib.check(self.sites, self.site_names())
     self.slow, self.fast = self.pathway("slow"), self.pathway("fast")
     _, norm = self.norms()
-    ends = ["stem", *(f"res{i + 2}" for i in range(len(self.stages) - 1))]
-    self.laterals = {end: Lateral(f"lateral.{end}", self.fusion_kernel, self.alpha, self.fusion_ratio, norm,
-                                  self.placed, self.dtype, name=f"lateral_{end}") for end in ends}
+    self.carry = {end: Lateral(f"lateral.{end}", self.fusion_kernel, self.alpha, self.fusion_ratio, norm, self.placed,
+                               self.dtype, name=f"lateral_{end}") for end in self.lateral_ends()}
     self.head = self.pooled_head()
 
   def steps(self):
@@ -195,7 +217,7 @@ class SlowFast(Chain):
 
   def pieces(self):
     """See Trunk.pieces."""
-    return abreast((self.slow, self.fast), self._exchange)
+    return abreast((self.slow, self.fast), self.exchange)
 
   def leave(self, ways, train=False):
     """See Trunk.leave."""
@@ -206,10 +228,11 @@ class SlowFast(Chain):
     """(x, mask) of the last stage of the slow and of the fast pathway."""
     return tuple(self.walk(self.enter(video, mask, train), train))
 
-  def _exchange(self, name, ways, train):
-    if name not in self.laterals:
+  def exchange(self, name, ways, train=False):
+    """The (x, mask) of both pathways after a step, with what the fast one hands over."""
+    if name not in self.carry:
       return ways
-    ((x, x_mask), fast), (y, y_mask) = ways, self.laterals[name](*ways[1], train)
+    ((x, x_mask), fast), (y, y_mask) = ways, self.carry[name](*ways[1], train)
     return join(x, y, x_mask, y_mask), fast
 
   def scores(self, slow, fast, train=False):

@@ -83,10 +83,16 @@ _TRANSFORMERS = {
 _BUILT = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # all of bottlenecks
 
 
+_ALPHAS = {"4x16": 8, "8x8": 4, "16x4": 2, "16x8": 4}  # of frames of the slow pathway x their stride; fast ones are 2
+_SIX = (3,) * 6 + (1,) * 17  # blocks of res4 that see time, as in the networks whose temporal kernels are those of R50
+_50_50 = dict(fusion_kernel=5, slow_temporal=(1, 1, _SIX, 3), fast_temporal=(3, 3, _SIX, 3))
+
+
 def _slowfast(depth: int, frames: str, weights: str, **fields: Any) -> Row:
-  alpha, kernel = (8, 5) if frames == "4x16" else (4, 7)
+  alpha, kernel = _ALPHAS[frames], 7 if frames in ("8x8", "16x4") else 5
   fields = {**dict(stages=_BUILT[depth], alpha=alpha, fusion_kernel=kernel, crop=224), **fields}
-  return Row("vidx.backbones.slowfast:SlowFast", fields, "Feichtenhofer et al. 2019", ((1, 32, 256, 256, 3),), weights)
+  shape = (1, int(frames.partition("x")[0]) * alpha, 256, 256, 3)
+  return Row("vidx.backbones.slowfast:SlowFast", fields, "Feichtenhofer et al. 2019", (shape,), weights)
 
 
 def _x3d(frames: int, size: int, weights: str = "pytorchvideo, pyslowfast", **fields: Any) -> Row:
@@ -100,7 +106,14 @@ _PATHWAYS = {
     "slowfast_r18_8x8": _slowfast(18, "8x8", ""),
     "slowfast_r50_4x16": _slowfast(50, "4x16", "pyslowfast"),
     "slowfast_r50_8x8": _slowfast(50, "8x8", "pytorchvideo, pyslowfast"),
+    "slowfast_r50_16x4": _slowfast(50, "16x4", ""),
     "slowfast_r101_8x8": _slowfast(101, "8x8", "pytorchvideo", fusion_kernel=5),
+    "slowfast_r101_8x8_50_50": _slowfast(101, "8x8", "", **_50_50),
+    "slowfast_r101_16x8": _slowfast(101, "16x8", "", fusion_kernel=5),
+    "slowfast_r101_16x8_50_50": _slowfast(101, "16x8", "pytorchvideo", **_50_50),
+    "slowfast_r101_16x8_nl": _slowfast(101, "16x8", "", non_local=((4, 6), (4, 13), (4, 20)), **_50_50),
+    "audio_r50": Row("vidx.backbones.audio_net:AudioNet", dict(width=64, tf_stages=1), "Xiao et al. 2020",
+                     ((1, 128, 80, 1), (1,))),
     "x3d_xs": _x3d(4, 160),
     "x3d_s": _x3d(13, 160),
     "x3d_m": _x3d(16, 224),

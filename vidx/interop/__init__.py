@@ -52,6 +52,7 @@ RULES: dict[tuple[str, str], str] = {
     ("Inception", "pytorch_i3d"): "vidx.interop.inception:pytorch_i3d",
     ("SlowFast", "pytorchvideo"): "vidx.interop.pytorchvideo:slowfast",
     ("SlowFast", "pyslowfast"): "vidx.interop.pytorchvideo:pyslowfast_slowfast",
+    ("AVSlowFast", "pyslowfast"): "vidx.interop.pytorchvideo:pyslowfast_avslowfast",
     ("X3D", "pytorchvideo"): "vidx.interop.pytorchvideo:x3d",
     ("X3D", "pyslowfast"): "vidx.interop.pytorchvideo:pyslowfast_x3d",
 }
@@ -114,10 +115,18 @@ def shapes_of(model: Any, inputs: Sequence[Sequence[int]] = ()) -> dict[str, jax
     inputs: shapes of its inputs; default: a size that fits the trunk.
   """
   if not inputs:
-    inputs = [_example(model)]
+    inputs = _examples(model)
   arrays = [jax.ShapeDtypeStruct(tuple(s), np.float32) for s in inputs]
   variables = jax.eval_shape(model.init, jax.random.PRNGKey(0), *arrays)
   return traverse_util.flatten_dict(variables, sep="/")
+
+
+def _examples(model) -> list[tuple[int, ...]]:
+  """Shapes of inputs that any model of its kind takes."""
+  if "audio" not in model.inputs:
+    return [_example(model)]
+  known = {"video": (1, 32, 64, 64, 3), "audio": (1, 128, 80, 1), "audio_neg": (1, 128, 80, 1)}
+  return [known.get(name, (1,)) for name in model.inputs]
 
 
 def _example(model) -> tuple[int, ...]:

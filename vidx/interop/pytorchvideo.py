@@ -53,10 +53,15 @@ def slowfast(model) -> list[Rule]:
     part = f"multipathway_blocks.{p}"
     out += _unit(f"blocks.0.{part}.conv", f"blocks.0.{part}.norm", f"{way}/stem/conv")
     out += _block(f"blocks.{{i}}.{part}.res_blocks.{{j}}", f"{way}/res{{i+1}}_{{j}}")
-  for i in range(stages):
-    part = f"blocks.{i}.multipathway_fusion"
-    out += _unit(f"{part}.conv_fast_to_slow", f"{part}.norm", f"lateral_{f'res{i + 1}' if i else 'stem'}/conv")
+  for end in model.lateral_ends():
+    part = f"blocks.{_number(end) - 1}.multipathway_fusion"
+    out += _unit(f"{part}.conv_fast_to_slow", f"{part}.norm", f"lateral_{end}/conv")
   return out + linear(f"blocks.{stages + 2}.proj", "head/fc", head=True)
+
+
+def _number(end: str) -> int:
+  """How PySlowFast counts the stem and the stages: 1, 2, ..."""
+  return int(end.removeprefix("res")) if end != "stem" else 1
 
 
 def x3d(model) -> list[Rule]:
@@ -119,15 +124,54 @@ def pyslowfast_resnet(model) -> list[Rule]:
 
 
 def pyslowfast_slowfast(model) -> list[Rule]:
-  """SlowFast of PySlowFast."""
-  out = _pathway(0, "slow/") + _pathway(1, "fast/")
+  """SlowFast of PySlowFast, with non-local operations where it has some."""
   old = _blobs("", "slow/") + _blobs("t_", "fast/")
-  for i, blocks in enumerate((0, *model.stages[:-1])):
-    path = f"lateral_{f'res{i + 1}' if i else 'stem'}/conv"
-    blob = f"t_res{i + 1}_{blocks - 1}_branch2c_bn_subsample" if i else "t_pool1_subsample"
-    out += _unit(f"s{i + 1}_fuse.conv_f2s", f"s{i + 1}_fuse.bn", path)
-    old += _blob_unit(blob, f"{blob}_bn", path)
-  return out + linear("head.projection", "head/fc", head=True) + aliases(old) + _blob_end()
+  for end in model.lateral_ends():
+    i = _number(end)
+    blob = f"t_res{i}_{model.stages[i - 2] - 1}_branch2c_bn_subsample" if i > 1 else "t_pool1_subsample"
+    old += _blob_unit(blob, f"{blob}_bn", f"lateral_{end}/conv")
+  return _two_pathways(model) + linear("head.projection", "head/fc", head=True) + aliases(old) + _blob_end()
+
+
+def _two_pathways(model, norm: str = "bn", part: str = "") -> list[Rule]:
+  """What SlowFast has of PySlowFast but the head; `norm` is what laterals call their normalisation."""
+  out = _pathway(0, f"{part}slow/") + _pathway(1, f"{part}fast/")
+  for end in model.lateral_ends():
+    fuse = f"s{_number(end)}_fuse"
+    out += _unit(f"{fuse}.conv_f2s", f"{fuse}.{norm}", f"{part}lateral_{end}/conv")
+  for stage, block in model.non_local:
+    key, path = f"s{stage}.pathway0_nonlocal{block}", f"{part}slow/res{stage}_{block}/at_out/NonLocal_0"
+    out += [r for a, b in (("theta", "theta"), ("phi", "phi"), ("g", "g")) for r in conv(f"{key}.conv_{a}", f"{path}/{b}")]
+    out += conv(f"{key}.conv_out", f"{path}/out/conv") + batch_norm(f"{key}.bn", f"{path}/out/norm")
+  return out
+
+
+def _image_unit(key: str, norm: str, path: str) -> list[Rule]:
+  """A ConvNormAct on single frames, which spectrograms are."""
+  return [Rule(f"{key}.weight", f"params/{path}/conv/kernel", "image"), *batch_norm(norm, f"{path}/norm")]
+
+
+def pyslowfast_avslowfast(model) -> list[Rule]:
+  """AVSlowFast as its authors published it for PySlowFast; only with sound added to the slow pathway."""
+  out = _two_pathways(model.sight, "bn_f2s", "sight/") + linear("head.projection", "head/fc", head=True)
+  stem, key, path = "s1.pathway2_stem", "s{i}.pathway2_res{j}", "sound/res{i}_{j}"
+  out += [Rule(f"{stem}.conv_{k}.weight", f"params/sound/stem/conv_{k}/kernel", "image") for k in "tf"]
+  out += batch_norm(f"{stem}.bn", "sound/stem/norm") + _image_unit(f"{key}.branch1", f"{key}.branch1_bn",
+                                                                    f"{path}/shortcut")
+  forms = {"tf_v1": dict(t="conv_t", f="conv_f", out="out"), "plain": {},
+           "tf_v2": dict(a="conv1", b_t="conv_t", b_f="conv_f", c="out")}
+  for names in (forms[model.sound.audio_block], dict(a="conv1", b="conv2", c="conv3")):
+    for name, own in names.items():
+      out += _image_unit(f"{key}.branch2.{name}", f"{key}.branch2.{name}_bn", f"{path}/{own}")
+  for end in dict.fromkeys((*model.fused(), *model.avs)):
+    fuse = f"s{_number(end)}_fuse"
+    if end not in (*model.sight.lateral_ends(), *model.fused()):
+      out += _unit(f"{fuse}.conv_f2s", f"{fuse}.bn_f2s", f"lateral_{end}")
+    for i in range(2):
+      out += _image_unit(f"{fuse}.conv_a2fs_{i}", f"{fuse}.bn_a2fs_{i}", f"fuse_{end}/conv{i + 1}")
+    if end in model.avs:
+      out += linear(f"{fuse}.avs.ref_fc", f"avs_{end}/reference") + linear(f"{fuse}.avs.query_fc", f"avs_{end}/query")
+  return out
 
 
 def pyslowfast_x3d(model) -> list[Rule]:

@@ -110,6 +110,7 @@ KINDS: dict[str, tuple[Callable, Callable]] = {
     "conv": (_conv_in, _conv_out),
     "positions": (_same, _same),
     "pointwise": (lambda x: x[:, :, 0, 0, 0].T, lambda x: x.T[:, :, None, None, None]),  # (O, I, 1, 1, 1) <-> (I, O)
+    "image": (lambda x: _conv_in(x[:, :, 0]), lambda x: _conv_out(x)[:, :, None]),  # (O, I, 1, h, w) <-> (h, w, I, O)
     "times": (lambda x: x[:, :, 0], lambda x: x[:, :, None]),  # (1, T, 1, D) <-> (1, T, D)
 }
 

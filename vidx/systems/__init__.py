@@ -15,6 +15,7 @@ _TSM = "Lin et al. 2019"
 _HUANG = "Huang 2022"
 _WANG = "Wang 2021"
 _FAYYAZ = "Fayyaz 2024"
+_XIAO = "Xiao et al. 2020"
 _FEATURES = (1, 2048, 2048)
 _CLIP = (1, 8, 224, 224, 3)
 _CANDIDATES = (1, 25, 224, 224, 3)
@@ -44,6 +45,13 @@ def _saoa(trunk: str, **fields: Any) -> Row:
   return Row("vidx.systems.saoa:saoa", dict(trunk=trunk, **fields), _WANG, (_CLIP_64, *detections))
 
 
+def _avslowfast(trunk: str, mels: int, **fields: Any) -> Row:
+  clip = table.ROWS[trunk].inputs[0]
+  sound = (1, 128 * clip[1] // 32, mels, 1)
+  return Row("vidx.systems.avslowfast:avslowfast", dict(trunk=trunk, **fields), _XIAO,
+             (clip, sound, (1,), sound, (1,), (1,)))
+
+
 def _t2vlad(experts: Mapping[str, tuple[int, int]], length: int, source: str = _WANG, **fields: Any
             ) -> Row:
   """Experts are (features, tokens) by name; a text has so many word pieces."""
@@ -59,6 +67,10 @@ _ACTIVITYNET = {name: (_MSRVTT[name][0], 100) for name in ("s3d", "audio")}
 
 
 SYSTEMS: dict[str, Row] = {
+    "avslowfast_r50_4x16": _avslowfast("slowfast_r50_4x16", 80),
+    "avslowfast_r50_8x8": _avslowfast("slowfast_r50_8x8", 80),
+    "avslowfast_r101_8x8": _avslowfast("slowfast_r101_8x8", 40),
+    "avslowfast_r101_16x8_nl": _avslowfast("slowfast_r101_16x8", 40, non_local=((4, 6), (4, 13), (4, 20))),
     **{f"ats_{trunk}": _ats(trunk) for trunk in (
         "deit_ti", "deit_s", "deit_b", "cvt_13", "cvt_21", "psvit_b14", "psvit_b18", "xvit_b16", "timesformer_b",
         "timesformer_l", "timesformer_hr", "timesformer_joint")},
