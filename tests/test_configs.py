@@ -64,6 +64,8 @@ def shallow(system, num_classes):
   less = {way: SHALLOW[way]} if way and way not in system and not other else {}
   if "i3d" in (system["name"], system.get("trunk")):
     less["stages"] = tuple(blocks[:1] for blocks in inception.STAGES)
+  if "non_local" in known:  # of blocks that are left out
+    less["non_local"] = ()
   if "growth" in known:
     less["layers"] = SHALLOW["stages"]
   for part in ("student_fields", "teacher_fields"):

@@ -87,7 +87,7 @@ def _predict(fv, args, overrides):
 
 def _report(fv, args, overrides):
   from vidx.show import report
-  print(report.write_report(fv.workdir, fv.out or None))
+  print(report.write_report(fv.workdir, fv.out or None, fv.against))
 
 
 def _models(fv, args, overrides):
@@ -209,8 +209,10 @@ VERBS: dict[str, Verb] = {
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _number("threshold", 0.0, "score from which a class is a tag; 0: as the run's task says"),
              _integer("top", 5, "classes per video")), _predict),
-    "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE]",
-                   _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html")), _report, words=False),
+    "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE] [--against=FOLDER]",
+                   _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html"),
+                        _string("against", "", "another run, with whose classes this one's are compared")),
+                   _report, words=False),
     "models": Verb("list the models with their sizes", "[PATTERN]",
                    _all(_JSON, _bool("markdown", "print a Markdown table")), _models),
     "convert": Verb(
@@ -229,7 +231,7 @@ VERBS: dict[str, Verb] = {
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
         _all(_OUT, _string("labels", "motion",
                            "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
-                           " noisy_tags, conjunction or hands"),
+                           " noisy_tags, conjunction, hands, tones or beats"),
              _string("layout", "",
                      "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; empty: as the labels need"),
              _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),

@@ -74,7 +74,7 @@ def test_what_is_dropped_is_zero_or_the_running_mean_of_what_was_heard():
   np.testing.assert_allclose(new["batch_stats"]["mean"], expected, rtol=1e-5, atol=1e-7)
   np.testing.assert_allclose(y, np.broadcast_to(expected, x.shape), rtol=1e-5, atol=1e-7)
   np.testing.assert_array_equal(block.apply(new, x, jnp.ones(())), x)
-  with pytest.raises(ValueError, match="fill 'noise'"):
+  with pytest.raises(ValueError, match="fill = 'noise'"):
     Dropped("noise")
 
 

@@ -141,3 +141,17 @@ def test_pictures_of_what_a_system_sees_are_part_of_the_report(workdir):
   (workdir / "maps" / "clip one.png").write_bytes(picture)
   html = open(report.write_report(str(workdir)), encoding="utf-8").read()
   assert "What it sees" in html and "clip one" in html and base64.b64encode(picture).decode() in html
+
+
+def test_gains_by_class_over_another_run_are_sorted_and_shown(workdir, tmp_path_factory, video):
+  other = tmp_path_factory.mktemp("other")
+  (other / "eval").mkdir()
+  rows = [{"name": CLASSES[0], "n": 3, "accuracy": 40.0}, {"name": CLASSES[1], "n": 2, "accuracy": 60.0},
+          {"name": CLASSES[2], "n": 1, "accuracy": 10.0}]
+  (other / "eval/val-1x1.json").write_text(json.dumps({**evaluation(video), "per_class": rows}))
+  found = report.gains(evaluation(video)["per_class"], rows)
+  assert [(c["name"], c["gain"]) for c in found] == [(CLASSES[0], 60.0), (CLASSES[1], -10.0)]
+  page = open(report.write_report(str(workdir), against=str(other)), encoding="utf-8").read()
+  assert "Gain by class" in page and "+60.0" in page and "-10.0" in page
+  with pytest.raises(errors.CheckpointError, match="vidx eval --workdir"):
+    report.write_report(str(workdir), against=str(tmp_path_factory.mktemp("empty")))

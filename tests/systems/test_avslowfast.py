@@ -15,7 +15,8 @@ from vidx.train import warm_start
 
 B, ROWS, MELS = 4, 16, 8
 TINY = dict(stages=(1, 1, 1), width=16, strides=(1, 2, 2), slow_temporal=(1, 1, 3), fast_temporal=(3, 3, 3), alpha=4,
-            fs_stages=(0, 0, 1), afs_stages=(0, 0, 1), avs=("res3", "res4"), num_classes=3, inner=4, crop=0, dropout=0.0)
+            fs_stages=(0, 0, 1), afs_stages=(0, 0, 1), avs=("res3", "res4"), num_classes=3, inner=4, crop=0,
+            dropout=0.0)
 GIVEN = dict(video=promises.some_input((B, 8, 16, 16, 3)), audio=promises.some_input((B, ROWS, MELS, 1), 1),
              audio_neg=promises.some_input((B, ROWS, MELS, 1), 2), audio_valid=jnp.ones(B), progress=jnp.zeros(B),
              weight=jnp.ones(B), index=jnp.arange(B))
@@ -97,10 +98,12 @@ def test_without_fusion_the_visual_features_are_slowfast_s_and_sound_is_in_the_h
 def test_sound_reaches_what_is_seen_unless_it_is_dropped(fusion):
   model, v = tiny(fusion=fusion), variables(fusion=fusion)
   visual = 16 * 16 + 2 * 16
-  changes = lambda drop, scope="lateral": [
-      (trained(tiny(fusion=fusion, drop=drop, drop_scope=scope), v)[0]["features"][:, part] !=
-       trained(tiny(fusion=fusion, drop=drop, drop_scope=scope), v, audio=GIVEN["audio_neg"] * 3)[0]["features"][:, part]
-       ).any() for part in (slice(visual), slice(visual, None))]
+
+  def changes(drop, scope="lateral"):
+    own = tiny(fusion=fusion, drop=drop, drop_scope=scope)
+    here, there = (trained(own, v, audio=audio)[0]["features"] for audio in (GIVEN["audio"], GIVEN["audio_neg"] * 3))
+    return [(here[:, part] != there[:, part]).any() for part in (slice(visual), slice(visual, None))]
+
   assert changes(0.0) == [True, True]
   assert changes(1.0) == [False, True]
   if fusion == "a_fs":
@@ -171,7 +174,8 @@ def test_the_loss_is_the_mean_over_pairs_that_tell_and_zero_without_any():
   weight = jnp.asarray([1.0, 0, 1, 1])
   out, _ = trained(model, v, audio_valid=weight, weight=weight)
   np.testing.assert_array_equal(out["tells"], [1, 0, 0, 1])
-  np.testing.assert_allclose((out["losses"]["avs"] * weight).sum() / 3, (out["losses"]["avs"] * 2 / 3).sum() / 2, rtol=1e-5)
+  each = out["losses"]["avs"]
+  np.testing.assert_allclose((each * weight).sum() / 3, (each * 2 / 3).sum() / 2, rtol=1e-5)
 
 
 def test_audio_batch_statistics_see_own_and_other_sound_whatever_the_groups():

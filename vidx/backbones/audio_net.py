@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
 from vidx.backbones.resnet import BLOCK_SITES, Block, Shape, StageEnd
-from vidx.nn import sites as sites_lib
+from vidx.nn import choices, sites as sites_lib
 from vidx.nn.conv import Conv
 from vidx.nn.norm import BatchNorm, ConvNormAct
 
@@ -99,8 +99,7 @@ class AudioNet(Chain):
   inputs = ("audio", "audio_valid")
 
   def __post_init__(self):
-    if self.audio_block not in FORMS:
-      raise ValueError(f"audio_block = '{self.audio_block}' is not one of {', '.join(FORMS)}")
+    choices.check("audio_block", self.audio_block, FORMS)
     if len(self.strides) < len(self.stages):
       raise ValueError(f"{len(self.stages)} stages, but strides names {len(self.strides)}")
     super().__post_init__()

@@ -154,8 +154,8 @@ class SlowFast(Chain):
     if self.width % self.beta:
       raise ValueError(f"width = {self.width} cannot be divided by beta = {self.beta}")
     if self.laterals and len(self.laterals) != len(self.stages):
-      raise ValueError(f"laterals = {tuple(self.laterals)} is one of the stem and of each of the {len(self.stages)} stages"
-                       " but the last")
+      raise ValueError(f"laterals = {tuple(self.laterals)} is one of the stem and of each of the {len(self.stages)}"
+                       " stages but the last")
     super().__post_init__()
 
   @property
@@ -173,7 +173,8 @@ class SlowFast(Chain):
                                             "bn_groups", "dtype")}
     added = {}
     if slow and self.non_local:
-      block = functools.partial(NonLocal, "dot", pool=tuple(self.non_local_pool), norm=self.norms()[1], dtype=self.dtype)
+      block = functools.partial(NonLocal, "dot", pool=tuple(self.non_local_pool), norm=self.norms()[1],
+                                dtype=self.dtype)
       added = {f"{self.prefix}slow.res{stage}.{i}.out": block for stage, i in self.non_local}
     network = sites_lib.share(
         lambda sites: ResNet(num_classes=0, block="bottleneck", dims=3, temporal_at="a", prefix=f"{self.prefix}{name}.",

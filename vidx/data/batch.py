@@ -142,9 +142,12 @@ def wanted(model: Any, task: Any = None) -> tuple[str, ...]:
 def inputs(model: Any, batch: Mapping[str, Any]) -> list[Any]:
   """The arrays that a model is called with, None for targets that a batch lacks.
 
-  Where a batch has flow and no video, flow takes its place, or else what was encoded, as one {name: array}.
+  Where a batch has flow and no video, flow takes its place, or else what was encoded, as one {name: array};
+  progress is 1 where a batch does not say it.
   """
   names = getattr(model, "inputs", ("video",))
+  if "progress" in names and "progress" not in batch:
+    batch = {**batch, "progress": np.ones(len(batch["weight"]), np.float32)}
   return [batch.get(name) if is_target(name) else _clip(batch) if name == "video" else batch[name] for name in names]
 
 

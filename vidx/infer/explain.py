@@ -29,7 +29,8 @@ HEAT = ("attention", "gradcam")  # (B, N, H, W), not negative
 SHARES = ("frame_share",)  # (B, N), how much each frame counts
 KEPT = ("kept",)  # (B, T) of frames, (B, G, 1 + N) of tokens: zero for what a sampler drops
 BOXES = ("candidates",)  # (B, N, K, 5), boxes in pixels and their weights, in N frames around the clip's middle
-KINDS = ("input", *SIGNED, *GATES, *KEPT, *SHARES, *BOXES, *HEAT)
+HEARD = ("spectrogram",)  # (B, 1, F, T), the sound of the clip, low bands below
+KINDS = ("input", *HEARD, *SIGNED, *GATES, *KEPT, *SHARES, *BOXES, *HEAT)
 BATCH = 1  # clips at once: of pictures there are few
 
 
@@ -299,7 +300,8 @@ class Explainer:
     self._sown = named(sown, seen, clip, patch)
     self._patches = patches(clip, patch) if patch else None
     self._visit, self._places = self._place(seen, clip, patch, site)
-    given = ["input", *(k for k in KINDS if k in {m[1] for m in self._sown})]
+    heard = HEARD if "audio" in self._wanted else ()
+    given = ["input", *heard, *(k for k in KINDS if k in {m[1] for m in self._sown})]
     given += ["gradcam"] if self._visit and hasattr(outputs.get("logits"), "shape") else []
     for kind in self.kinds:
       if kind not in given:
@@ -372,6 +374,7 @@ class Explainer:
     names = [(kind, where) for _, kind, where in self._sown if kind in self.kinds]
     if "gradcam" in self.kinds:
       names.append(("gradcam", self._visit.site))
+    names += [(kind, "audio") for kind in HEARD if kind in self.kinds]
     order = sorted(range(len(names)), key=lambda i: self.kinds.index(names[i][0]))
     batches = pipeline.eval_batches(dataset, config.data, batch_size=BATCH, wanted=self._wanted)
     try:
@@ -380,6 +383,8 @@ class Explainer:
         further = {k: batch[k][:, 0] if batch_lib.has_views(k) else batch[k]
                    for k in self._wanted if k in batch and not batch_lib.is_clip(k)}
         chosen, arrays = jax.device_get(self._run(self.loaded.variables, video, target[batch["index"]], **further))
+        if any(kind in HEARD for kind in self.kinds):
+          arrays = [*arrays, further["audio"][..., 0].swapaxes(1, 2)[:, None, ::-1]]
         for row in np.flatnonzero(batch["weight"] > 0):
           index = batch["index"][row]
           frames = self._around(dataset.records[index], config.data) if any(k in BOXES for k, _ in names) else None

@@ -141,7 +141,7 @@ def _two_pathways(model, norm: str = "bn", part: str = "") -> list[Rule]:
     out += _unit(f"{fuse}.conv_f2s", f"{fuse}.{norm}", f"{part}lateral_{end}/conv")
   for stage, block in model.non_local:
     key, path = f"s{stage}.pathway0_nonlocal{block}", f"{part}slow/res{stage}_{block}/at_out/NonLocal_0"
-    out += [r for a, b in (("theta", "theta"), ("phi", "phi"), ("g", "g")) for r in conv(f"{key}.conv_{a}", f"{path}/{b}")]
+    out += [rule for name in ("theta", "phi", "g") for rule in conv(f"{key}.conv_{name}", f"{path}/{name}")]
     out += conv(f"{key}.conv_out", f"{path}/out/conv") + batch_norm(f"{key}.bn", f"{path}/out/norm")
   return out
 

@@ -8,7 +8,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import pool
+from vidx.nn import choices, pool
 from vidx.nn.attention import attend
 from vidx.nn.norm import ConvNormAct
 
@@ -99,8 +99,7 @@ class Dropped(nn.Module):
   momentum: float = 0.9
 
   def __post_init__(self):
-    if self.fill not in FILLS:
-      raise ValueError(f"Dropped: fill '{self.fill}' is not one of {', '.join(FILLS)}")
+    choices.check("Dropped: fill", self.fill, FILLS)
     super().__post_init__()
 
   @nn.compact

@@ -1,6 +1,8 @@
 """Batch normalisation with fp32 statistics, and the convolution-norm-activation unit of every trunk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import contextlib
+import contextvars
 import functools
 
 from flax import linen as nn
@@ -8,6 +10,19 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn.conv import Conv
+
+
+_exact: contextvars.ContextVar[bool] = contextvars.ContextVar("exact", default=False)
+
+
+@contextlib.contextmanager
+def exact_statistics() -> Iterator[None]:
+  """Within the block, `BatchNorm` stores in training the statistics of the batch alone, nothing of those before."""
+  token = _exact.set(True)
+  try:
+    yield
+  finally:
+    _exact.reset(token)
 
 
 class BatchNorm(nn.Module):
@@ -56,7 +71,7 @@ class BatchNorm(nn.Module):
     live = None if mask is None else mask.reshape(groups, -1, *mask.shape[1:])
     m, v = batch_statistics(parts, live)
     if not self.is_initializing():
-      keep = self.momentum
+      keep = 0.0 if _exact.get() else self.momentum
       mean.value = keep * mean.value + (1 - keep) * m.mean(0)
       var.value = keep * var.value + (1 - keep) * v.mean(0)
     if groups == 1:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vidx import writing
-from vidx.infer.explain import BOXES, KEPT, Explained, Map
+from vidx.infer.explain import BOXES, HEARD, KEPT, Explained, Map
 from vidx.show import clips, page
 
 ZERO = 128  # grey level of a signed map's zero
@@ -110,8 +110,18 @@ def spread(count: int, places: int) -> np.ndarray:
   return np.arange(places) * count // places
 
 
+def levels(values: np.ndarray) -> np.ndarray:
+  """A spectrogram (N, F, T) as colours from its lowest to its highest level, uint8 (N, F, T, 3)."""
+  import matplotlib
+  values = values.astype(np.float32) - values.min(initial=0)
+  scaled = values / max(values.max(initial=0), np.finfo(np.float32).tiny)
+  return np.round(matplotlib.colormaps["magma"](scaled)[..., :3] * 255).astype(np.uint8)
+
+
 def picture(shown: Map, frames: np.ndarray) -> np.ndarray:
   """uint8 (N, H, W, 3) of a map."""
+  if shown.kind in HEARD:
+    return levels(shown.values)
   if shown.kind in BOXES:
     return candidates(shown.values, shown.frames)
   if shown.values.ndim == 4:

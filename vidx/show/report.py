@@ -20,18 +20,19 @@ LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "videos_per_
           "grad_norm": "gradient norm"}
 
 
-def write_report(workdir: str, out: str | None = None) -> str:
+def write_report(workdir: str, out: str | None = None, against: str = "") -> str:
   """Writes the report of a run.
 
   Args:
     workdir: folder of the run.
     out: file to write, WORKDIR/report.html where None.
+    against: folder of another run on the same data, with whose classes those of this one are compared.
 
   Returns:
     The path of the file.
 
   Raises:
-    CheckpointError: `workdir` holds no run.
+    CheckpointError: `workdir` holds no run, or one of both has no evaluation of classes.
   """
   config = _json(workdir, "config.json")
   if config is None:
@@ -48,6 +49,8 @@ def write_report(workdir: str, out: str | None = None) -> str:
       curves=_curves(rows, _headlines(config, evaluations)),
       evaluations=evaluations,
       main=_section(evaluations[0]) if evaluations else None,
+      against=os.path.abspath(against) if against else "",
+      gains=gains(_compared(workdir, evaluations), _compared(against, _evaluations(against))) if against else [],
       pictures=_pictures(workdir),
       failures=_failures(evaluations, rows),
       provenance=_table(_json(workdir, "provenance.json") or {}),
@@ -158,6 +161,23 @@ def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     section["confusion"] = plots.confusion(counts, names)
     section["confused"] = confused(counts, names)
   return section
+
+
+def _compared(workdir: str, evaluations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+  """The classes of a run's first evaluation."""
+  if not evaluations or not evaluations[0]["per_class"]:
+    raise errors.CheckpointError(f"{workdir} has no evaluation with figures of classes to compare:"
+                                 f" vidx eval --workdir={workdir}")
+  return evaluations[0]["per_class"]
+
+
+def gains(own: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+  """[{'name', 'value', 'other', 'gain'}] of the classes that both runs have a figure of, the largest gain first."""
+  figure = lambda c: c.get("ap", c.get("accuracy"))
+  known = {c["name"]: figure(c) for c in other if figure(c) is not None}
+  rows = [{"name": c["name"], "value": figure(c), "other": known[c["name"]], "gain": figure(c) - known[c["name"]]}
+          for c in own if figure(c) is not None and c["name"] in known]
+  return sorted(rows, key=lambda c: (-c["gain"], c["name"]))
 
 
 def _bars(per_class: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

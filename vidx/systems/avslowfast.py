@@ -22,12 +22,11 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx import errors, systems
+from vidx import systems
 from vidx.backbones.audio_net import AudioNet
 from vidx.backbones.chain import abreast
 from vidx.backbones.slowfast import SlowFast, join
-from vidx.nn import audio_fusion, synchronization as sync
-from vidx.nn import sites as sites_lib
+from vidx.nn import audio_fusion, choices, sites as sites_lib, synchronization as sync
 from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 from vidx.nn.rotation import ROTATIONS, quarter_turns
@@ -142,8 +141,8 @@ class AVSlowFast(nn.Module):
     each = self.sight.windowed and self.sight.average == "probabilities"
     several = isinstance(self.num_classes, Mapping)
     named = self.num_classes.items() if several else [(LOGITS, self.num_classes)]
-    found = {name: Head(count, self.dropout, each_place=each, name=f"head_{name}" if several else "head")(x, None, train)
-             for name, count in named}
+    head = lambda name, count: Head(count, self.dropout, each_place=each, name=f"head_{name}" if several else "head")
+    found = {name: head(name, count)(x, None, train) for name, count in named}
     features = next(iter(found.values()))["features"]
     logits = {name: one["logits"] for name, one in found.items() if "logits" in one}
     return {"features": features, **({"logits": logits if several else logits[LOGITS]} if logits else {})}
@@ -265,8 +264,8 @@ def avslowfast(num_classes: int | Mapping[str, int] = 400, trunk: str = "slowfas
     **fields: of the trunk.
   """
   for field, value, known in (("streams", streams, STREAMS), ("fusion", fusion, FUSIONS),
-                              ("drop_scope", drop_scope, SCOPES)):
-    errors.check_choice(field, value, known)
+                              ("drop_scope", drop_scope, SCOPES), *(("avs", stage, STEPS[1:]) for stage in avs)):
+    choices.check(field, value, known)
   if not 0 <= drop <= 1 or not 0 <= hard_share <= 1:
     raise ValueError(f"drop = {drop} and hard_share = {hard_share} are shares, in 0..1")
   audio_fusion.Dropped(drop_fill, parent=None)  # a wrong field is an error here
@@ -285,12 +284,14 @@ def avslowfast(num_classes: int | Mapping[str, int] = 400, trunk: str = "slowfas
   sight = sites_lib.share(make_sight, sites)
   sound = sites_lib.share(make_sound, sites) if heard else None
   stages = STEPS[1:1 + len(plain.stages)]
-  for stage in avs:
-    errors.check_choice("avs", stage, STEPS[1:])
   if isinstance(num_classes, Mapping):
     num_classes = core.FrozenDict(num_classes)
-  model = AVSlowFast(sight, sound, num_classes, fusion, tuple(map(bool, afs_stages))[:len(stages)], inner, inner_ratio,
-                     drop, drop_scope, drop_fill, tuple(s for s in stages if s in avs) if heard else (), avs_dim, margin,
-                     hard_share, hard_from, score_sync, rotation, dropout, sites, dtype)
+  afs_stages = tuple(map(bool, afs_stages))[:len(stages)]
+  avs = tuple(stage for stage in stages if stage in avs) if heard else ()
+  model = AVSlowFast(
+      sight=sight, sound=sound, num_classes=num_classes, fusion=fusion, afs_stages=afs_stages, inner=inner,
+      inner_ratio=inner_ratio, drop=drop, drop_scope=drop_scope, drop_fill=drop_fill, avs=avs, avs_dim=avs_dim,
+      margin=margin, hard_share=hard_share, hard_from=hard_from, score_sync=score_sync, rotation=rotation,
+      dropout=dropout, sites=sites, dtype=dtype)
   sites_lib.check(sites, model.site_names())
   return model

@@ -9,6 +9,7 @@ from vidx import errors
 from vidx.tasks.base import LABEL
 
 _TASKS = {
+    "audiovisual": ("vidx.tasks.audiovisual", "Audiovisual"),
     "classification": ("vidx.tasks.classification", "Classification"),
     "joint": ("vidx.tasks.joint", "Joint"),
     "matching": ("vidx.tasks.matching", "Matching"),

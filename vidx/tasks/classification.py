@@ -18,9 +18,11 @@ from vidx.tasks import base, scores as scores_lib
 class Classification(scores_lib.Scored):
   """Attributes:
     label_smoothing: share of the target that is spread evenly over all classes.
+    among: (name, class ids): accuracy is told among these alone, too. Taken from the data set where empty.
   """
 
   label_smoothing: float = 0.0
+  among: tuple[str, tuple[int, ...]] | tuple[()] = ()
 
   best_metric: ClassVar[str] = "top-1"
   headlines: ClassVar[tuple[str, ...]] = ("top-5", "mean class")
@@ -28,6 +30,11 @@ class Classification(scores_lib.Scored):
   def __post_init__(self):
     if not 0 <= self.label_smoothing < 1:
       raise errors.ConfigError(f"task.label_smoothing={self.label_smoothing} is not in [0, 1).")
+
+  def for_dataset(self, dataset: Any) -> "Classification":
+    """With the classes among which the data set asks for accuracy."""
+    given = getattr(dataset, "facts", {}).get("among", ())
+    return self if self.among or not given else dataclasses.replace(self, among=given)
 
   def target(self, label: jax.Array, num_classes: int) -> jax.Array:
     """Class ids (B,), or soft labels (B, C) as they are, as float32 (B, C); zeros where the id is -1."""
@@ -62,7 +69,16 @@ class Classification(scores_lib.Scored):
     confusion = accuracy.confusion_matrix(scores, label)
     return {"top-1": accuracy.top_k(scores, label, 1),
             "top-5": accuracy.top_k(scores, label, 5),
-            "mean class": accuracy.mean_class_accuracy(confusion)}
+            "mean class": accuracy.mean_class_accuracy(confusion), **self._among(scores, label)}
+
+  def _among(self, scores, label):
+    if not self.among:
+      return {}
+    name, ids = self.among
+    place = {c: i for i, c in enumerate(ids)}
+    rows = np.flatnonzero([int(y) in place for y in label])
+    own = np.array([place[int(label[row])] for row in rows], int)
+    return {f"top-1 among {name}": accuracy.top_k(scores[np.ix_(rows, ids)], own, 1)}
 
   def details(self, predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """{'count' (C,), 'accuracy' (C,) percent, 'confusion' (C, C)}."""

@@ -37,6 +37,7 @@ class MultiLabel(scores_lib.Scored):
     ap: area under the curve of precision over recall by 'step' or 'trapezoid'; 'both': the
       metrics of the second begin with its name.
     threshold: a class is a tag of a video from this score on, where tags are asked for.
+    views: scores of several views become their 'mean', or the largest of each class, 'max', as on Charades.
   """
 
   reduction: str = "mean"
@@ -50,13 +51,14 @@ class MultiLabel(scores_lib.Scored):
   prior: bool = True
   ap: str = "step"
   threshold: float = 0.5
+  views: str = "mean"
 
   best_metric: ClassVar[str] = "mAP"
   targets: ClassVar[Mapping[str, bool]] = {base.LABEL: True}
 
   def __post_init__(self):
     for field, known in (("reduction", REDUCTIONS), ("activation", ACTIVATIONS), ("positives", POSITIVES),
-                         ("ap", RULES)):
+                         ("ap", RULES), ("views", ("mean", "max"))):
       errors.check_choice(f"task.{field}", getattr(self, field), known)
     pairs = lambda given: given.items() if isinstance(given, Mapping) else given
     object.__setattr__(self, "categories", tuple((name, tuple(ids)) for name, ids in pairs(self.categories)))
@@ -69,6 +71,10 @@ class MultiLabel(scores_lib.Scored):
         if name not in names:
           raise errors.ConfigError(f"task.weights: '{name}' is not one of the categories {', '.join(names)}"
                                    f"{errors.hint(name, names)}.")
+
+  def merge(self, key: str) -> str:
+    """As `views` says of scores."""
+    return self.views if key == "scores" else "mean"
 
   def for_dataset(self, dataset: Any) -> "MultiLabel":
     """With the data set's categories, unless some were configured.

@@ -100,9 +100,9 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     ConfigError: parts that do not fit each other or the data.
   """
   several = config.train.seeds > 1
-  if several and (config.schedule.name == "plateau" or config.train.init_from):
-    raise errors.ConfigError("train.seeds above 1 goes neither with schedule.name='plateau' nor with train.init_from:"
-                             " train one seed at a time.")
+  if several and (config.schedule.name == "plateau" or config.train.init_from or config.train.precise_bn):
+    raise errors.ConfigError("train.seeds above 1 goes neither with schedule.name='plateau' nor with train.init_from or"
+                             " train.precise_bn: train one seed at a time.")
   if several and 0 < config.data.full_share < 1 and examples.of_features(dataset):
     raise errors.ConfigError(f"data.full_share={config.data.full_share:g}: which videos are labelled is drawn for each"
                              " seed, and all of train.seeds see the same batches: train one --config.seed at a time.")

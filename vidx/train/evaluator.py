@@ -82,7 +82,6 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
     each = {k: flat(k, v) for k, v in batch.items()} if views else dict(batch)
     each = augment.on_device(each, mean, std, dtype)
     each["labelled"] = task.labelled(each, targets)
-    each["progress"] = jnp.ones_like(each["weight"])
     along = {k: v for k, v in each.items() if batch_lib.is_kept(k) and batch_lib.has_views(k)}
 
     def found_with(variables):

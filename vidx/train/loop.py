@@ -16,8 +16,8 @@ from vidx import tasks
 from vidx import writing
 from vidx.data import batch as batch_lib, examples, notices, pipeline, records
 from vidx.measure import peak
-from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, sharding
-from vidx.train import state as state_lib, step as step_lib, stop, warm_start, workdirs, writers
+from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, precise_bn
+from vidx.train import sharding, state as state_lib, step as step_lib, stop, warm_start, workdirs, writers
 
 
 def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "") -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
               + (f", resumed at step {start}" if start else ""))
   with stop.Listener() as listener:
     try:
-      loop = _Loop(run, saves, batches, val_set, log, console, last_step, profile, lock, listener)
+      loop = _Loop(run, saves, batches, train_set, val_set, log, console, last_step, profile, lock, listener)
       result = loop.run(state, start)
     except OSError as e:
       raise checkpoint.explained(e, workdir) from e
@@ -118,14 +118,14 @@ def failure_lines(failures: Mapping[str, str]) -> list[str]:
 class _Loop:
   """The state of a running loop; `run` is the loop itself."""
 
-  def __init__(self, run, saves, batches, val_set, log, console, last_step, profile, lock, listener):
-    self.run_, self.saves, self.batches, self.val_set = run, saves, batches, val_set
+  def __init__(self, run, saves, batches, train_set, val_set, log, console, last_step, profile, lock, listener):
+    self.run_, self.saves, self.batches, self.train_set, self.val_set = run, saves, batches, train_set, val_set
     self.log, self.console, self.last_step, self.profile = log, console, last_step, profile
     self.lock, self.listener = lock, listener
     self.pending = collections.deque()  # steps whose figures were not read yet
     # When recent steps were read, and the seconds that each waited for its batch.
     self.recent = collections.deque(maxlen=1 + max(10, run.config.train.log_every))
-    self.metrics, self.evaluator = {}, None
+    self.metrics, self.evaluator, self.statistics = {}, None, None
     # Whole videos differ in length, and so in what they cost; of what is kept nothing is computed.
     self.utilization = peak.utilization(run.model, run.inputs, list(run.mesh.devices.flat)) if (
         run.unit == "clips" and not run.config.data.cache) else None
@@ -153,6 +153,8 @@ class _Loop:
       evaluated = None
       if not stopped and self._due(config.eval.every_epochs, step):
         self._read()
+        if config.train.precise_bn:
+          state = self._precise(state, step)
         evaluated = self._evaluate(state, step)
         if config.schedule.name == "plateau":
           plateau = state_lib.on_plateau(
@@ -172,6 +174,13 @@ class _Loop:
     self._read()
     return {"step": done, "metrics": self.metrics, "best_step": self.saves.best(),
             "failures": dict(self.batches.failures)}
+
+  def _precise(self, state, step: int):
+    """The state with batch statistics of the network as it is now."""
+    run = self.run_
+    if self.statistics is None:
+      self.statistics = precise_bn.make_statistics(run.model, run.task, run.config, run.num_classes, run.dtype)
+    return precise_bn.refreshed(state, self.statistics, self.train_set, run.config, run, step)
 
   def _due(self, epochs: float, step: int, at_end: bool = True) -> bool:
     """Whether `epochs` more epochs are complete at this step."""

@@ -384,3 +384,36 @@ def test_a_disk_that_takes_no_more_is_said_in_one_line_and_leaves_no_half_video(
   assert ran.returncode == 0 and len(ran.stdout.splitlines()) == 1, ran.stderr
   assert ran.stdout.startswith(f"cannot write Toybox to {out}")
   assert list(contents(out)) == ["toybox.json"]
+
+
+# ---------------------------------------------------------------- what is heard as well as seen
+
+
+def loudest(wave, low, high):
+  """Hz of the loudest frequency in a range."""
+  spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+  hertz = np.arange(len(spectrum)) * 16000 / len(wave)
+  return hertz[np.where((hertz > low) & (hertz < high), spectrum, 0).argmax()]
+
+
+def test_a_tone_s_class_is_a_direction_and_a_pitch_and_hums_are_the_clip_s_own():
+  hums = []
+  for index, name in enumerate(labels.TONES):
+    scene, label = toybox.scene_of("tones", "train", index, 24, seed=0)
+    assert label == index
+    wave = toybox.sound(scene, 12)
+    assert loudest(wave, 100, 2800) == pytest.approx(labels.PITCHES[name.split()[1]], rel=0.11)
+    hums.append(loudest(wave, 2900, 8000))
+    way = np.ptp(scene.objects[0].x), np.ptp(scene.objects[0].y)
+    assert (way[0] > way[1]) == (name.split()[0] in ("left", "right"))
+  assert np.std(hums) > 500
+
+
+def test_beats_are_in_step_with_flashes_or_not():
+  for index in range(6):
+    scene, label = toybox.scene_of("beats", "train", index, 24, seed=1)
+    seen, heard = scene.objects[0].size > 0, scene.loudness > 0
+    assert seen.sum() == heard.sum() > 0 and (seen == heard).all() == (label == 0)
+    wave = toybox.sound(scene, 12)[:24 * 1333].reshape(24, 1333)
+    loud = np.sqrt((wave[:, 200:-200] ** 2).mean(1)) > 0.05
+    np.testing.assert_array_equal(loud, heard)

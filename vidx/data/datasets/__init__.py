@@ -21,6 +21,7 @@ READERS = {
     "ssv1": "vidx.data.datasets.ssv1",
     "ssv2": "vidx.data.datasets.ssv2",
     "hvu": "vidx.data.datasets.hvu",
+    "charades": "vidx.data.datasets.charades",
     "epic100": "vidx.data.datasets.epic100",
     "epic55": "vidx.data.datasets.epic55",
     "egtea": "vidx.data.datasets.egtea",

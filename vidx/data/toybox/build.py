@@ -19,7 +19,8 @@ SIZE = (64, 64)
 STAMP = "toybox.json"  # how the videos of a folder were made
 COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0),
           "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0),
-          "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0), "hands": (960, 160, 0)}
+          "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0), "hands": (960, 160, 0),
+          "tones": (960, 160, 0), "beats": (640, 160, 0)}
 FEATURES = ("frames", "prototypes")
 
 
@@ -32,7 +33,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
     out: root of the data set; new, empty, or written with the same labels,
       layout, size, frames, fps and seed.
     labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen, noisy_tags,
-      conjunction or hands.
+      conjunction, hands, tones or beats.
     layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; '' is hvu for sets of tags, nn_viterbi for
       kitchen, epic100 for hands and folder for the others.
     split: numbers of training, validation and test videos; classes take turns.

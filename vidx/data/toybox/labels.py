@@ -212,6 +212,36 @@ def untrimmed_scene(label: int, split: str, frames: int, rng: np.random.Generato
   return _scene(_some(rng, world.BACKGROUNDS), [thing], frames, rng), label
 
 
+# ---------------------------------------------------------------- what is heard as well as seen
+
+PITCHES = {"low": 300.0, "middle": 600.0, "high": 1200.0, "shrill": 2400.0}
+TONES = tuple(f"{way} {pitch}" for way in BIASED for pitch in PITCHES)
+BEATS = ("in step", "out of step")
+
+
+def tones_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """A direction that is seen and a pitch that is heard, each of which tells a quarter; its own hum says nothing."""
+  del split
+  way, pitch = TONES[label].split()
+  thing = _object(_some(rng, tuple(world.DIRECTED)), _some(rng, tuple(world.COLOURS)), way, frames, rng)
+  scene = _scene(_some(rng, world.BACKGROUNDS), [thing], frames, rng, PITCHES[pitch] * rng.uniform(0.9, 1.1))
+  return dataclasses.replace(scene, hum=float(rng.uniform(3000, 7000))), label
+
+
+def beats_scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tuple[world.Scene, int]:
+  """Something flashes at a beat of its own, and a beep sounds with every flash, or as often at other times."""
+  del split
+  count = max(1, frames // 6)
+  flash = np.zeros(frames, bool)
+  for t in rng.permutation(frames - 1):
+    if flash.sum() < 2 * count and not flash[max(0, t - 2):t + 4].any():
+      flash[t:t + 2] = True
+  sounding = flash if label == 0 else np.roll(flash, int(rng.integers(3, max(4, frames - 3))))
+  thing = _over_time(_object(_some(rng, _FORMS), _some(rng, _COLOURS), "", frames, rng), np.arange(frames), flash)
+  scene = _scene(_some(rng, world.BACKGROUNDS), [thing], frames, rng, rng.uniform(400, 1200))
+  return dataclasses.replace(scene, loudness=sounding.astype(np.float64)), label
+
+
 Label = int | tuple[int, ...] | kitchen.Runs
 
 
@@ -245,6 +275,8 @@ LABEL_SETS = {
     "noisy_tags": LabelSet(tuple(t for kind in TAGS.values() for t in kind), noisy_tags_scene, ("hvu",), drawn=True),
     "conjunction": LabelSet(BIASED, conjunction_scene),
     "hands": LabelSet(hands.CLASSES, hands.scene, ("epic100",), drawn=True),
+    "tones": LabelSet(TONES, tones_scene),
+    "beats": LabelSet(BEATS, beats_scene),
 }
 
 

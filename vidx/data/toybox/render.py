@@ -89,9 +89,16 @@ def _draw(picture: np.ndarray, thing: world.Object, t: int, dx: float, dy: float
 
 
 def sound(scene: world.Scene, fps: float, rate: int = RATE) -> np.ndarray:
-  """float32 (samples,) in -1..1: a tone that follows the scene's pitch."""
+  """float32 (samples,) in -1..1: a tone that follows the scene's pitch and loudness, and its hum."""
   samples = int(round(scene.frames / fps * rate))
   at = np.arange(samples) / rate * fps
   pitch = np.interp(at, np.arange(scene.frames), scene.pitch)
   phase = 2 * np.pi * np.cumsum(pitch) / rate
-  return (0.3 * np.sin(phase) + 0.1 * np.sin(2 * phase)).astype(np.float32)
+  tone = 0.3 * np.sin(phase) + 0.1 * np.sin(2 * phase)
+  if scene.loudness is not None:
+    frame = np.minimum(at.astype(np.int64), scene.frames - 1)
+    width = max(1, rate // 200)  # edges of 5 ms do not click
+    tone = tone * np.convolve(scene.loudness[frame], np.ones(width) / width, "same")
+  if scene.hum:
+    tone = tone + 0.2 * np.sin(2 * np.pi * scene.hum * np.arange(samples) / rate)
+  return tone.astype(np.float32)

@@ -74,6 +74,8 @@ class Scene:
     camera: (T, 2) offset of the picture in pixels, x and y.
     pitch: (T,) frequency of the sound in Hz.
     noise: deviation of the noise of every frame, of 255.
+    loudness: (T,) of the tone, 1 as usual; None: 1 throughout.
+    hum: frequency in Hz of a quiet steady tone beside it; 0: none.
   """
 
   background: str
@@ -82,6 +84,8 @@ class Scene:
   camera: np.ndarray
   pitch: np.ndarray
   noise: float = 0.0
+  loudness: np.ndarray | None = None
+  hum: float = 0.0
 
   @property
   def frames(self) -> int:
@@ -92,4 +96,5 @@ class Scene:
     back = lambda o: dataclasses.replace(
         o, x=o.x[::-1], y=o.y[::-1], size=o.size[::-1], angle=o.angle[::-1])
     return dataclasses.replace(self, objects=tuple(back(o) for o in self.objects),
-                               camera=self.camera[::-1], pitch=self.pitch[::-1])
+                               camera=self.camera[::-1], pitch=self.pitch[::-1],
+                               loudness=None if self.loudness is None else self.loudness[::-1])
