@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 import einops
+from flax import traverse_util
 import jax
 from ml_collections import ConfigDict
 import numpy as np
@@ -89,7 +90,7 @@ def fingerprint(variables: Any, mesh: jax.sharding.Mesh) -> str:
   """Of arrays by name, the same on any mesh."""
   whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
   digest = hashlib.sha256()
-  for path, leaf in sorted(sharding.flat_params(variables).items()):
+  for path, leaf in sorted(traverse_util.flatten_dict(variables, sep="/").items()):
     digest.update(f"{path} {leaf.shape} {leaf.dtype}".encode())
     digest.update(np.ascontiguousarray(whole(leaf)).tobytes())
   return digest.hexdigest()
