@@ -148,6 +148,11 @@ def test_a_class_and_tags_are_measured_each_in_their_way():
   assert told["predictions"] == [{"label": "x", "score": 1.0}] and set(told["tags"]) == set(KINDS)
 
 
+def test_a_class_beside_tags_needs_data_that_has_one():
+  with pytest.raises(errors.ConfigError, match="learns the target 'class', which data set 'tags' lacks: it has label"):
+    tasks.from_config({"name": "tags_and_class"}, dataset())
+
+
 def test_clusters_of_features_are_compared_with_classes():
   of = tasks.get("clustering", restarts=3, seeds=2)
   label = np.array([0, 1, 2, 0, 1, 2, -1])

@@ -91,6 +91,19 @@ def test_classes_of_kinetics_stand_beside_the_tags_of_its_clips(tmp_path):
     hvu.read(root, "train", only_class=True)
 
 
+@pytest.mark.parametrize("line, options, words", [
+    ("run|beech,z,0,10", {}, "HVU_Train_V1.0.csv, line 4: label 'beech' is not one of the 4 classes .*nearest: 'beach'"),
+    ("run,z,0,10", dict(kinetics="k.csv"), "k.csv does not exist"),
+    ("run,z,zero,10", {}, "line 4: time_start 'zero'")])
+def test_what_cannot_be_read_is_one_clear_line(tmp_path, line, options, words):
+  root = some_clips(tmp_path)
+  with open(tmp_path / "HVU_Train_V1.0.csv", "a") as f:
+    f.write(line + "\n")
+  with pytest.raises(errors.UserError, match=words) as e:
+    hvu.read(root, "train", **options)
+  assert "\n" not in str(e.value)
+
+
 def test_the_counts_of_the_thesis_add_up():
   """Section 5.2, the training set."""
   annotations = 672_622, 3_418_198, 1_473_216, 245_868, 581_449, 1_108_552
