@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vidx.nn import temporal_shift as module
 from vidx.nn.temporal_shift import temporal_shift
 
 
@@ -40,3 +41,11 @@ def test_a_share_of_nothing_and_too_few_channels_change_nothing():
   x = jax.random.normal(jax.random.PRNGKey(0), (1, 4, 2, 2, 7))
   np.testing.assert_array_equal(temporal_shift(x, 0.0), x)
   np.testing.assert_array_equal(temporal_shift(x, 1 / 8), x)
+
+
+@pytest.mark.parametrize("frames, channels, fold", [(1, 8, 1), (2, 8, 4), (5, 16, 2)])
+def test_the_form_of_accelerators_is_that_of_cpus(frames, channels, fold):
+  x = jax.random.normal(jax.random.key(0), (2, frames, 3, 3, channels))
+  forms = (module._joined, module._selected)
+  np.testing.assert_array_equal(*(form(x, fold) for form in forms))
+  np.testing.assert_array_equal(*(jax.grad(lambda x, f=form: (f(x, fold) ** 2).sum())(x) for form in forms))
