@@ -1,10 +1,12 @@
 import functools
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vidx.nn import attention
 from vidx.nn.attention import Attention, attend
 
 
@@ -130,3 +132,31 @@ def test_a_transform_between_projection_and_product_may_drop_queries():
   (y, heads), (whole, _) = found(jax.random.PRNGKey(1))
   np.testing.assert_allclose(y, np.take_along_axis(np.asarray(whole), rows[..., None], 1), atol=1e-6)
   np.testing.assert_array_equal(heads.rows, rows)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_softmax_of_accelerators_is_that_of_cpus(masked):
+  q, k, v = (jax.random.normal(jax.random.key(i), (2, 3, 5, 4)) for i in range(3))
+  mask = jnp.array([[True, False, True, True, False], [False] * 5]) if masked else None
+  forms = (attention._normalised_late, attention._normalised_early)
+  np.testing.assert_allclose(*(form(q, k, v, mask) for form in forms), atol=1e-6)
+  grads = [jax.grad(lambda *x, f=form: (f(*x, mask) ** 2).sum(), argnums=(0, 1, 2))(q, k, v) for form in forms]
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *grads)
+  if masked:
+    assert not attention._normalised_early(q, k, v, mask)[1].any() and not grads[1][2][1].any()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_projections_stored_side_by_side_are_dense_layers(bias):
+  x = jax.random.normal(jax.random.key(0), (2, 5, 8))
+  layer = attention.Projections(3, bias)
+  variables = layer.init(jax.random.key(1), x)
+  flat = nn.Dense(24, use_bias=bias)
+  assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, flat.init(jax.random.key(1), x))
+  variables = jax.tree.map(lambda a: jax.random.normal(jax.random.key(2), a.shape), variables)
+  want = jnp.split(flat.apply(variables, x), 3, axis=-1)
+  weights = [variables["params"][n] for n in (("kernel", "bias") if bias else ("kernel",))]
+  for form in (layer._joined, layer._apart):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), form(x, *weights), tuple(want))
+  half = attention.Projections(3, bias, jnp.bfloat16).apply(variables, x)
+  assert {y.dtype for y in half} == {jnp.dtype(jnp.bfloat16)}

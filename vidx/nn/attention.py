@@ -55,7 +55,22 @@ def _mean_over(live, keys):
 
 
 def _softmax(q, k, v, mask):
-  """Attention of (..., H, N, d) in one piece; normalised after the product, where it is cheap."""
+  """Attention of (..., H, N, d) in one piece."""
+  inputs = (q, k, v) if mask is None else (q, k, v, mask)
+  take = lambda form: lambda q, k, v, mask=None: form(q, k, v, mask)
+  return jax.lax.platform_dependent(*inputs, cpu=take(_normalised_late), default=take(_normalised_early))
+
+
+def _normalised_early(q, k, v, mask):
+  """Accelerators' compilers put the whole softmax into the two products."""
+  weights = jax.nn.softmax(_scores(q, k, mask), axis=-1)
+  if mask is not None:
+    weights = jnp.where(mask[..., None, None, :], weights, 0)  # also without live keys
+  return _product("...qk,...kd->...qd", weights, v)
+
+
+def _normalised_late(q, k, v, mask):
+  """After the product there is less to normalise."""
   scores = _scores(q, k, mask)
   top = jnp.maximum(scores.max(-1, keepdims=True), _FAR / 2)  # a dead key's weight is exactly 0, also without live keys
   weights = jnp.exp(scores - jax.lax.stop_gradient(top))
@@ -151,6 +166,42 @@ def attention_weights(q: jax.Array, k: jax.Array, mask: jax.Array | None = None,
   return scores * _mean_over(mask, k.shape[-3])
 
 
+class Projections(nn.Module):
+  """Several dense layers of one input's width, whose kernels and biases are stored side by side.
+
+  Attributes:
+    count: of layers.
+    bias: whether they have biases.
+    dtype: compute dtype; None is that of the input and the parameters.
+    kernel_init: initialiser of the stored kernel (D, count D).
+  """
+
+  count: int
+  bias: bool = True
+  dtype: jnp.dtype | None = None
+  kernel_init: Callable = nn.initializers.truncated_normal(0.02)
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
+    """(..., D) -> as many (..., D)."""
+    width = x.shape[-1]
+    kernel = self.param("kernel", self.kernel_init, (width, self.count * width))
+    bias = self.param("bias", nn.initializers.zeros, (self.count * width,)) if self.bias else None
+    x, *weights = nn.dtypes.promote_dtype(x, *((kernel, bias) if self.bias else (kernel,)), dtype=self.dtype)
+    return jax.lax.platform_dependent(x, *weights, cpu=self._joined, default=self._apart)
+
+  def _joined(self, x, kernel, bias=None):
+    """One product; its result is taken apart."""
+    y = x @ kernel if bias is None else x @ kernel + bias
+    return tuple(jnp.split(y, self.count, axis=-1))
+
+  def _apart(self, x, kernel, bias=None):
+    """One product each: accelerators lay out each result as what follows wants it, and copy a joined one."""
+    kernels = jnp.split(kernel, self.count, axis=-1)
+    biases = [0] * self.count if bias is None else jnp.split(bias, self.count)
+    return tuple(x @ k if bias is None else x @ k + b for k, b in zip(kernels, biases))
+
+
 class Attention(nn.Module):
   """Multi-head self-attention with one projection to queries, keys and values.
 
@@ -194,9 +245,8 @@ class Attention(nn.Module):
     if width % self.heads:
       raise ValueError(f"Attention: {width} channels do not divide into {self.heads} heads")
     scale = (width // self.heads) ** -0.5 if self.scale is None else self.scale
-    qkv = nn.Dense(3 * width, self.bias, self.dtype, kernel_init=self.kernel_init, name="qkv")(x)
-    qkv = qkv.reshape(*x.shape[:-1], 3, self.heads, width // self.heads)
-    heads = Heads(qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], mask, scale=scale)
+    qkv = Projections(3, self.bias, self.dtype, self.kernel_init, name="qkv")(x)
+    heads = Heads(*(y.reshape(*x.shape[:-1], self.heads, width // self.heads) for y in qkv), mask, scale=scale)
     heads = heads if between is None else between(heads)
     if self.is_mutable_collection("maps") and not self.is_initializing():
       first = attention_weights(heads.q[..., :1, :, :], heads.k, heads.mask, scale=scale)

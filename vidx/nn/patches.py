@@ -4,9 +4,11 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import conv
+
 
 class PatchEmbed(nn.Module):
-  """A p x p convolution with stride p, as the matrix product that it is.
+  """A p x p convolution with stride p, which is one matrix product.
 
   Attributes:
     features: channels D of a token.
@@ -26,6 +28,20 @@ class PatchEmbed(nn.Module):
     kernel = self.param("kernel", nn.initializers.lecun_normal(), (p, p, channels, self.features))
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     dtype = self.dtype or jnp.float32
-    x = x[..., :h * p, :w * p, :].astype(dtype).reshape(*lead, h, p, w, p, channels)
-    x = x.swapaxes(-4, -3).reshape(*lead, h, w, p * p * channels)
-    return x @ kernel.reshape(-1, self.features).astype(dtype) + bias.astype(dtype)
+    x, kernel = x[..., :h * p, :w * p, :].astype(dtype), kernel.astype(dtype)
+    return jax.lax.platform_dependent(x, kernel, cpu=_product, default=_convolution) + bias.astype(dtype)
+
+
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Squares (..., H, W, C) by (p, p, C, D) as rows of one matrix."""
+  p, _, channels, features = kernel.shape
+  *lead, height, width, _ = x.shape
+  x = x.reshape(*lead, height // p, p, width // p, p, channels).swapaxes(-4, -3)
+  return x.reshape(*x.shape[:-3], p * p * channels) @ kernel.reshape(-1, features)
+
+
+def _convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """The same without a copy of the squares, which accelerators would write in another layout first."""
+  p = kernel.shape[0]
+  y = conv.convolve(x.reshape(-1, 1, *x.shape[-3:]), kernel[None], (1, p, p), (0, 0, 0), lowering="native")
+  return y.reshape(*x.shape[:-3], *y.shape[2:])
