@@ -137,7 +137,7 @@ def test_stages_may_have_shares_of_their_own():
     (dict(depth=3), ["no block samples", "'stages'"]),
     (dict(stages=(3, 4), fused=(3,)), ["named twice"]),
     (dict(keep=(0.5, 0.5)), ["2 values of keep for 9 stages"]),
-    (dict(rule="top-k"), ["rule 'top-k'", "inverse, nearest, topk"]),
+    (dict(rule="top-k"), ["rule = 'top-k'", "inverse, nearest, topk"]),
     (dict(keep=1.2), ["keep = 1.2"]),
     (dict(kep=0.5), ["no field 'kep'", "nearest: 'keep'"]),
 ])
