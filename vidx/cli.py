@@ -6,6 +6,7 @@ library; it imports what it needs when it runs, so `vidx --help` is quick.
 
 from collections.abc import Sequence
 import dataclasses
+import importlib
 import os
 import sys
 
@@ -64,6 +65,10 @@ def _predict(fv, args, overrides):
   process.start_jax()
   clips, crops = flag_text.views(fv.views)
   loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
+  if fv.text or fv.index:
+    from vidx.show import ranked
+    return ranked.main(loaded, fv.text, args, top=fv.top, index=fv.index, json=fv.json, show=fv.show, out=fv.out,
+                       workdir=fv.workdir)
   if fv.show:
     if "features" in loaded.model.inputs:
       raise errors.ConfigError("--show draws what a system sees in clips;"
@@ -138,9 +143,10 @@ def _data_features(fv, args, overrides):
   return 2 if len(bad) == summary["videos"] else 0
 
 
-def _data_scores(fv, args, overrides):
-  from vidx.data import score_files
-  _show(score_files.convert(fv.root, fv.out, fv.names))
+def _converted(module: str):
+  """The verb that turns published files into those that readers take, by a module of vidx.data."""
+  return lambda fv, args, overrides: _show(
+      importlib.import_module(f"vidx.data.{module}").convert(fv.root, fv.out, fv.names))
 
 
 def _data_detections(fv, args, overrides):
@@ -197,7 +203,7 @@ VERBS: dict[str, Verb] = {
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
              _REPORT), _eval, words=False),
     "predict": Verb(
-        "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] PATH [PATH ...]",
+        "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] [--text=TEXT] PATH [PATH ...]",
         _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE,
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
              _string("out", "",
@@ -206,6 +212,8 @@ VERBS: dict[str, Verb] = {
              _string("show", "",
                      "input, squeezed, appearance, band_pass, gates, kept, frame_share, candidates, attention, gradcam:"
                      " pictures"),
+             _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page"),
+             _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _number("threshold", 0.0, "score from which a class is a tag; 0: as the run's task says"),
              _integer("top", 5, "classes per video")), _predict),
@@ -231,9 +239,9 @@ VERBS: dict[str, Verb] = {
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
         _all(_OUT, _string("labels", "motion",
                            "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
-                           " noisy_tags, conjunction, hands, tones or beats"),
+                           " noisy_tags, conjunction, hands, tones, beats or sentences"),
              _string("layout", "",
-                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn or epic100; empty: as the labels need"),
+                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt or epic100; empty: as the labels need"),
              _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),
     "data features": Verb(
         "features of every frame of videos, from a trained trunk",
@@ -244,11 +252,15 @@ VERBS: dict[str, Verb] = {
         "published frame scores (.mat files per fold) as features, for the reader ms_tcn",
         "--root=FOLDER --out=FOLDER [--names=FILE]",
         _all(_ROOT, _OUT, _string("names", "", "file of class names from 1 on, one a line")),
-        _data_scores, words=False),
+        _converted("score_files"), words=False),
     "data detections": Verb(
         "objects that a detector found, as one store per video, for the systems that look at them",
         "--root=PATH --out=FOLDER [width=1920 height=1080 fps=60 count=10 size=2048]",
         _all(_ROOT, _OUT), _data_detections),
+    "data experts": Verb(
+        "published features of experts as files for retrieval", "--root=PATH --out=FOLDER [--names=rgb,audio]",
+        _all(_ROOT, _OUT, _string("names", "", "only these experts; empty: all")), _converted("expert_files"),
+        words=False),
     "data check": Verb("verify a data set and list every bad file",
                        "--dataset=READER --root=FOLDER [--split=train] [option=value ...]",
                        _all(_READER, _ROOT, _string("split", "", "one split; empty: all")), _data_check),

@@ -5,6 +5,7 @@ import pytest
 from tests.parity import peers
 import vidx
 from vidx import interop
+from vidx.data import tokens
 
 references = pytest.importorskip("tests.parity.references")
 
@@ -37,3 +38,25 @@ def test_older_names_and_heads_of_pre_training_are_read():
   b, report = interop.from_torch(model, older, "huggingface")
   assert jax.tree.all(jax.tree.map(np.array_equal, a, b))
   assert set(report.dropped) == {"bert.embeddings.position_ids", "cls.predictions.bias"}
+
+
+SENTENCES = ("a man is cooking", "two dogs run, and a cat sleeps", "a girl does gymnastics", "cooking", "")
+
+
+def test_hidden_states_of_sentences_equal_those_of_transformers(tmp_path):
+  transformers = pytest.importorskip("transformers", reason="parity with transformers needs the extra 'parity'")
+  words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted({w for s in SENTENCES for w in s.replace(",", " ,").split()})]
+  (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+  tokenizer = tokens.Tokenizer(str(tmp_path / "vocab.txt"), "words", 12)
+  text, mask = (np.stack(x) for x in zip(*map(tokenizer, SENTENCES)))
+  peers.torch.manual_seed(0)
+  module = transformers.BertModel(transformers.BertConfig(
+      vocab_size=len(words), hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=96,
+      max_position_embeddings=16)).eval()
+  model = vidx.create_model("bert_base", vocab=len(words), positions=16, dim=48, depth=3, heads=4, hidden=96)
+  variables, _ = interop.from_torch(model, peers.arrays(module), "huggingface")
+  with peers.torch.no_grad():
+    wanted = module(*map(peers.torch.from_numpy, (text.astype("l"), mask.astype("l")))).last_hidden_state.numpy()
+  found = jax.jit(lambda v, *a: model.apply(v, a[0], mask=a[1]))(variables, text, mask)["tokens"]
+  live = mask[..., None] > 0
+  np.testing.assert_allclose(np.where(live, found, 0), np.where(live, wanted, 0), atol=1e-4)

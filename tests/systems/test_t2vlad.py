@@ -11,6 +11,7 @@ from vidx import errors, systems
 from vidx.measure import count
 from vidx.metrics import retrieval
 from vidx.nn import ranking
+from vidx.train import warm_start
 
 SIZES = {"rgb": (5, 12), "s3d": (3, 7), "audio": (4, 6)}  # tokens, features
 TINY = dict(experts=tuple(SIZES), dim=16, centres=3, vocab=30, positions=12, depth=1, heads=2, hidden=32)
@@ -208,6 +209,14 @@ def test_parts_that_are_left_out_have_no_parameters():
   assert names(use_global=False) == {"text", "text_centres", "projections", "attention"}
   assert "video_centres" in names(vlad="separate") and "pooled" in names(vlad="text_only")
   assert names(vlad="text_only", visual_attention=False) >= {"pooled", "text_centres"}
+
+
+def test_its_text_encoder_starts_from_one_that_was_converted_alone():
+  bert = vidx.create_model("bert_base", pooler=False, vocab=30, positions=12, dim=16, depth=1, heads=2, hidden=32)
+  given = promises.some_variables(bert, jnp.asarray(X[0]), seed=5)
+  merged, report = warm_start.merge(made()[1], given, "/text/")
+  jax.tree.map(np.testing.assert_array_equal, merged["params"]["text"], given["params"])
+  assert len(report["loaded"]) == len(jax.tree.leaves(given)) and not report["not in the checkpoint"]
 
 
 def test_it_lowers_for_tpu_and_cuda():

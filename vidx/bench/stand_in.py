@@ -30,6 +30,10 @@ def dataset(config: ConfigDict) -> Dataset:
   task = config.task.name
   if task == "verb_noun":
     return _kitchen(size)
+  if task == "retrieval":
+    said = dict(captions=("a", "b"))
+    return Dataset("none", "train", tuple(Record(str(i), Media(f"{i}.npz", "experts"), extra=said)
+                                          for i in range(size)))
   several = task in ("multilabel", "tags_and_class", "segmentation")
   beside = {"class": Target(tuple(map(str, range(CLASSES))))} if task == "tags_and_class" else {}
   whole = task == "segmentation"
@@ -53,7 +57,7 @@ def batch(config: ConfigDict, data: Dataset, wanted: Any) -> Mapping[str, jax.Sh
   """
   made = examples.make(data, config.data, training=True, wanted=wanted)
   example = made.blank(0, made.room([0]))
-  if made.lengths is None:
+  if made.lengths is None and not examples.of_experts(data):
     example["flow" if config.data.flow else "video"] = np.zeros(clips.clip_shape(config.data), np.uint8)
   size = config.train.batch_size
   return {k: jax.ShapeDtypeStruct((size, *np.shape(v)), np.asarray(v).dtype) for k, v in example.items() if k != "id"}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from vidx import errors
-from vidx.data import detections
+from vidx.data import detections, plain_pickle
 from vidx.data.datasets import common
 
 _EPIC = ("noun_class", "video_id", "frame", "bounding_boxes")
@@ -119,8 +119,7 @@ def _arrays(path: str, known: Mapping[str, float]) -> tuple[_FOUND, dict[str, fl
       with np.load(path, allow_pickle=False) as f:
         content = dict(f)
     else:
-      with open(path, "rb") as f:
-        content = _Plain(f).load()
+      content = plain_pickle.load(path)
     boxes, scores = (np.asarray(content[k], np.float64) for k in ("boxes", "scores"))
     feats = next((np.asarray(content[k]) for k in ("feats", "features") if k in content), None)
     facts = {k: float(content[k]) if k in content else v for k, v in known.items()}
@@ -134,15 +133,6 @@ def _arrays(path: str, known: Mapping[str, float]) -> tuple[_FOUND, dict[str, fl
     raise errors.DataError(f"{path} holds no detections ({' '.join(str(e).split())}).") from e
   return {float(t): [(boxes[i, k].tolist(), float(scores[i, k]), None if feats is None else feats[i, k])
                      for k in range(scores.shape[1]) if scores[i, k] > 0] for i, t in enumerate(times)}, facts
-
-
-class _Plain(pickle.Unpickler):
-  """Reads plain values and NumPy arrays, and runs nothing else that a pickle may ask for."""
-
-  def find_class(self, module, name):
-    if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"):
-      return super().find_class(module, name)
-    raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
 def _epic(path: str, known: Mapping[str, float]) -> dict[str, _FOUND]:

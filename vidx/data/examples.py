@@ -17,6 +17,11 @@ def of_features(dataset: Dataset) -> bool:
   return len(dataset) > 0 and dataset.records[0].media.kind == "features"
 
 
+def of_experts(dataset: Dataset) -> bool:
+  """Whether the records are features of experts."""
+  return len(dataset) > 0 and dataset.records[0].media.kind == "experts"
+
+
 def with_feature_size(data: ConfigDict, dataset: Dataset) -> None:
   """Sets `data.feature_size` where a set of sequences finds it 0.
 

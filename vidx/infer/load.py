@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from vidx import errors, tasks
 from vidx.data import examples, records
-from vidx.train import build, checkpoint, config as config_lib, sharding
+from vidx.train import build, checkpoint, config as config_lib, sharding, workdirs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,9 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   workdir = os.fspath(workdir)
   config = config_lib.from_json(_read(workdir, "config.json"))
   config.data.cache = ""  # whoever uses a run sees videos
+  kept = os.path.join(workdir, workdirs.VOCABULARY)
+  if os.path.exists(kept):
+    config.data.text.vocab = os.path.abspath(kept)
   config_lib.override(config, overrides)
   targets = json.loads(_read(workdir, "classes.json"))
   targets = targets if isinstance(targets, dict) else {records.LABEL: targets}

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vidx import errors, writing
 from vidx.data import detections, media_files
 from vidx.data.records import LABEL, SOUNDS, Dataset, Media, Record, Target, media_of
-from vidx.infer import chosen_frames, load, predict_segments, timelines
+from vidx.infer import chosen_frames, load, predict_segments, retrieve, timelines
 from vidx.train import evaluator as evaluator_lib
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
@@ -58,6 +58,8 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   endings = media_files.FEATURES + media_files.VIDEOS if predict_segments.applies(loaded) else media_files.VIDEOS
   if "video" not in loaded.model.inputs and "audio" in loaded.model.inputs:
     endings = media_files.VIDEOS + SOUNDS
+  if retrieve.applies(loaded):
+    raise errors.ConfigError(f"system '{loaded.config.system.name}' ranks videos for a text: add --text='...'.")
   files = media_files.find(paths, endings)
   if predict_segments.applies(loaded):
     return predict_segments.predict(loaded, files, **features)

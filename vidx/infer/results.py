@@ -43,15 +43,17 @@ def protocol(config: ConfigDict, dataset: Dataset, *, clips: int, crops: int, dt
   """What a reader must know to repeat an evaluation."""
   data = config.data
   whole = {"views": "whole", "features": data.feature_size, "seeds": config.train.seeds}
+  seen = {"views": "whole", "experts": [list(row) for row in data.experts], "captions": data.text.captions}
   views = {"views": f"{clips or 'all'}x{crops}", "clips": clips, "crops": crops,
            "scores": "mean over the views of a video", **({"rate": data.rate} if data.rate else {}),
            **({"flow": data.flow} if data.flow else {}), "sampler": data.sampler, "frames": data.frames,
            "consecutive": data.consecutive, "stride": data.stride, "short side": data.short_side,
            "crop": data.test_crop or data.crop}
+  shown = whole if examples.of_features(dataset) else seen if examples.of_experts(dataset) else views
   return {
       "system": config.system.name, "task": config.task.name,
       "data": dataset.name, "split": dataset.split, "fingerprint": dataset.fingerprint(),
-      "missing files": len(dataset.missing), **(whole if examples.of_features(dataset) else views),
+      "missing files": len(dataset.missing), **shown,
       "precision": np.dtype(dtype).name,
       "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}", "processes": jax.process_count(),
   }

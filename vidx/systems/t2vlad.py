@@ -221,7 +221,7 @@ def t2vlad(experts: Sequence[str] = EXPERTS, trunk: str = "bert_base", dim: int 
     visual_dropout: of it.
     sites: blocks to plug into the text encoder.
     dtype: compute dtype; assignments, statistics, lengths and scores are fp32.
-    **fields: of the text encoder.
+    **fields: of the text encoder; it has no classes.
 
   Returns:
     A module of the arrays in its `inputs` -> {'text/local', 'text/global', 'text/weights', 'video/local',
@@ -234,7 +234,8 @@ def t2vlad(experts: Sequence[str] = EXPERTS, trunk: str = "bert_base", dim: int 
     raise ValueError(f"experts {tuple(experts)} are not different names")
   if not (use_local or use_global):
     raise ValueError("neither a local nor a global part")
-  tower = systems.create_model(trunk, **{"pooler": False, "dim": dim, "sites": sites or {}, "dtype": dtype, **fields})
+  tower = systems.create_model(trunk, **{"pooler": False, "dim": dim, "sites": sites or {}, "dtype": dtype, **fields,
+                                           "num_classes": 0})
   return T2VLAD(tower, tuple(experts), dim, centres, ghost, vlad, use_local, use_global, global_text,
                 visual_attention, temporal_agg, assign_norm, bn_per_modality, stop_grad_video_centers, mask_padding,
                 proj_l2, visual_heads, ffn_dim, visual_dropout, dtype)

@@ -17,6 +17,7 @@ _TASKS = {
     "tags_and_class": ("vidx.tasks.tags_and_class", "TagsAndClass"),
     "clustering": ("vidx.tasks.clustering", "Clustering"),
     "verb_noun": ("vidx.tasks.verb_noun", "VerbNoun"),
+    "retrieval": ("vidx.tasks.retrieval", "Retrieval"),
     "segmentation": ("vidx.tasks.segmentation", "Segmentation"),
 }
 

@@ -47,6 +47,7 @@ class Task:
     targets: what the data must say of every video: {name: whether it may have several classes}.
     inputs: batch keys that losses and predictions read besides those of the model and labels.
     fusable: predictions that fusion may average over runs, each with the target whose classes are its last axis.
+    pairs: whether the loss compares the examples of a batch, which then may not be cut into micro-batches.
     combine: how gradients are combined where the patterns of objectives overlap:
       'sum', or a function (list of gradient trees, int32 step from 0, total steps)
       -> (gradient tree, {name: figure for the log}).
@@ -57,6 +58,7 @@ class Task:
   targets: ClassVar[Mapping[str, bool]] = {LABEL: False}
   inputs: ClassVar[tuple[str, ...]] = ()
   fusable: ClassVar[Mapping[str, str]] = {}
+  pairs: ClassVar[bool] = False
   combine: ClassVar[str | Callable[[list[Any], jax.Array, int], tuple[Any, dict[str, jax.Array]]]] = "sum"
 
   @property

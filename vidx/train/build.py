@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors, systems, tasks
-from vidx.data import datasets, examples
+from vidx.data import datasets, examples, tokens
 from vidx.data.records import Dataset
 from vidx.train import config as config_lib, optim, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib
@@ -114,8 +114,15 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
   if whole != examples.of_features(dataset):
     raise errors.ConfigError(f"system.name '{config.system.name}' takes {'features' if whole else 'clips'}, but the"
                              f" records of data set '{dataset.name}' are {'clips' if whole else 'features'}.")
-  if whole and (config.train.mixup or config.train.cutmix):
-    raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 for sequences of features.")
+  clips = not whole and not examples.of_experts(dataset)
+  if not clips and (config.train.mixup or config.train.cutmix):
+    raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 for features.")
+  if task.pairs and config.optimizer.accumulate > 1:
+    raise errors.ConfigError(f"optimizer.accumulate={config.optimizer.accumulate}: task.name '{config.task.name}'"
+                             " compares all examples of a batch, which cannot be cut into micro-batches; set it to 1.")
+  if config.optimizer.name == "ranger" and config.schedule.name == "plateau":
+    raise errors.ConfigError("schedule.name='plateau' does not go with optimizer.name='ranger', whose slow weights do"
+                             " not know of it: choose another schedule.")
   batch_size = config.train.batch_size
   mesh = sharding.make_mesh(config.mesh, batch_size, devices)
   if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
@@ -142,7 +149,14 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
     shardings = sharding.stacked(shardings)
   return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch,
-             "videos" if whole else "clips", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
+             "clips" if clips else "videos", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
+
+
+def check_vocabulary(model: Any, config: ConfigDict) -> None:
+  """Raises ConfigError where a system has no place for a token of the vocabulary."""
+  size, have = len(tokens.open_tokenizer(config.data).vocabulary), model.vocab
+  if size > have:
+    raise errors.ConfigError(f"system.vocab is {have}, but {tokens.path_of(config.data)} has {size} tokens.")
 
 
 def load_split(config: ConfigDict, split: str) -> Dataset:

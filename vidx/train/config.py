@@ -61,6 +61,10 @@ def base() -> ConfigDict:
                      masks=2, mask_rows=0, mask_mels=0),  # SpecAugment: runs, and most rows and bands of one
           cache="",                   # folder where training keeps what frozen networks make of each clip, the one that
                                       # evaluation sees, and decodes no more; {runs} as in train.init_from
+          experts=(),                 # (name, features of a token, most tokens) of each expert
+          expert_tokens="first",      # of more tokens than that: first | random
+          text=dict(vocab="vocab.txt", tokenizer="wordpiece", lower=True, length=37, captions="one"),  # a file of one
+                                      # token a line; wordpiece | words; tokens of a text; one | joined
           max_missing=0.1,            # share of annotated files that may be absent
           max_failures=0.05,          # share of videos that may fail to decode
       ),

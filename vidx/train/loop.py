@@ -55,6 +55,9 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
            main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
   """`train` once the workdir is this run's."""
   run = build.build(config, train_set)
+  if "text" in batch_lib.wanted(run.model, run.task):
+    build.check_vocabulary(run.model, config)
+    workdirs.keep_vocabulary(config, workdir, main)
   saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
                                   metric="_best")
   for name in saves.unfinished:

@@ -7,12 +7,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vidx import errors, writing
-from vidx.data import records
+from vidx.data import records, tokens
 from vidx.data.records import Dataset
 from vidx.train import config as config_lib, provenance
 
+VOCABULARY = "vocab.txt"
 # Keys that may change between the stops of one run: they change no figure.
-FREE_KEYS = ("data.root", "data.workers", "data.prefetch", "data.threads", "train.log_every",
+FREE_KEYS = ("data.root", "data.text.vocab", "data.workers", "data.prefetch", "data.threads", "train.log_every",
              "train.max_steps", "eval.", "mesh.", "checkpoint.")
 
 
@@ -39,6 +40,24 @@ def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset
           data={s.split: _described(s) for s in (train_set, val_set)}))
   except OSError as e:
     raise errors.UserError(f"cannot write to workdir {workdir}: {e.strerror}.") from e
+
+
+def keep_vocabulary(config: ConfigDict, workdir: str, main: bool) -> None:
+  """Copies the vocabulary of a run that reads texts into its folder, where predictions find it.
+
+  Raises:
+    ConfigError: a tokenizer that is not there.
+    DataError: no vocabulary.
+    CheckpointError: the folder has another one.
+  """
+  words = list(tokens.open_tokenizer(config.data).vocabulary)
+  path = os.path.join(workdir, VOCABULARY)
+  if os.path.exists(path):
+    if list(tokens.read_vocabulary(path)) != words:
+      raise errors.CheckpointError(f"{workdir} was trained on another vocabulary than {tokens.path_of(config.data)}:"
+                                   " bring that back, or begin another --workdir.")
+  elif main:
+    writing.write_lines(path, words)
 
 
 def _described(split: Dataset) -> dict[str, Any]:

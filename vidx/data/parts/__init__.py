@@ -46,6 +46,8 @@ PARTS: dict[str, Row] = {
     "cut": Row("vidx.data.parts.encoded:Cuts", ("cut/",)),
     "encoded": Row("vidx.data.parts.encoded:Encoded", ("encoded/",), ("encoded",)),  # in place of frames
     "sound": Row("vidx.data.parts.audio:Sound", ("audio", "audio_valid"), ("sound",)),  # in place of frames
+    "experts": Row("vidx.data.parts.experts:Experts", ("expert/", "expert_mask/"), ("experts",)),
+    "text": Row("vidx.data.parts.text:Text", ("text", "text_mask", "text_count")),
 }
 ALWAYS = ("label", "label/", "weight", "index", "id", "progress")  # of every example, whatever its parts
 
@@ -101,7 +103,8 @@ def chosen(kind: str, wanted: Sequence[str], kept: bool = False) -> tuple[str, .
 
 
 def _called(name: str) -> str:
-  return {"features": "sequences of features", "sound": "sounds", "encoded": "encoded (data.cache)"}.get(name, "videos")
+  return {"features": "sequences of features", "sound": "sounds", "experts": "features of experts",
+          "encoded": "encoded (data.cache)"}.get(name, "videos")
 
 
 def shapes(wanted: Sequence[str], data: Any, num_classes: int | Mapping[str, int]) -> dict[str, tuple[Any, Any]]:
@@ -113,6 +116,11 @@ def shapes(wanted: Sequence[str], data: Any, num_classes: int | Mapping[str, int
       found.update(load(name).shapes(data, num_classes))
     elif name is None and key not in found:
       found[key] = _own(key, num_classes)
+  for key in wanted:
+    if key not in found:
+      have = [k for k in found if k.partition("/")[0] == key.partition("/")[0]]
+      raise errors.ConfigError(f"the system takes '{key}', but the config's section data has only {', '.join(have)}"
+                               f"{errors.hint(key, have)}.")
   return {key: found[key] for key in wanted}
 
 

@@ -6,6 +6,7 @@ How it is made, one file per step:
   labels.py   label sets: from a class and randomness to a scene
   kitchen.py  the label set of long videos, with the actions of every frame, and features of frames
   hands.py    the label set of verbs and nouns, with boxes and detections
+  sentences.py  the label set of captions, with what experts see
   render.py   a scene as frames, and as sound
   write.py    frames and sound as an mp4 file
   layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, or frame labels and transcripts

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from vidx import errors
-from vidx.data.toybox import hands, kitchen, world
+from vidx.data.toybox import hands, kitchen, sentences, world
 
 MOTION = ("left", "right", "up", "down", "grow", "shrink", "clockwise", "anticlockwise")
 _SMALL, _LARGE = 0.12, 0.34  # half extents between which things grow and shrink
@@ -136,6 +136,18 @@ def conjunction_scene(label: int, split: str, frames: int, rng: np.random.Genera
   return _scene(_some(rng, world.BACKGROUNDS), things, frames, rng), label
 
 
+def sentences_scene(label: int, split: str, frames: int, rng: np.random.Generator
+                    ) -> tuple[world.Scene, sentences.Told]:
+  """One or two things of different shapes, one of them of the class; the label is what captions tell."""
+  del split
+  background, shapes = _some(rng, world.BACKGROUNDS), [sentences.SHAPES[label]]
+  if rng.uniform() < 0.5:
+    shapes.append(_some(rng, [s for s in sentences.SHAPES if s != shapes[0]]))
+  things = [(_some(rng, sentences.COLOURS), shape, _some(rng, tuple(sentences.WAYS))) for shape in shapes]
+  objects = [_object(shape, colour, way, frames, rng) for colour, shape, way in things]
+  return _scene(background, objects, frames, rng), (background, tuple(things))
+
+
 # ---------------------------------------------------------------- where computing less is enough
 
 
@@ -242,7 +254,7 @@ def beats_scene(label: int, split: str, frames: int, rng: np.random.Generator) -
   return dataclasses.replace(scene, loudness=sounding.astype(np.float64)), label
 
 
-Label = int | tuple[int, ...] | kitchen.Runs
+Label = int | tuple[int, ...] | kitchen.Runs | sentences.Told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,6 +289,7 @@ LABEL_SETS = {
     "hands": LabelSet(hands.CLASSES, hands.scene, ("epic100",), drawn=True),
     "tones": LabelSet(TONES, tones_scene),
     "beats": LabelSet(BEATS, beats_scene),
+    "sentences": LabelSet(sentences.SHAPES, sentences_scene, ("msrvtt",), drawn=True),
 }
 
 

@@ -7,7 +7,7 @@ import functools
 import os
 
 from vidx import errors, writing
-from vidx.data.toybox import hands, kitchen
+from vidx.data.toybox import hands, kitchen, sentences
 from vidx.data.toybox import labels as label_sets
 
 
@@ -29,7 +29,7 @@ def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
     return f"UCF-101/{name}/v_{name}_g{1 + label_sets.SPLITS.index(entry.split):02d}_c{entry.index + 1:04d}.mp4"
   if layout == "hvu":
     return f"videos/{video_id(entry)}_000000_{int(entry.seconds):06d}.mp4"
-  if layout in LONG:
+  if layout in LONG or layout == "msrvtt":
     return f"videos/{video_id(entry)}.mp4"
   if layout == "epic100":
     return f"{kitchen_id(entry)[:3]}/videos/{kitchen_id(entry)}.MP4"
@@ -124,6 +124,8 @@ def features_of(layout: str, entry: Entry) -> str:
   """Path of a video's features below the root, '' where the layout has none."""
   if layout == "epic100":
     return f"detections/{kitchen_id(entry)}.npz"
+  if layout == "msrvtt":
+    return f"experts/{video_id(entry)}.npz"
   return f"features/{video_id(entry)}.npy" if layout in LONG else ""
 
 
@@ -154,7 +156,20 @@ def _epic100(root, classes, entries):
       _rows(root, f"EPIC_100_{word}.csv", kept, rows)
 
 
-WRITERS = {"epic100": _epic100, "folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
+def _msrvtt(root, classes, entries):
+  """MSRVTT_data.json, the lists of its full protocol, and the vocabulary."""
+  del classes
+  videos = [{"video_id": video_id(e), "category": 0, "url": "", "start time": 0.0, "end time": e.seconds,
+             "split": {"val": "validate"}.get(e.split, e.split)} for e in entries]
+  said = [(video_id(e), text) for e in entries for text in sentences.captions(e.label)]
+  writing.write_json(os.path.join(root, "MSRVTT_data.json"), {"videos": videos, "sentences": [
+      {"sen_id": i, "video_id": video, "caption": text} for i, (video, text) in enumerate(said)]})
+  for split in label_sets.SPLITS:
+    _lines(root, f"{split}_list_full.txt", (video_id(e) for e in entries if e.split == split))
+  _lines(root, "vocab.txt", sentences.vocabulary())
+
+
+WRITERS = {"epic100": _epic100, "msrvtt": _msrvtt, "folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
            **{name: functools.partial(_long, name) for name in LONG}}
 
 

@@ -1,0 +1,31 @@
+"""Small T2VLAD on Toybox `sentences`.
+
+vidx data toybox --out=runs/toybox/sentences --labels=sentences
+vidx train --config=configs/toybox/t2vlad.py --workdir=runs/toybox_t2vlad
+vidx predict --workdir=runs/toybox_t2vlad --text="a red circle moves left" --show=ranked runs/toybox/sentences/videos
+
+Behind the colon: shared, separate or mee.
+"""
+
+from vidx.train import config
+
+VARIANTS = ("shared", "separate", "mee")
+
+
+def get_config(variant="shared"):
+  c = config.base()
+  c.system = dict(name="mee" if variant == "mee" else "t2vlad", experts=("objects", "motion", "scene"), dim=64,
+                  centres=8, vocab=64, positions=32, depth=2, heads=4, hidden=128, visual_heads=4)
+  if variant == "separate":
+    c.system.vlad = "separate"
+  c.task = dict(name="retrieval", loss_over="all", margin=0.2)
+  c.data.update(root="runs/toybox/sentences", dataset=dict(name="msrvtt", protocol="full"), workers=0,
+                experts=(("objects", 16, 8), ("motion", 12, 8), ("scene", 8, 4)))
+  c.data.text.update(tokenizer="words", length=24)
+  c.optimizer.update(name="ranger", b1=0.95, b2=0.999, eps=1e-5, weight_decay=1e-4, no_decay="")
+  c.schedule.update(name="step", peak=2e-3, epochs=40.0, milestones=tuple(float(e) for e in range(5, 40, 5)),
+                    factor=0.9)
+  c.train.batch_size = 64
+  c.eval.update(batch_size=64, every_epochs=10.0)
+  c.checkpoint.every_epochs = 10.0
+  return c

@@ -1,0 +1,134 @@
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.metrics.test_retrieval import embeddings
+from vidx import errors, tasks
+from vidx.data.records import Dataset, Media, Record
+from vidx.metrics import retrieval
+from vidx.nn import ranking
+
+
+def outputs(seed=0, count=6):
+  text, video = embeddings(np.random.default_rng(seed), texts=count, videos=count)
+  video["available"][0, 0] = 1
+  found = {**{f"text/{k}": v for k, v in text.items()}, **{f"video/{k}": v for k, v in video.items()}}
+  return {k: jnp.asarray(v, jnp.float32) for k, v in found.items()}
+
+
+def batch(count=6, **changes):
+  return {"weight": np.ones(count, "f"), "index": np.arange(count), "text_count": np.ones(count, int),
+          "text_mask": np.ones((count, 4)), **changes}
+
+
+@pytest.mark.parametrize("which", ranking.LOSSES)
+def test_padding_and_the_same_video_are_no_negatives(which):
+  task = tasks.get("retrieval", loss_over=which, margin=0.3)
+  whole, terms = task.loss(outputs(), batch())
+  scores = ranking.scores(*({k.split("/")[1]: v for k, v in outputs().items() if k.startswith(s)}
+                            for s in ("text", "video")))
+  np.testing.assert_allclose(whole, ranking.margin_loss(scores, 0.3, which), rtol=1e-5)
+  assert set(terms) == {"ranking", "gap"}
+  padded, _ = task.loss(outputs(), batch(weight=np.float32([1, 1, 1, 1, 0, 0])))
+  np.testing.assert_allclose(padded[:4], ranking.margin_loss(scores[:4, :4], 0.3, which), rtol=1e-5)
+  assert not np.any(padded[4:])
+  again, _ = task.loss(outputs(), batch(index=np.array([0, 0, 1, 2, 3, 4])))
+  assert which == "hard" or np.abs(np.asarray(again - whole)).max() > 1e-4
+
+
+MESH = """
+import jax, jax.numpy as jnp, numpy as np
+import vidx
+from tests.backbones import promises
+from tests.systems import test_t2vlad as t
+from vidx import tasks
+arrays = t.example(0, batch=16)
+model = vidx.create_model("t2vlad", **t.TINY)
+variables = promises.some_variables(model, *map(jnp.asarray, arrays))
+task = tasks.get("retrieval", margin=0.2)
+rest = {"weight": np.float32([1] * 14 + [0] * 2), "index": np.arange(16), "text_count": np.ones(16, int)}
+
+def loss(params, arrays, rest):
+  out, stats = model.apply({**variables, "params": params}, *arrays, train=True, mutable=["batch_stats"],
+                           rngs={"dropout": jax.random.PRNGKey(0)})
+  return (task.loss(out, {**rest, "text_mask": arrays[1]})[0] * rest["weight"]).sum() / 14, stats
+
+run = jax.jit(jax.value_and_grad(loss, has_aux=True))
+one = run(variables["params"], arrays, rest)
+mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+shard = lambda tree: jax.device_put(tree, jax.NamedSharding(mesh, jax.P("data")))
+params = jax.device_put(variables["params"], jax.NamedSharding(mesh, jax.P()))
+eight = run(params, shard(arrays), shard(rest))
+assert len(jax.devices()) == 8 and float(one[0][0]) > 0.01
+jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one, eight)
+"""
+
+
+def test_loss_gradient_and_statistics_of_a_batch_on_eight_devices_are_those_on_one():
+  flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+  done = subprocess.run([sys.executable, "-c", MESH], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True,
+                        text=True)
+  assert done.returncode == 0, done.stderr[-3000:]
+
+
+def predictions(task, counts=(1, 2, 3, 1, 1)):
+  rng = np.random.default_rng(3)
+  text, video = embeddings(rng, texts=sum(counts), videos=len(counts))
+  ends = np.cumsum(counts)
+  found = {f"video/{k}": v for k, v in video.items()}
+  for key, value in text.items():
+    rows = np.empty(len(counts), object)
+    for i, (end, count) in enumerate(zip(ends, counts)):
+      rows[i] = value[end - count:end]
+    found[f"text/{key}"] = rows
+  return {**found, "text_count": np.array(counts), "index": np.arange(len(counts))}, text, video
+
+
+def test_metrics_are_those_of_all_captions_over_all_videos():
+  task = tasks.get("retrieval")
+  found, text, video = predictions(task)
+  owner = np.array([0, 1, 1, 2, 2, 2, 3, 4])
+  assert task.metrics(found) == retrieval.evaluate(retrieval.similarity(text, video), owner)
+  local = tasks.get("retrieval", parts="local").metrics(found)
+  assert local == retrieval.evaluate(retrieval.similarity(text, video, ("local",)), owner)
+
+
+def test_shared_sentences_are_one_text_each():
+  records = tuple(Record(str(i), Media("v.npz", "experts"), extra={"captions": ("x",), "sentence": n})
+                  for i, n in enumerate((0, 1, 0, 2, 1)))
+  task = tasks.from_config({"name": "retrieval"}, Dataset("d", "test", records))
+  found, text, video = predictions(task, (1,) * 5)
+  similarity = retrieval.similarity({k: v[[0, 1, 3]] for k, v in text.items()}, video)
+  assert task.metrics(found) == retrieval.evaluate(similarity, np.arange(3), np.array([0, 1, 0, 2, 1]))
+
+
+def test_samples_are_texts_with_what_was_found_for_them():
+  task = tasks.get("retrieval")
+  found, text, video = predictions(task)
+  records = tuple(Record(f"v{i}", Media("v.npz", "experts"), extra={"captions": (f"text {i}",)}) for i in range(5))
+  shown = task.samples(found, Dataset("d", "test", records), 3)
+  assert [s["query"] for _, s in shown] == ["text 0", "text 2", "text 4"]
+  for row, sample in shown:
+    assert sample["right"] == (sample["rank"] == 1) == (sample["found"][0]["id"] == f"v{row}")
+  assert task.describe(found, 1, Dataset("d", "test", records))["captions"] == ["text 1"]
+
+
+def test_half_precision_and_several_captions_are_kept_as_asked():
+  task = tasks.get("retrieval", half=True)
+  kept = task.predict(outputs(), batch())
+  assert kept["text/local"].dtype == jnp.float16 and kept["text/local"].shape[:2] == (6, 1)
+  several = {k: v[:, None].repeat(2, 1) if k.startswith("text/") else v for k, v in outputs().items()}
+  many = batch(text_mask=np.ones((6, 2, 4)))
+  assert task.predict(several, many)["text/local"].shape[:2] == (6, 2)
+  np.testing.assert_allclose(task.loss(several, many)[0], task.loss(outputs(), batch())[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("fields, message", [(dict(loss_over="hardest"), "loss_over"), (dict(parts="both"), "parts"),
+                                             (dict(margin=0.0), "not above 0")])
+def test_a_wrong_field_is_one_line(fields, message):
+  with pytest.raises(errors.ConfigError, match=message):
+    tasks.get("retrieval", **fields)

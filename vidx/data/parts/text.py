@@ -1,0 +1,73 @@
+"""The part of texts: the captions of a video as word pieces."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+import numpy as np
+
+from vidx import errors
+from vidx.data import batch as batch_lib
+from vidx.data import tokens
+from vidx.data.records import Dataset
+
+CAPTIONS = ("one", "joined")
+
+
+class Text:
+  """`text` and `text_mask`, in training of one caption, in evaluation of all, which `text_count` counts.
+
+  The captions of a record are in its `extra`; of a split all have room for as many as
+  one of them has at most.
+  """
+
+  keys = ("text", "text_mask", "text_count")
+
+  def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
+               timed: bool = False):
+    del clips, crops, seed, timed
+    check(data)
+    self._dataset, self._data, self._training = dataset, data, training
+    self._length = int(data.text.length)
+    self._room = 1 if data.text.captions == "joined" else max(
+        (len(r.extra.get("captions", ())) for r in dataset.records), default=1)
+
+  def make(self, index: int, cut: Any, rng: np.random.Generator | None, room: int) -> tuple[batch_lib.Batch, None]:
+    """One caption, drawn anew in every epoch, all joined, or (in evaluation) all."""
+    del cut
+    example = self.blank(index, room)
+    captions = self._dataset.records[index].extra.get("captions", ())
+    if self._data.text.captions == "joined" and captions:
+      captions = (tokens.joined(captions),)
+    if not captions:
+      return example, None
+    tokenizer = tokens.open_tokenizer(self._data)
+    if self._training:
+      example["text"], example["text_mask"] = tokenizer(captions[int(rng.integers(len(captions)))])
+    else:
+      for i, caption in enumerate(captions):
+        example["text"][i], example["text_mask"][i] = tokenizer(caption)
+    example["text_count"] = np.int32(1 if self._training else len(captions))
+    return example, None
+
+  def blank(self, index: int, room: int) -> batch_lib.Batch:
+    """No caption."""
+    del index, room
+    shape = (self._length,) if self._training else (max(1, self._room), self._length)
+    return {"text": np.zeros(shape, np.int32), "text_mask": np.zeros(shape, np.float32), "text_count": np.int32(0)}
+
+  @classmethod
+  def shapes(cls, data: ConfigDict, num_classes: int | Mapping[str, int]) -> dict[str, tuple[Any, Any]]:
+    """Those of one caption."""
+    del num_classes
+    check(data)
+    length = int(data.text.length)
+    return {"text": ((length,), np.int32), "text_mask": ((length,), np.float32), "text_count": ((), np.int32)}
+
+
+def check(data: ConfigDict) -> None:
+  """Raises ConfigError for what captions cannot be."""
+  how = data.text.captions
+  if how not in CAPTIONS:
+    raise errors.ConfigError(f"data.text.captions '{how}' is not one of {', '.join(CAPTIONS)}"
+                             f"{errors.hint(how, CAPTIONS)}.")

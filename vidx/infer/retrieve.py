@@ -1,0 +1,135 @@
+"""Videos ranked for texts: embeddings of a folder of videos, kept in an index file, and their inner products."""
+
+from collections.abc import Sequence
+import json
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from vidx import errors, writing
+from vidx.data import experts, media_files, tokens
+from vidx.data.records import Dataset, Record
+from vidx.infer import load
+from vidx.metrics import retrieval
+from vidx.tasks.retrieval import VIDEO
+from vidx.train import evaluator as evaluator_lib
+
+ENDINGS = experts.ENDINGS + media_files.VIDEOS
+
+
+def applies(loaded: load.Loaded) -> bool:
+  """Whether a run ranks videos for texts."""
+  return loaded.config.task.name == "retrieval"
+
+
+def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5, index: str = "",
+         batch_size: int = 64) -> list[dict[str, Any]]:
+  """Ranks videos for texts, as the evaluation of a run does.
+
+  Args:
+    loaded: a run of the task retrieval.
+    texts: sentences.
+    paths: files of experts' features, videos with such beside them in a folder `experts`, folders and globs.
+    top: videos per text.
+    index: file in which the embeddings of the videos are kept, made anew where it is of another run, step or files.
+    batch_size: videos at once.
+
+  Returns:
+    Per text {'text', 'unknown': how many of its words the vocabulary lacks, 'found':
+    [{'path', 'score'}, ...] from the highest score, 'error': None, 'failures': {path: reason}}.
+
+  Raises:
+    DataError: an empty text, or `paths` match nothing.
+    ConfigError: another task.
+  """
+  if not applies(loaded):
+    raise errors.ConfigError(f"task.name '{loaded.config.task.name}' does not rank videos for texts: leave --text out.")
+  empty = next((t for t in texts if not t.strip()), None)
+  if empty is not None:
+    raise errors.DataError("the text is empty: write what the videos should show, as in --text='a dog runs'.")
+  files = media_files.find(paths, ENDINGS)
+  kept = _read_index(index, loaded, files)
+  if kept is None:
+    kept = _embedded(loaded, files, batch_size)
+    if index:
+      _write_index(index, loaded, files, kept)
+  video, rows, failures = kept
+  if not len(rows):
+    raise errors.DataError(f"none of the {len(files)} videos can be read: {next(iter(failures.values()))}")
+  text, unknown = _said(loaded, texts)
+  parts = (loaded.task.parts,) if loaded.task.parts else ()
+  similarity = retrieval.similarity(text, video, parts)
+  found = []
+  for i, said in enumerate(texts):
+    best = np.argsort(-similarity[i], kind="stable")[:top]
+    found.append({"text": said, "unknown": unknown[i], "error": None, "failures": failures,
+                  "found": [{"path": files[rows[j]], "score": float(similarity[i, j])} for j in best]})
+  return found
+
+
+def _embedded(loaded, files, batch_size):
+  """Embeddings by name, which files they are of, and why others have none."""
+  config = loaded.config.copy_and_resolve_references()
+  config.data.workers = 0
+  dataset = Dataset("paths", "predict", tuple(Record(f, experts.of_file(f)) for f in files))
+  evaluator = evaluator_lib.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
+                                      dtype=loaded.dtype)
+  result = evaluator(loaded.variables, dataset, batch_size=min(batch_size, len(files)))
+  video = {k.removeprefix(VIDEO): v for k, v in result.predictions.items() if k.startswith(VIDEO)}
+  return video, np.asarray(result.predictions["index"]), dict(result.failures)
+
+
+def _said(loaded, texts):
+  """Embeddings of texts, and how many words of each the vocabulary does not have."""
+  tokenizer = tokens.open_tokenizer(loaded.config.data)
+  ids, mask = (np.stack(x) for x in zip(*map(tokenizer, texts)))
+  encode = jax.jit(lambda v, *x: loaded.model.apply(v, *x, method="encode_text"))
+  found = {k: np.asarray(v) for k, v in encode(loaded.variables, ids, mask).items()}
+  number = tokenizer.vocabulary["[UNK]"]
+  return found, [int((row == number).sum()) for row in ids]
+
+
+def _facts(loaded, files) -> dict[str, Any]:
+  """What an index has to agree in."""
+  size = lambda path: os.path.getsize(path) if os.path.isfile(path) else -1
+  return {"step": loaded.step, "system": loaded.config.system.to_dict(), "weights": _digest(loaded.variables),
+          "files": [[os.path.abspath(f), size(f)] for f in files]}
+
+
+def _digest(variables) -> float:
+  """A number that other weights hardly have."""
+  return float(sum(float(np.abs(np.asarray(x, np.float64)).sum()) for x in jax.tree.leaves(variables)))
+
+
+def _write_index(path, loaded, files, kept) -> None:
+  video, rows, failures = kept
+  facts = json.dumps({**_facts(loaded, files), "failures": failures})
+  with writing.whole(path) as temporary, open(temporary, "wb") as f:
+    np.savez(f, rows=rows, facts=np.array(facts), **{VIDEO + k: v for k, v in video.items()})
+
+
+def _read_index(path, loaded, files):
+  """As `_embedded`, None where the file is absent or of something else."""
+  if not path or not os.path.exists(path):
+    return None
+  try:
+    with np.load(path, allow_pickle=False) as f:
+      facts = json.loads(str(f["facts"]))
+      failures = facts.pop("failures")
+      same = facts == json.loads(json.dumps(_facts(loaded, files)))
+      return ({k.removeprefix(VIDEO): f[k] for k in f if k.startswith(VIDEO)}, f["rows"], failures) if same else None
+  except (OSError, ValueError, KeyError) as e:
+    why = " ".join(str(e).split())[:80]
+    raise errors.DataError(f"{path} is no index of videos ({why}): name another --index.") from e
+
+
+def to_table(found: Sequence[dict[str, Any]]) -> str:
+  """What was found, for a terminal: each text, and below it a video and its score a line."""
+  lines = []
+  for entry in found:
+    lines.append(entry["text"] + (f"   ({entry['unknown']} of its words are unknown)" if entry["unknown"] else ""))
+    lines += [f"  {f['score']:7.4f}  {f['path']}" for f in entry["found"]]
+  lines += [f"cannot be read: {path}: {reason}" for path, reason in (found[0]["failures"] if found else {}).items()]
+  return "\n".join(lines)

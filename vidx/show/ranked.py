@@ -1,0 +1,55 @@
+"""Videos ranked for a text, as a page with their clips."""
+
+from collections.abc import Mapping, Sequence
+import os
+import sys
+from typing import Any
+
+from vidx import errors
+from vidx.data import media_files
+from vidx.data.records import media_of
+from vidx.infer import predict, retrieve
+from vidx.show import clips, page
+
+
+def main(loaded: Any, text: str, paths: Sequence[str], *, top: int, index: str, json: bool, show: str, out: str,
+         workdir: str) -> int:
+  """`vidx predict --text`: prints what was found, and writes it as JSON or, with --show=ranked, as a page."""
+  if show not in ("", "ranked"):
+    raise errors.ConfigError(f"--show={show}: with --text it is 'ranked'{errors.hint(show, ('ranked',))}.")
+  found = retrieve.rank(loaded, [text], paths, top=top, index=index)
+  print(predict.to_json(found) if json else retrieve.to_table(found))
+  if show:
+    title = f"{loaded.config.system.name}, step {loaded.step}: videos for a text"
+    page_at = write(found, out or os.path.join(workdir, "ranked.html"), title)
+    print(f"page: {page_at}", file=sys.stderr if json else sys.stdout)
+  elif out:
+    predict.write(found, out)
+  return 0
+
+
+def write(found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:
+  """Writes the page.
+
+  Args:
+    found: of `vidx.infer.retrieve.rank`.
+    path: of the page.
+    title: of it.
+
+  Returns:
+    `path`.
+  """
+  shown = [{**entry, "found": [{**f, **_clip(f["path"])} for f in entry["found"]]} for entry in found]
+  page.write(path, "ranked.html", title=title, texts=shown)
+  return path
+
+
+def _clip(path: str) -> dict[str, str]:
+  """A video's clip, or why there is none; files of features have no pictures."""
+  if not media_files.is_video(path):
+    return {"clip": "", "problem": ""}
+  try:
+    content, _ = clips.sample_clip(media_of(path))
+    return {"clip": clips.data_uri(content, "video/mp4"), "problem": ""}
+  except errors.DecodeError as e:
+    return {"clip": "", "problem": str(e)}
