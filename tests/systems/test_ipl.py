@@ -149,6 +149,15 @@ def test_it_shows_where_the_chosen_verbs_look():
   assert shown.shape == X.shape[:4] and (shown >= 0).all() and (shown <= 1 + 1e-6).all()
 
 
+@pytest.mark.parametrize("background", [True, False])
+def test_the_log_tells_how_undecided_positions_are_and_what_the_background_takes(background):
+  model, variables = head(background=background)
+  out, state = model.apply(variables, X, train=True, mutable=["batch_stats", "maps", "figures"])
+  a = np.asarray(state["maps"]["group"]["assignment"][0], np.float64)
+  np.testing.assert_allclose(state["figures"]["assignment_entropy"][0], -(a * np.log(a)).sum(-1).mean(), rtol=1e-4)
+  np.testing.assert_allclose(state["figures"]["background_share"][0], a[..., -1].mean() if background else 0, rtol=1e-5)
+
+
 def test_the_whole_keeps_its_promises():
   clip = promises.some_input((2, 4, 16, 16, 3))
   model = vidx.create_model("ipl", **TINY)

@@ -70,6 +70,10 @@ class InteractiveHead(nn.Module):
       shown = jnp.take_along_axis(a, chosen[:, None], -1).sum(-1)
     if self.is_mutable_collection("maps") and not self.is_initializing():
       self.sow("maps", "attention", shown.reshape(x.shape[:4]))
+    if self.is_mutable_collection("figures") and not self.is_initializing():
+      a = jax.lax.stop_gradient(a)
+      self.sow("figures", "assignment_entropy", jax.scipy.special.entr(a).sum(-1).mean())  # 0: each position has one
+      self.sow("figures", "background_share", a[..., self.verbs:].sum(-1).mean())
     n = RankWeighting(self.form, name="weighting")(unit(groups), train)
     return {"logits": {"verb": verb, "noun": classifier("noun", self.nouns)(n)}, "features": v, "chosen": chosen}
 
