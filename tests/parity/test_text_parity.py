@@ -40,6 +40,16 @@ def test_older_names_and_heads_of_pre_training_are_read():
   assert set(report.dropped) == {"bert.embeddings.position_ids", "cls.predictions.bias"}
 
 
+def test_an_encoder_without_a_pooler_leaves_that_of_the_file_out():
+  fields = dict(vocab=50, positions=12, dim=48, depth=1, heads=4, hidden=192)
+  state = peers.arrays(peers.randomised(references.BERT(50, 12, 48, 1, 4)))
+  variables, report = interop.from_torch(vidx.create_model("bert_base", pooler=False, **fields), state, "huggingface")
+  whole, _ = interop.from_torch(vidx.create_model("bert_base", **fields), state, "huggingface")
+  assert set(report.dropped) == {"pooler.dense.weight", "pooler.dense.bias"}
+  whole["params"].pop("pooler")
+  assert jax.tree.all(jax.tree.map(np.array_equal, variables, whole))
+
+
 SENTENCES = ("a man is cooking", "two dogs run, and a cat sleeps", "a girl does gymnastics", "cooking", "")
 
 

@@ -150,7 +150,7 @@ def main(source: str, checkpoint: str, out: str, *, to: str, model: str, fields:
     return
   report = from_file(source, checkpoint, out, model=model, fields=fields, **options)
   print(report)
-  if not normalisation(model, source):
+  if not normalisation(model, source) and len(systems.rows()[model].inputs[0]) > 2:  # texts have no pixels
     print(f"mean and std of the pixels are not known for {source}: set data.mean and data.std in {out}/config.json")
   print(f"{out}: {model} for vidx.load_checkpoint, vidx eval, vidx predict and train.init_from")
 

@@ -9,7 +9,6 @@ def _norm(key: str, path: str) -> list[Rule]:
 
 def huggingface(model) -> list[Rule]:
   """A Hugging Face checkpoint, of the encoder or of pre-training."""
-  del model
   layer, block = "encoder.layer.{i}", "block{i}"
   rules = []
   for torch_name, name in (("word", "words"), ("position", "positions"), ("token_type", "segments")):
@@ -21,7 +20,8 @@ def huggingface(model) -> list[Rule]:
             + _norm(f"{layer}.attention.output.LayerNorm", f"{block}/norm1")
             + linear(f"{layer}.intermediate.dense", f"{block}/mlp/fc1")
             + linear(f"{layer}.output.dense", f"{block}/mlp/fc2") + _norm(f"{layer}.output.LayerNorm", f"{block}/norm2")
-            + linear("pooler.dense", "pooler")
+            + (linear("pooler.dense", "pooler") if model.pooler else
+               drop("pooler.{what:.*}", "the model gives the first token as it is"))
             + drop("embeddings.{what:position_ids|token_type_ids}", "counts up from 0, or is all 0"))
   return (rules + aliases(prefixed(rules, key="bert.")) + drop("cls.{what:.*}", "the heads of pre-training")
           + linear("classifier", "fc", head=True))
