@@ -51,6 +51,13 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
   return best
 
 
+def open_sound(source: str | os.PathLike | bytes) -> av.container.InputContainer:
+  """A container whose sound is to be read; no picture is decoded to open it where its header says all."""
+  with file(source) as raw:
+    brief = says_all(raw.read(12))
+  return av.open(opened(source), options=_BRIEF if brief else {})
+
+
 def opened(source: str | os.PathLike | bytes) -> str | BinaryIO:
   """What PyAV takes."""
   return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)

@@ -44,7 +44,7 @@ def read(source: str | os.PathLike | bytes, start: float = 0.0, end: float = mat
   """
   name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
   try:
-    with av.open(containers.opened(source)) as container:
+    with containers.open_sound(source) as container:
       pieces = _pieces(container, name, start, end, origin)
   except FileNotFoundError:
     raise errors.DecodeError(f"{name}: no such file.") from None
@@ -112,7 +112,8 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
   if not frame.format.is_planar:
     array = array.reshape(-1, channels).T
   offset, scale = _SCALES.get(frame.format.name.removesuffix("p"), (0.0, 1.0))
-  return ((array.astype(np.float32).mean(0) - offset) / scale).astype(np.float32)
+  mixed = array[0].astype(np.float32) if channels == 1 else array.astype(np.float32).mean(0)
+  return (mixed - np.float32(offset)) / np.float32(scale)
 
 
 def _placed(found, start, end, rate, name) -> np.ndarray:
@@ -148,7 +149,7 @@ def duration(source: str | os.PathLike | bytes) -> float:
   """
   name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
   try:
-    with av.open(containers.opened(source)) as container:
+    with containers.open_sound(source) as container:
       stream = container.streams.best("audio")
       if stream is None:
         raise NoSound(f"{name}: it has no sound.")
