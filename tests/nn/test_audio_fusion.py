@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tests.backbones.promises import some_input, some_variables
-from vidx.nn import audio_fusion
 from vidx.nn.audio_fusion import AudioVisualNonLocal, Dropped, ToFrames
 
 SOUND = some_input((2, 1, 16, 5, 6))
@@ -76,8 +75,3 @@ def test_what_is_dropped_is_zero_or_the_running_mean_of_what_was_heard():
   np.testing.assert_array_equal(block.apply(new, x, jnp.ones(())), x)
   with pytest.raises(ValueError, match="fill = 'noise'"):
     Dropped("noise")
-
-
-def test_the_pooled_vector_of_no_sound_is_zero():
-  np.testing.assert_allclose(audio_fusion.pooled(SOUND, jnp.asarray([[1.0], [0]]))[0], SOUND[0].mean((0, 1, 2)), rtol=1e-5)
-  assert not audio_fusion.pooled(SOUND, jnp.asarray([[1.0], [0]]))[1].any()

@@ -8,7 +8,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import choices, pool
+from vidx.nn import choices
 from vidx.nn.attention import attend
 from vidx.nn.norm import ConvNormAct
 
@@ -114,8 +114,3 @@ class Dropped(nn.Module):
       now = (flat * live[:, None]).sum(0) / jnp.maximum(live.sum(), 1)
       mean.value = self.momentum * mean.value + (1 - self.momentum) * jax.lax.stop_gradient(now)
     return jnp.where(keep > 0, x, jnp.broadcast_to(mean.value, x.shape).astype(x.dtype))
-
-
-def pooled(x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-  """fp32 (B, C) of features of sound (B, 1, T, F, C): their mean, zeros where mask (B, 1) is 0."""
-  return pool.mean_pool(x, mask)

@@ -26,7 +26,7 @@ from vidx import systems
 from vidx.backbones.audio_net import AudioNet
 from vidx.backbones.chain import abreast
 from vidx.backbones.slowfast import SlowFast, join
-from vidx.nn import audio_fusion, choices, sites as sites_lib, synchronization as sync
+from vidx.nn import audio_fusion, choices, pool, sites as sites_lib, synchronization as sync
 from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 from vidx.nn.rotation import ROTATIONS, quarter_turns
@@ -35,7 +35,6 @@ FUSIONS = ("a_fs", "a_f_s", "nonlocal")
 SCOPES = ("lateral", "all")
 STREAMS = ("both", "sight", "sound")
 STEPS = ("stem", "res2", "res3", "res4", "res5")  # after which something may be fused or compared
-LOGITS = "label"  # what a single number of classes is the head of
 
 
 class AVSlowFast(nn.Module):
@@ -128,7 +127,7 @@ class AVSlowFast(nn.Module):
     if self.rotation:
       out["turn"] = Head(ROTATIONS, self.dropout, name="turn")(jnp.concatenate(parts, -1), None, train)["logits"]
     if heard:
-      sound = pairs["own"](audio_fusion.pooled(*heard[0]))
+      sound = pairs["own"](pool.mean_pool(*heard[0]))
       sound = sound * keep if self.drop_scope == "all" else sound
       parts.append(jnp.broadcast_to(sound[:, None, None, None], (*parts[0].shape[:-1], sound.shape[-1])))
     out |= self._heads(jnp.concatenate(parts, -1), train)
@@ -140,12 +139,12 @@ class AVSlowFast(nn.Module):
     """{'logits', 'features'}."""
     each = self.sight.windowed and self.sight.average == "probabilities"
     several = isinstance(self.num_classes, Mapping)
-    named = self.num_classes.items() if several else [(LOGITS, self.num_classes)]
+    named = self.num_classes.items() if several else [("", self.num_classes)]
     head = lambda name, count: Head(count, self.dropout, each_place=each, name=f"head_{name}" if several else "head")
     found = {name: head(name, count)(x, None, train) for name, count in named}
     features = next(iter(found.values()))["features"]
     logits = {name: one["logits"] for name, one in found.items() if "logits" in one}
-    return {"features": features, **({"logits": logits if several else logits[LOGITS]} if logits else {})}
+    return {"features": features, **({"logits": logits if several else logits[""]} if logits else {})}
 
   def _pairs(self, given, train):
     """What the audio pathway is given: the clip's own sound, and beside it, where both are compared, other sound.
