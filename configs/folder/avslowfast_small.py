@@ -4,6 +4,9 @@ vidx train --config=configs/folder/avslowfast_small.py --config.data.root=... --
 vidx train --config=configs/folder/avslowfast_small.py:sound --config.data.root=... --config.data.audio.seconds=1.0 ...
 
 The word behind the colon is both, sight or sound.
+The Free Spoken Digit Dataset, by its official split (300 of 3,000 recordings): sound 98.7 top-1 after 5 epochs on one
+core, with data.audio.seconds=0.8, rows=48 and mask_rows=6, system.audio={"strides": (2, 2, 2, 2)},
+schedule.epochs=5 and warmup_epochs=1, train.batch_size=32; one run.
 """
 
 from vidx.train import config
