@@ -64,8 +64,8 @@ def vidx():
   return run
 
 
-def losses(workdir):
-  """{step: training loss} as logged."""
+def losses(workdir, split="train"):
+  """{step: loss} as logged, of training unless another split is named."""
   lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
   rows = [json.loads(line) for line in lines]
-  return {r["step"]: r["loss"] for r in rows if r["split"] == "train"}
+  return {r["step"]: r["loss"] for r in rows if r["split"] == split}
