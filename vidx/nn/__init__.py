@@ -12,13 +12,16 @@ from vidx.nn.duration_dp import duration_dp
 from vidx.nn.dynamic_image import DynamicImage
 from vidx.nn.frame_context import FrameScores
 from vidx.nn.head import Head
+from vidx.nn.image_critic import MultiScaleCritic, PatchCritic, ScalarCritic
+from vidx.nn.image_generator import ImageDecoder, ImageEncoder
 from vidx.nn.log_mel import log_mel
 from vidx.nn.match_transform import match_transform
 from vidx.nn.merge_reduce import MergeReduce
 from vidx.nn.nms import nms
 from vidx.nn.non_local import NonLocal
-from vidx.nn.norm import BatchNorm, ConvNormAct
+from vidx.nn.norm import BatchNorm, ConvNormAct, instance_norm
 from vidx.nn.pixel_projection import PixelwiseTemporalProjection
+from vidx.nn.pixel_verification import pixel_verification
 from vidx.nn.ps_roi_pool import ps_roi_pool
 from vidx.nn.pyramid_attention import ConvolutionPyramidAttention
 from vidx.nn.rank_weighting import RankWeighting

@@ -114,6 +114,23 @@ def batch_statistics(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.A
   return mean, jnp.maximum((x * x * weight).sum(axes) / count - mean * mean, 0)
 
 
+def instance_norm(x: jax.Array, eps: float = 1e-5) -> jax.Array:
+  """Every channel of every image at mean 0 and variance 1 over its pixels, without parameters; statistics are fp32.
+
+  Ulyanov et al.: "Instance Normalization", 2016. An image of one pixel becomes 0.
+
+  Args:
+    x: (..., H, W, C).
+    eps: added to the (biased) variance.
+
+  Returns:
+    (..., H, W, C), dtype of `x`.
+  """
+  y = x.astype(jnp.float32)
+  y = y - y.mean((-3, -2), keepdims=True)
+  return (y * jax.lax.rsqrt((y * y).mean((-3, -2), keepdims=True) + eps)).astype(x.dtype)
+
+
 class UnitDeviation(nn.Module):
   """Divides by the standard deviation of the batch, or by a stored one in evaluation; the mean stays.
 

@@ -20,6 +20,7 @@ _FEATURES = (1, 2048, 2048)
 _CLIP = (1, 8, 224, 224, 3)
 _CANDIDATES = (1, 25, 224, 224, 3)
 _TRIPLES = (1, 8, 3, 256, 256, 3)
+_TRIPLET = ((1, 3, 128, 128, 3), (1, 2))
 _CLIP_64 = (1, 64, 224, 224, 3)
 _DEEP = dict(stages=(3, 4, 6, 3), block="bottleneck")
 
@@ -128,6 +129,10 @@ SYSTEMS: dict[str, Row] = {
     "nonlocal": Row("vidx.systems.attention_nets:nonlocal_net", {}, "Wang et al. 2018", (_CLIP,)),
     "stc": _stc("resnet3d_101"),
     "stc_resnext101": _stc("resnext3d_101"),
+    "disentangle": Row("vidx.systems.disentangle:Disentangle", {}, "Xiao 2020", _TRIPLET),
+    "pix2pixhd": Row("vidx.systems.image_baselines:Pix2PixHD", {}, "Wang et al. 2018", _TRIPLET),
+    "drnet": Row("vidx.systems.image_baselines:DrNet", {}, "Denton and Birodkar 2017", _TRIPLET),
+    "fusion_image": Row("vidx.systems.image_baselines:FusionImage", {}, "Joo et al. 2018", _TRIPLET),
     "transfer": Row("vidx.systems.transfer:transfer", {}, _FAYYAZ, (table.CLIP, (1,))),
     "stc_densenet121": _stc("densenet3d_121", placement="after"),
     "channel_gate": Row("vidx.systems.attention_nets:channel_gated", {}, "Hu et al. 2018", (_CLIP,)),

@@ -1,0 +1,167 @@
+import functools
+
+import jax
+from jax import export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vidx
+from vidx import errors
+from vidx.measure import count
+from vidx.nn import conv
+from vidx.systems import perceptual
+
+TINY = dict(width=4, downs=2, blocks=1)
+FIELDS = {"disentangle": dict(TINY, critic_width=4, distance="l1", clips=5, pvm_chunk=500),
+          "drnet": dict(TINY, critic_width=8),
+          "pix2pixhd": dict(TINY, critic_width=4, distance="l1"), "fusion_image": dict(TINY, critic_width=4)}
+TERMS = {"disentangle": ({"target", "again", "pixels", "gan_image", "gan_pair", "clip"},
+                         {"gan_image", "gan_pair", "clip"}),
+         "pix2pixhd": ({"target", "features", "gan_image"}, {"gan_image"}),
+         "drnet": ({"again", "content", "confusion"}, {"same"}),
+         "fusion_image": ({"cycle", "again", "gan_pair"}, {"gan_pair"})}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_convolutions():
+  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
+  with conv.using("native"):
+    yield
+
+
+def triplets(size=2, side=32, seed=0):
+  rng = np.random.default_rng(seed)
+  video = jnp.asarray(rng.uniform(-1, 1, (size, 3, side, side, 3)), jnp.float32)
+  return video, jnp.asarray([[0, 1], [2, -1]], jnp.int32)
+
+
+@functools.cache
+def made(name, **more):
+  model = vidx.create_model(name, **{**FIELDS[name], **more})
+  return model, jax.jit(model.init)(jax.random.PRNGKey(0), *triplets())
+
+
+@functools.cache
+def shapes(name, **fields):
+  model = vidx.create_model(name, **fields)
+  tree = jax.eval_shape(model.init, jax.random.PRNGKey(0), jnp.zeros((1, 3, 128, 128, 3)), jnp.zeros((1, 2), jnp.int32))
+  size = lambda t: sum(x.size for x in jax.tree.leaves(t))
+  return {k: {j: size(u) for j, u in v.items()} for k, v in tree["params"].items()}
+
+
+def total(parts, *names):
+  return sum(sum(parts[n].values()) for n in names)
+
+
+def test_parameters_are_exact_at_both_widths():
+  parts = shapes("disentangle", distance="l1", clips=2233)
+  assert total(parts, "identity_encoder") == total(parts, "pose_encoder") == 1_558_656
+  assert total(parts, "identity_encoder", "pose_encoder", "decoder") == 175_742_851
+  assert parts["critic_image"] == {"scale1": 12_292_218, "scale2": 8_097_402}
+  assert parts["critic_pair"]["scale1"] == 12_295_290
+  small = shapes("disentangle", distance="l1", width=32)
+  assert total(small, "identity_encoder", "pose_encoder", "decoder") == 43_947_971
+  for name in ("drnet", "fusion_image"):
+    assert total(shapes(name), "identity_encoder", "pose_encoder", "decoder") == 175_742_851
+
+
+@pytest.mark.parametrize("width, gmacs", [(64, 50.593), (32, 12.764)])
+def test_products_of_a_generation_are_as_counted(width, gmacs):
+  model = vidx.create_model("disentangle", distance="l1", width=width)
+  counts = count(model, jax.ShapeDtypeStruct((1, 3, 128, 128, 3), jnp.float32),
+                 jax.ShapeDtypeStruct((1, 2), jnp.int32))
+  assert counts.macs / 1e9 == pytest.approx(gmacs, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_training_gives_finite_terms_for_both_sides_whose_gradients_reach_their_parameters(name):
+  model = vidx.create_model(name, **FIELDS[name])
+  video, instances = triplets(side=64)  # of smaller ones critics would normalise single pixels
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), video, instances)
+
+  @jax.jit
+  def run(params):
+    out = lambda p: model.apply({"params": p}, video, instances, train=True)
+    side = lambda which: lambda p: sum(t.sum() for t in out(p)[which].values())
+    return out(params), jax.grad(side("generator"))(params), jax.grad(side("critic"))(params)
+
+  out, of_generator, of_critic = run(variables["params"])
+  assert (set(out["generator"]), set(out["critic"])) == TERMS[name]
+  for term in (*out["generator"].values(), *out["critic"].values()):
+    assert term.shape == (2,) and term.dtype == jnp.float32 and np.isfinite(term).all()
+  for path, grad in jax.tree_util.tree_leaves_with_path(of_critic):
+    if path[0].key.startswith("critic") and path[-1].key == "kernel":  # normalisation takes what a bias adds
+      assert np.isfinite(grad).all() and grad.any(), path
+  for path, grad in jax.tree_util.tree_leaves_with_path(of_generator):
+    if not path[0].key.startswith("critic") and path[-1].key == "kernel":
+      assert np.isfinite(grad).all() and grad.any(), path
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_images_depend_on_their_own_pair_alone_and_need_no_target(name):
+  model, variables = made(name)
+  video, instances = triplets()
+  run = jax.jit(lambda v: model.apply(variables, v)["image"])
+  whole, other = run(video[:, :2]), run(video[:, :2].at[1].multiply(-1))
+  np.testing.assert_allclose(whole[0], other[0], atol=1e-5)
+  assert whole.shape == (2, 32, 32, 3) and whole.dtype == jnp.float32 and (abs(whole) <= 1).all()
+  assert not np.allclose(whole[1], other[1])
+  trained = jax.jit(lambda v: model.apply(variables, v, instances, train=True)["image"])(video)
+  np.testing.assert_allclose(trained, whole, atol=1e-4)
+  with pytest.raises(ValueError, match="triplets"):
+    model.apply(variables, video[:, :2], instances, train=True)
+
+
+def test_ablations_leave_out_their_terms_and_change_no_image():
+  video, instances = triplets()
+  model, variables = made("disentangle")
+  for fields, gone in ((dict(verify=False), {"pixels"}), (dict(verify=False, reconstruct=False), {"pixels", "again"}),
+                       (dict(reconstruct=False), {"again"})):
+    less = vidx.create_model("disentangle", **{**FIELDS["disentangle"], **fields})
+    out = jax.eval_shape(lambda v: less.apply(variables, v, instances, train=True), video)
+    assert set(out["generator"]) == TERMS["disentangle"][0] - gone
+  more = vidx.create_model("disentangle", **FIELDS["disentangle"], matching=True, wrong_pair=True, gan="lsgan")
+  out = jax.eval_shape(lambda v: more.apply(variables, v, instances, train=True), video)
+  assert "features" in out["generator"]
+
+
+def test_the_pose_encoder_forgets_contrast_and_the_identity_encoder_keeps_it():
+  model, variables = made("disentangle")
+  image = triplets()[0][:, 0] * 0.3
+  code = lambda name: lambda x: model.apply(variables, x, method=lambda m, x: getattr(m, name)(x))
+  apart = {n: float(jnp.abs(code(n)(image) - code(n)(2 * image)).mean() / jnp.abs(code(n)(image)).mean())
+           for n in ("pose_encoder", "identity_encoder")}
+  assert apart["pose_encoder"] < 0.1 < 0.5 < apart["identity_encoder"]
+
+
+def test_patches_and_half_precision_lower_for_accelerators():
+  model = vidx.create_model("disentangle", **{**FIELDS["disentangle"], "patches": True, "dtype": jnp.bfloat16,
+                                              "remat": True})
+  video, instances = triplets()
+  variables = jax.eval_shape(model.init, jax.random.PRNGKey(0), video, instances)
+  f = jax.jit(lambda v, x, i: model.apply(v, x, i, train=True))
+  assert all(t.dtype == jnp.float32 for t in jax.tree.leaves(jax.eval_shape(f, variables, video, instances)))
+  assert export.export(f, platforms=["tpu", "cuda"])(variables, video, instances).mlir_module_serialized
+
+
+def test_distances_are_zero_for_equal_images_and_stop_at_the_target():
+  x, y = triplets()[0][:, 0], triplets(seed=1)[0][:, 0]
+  for form in ("vgg19", "vgg16"):
+    net = perceptual.PerceptualDistance(form)
+    variables = jax.eval_shape(net.init, jax.random.PRNGKey(0), x, y)
+    assert len(jax.tree.leaves(variables)) == {"vgg19": 26, "vgg16": 8}[form]  # nothing behind the last layer
+  rng = np.random.default_rng(0)
+  variables = jax.tree.map(lambda s: jnp.asarray(rng.normal(0, 0.05, s.shape), jnp.float32), variables)
+  run = jax.jit(lambda x, y: (net.apply(variables, x, y), *jax.grad(lambda x, y: net.apply(variables, x, y).sum(),
+                                                                    (0, 1))(x, y)))
+  apart, gx, gy = run(x, y)
+  assert apart.shape == (2,) and (apart > 0).all() and gx.any() and not gy.any()
+  assert not run(x, x)[0].any()
+  np.testing.assert_allclose(perceptual.colours(x, y), np.abs(np.asarray(x - y)).mean((1, 2, 3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("field, value", [("distance", "other"), ("gan", "other"), ("pvm_norm", "other")])
+def test_unknown_words_are_refused(field, value):
+  with pytest.raises(errors.ConfigError, match=field.removeprefix("pvm_")):
+    vidx.create_model("disentangle", **{field: value})
