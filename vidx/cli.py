@@ -154,6 +154,21 @@ def _data_detections(fv, args, overrides):
   _show(detection_files.convert(fv.root, fv.out, **flag_text.options((detection_files.convert,), args, fv)))
 
 
+def _data_triplets(fv, args, overrides):
+  if not fv.root:
+    raise errors.ConfigError("no root: add --root=FOLDER.")
+  process.start_jax()
+  from vidx.infer import triplets
+  _show(triplets.build(fv.root, fv.split or "train", workdir=fv.workdir,
+                       **flag_text.options((triplets.build,), args, fv)))
+
+
+def _generate(fv, args, overrides):
+  process.start_jax()
+  from vidx.infer import generate
+  _show(generate.generate(fv.workdir, fv.identities, fv.poses, fv.out, flag_text.step(fv.step)))
+
+
 def _data_check(fv, args, overrides):
   from vidx.data import check
   return check.main(fv.dataset, fv.root, fv.split, **flag_text.options((check.main, check.check), args, fv))
@@ -217,6 +232,11 @@ VERBS: dict[str, Verb] = {
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _number("threshold", 0.0, "score from which a class is a tag; 0: as the run's task says"),
              _integer("top", 5, "classes per video")), _predict),
+    "generate": Verb(
+        "make images of the identities of some in the poses of others",
+        "--workdir=FOLDER --identities=FOLDER --poses=FOLDER --out=FOLDER",
+        _all(_WORKDIR, _STEP, _OUT, _string("identities", "", "folder of images, or one"),
+             _string("poses", "", "folder of images, or one")), _generate, words=False),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE] [--against=FOLDER]",
                    _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html"),
                         _string("against", "", "another run, with whose classes this one's are compared")),
@@ -261,6 +281,12 @@ VERBS: dict[str, Verb] = {
         "published features of experts as files for retrieval", "--root=PATH --out=FOLDER [--names=rgb,audio]",
         _all(_ROOT, _OUT, _string("names", "", "only these experts; empty: all")), _converted("expert_files"),
         words=False),
+    "data triplets": Verb(
+        "triplets of identity, pose and target from clips in folders of images, for the systems that make images",
+        "--root=FOLDER [--split=train] [--workdir=TRUNK] [count=N clusters=20 balance=True site=conv4.2 seed=0]",
+        _all(_ROOT, _string("split", "train", "split: the folder below clips/"),
+             _string("workdir", "", "trunk whose features tell poses; empty: histograms of oriented gradients")),
+        _data_triplets),
     "data check": Verb("verify a data set and list every bad file",
                        "--dataset=READER --root=FOLDER [--split=train] [option=value ...]",
                        _all(_READER, _ROOT, _string("split", "", "one split; empty: all")), _data_check),

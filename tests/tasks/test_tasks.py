@@ -137,8 +137,10 @@ def test_tasks_are_hashable_and_their_losses_jit():
     assert hash(task) == hash(tasks.get(name))
     heads = list(task.targets) if any(k != "label" for k in task.targets) else []
     outputs = lambda x: {"logits": dict.fromkeys(heads, x) if heads else x, "features": x, "match": x[:, :2],
-                         "mismatch": x[:, 2:4], "paired": jnp.ones(4), "turn": x[:, :4], "turned": jnp.arange(4)}
-    batch = {**BATCH, **{f"label/{k}": jnp.array([0, 1, 2, -1]) for k in task.targets if k != "label"}}
+                         "mismatch": x[:, 2:4], "paired": jnp.ones(4), "turn": x[:, :4], "turned": jnp.arange(4),
+                         "image": x[:, None, None, :3]}
+    batch = {**BATCH, "video": jnp.zeros((4, 3, 1, 1, 3)),
+             **{f"label/{k}": jnp.array([0, 1, 2, -1]) for k in task.targets if k != "label"}}
     grad = jax.jit(jax.grad(lambda x: task.loss(outputs(x), batch)[0].sum()))(LOGITS)
     assert np.isfinite(grad).all()
 

@@ -34,6 +34,10 @@ def dataset(config: ConfigDict) -> Dataset:
     said = dict(captions=("a", "b"))
     return Dataset("none", "train", tuple(Record(str(i), Media(f"{i}.npz", "experts"), extra=said)
                                           for i in range(size)))
+  if task == "generation":
+    media = Media("0", "image")
+    return Dataset("none", "train", tuple(Record(str(i), media, companions=dict(pose=media, target=media),
+                                                 extra=dict(clips=(0, 1))) for i in range(size)))
   several = task in ("multilabel", "tags_and_class", "segmentation")
   beside = {"class": Target(tuple(map(str, range(CLASSES))))} if task == "tags_and_class" else {}
   whole = task == "segmentation"

@@ -71,6 +71,7 @@ FIELDS: dict[str, Field] = {
                   axes=-1),
     "text_mask": Field("the same, 1 for a word piece, 0 for padding; a text without any is none", axes=-1),
     "text_count": Field("() captions that there are", np.int32, kept=True),
+    "instances": Field("(2,) clips of the images of identity and of pose, -1 where unknown", np.int32, -1, 1, last=2),
     "length": Field("() frames of `features` that are live", np.int32, kept=True),
     "view_weight": Field("() 1 for a view, 0 where a video has fewer views than others", axes=0, views=True),
     "label": Field("(), -1 where unknown; (C,) of zeros and ones for multi-label sets, -1 where unknown", None, -1, -1,

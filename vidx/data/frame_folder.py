@@ -26,12 +26,13 @@ class FrameFolder:
 
   has_audio = False
 
-  def __init__(self, path: str | os.PathLike, pattern: str = "", fps: float = 0.0):
+  def __init__(self, path: str | os.PathLike, pattern: str = "", fps: float = 0.0, only: str = ""):
     """
     Args:
       path: the folder.
       pattern: file names, such as "{:05d}.jpg"; empty: every image, by number.
       fps: frames per second; 0: 12.
+      only: the one image that is meant; empty: all.
 
     Raises:
       DecodeError: there are no such images, or one of the sequence is missing.
@@ -39,7 +40,7 @@ class FrameFolder:
     self.name, self.fps = os.fspath(path), fps or _FPS
     with frame_tools.DecodeErrors(self.name):
       names = os.listdir(path)
-    self.files = _numbered(names, pattern)
+    self.files = [n for n in names if n == only and media_files.is_image(n)] if only else _numbered(names, pattern)
     if not self.files:
       raise errors.DecodeError(f"{self.name}: no images {'named like ' + pattern if pattern else 'in this folder'}.")
     self.num_frames = len(self.files)

@@ -18,7 +18,7 @@ class Media:
 
   Attributes:
     path: a video file, a folder of frames, an ArrayRecord file, or a file of features.
-    kind: "video", "sound", "frames", "array_record" or "features" (see datasets/sequences.py).
+    kind: "video", "sound", "frames", "image", "array_record" or "features" (see datasets/sequences.py).
     index: position inside the ArrayRecord file.
     pattern: file name pattern of a frame folder, such as "{:05d}.jpg".
     fps: frames per second, where the annotation says it and the media do not; 0: not said.

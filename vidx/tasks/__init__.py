@@ -18,6 +18,7 @@ _TASKS = {
     "clustering": ("vidx.tasks.clustering", "Clustering"),
     "verb_noun": ("vidx.tasks.verb_noun", "VerbNoun"),
     "retrieval": ("vidx.tasks.retrieval", "Retrieval"),
+    "generation": ("vidx.tasks.generation", "Generation"),
     "segmentation": ("vidx.tasks.segmentation", "Segmentation"),
 }
 

@@ -87,6 +87,7 @@ def base() -> ConfigDict:
           reference_batch=0,          # n: peak is for a batch of n and scales linearly
           epochs=10.0, warmup_epochs=0.0, warmup_from=0.0,
           end=0.0,                    # cosine and linear: last value as a share of the peak
+          hold=0.0,                   # linear: share of the steps after warm-up before it falls
           milestones=(),              # step: epochs at which the rate falls
           factor=0.1,                 # step and plateau: by how much
           patience=3,                 # plateau: evaluations without gain before it falls

@@ -25,7 +25,8 @@ def make_schedule(config: ConfigDict, steps_per_epoch: float, total_steps: int,
   if config.name == "cosine":
     main = optax.cosine_decay_schedule(peak, rest, alpha=config.end)
   elif config.name == "linear":
-    main = optax.linear_schedule(peak, peak * config.end, rest)
+    held = round(rest * config.hold)
+    main = optax.linear_schedule(peak, peak * config.end, rest - held, held)
   elif config.name == "step":
     falls = {round(e * steps_per_epoch) - warmup: config.factor for e in config.milestones}
     main = optax.piecewise_constant_schedule(peak, falls)

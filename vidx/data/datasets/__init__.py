@@ -30,6 +30,7 @@ READERS = {
     "youcook2": "vidx.data.datasets.youcook2",
     "epic55": "vidx.data.datasets.epic55",
     "egtea": "vidx.data.datasets.egtea",
+    "triplets": "vidx.data.datasets.triplets",
     "frame_list": "vidx.data.datasets.frame_list",
     "array_record": "vidx.data.datasets.array_record",
     "ms_tcn": "vidx.data.datasets.ms_tcn",

@@ -38,6 +38,7 @@ class Row:
 
 PARTS: dict[str, Row] = {
     "frames": Row("vidx.data.parts.frames:Frames", ("video", "flow"), ("video", "frames", "array_record")),
+    "triplets": Row("vidx.data.parts.triplets:Triplets", ("video", "instances"), ("image",)),
     "features": Row("vidx.data.parts.features:Features",
                     ("features", "length", "transcript", "frame_label", "full"), ("features",)),
     "detections": Row("vidx.data.parts.detections:Detections", ("detections/",)),
@@ -104,7 +105,7 @@ def chosen(kind: str, wanted: Sequence[str], kept: bool = False) -> tuple[str, .
 
 def _called(name: str) -> str:
   return {"features": "sequences of features", "sound": "sounds", "experts": "features of experts",
-          "encoded": "encoded (data.cache)"}.get(name, "videos")
+          "encoded": "encoded (data.cache)", "triplets": "images"}.get(name, "videos")
 
 
 def shapes(wanted: Sequence[str], data: Any, num_classes: int | Mapping[str, int]) -> dict[str, tuple[Any, Any]]:

@@ -1,0 +1,148 @@
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from vidx import errors
+from vidx.data import datasets, examples, triplets
+from vidx.data.parts.triplets import changed, image, moved
+from vidx.data.records import Media
+from vidx.train import config
+
+
+def write_clips(root, split="train", clips=3, frames=4, side=20):
+  """Crops of one colour per clip, brighter from frame to frame."""
+  for c in range(clips):
+    folder = root / "clips" / split / f"video{c}__0"
+    folder.mkdir(parents=True)
+    for f in range(frames):
+      picture = np.full((side, side + 4, 3), 30 * f, np.uint8)
+      picture[..., c % 3] = 200
+      assert cv2.imwrite(str(folder / f"{f:03d}.png"), picture[..., ::-1])
+  return root
+
+
+def section(root, **more):
+  data = config.base().data
+  data.update(root=str(root), dataset=dict(name="triplets"), frames=3, crop=16, scales=(0.9, 1.1), colour_jitter=0.2,
+              flip=False, workers=0)
+  data.update(**more)
+  return data
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+  root = write_clips(tmp_path_factory.mktemp("crops"))
+  crops = triplets.read_crops(str(root), "train")
+  assert len(crops.paths) == 12 and crops.clips[0] == "video0__0" and len(set(crops.video)) == 3
+  neighbour = triplets.nearest(np.eye(4)[np.arange(12) % 4], crops.video)
+  triplets.write(str(root), "train", crops, triplets.balanced(np.arange(12) % 4, crops.clip, neighbour, 40))
+  return root
+
+
+def test_the_nearest_of_another_group_is_that_of_the_loop():
+  rng = np.random.default_rng(0)
+  x, group = rng.normal(size=(50, 5)), rng.integers(0, 4, 50)
+  found = triplets.nearest(x, group, block=7)
+  for i in range(50):
+    assert found[i] == max((j for j in range(50) if group[j] != group[i]), key=lambda j: x[i] @ x[j])
+  assert (triplets.nearest(x, np.zeros(50)) == -1).all()
+
+
+def test_draws_are_balanced_over_the_pairs_of_clusters_that_exist():
+  rng = np.random.default_rng(1)
+  clip, cluster = np.repeat(np.arange(10), 6), rng.integers(0, 4, 60)
+  neighbour = (np.arange(60) + 6) % 60
+  _, feasible = np.unique([(cluster[i], cluster[neighbour[j]]) for i in range(60) for j in range(60)
+                           if clip[i] == clip[j] and i != j], axis=0, return_counts=True)
+  for count in (3 * len(feasible), 3 * len(feasible) + 2):
+    drawn = triplets.balanced(cluster, clip, neighbour, count, seed=3)
+    identity, pose, target = drawn.T
+    assert (clip[identity] == clip[target]).all() and (identity != target).all() and (pose == neighbour[target]).all()
+    _, times = np.unique(np.stack([cluster[identity], cluster[pose]]), axis=1, return_counts=True)
+    assert len(times) == len(feasible) and times.max() - times.min() <= 1
+  np.testing.assert_array_equal(drawn, triplets.balanced(cluster, clip, neighbour, count, seed=3))
+  assert (drawn != triplets.balanced(cluster, clip, neighbour, count, seed=4)).any()
+
+
+def test_without_pairs_there_are_no_triplets():
+  with pytest.raises(errors.DataError, match="two images at least"):
+    triplets.balanced(np.zeros(3, int), np.arange(3), np.asarray([1, 2, 0]), 5)
+  with pytest.raises(errors.DataError, match="two videos"):
+    triplets.balanced(np.zeros(3, int), np.zeros(3, int), np.full(3, -1), 5)
+
+
+def test_the_reader_gives_images_with_their_clips(root):
+  found = datasets.load("triplets", str(root), "train")
+  assert len(found) == 40 and not found.missing
+  with open(root / "triplets/train.csv", encoding="utf-8") as f:
+    row = list(csv.DictReader(f))[7]
+  record = found.records[7]
+  assert record.media.path.endswith(row["identity"]) and record.companions["target"].path.endswith(row["target"])
+  assert record.extra["clips"] == (int(row["clip"]), int(row["pose_clip"]))
+  with pytest.raises(errors.DataError, match="val.csv does not exist"):
+    datasets.load("triplets", str(root), "val")
+
+
+def test_examples_are_three_images_and_drawn_again_the_same(root):
+  found = datasets.load("triplets", str(root), "train")
+  train = examples.make(found, section(root), training=True, wanted=("video", "instances"))
+  one, again, other = (train.train(3, np.random.default_rng(s), 0) for s in (0, 0, 1))
+  assert one["video"].shape == (3, 16, 16, 3) and one["video"].dtype == np.uint8
+  np.testing.assert_array_equal(one["video"], again["video"])
+  assert (one["video"] != other["video"]).any()
+  assert tuple(one["instances"]) == found.records[3].extra["clips"]
+  seen = examples.make(found, section(root), training=False, wanted=("video", "instances"))
+  example = seen.evaluate(3, 0)
+  assert example["video"].shape == (1, 3, 16, 16, 3)
+  np.testing.assert_array_equal(example["video"][0, 0], image(found.records[3].media, 16))
+  assert tuple(seen.blank(-1, 0)["instances"]) == (-1, -1)
+
+
+def test_colours_change_with_the_identity_and_boxes_with_the_pose(root):
+  rng = np.random.default_rng(0)
+  picture = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
+  identity, pose, target = changed([picture] * 3, section(root, scales=(1.0, 1.0)), np.random.default_rng(2))
+  np.testing.assert_array_equal(identity, target)
+  assert (pose != target).any()
+  identity, pose, target = changed([picture] * 3, section(root, colour_jitter=0.0), np.random.default_rng(2))
+  np.testing.assert_array_equal(pose, target)
+  assert (identity != target).any()
+  flipped = [changed([picture] * 3, section(root, colour_jitter=0.0, scales=(1.0, 1.0), flip=True),
+                     np.random.default_rng(s)) for s in range(8)]
+  assert {tuple((x == picture).all() for x in three) for three in flipped} == {(True,) * 3, (False,) * 3}
+
+
+def test_boxes_are_moved_and_scaled_about_their_middle():
+  ramp = np.repeat(np.arange(16, dtype=np.uint8)[None, :, None] * 10, 16, 0).repeat(3, 2)
+  np.testing.assert_array_equal(moved(ramp, (1.0, 0.0, 0.0)), ramp)
+  np.testing.assert_array_equal(moved(ramp, (1.0, 0.125, 0.0))[:, :14], ramp[:, 2:])
+  assert moved(ramp, (0.5, 0.0, 0.0))[0, 0, 0] == pytest.approx(37.5, abs=1.5)
+
+
+def test_gradients_tell_the_pose_of_an_edge_whatever_its_colour():
+  def bar(angle, colour):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    c, s = np.cos(angle), np.sin(angle)
+    cv2.line(picture, (int(32 - 24 * c), int(32 - 24 * s)), (int(32 + 24 * c), int(32 + 24 * s)), colour, 7)
+    return picture
+
+  angles = np.arange(6) * np.pi / 6
+  features = triplets.gradients([bar(a, c) for c in ((255, 60, 60), (90, 200, 255)) for a in angles])
+  assert features.shape == (12, 1764)
+  np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+  np.testing.assert_array_equal(triplets.nearest(features, np.repeat([0, 1], 6)) % 6, np.tile(np.arange(6), 2))
+
+
+def test_a_wrong_number_of_frames_or_views_and_broken_images_are_named(root, tmp_path):
+  found = datasets.load("triplets", str(root), "train")
+  with pytest.raises(errors.ConfigError, match="data.frames=8"):
+    examples.make(found, section(root, frames=8), training=True, wanted=("video", "instances"))
+  with pytest.raises(errors.ConfigError, match="one view"):
+    examples.make(found, section(root), training=False, wanted=("video", "instances"), clips=3)
+  (tmp_path / "a.png").write_bytes(b"no image")
+  with pytest.raises(errors.DecodeError, match="a.png"):
+    image(Media(str(tmp_path / "a.png"), "image"), 8)
+  with pytest.raises(errors.DataError, match="folders of images"):
+    triplets.read_crops(str(tmp_path), "train")

@@ -1,0 +1,49 @@
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from tests.data.test_triplets import write_clips
+from vidx import errors
+from vidx.data import datasets
+from vidx.infer import load, triplets
+from vidx.nn import conv
+from vidx.train import config
+import vidx
+
+
+@pytest.fixture
+def trunk(monkeypatch):
+  """A random VGG in place of a run's."""
+  model = vidx.create_model("vgg16", num_classes=0, widths=((4,), (6, 8)), hidden=())
+  with conv.using("native"):
+    variables = model.init(jax.random.PRNGKey(0), jnp.zeros((1, 128, 128, 3)))
+    monkeypatch.setattr(load, "load_checkpoint", lambda workdir: types.SimpleNamespace(
+        config=config.base(), model=model, variables=variables, dtype=jnp.float32))
+    yield
+
+
+def test_poses_are_told_by_a_trunk(trunk, tmp_path):
+  root = str(write_clips(tmp_path, clips=2, frames=3))
+  found = triplets.build(root, workdir="trunk", site="conv2.1", components=2, count=9, clusters=2, batch=4)
+  assert found["triplets"] == 9 and found["images"] == 6 and "conv2.1" in found["features"]
+  whole = triplets.build(root, workdir="trunk", site="conv2.1", components=0, clusters=2, batch=4)
+  assert whole["triplets"] == 60
+  for record in datasets.load("triplets", root, "train").records:
+    clip = lambda path: path.split("/")[-2]
+    assert clip(record.media.path) == clip(record.companions["target"].path) != clip(record.companions["pose"].path)
+    assert record.media.path != record.companions["target"].path
+
+
+def test_sites_and_numbers_that_cannot_be_used_are_refused(trunk, tmp_path):
+  root = str(write_clips(tmp_path, clips=2, frames=2))
+  with pytest.raises(errors.ConfigError, match="nearest: 'conv2.1'"):
+    triplets.build(root, workdir="trunk", site="conv2.2")
+  with pytest.raises(errors.ConfigError, match="clusters=0"):
+    triplets.build(root, clusters=0)
+
+
+def test_one_video_alone_gives_no_triplets(tmp_path):
+  with pytest.raises(errors.DataError, match="two videos"):
+    triplets.build(str(write_clips(tmp_path, clips=1)), clusters=2)

@@ -1,0 +1,169 @@
+"""Images that a trained run makes: identities of one folder in the poses of another, and a donor put into a photo.
+
+Xiao: "Multimodal Learning with Minimal Human Supervision", 2020, chapter 5.
+"""
+
+from collections.abc import Sequence
+import os
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+
+from vidx import errors
+from vidx.data import media_files
+from vidx.data.parts.triplets import image
+from vidx.data.records import Media
+from vidx.infer import load
+from vidx.nn import augment
+from vidx.tasks import generation
+
+_FEATHER = 3.0  # pixels, deviation of the Gaussian at the edge of what is put into a photo
+
+
+class Generator:
+  """(identities, poses) uint8 (N, H, W, 3) -> uint8 (N, side, side, 3) by a run's averaged weights.
+
+  Attributes:
+    side: of its images, in pixels.
+  """
+
+  def __init__(self, loaded: load.Loaded, batch_size: int = 8):
+    """
+    Args:
+      loaded: a run of the task 'generation'.
+      batch_size: images at once.
+
+    Raises:
+      ConfigError: a run that makes no images.
+    """
+    config = loaded.config
+    if config.task.name != "generation":
+      raise errors.ConfigError(f"a run of the task '{config.task.name}' makes no images: train one of the task"
+                               " 'generation'.")
+    self.side, self._batch, self._variables = config.data.crop, batch_size, loaded.variables
+
+    @jax.jit
+    def forward(variables, pair):
+      video = augment.on_device({"video": pair}, config.data.mean, config.data.std, loaded.dtype)["video"]
+      return generation.as_bytes(loaded.model.apply(variables, video, train=False)["image"])
+
+    self._forward = forward
+
+  def __call__(self, identities: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    pairs = np.stack([identities, poses], 1)
+    made = []
+    for start in range(0, len(pairs), self._batch):
+      some = pairs[start:start + self._batch]
+      padded = np.pad(some, [(0, self._batch - len(some)), *[(0, 0)] * 4])
+      made.append(np.asarray(self._forward(self._variables, padded))[:len(some)])
+    return np.concatenate(made)
+
+
+def images_of(path: str) -> list[str]:
+  """The image files of a folder, sorted, or the one file.
+
+  Raises:
+    DataError: there are none.
+  """
+  if os.path.isdir(path):
+    found = sorted(os.path.join(path, n) for n in os.listdir(path) if media_files.is_image(n))
+  else:
+    found = [path] if os.path.isfile(path) and media_files.is_image(path) else []
+  if not found:
+    raise errors.DataError(f"{path or 'no folder'}: no images there.")
+  return found
+
+
+def generate(workdir: str, identities: str, poses: str, out: str, step: int | str | None = None) -> dict[str, Any]:
+  """Every identity in every pose: OUT/IDENTITY__POSE.png, and OUT/matrix.png with all of them.
+
+  Args:
+    workdir: of a run.
+    identities: folder of images, or one.
+    poses: the same.
+    out: folder to write.
+    step: which checkpoint, as in `load_checkpoint`.
+
+  Returns:
+    {'identities', 'poses', 'images', 'matrix'}.
+  """
+  if not out:
+    raise errors.ConfigError("no folder to write: add --out=FOLDER.")
+  files = images_of(identities), images_of(poses)
+  generator = Generator(load.load_checkpoint(workdir, step))
+  who, how = (np.stack([image(Media(f, "image"), generator.side) for f in some]) for some in files)
+  made = generator(np.repeat(who, len(how), 0), np.tile(how, (len(who), 1, 1, 1)))
+  made = made.reshape(len(who), len(how), *made.shape[1:])
+  os.makedirs(out, exist_ok=True)
+  stem = lambda path: os.path.splitext(os.path.basename(path))[0]
+  for i, one in enumerate(files[0]):
+    for j, other in enumerate(files[1]):
+      write_image(os.path.join(out, f"{stem(one)}__{stem(other)}.png"), made[i, j])
+  path = os.path.join(out, "matrix.png")
+  write_image(path, matrix(who, how, made))
+  return {"identities": len(who), "poses": len(how), "images": made.shape[0] * made.shape[1], "matrix": path}
+
+
+def matrix(identities: np.ndarray, poses: np.ndarray, made: np.ndarray) -> np.ndarray:
+  """Poses in the first row, identities in the first column, and what was made of both where they meet.
+
+  Args:
+    identities: uint8 (N, side, side, 3).
+    poses: uint8 (M, side, side, 3).
+    made: uint8 (N, M, side, side, 3).
+
+  Returns:
+    uint8 ((N + 1) side, (M + 1) side, 3), white in the corner.
+  """
+  corner = np.full_like(identities[0], 255)
+  rows = [np.concatenate([corner, *poses], 1)]
+  rows += [np.concatenate([one, *row], 1) for one, row in zip(identities, made)]
+  return np.concatenate(rows)
+
+
+def compose(generator: Any, photo: np.ndarray, box: Sequence[int], donor: np.ndarray, mask: np.ndarray | None = None
+            ) -> np.ndarray:
+  """A photo whose object in a box is replaced by the donor's in the same pose.
+
+  Args:
+    generator: see Generator.
+    photo: uint8 (H, W, 3).
+    box: left, top, right, bottom of the object, in pixels.
+    donor: uint8 (h, w, 3), a crop of the other object.
+    mask: (bottom - top, right - left) in 0..1, where the object is; None: an ellipse with a soft edge.
+
+  Returns:
+    uint8 (H, W, 3).
+
+  Raises:
+    DataError: a box that is empty or beyond the photo, or a mask of another size.
+  """
+  left, top, right, bottom = (int(v) for v in box)
+  if not (0 <= left < right <= photo.shape[1] and 0 <= top < bottom <= photo.shape[0]):
+    raise errors.DataError(f"the box {tuple(box)} does not lie in a photo of {photo.shape[1]}x{photo.shape[0]}.")
+  width, height = right - left, bottom - top
+  resized = lambda x, size: cv2.resize(x, size, interpolation=cv2.INTER_AREA)
+  square = (generator.side, generator.side)
+  pose = photo[top:bottom, left:right]
+  made = resized(generator(resized(donor, square)[None], resized(pose, square)[None])[0], (width, height))
+  if mask is None:
+    y, x = np.ogrid[:height, :width]
+    mask = (((x + 0.5) / width * 2 - 1) ** 2 + ((y + 0.5) / height * 2 - 1) ** 2 <= 1).astype(np.float32)
+    mask = cv2.GaussianBlur(mask, (0, 0), _FEATHER)
+  if mask.shape != (height, width):
+    raise errors.DataError(f"the mask is of {mask.shape[::-1]} pixels, the box of {(width, height)}.")
+  out, share = photo.copy(), np.clip(mask, 0, 1)[..., None]
+  out[top:bottom, left:right] = np.round(share * made + (1 - share) * pose)
+  return out
+
+
+def write_image(path: str, image: np.ndarray) -> None:
+  """uint8 (H, W, 3) RGB as a png file.
+
+  Raises:
+    DataError: it cannot be written.
+  """
+  if not cv2.imwrite(path, np.ascontiguousarray(image[..., ::-1])):
+    raise errors.DataError(f"cannot write {path}.")
