@@ -285,7 +285,7 @@ class ResNet(Chain):
     thin: what kernels without a time axis take where time is strided: 'every' so manieth
       frame, or the 'mean' of so many.
     stride_at: which convolution of a bottleneck strides: 'b', the 3x3, or 'a', the first.
-    dilations: of the 3x3 convolutions, per stage.
+    dilations: of the 3x3 convolutions, per stage; a stage may list its blocks.
     time_pools: max pooling over time after each stage.
     split: (2+1)D convolutions: spatial, then temporal, with a middle width that
       follows the 'block' or each 'conv', or is that of the output: 'plain', and
@@ -313,7 +313,7 @@ class ResNet(Chain):
   time_strides: Sequence[int] = (1, 1, 1, 1)
   thin: str = "every"
   stride_at: str = "b"
-  dilations: Sequence[int] = (1, 1, 1, 1)
+  dilations: Sequence[int | Sequence[int]] = (1, 1, 1, 1)
   time_pools: Sequence[int] = (1, 1, 1, 1)
   split: str = ""
   order: str = "post"
@@ -365,13 +365,13 @@ class ResNet(Chain):
     first = block == 0
     width = self.widths[stage] if self.widths else self.width * 2**stage
     bottleneck = self.block == "bottleneck"
-    temporal = self.temporal[stage]
+    of_block = lambda given: given if isinstance(given, int) else given[block]
     return Shape(
         name=f"res{stage + 2}.{block}", kind=self.block,
         inner=int(width * self.inner) if bottleneck else width,
         out=width * self.expansion if bottleneck else width,
-        temporal=temporal if isinstance(temporal, int) else temporal[block],
+        temporal=of_block(self.temporal[stage]),
         temporal_at=self.temporal_at, stride=self.strides[stage] if first else 1,
         time_stride=self.time_strides[stage] if first else 1, stride_at=self.stride_at,
-        dilation=self.dilations[stage], groups=self.groups, dims=self.dims, split=self.split,
+        dilation=of_block(self.dilations[stage]), groups=self.groups, dims=self.dims, split=self.split,
         shortcut=self.shortcut, zero_init=self.zero_init, thin=self.thin, order=self.order)

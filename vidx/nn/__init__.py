@@ -32,6 +32,7 @@ from vidx.nn.segment_masks import segment_masks
 from vidx.nn.similarity_sampling import SimilarityGuidedSampling
 from vidx.nn.sites import Site, features, taps
 from vidx.nn.soft_assign_vlad import SoftAssignVLAD
+from vidx.nn.spatial_memory import SpatialMemory
 from vidx.nn.squeeze import TemporalSqueezePooling
 from vidx.nn.temporal_shift import TemporalShift
 from vidx.nn.token_sampling import AdaptiveTokenSampler, TokenReorganization
