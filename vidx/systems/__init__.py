@@ -16,9 +16,12 @@ _HUANG = "Huang 2022"
 _WANG = "Wang 2021"
 _FAYYAZ = "Fayyaz 2024"
 _XIAO = "Xiao et al. 2020"
+_XIAO_THESIS = "Xiao 2020"
 _FEATURES = (1, 2048, 2048)
 _CLIP = (1, 8, 224, 224, 3)
 _CANDIDATES = (1, 25, 224, 224, 3)
+_FRAME = ((1, 1, 337, 600, 3), (1, 1, 300, 4))
+_FRAMES = ((1, 7, 337, 600, 3), (1, 7, 300, 4))
 _TRIPLES = (1, 8, 3, 256, 256, 3)
 _TRIPLET = ((1, 3, 128, 128, 3), (1, 2))
 _CLIP_64 = (1, 64, 224, 224, 3)
@@ -133,6 +136,10 @@ SYSTEMS: dict[str, Row] = {
     "pix2pixhd": Row("vidx.systems.image_baselines:Pix2PixHD", {}, "Wang et al. 2018", _TRIPLET),
     "drnet": Row("vidx.systems.image_baselines:DrNet", {}, "Denton and Birodkar 2017", _TRIPLET),
     "fusion_image": Row("vidx.systems.image_baselines:FusionImage", {}, "Joo et al. 2018", _TRIPLET),
+    "rfcn": Row("vidx.systems.stmn:rfcn", {}, "Dai et al. 2016", _FRAME),
+    "fast_rcnn_vgg16": Row("vidx.systems.stmn:fast_rcnn_vgg16", {}, "Girshick 2015", _FRAME),
+    "stmn": Row("vidx.systems.stmn:stmn", {}, _XIAO_THESIS, _FRAMES),
+    "stmn_vgg16": Row("vidx.systems.stmn:stmn", dict(base="fast_rcnn_vgg16"), _XIAO_THESIS, _FRAMES),
     "transfer": Row("vidx.systems.transfer:transfer", {}, _FAYYAZ, (table.CLIP, (1,))),
     "stc_densenet121": _stc("densenet3d_121", placement="after"),
     "channel_gate": Row("vidx.systems.attention_nets:channel_gated", {}, "Hu et al. 2018", (_CLIP,)),
