@@ -138,8 +138,9 @@ def test_tasks_are_hashable_and_their_losses_jit():
     heads = list(task.targets) if any(k != "label" for k in task.targets) else []
     outputs = lambda x: {"logits": dict.fromkeys(heads, x) if heads else x, "features": x, "match": x[:, :2],
                          "mismatch": x[:, 2:4], "paired": jnp.ones(4), "turn": x[:, :4], "turned": jnp.arange(4),
-                         "image": x[:, None, None, :3]}
-    batch = {**BATCH, "video": jnp.zeros((4, 3, 1, 1, 3)),
+                         "image": x[:, None, None, :3], "text/local": x[:, None], "video/local": x[:, None]}
+    batch = {**BATCH, "video": jnp.zeros((4, 3, 1, 1, 3)), "text_mask": jnp.ones((4, 6)), "index": jnp.arange(4),
+             "text_count": jnp.ones(4, int),
              **{f"label/{k}": jnp.array([0, 1, 2, -1]) for k in task.targets if k != "label"}}
     grad = jax.jit(jax.grad(lambda x: task.loss(outputs(x), batch)[0].sum()))(LOGITS)
     assert np.isfinite(grad).all()

@@ -51,7 +51,8 @@ def rnl(num_classes: int = 400, trunk: str = "tsm_r50", form: str = "gaussian", 
   """
   def block(site):
     kernel = tuple(kernels.get(site.split(".")[0], (3, 3, 3)))
-    return functools.partial(RegionNonLocal, form, descriptor, kernel, scale, chunk, tuple(query), dtype=dtype)
+    return functools.partial(RegionNonLocal, form=form, descriptor=descriptor, kernel=kernel, scale=scale, chunk=chunk,
+                             query=tuple(query), dtype=dtype)
 
   return _attended(block, num_classes, trunk, se, se_reduction, places, sites, dtype, fields)
 
@@ -61,7 +62,7 @@ def cpa(num_classes: int = 400, trunk: str = "tsm_r50",
         se: bool | str = False, se_reduction: int = 16, places: Sequence[str] = (), sites=None,
         dtype: Any = None, **fields) -> nn.Module:
   """A trunk with convolution pyramid attention; see ConvolutionPyramidAttention and `rnl` for the fields."""
-  block = functools.partial(ConvolutionPyramidAttention, tuple(map(tuple, pyramid)), mode)
+  block = functools.partial(ConvolutionPyramidAttention, pyramid=tuple(map(tuple, pyramid)), mode=mode)
   return _attended(lambda site: block, num_classes, trunk, se, se_reduction, places, sites, dtype, fields)
 
 
@@ -70,7 +71,7 @@ def nonlocal_net(num_classes: int = 400, trunk: str = "tsm_r50", form: str = "em
                  se_reduction: int = 16, places: Sequence[str] = (), sites=None, dtype: Any = None,
                  **fields) -> nn.Module:
   """A trunk with non-local blocks; see NonLocal and `rnl` for the fields."""
-  block = functools.partial(NonLocal, form, scale, chunk, tuple(query), dtype=dtype)
+  block = functools.partial(NonLocal, form=form, scale=scale, chunk=chunk, query=tuple(query), dtype=dtype)
   return _attended(lambda site: block, num_classes, trunk, se, se_reduction, places, sites, dtype, fields)
 
 
@@ -78,7 +79,7 @@ def channel_gated(num_classes: int = 400, trunk: str = "tsm_r50", form: str = "s
                   multiply: bool = False, places: Sequence[str] = (), sites=None, dtype: Any = None,
                   **fields) -> nn.Module:
   """A trunk with channel gates alone: SE, GC or CBAM; see ChannelGate and `rnl` for the fields."""
-  block = functools.partial(ChannelGate, form, reduction, multiply, dtype=dtype)
+  block = functools.partial(ChannelGate, form=form, reduction=reduction, multiply=multiply, dtype=dtype)
   return _attended(lambda site: block, num_classes, trunk, False, 16, places, sites, dtype, fields)
 
 
@@ -96,10 +97,10 @@ def _attended(block: Callable[[str], Callable], num_classes, trunk, se, se_reduc
   places = tuple(places) or published_places(make().site_names())
   if not places:
     raise ValueError(f"{trunk} has none of the published places; name its sites in 'places'")
-  channel = {place: functools.partial(ChannelGate, "se", se_reduction, dtype=dtype) for place in places}
+  channel = {place: functools.partial(ChannelGate, form="se", reduction=se_reduction, dtype=dtype) for place in places}
   if se == "gc":
     norm = (("momentum", 0.99),)
-    channel = {places[0]: functools.partial(ChannelGate, "gc", 2, norm=norm, dtype=dtype)}
+    channel = {places[0]: functools.partial(ChannelGate, form="gc", reduction=2, norm=norm, dtype=dtype)}
   chain = {place: (channel[place], block(place)) if se and place in channel else block(place) for place in places}
   for factory in map(block, places):
     factory()  # a wrong field is an error here
