@@ -318,7 +318,7 @@ def test_nothing_but_what_was_asked_for_is_computed():
 @pytest.mark.parametrize("kinds, site, words", [
     (["gradcm"], "",
      ["--show=gradcm", "nearest: 'gradcam'", "band_pass, gates, kept, frame_share, candidates, attention, gradcam"]),
-    ([""], "", ["no kind", "input, squeezed"]),
+    ([""], "", ["no kind", "input, spectrogram, squeezed"]),
     (["input", "band_pass"], "",
      ["--show=band_pass", "mosaic does not", "produces input, squeezed, attention, gradcam"]),
     (["gradcam"], "pixel", ["--site=pixel", "nearest: 'pixels'"]),
