@@ -132,7 +132,7 @@ def test_representations_make_one_image_per_segment(representation):
 @pytest.mark.parametrize("name, fields, words", [
     ("tesnet", dict(placements=(("res9", 4, 2),)), "res9"),
     ("tesnet", dict(placements=(("res2:0", 4, 2),)), "counted from 1"),
-    ("tesnet", dict(consensus="max"), "consensus 'max'"), ("tesnet", dict(squeeze=dict(phi="svd")), "phi"),
+    ("tesnet", dict(consensus="max"), "consensus = 'max'"), ("tesnet", dict(squeeze=dict(phi="svd")), "phi"),
     ("tesnet", dict(squeeze=dict(ph="qr")), "squeeze"), ("dan", dict(projection=dict(norm="no")), "norm"),
     ("dan", dict(projection=dict(width=3)), "projection")])
 def test_a_wrong_field_is_one_clear_line(name, fields, words):

@@ -89,7 +89,7 @@ def test_a_config_that_knows_no_such_variant_says_so(tmp_path):
 def test_a_stage_names_earlier_runs_and_the_command_says_where_they_are():
   c = config.base()
   c.train.init_from = (("/teacher/", "{runs}/teacher"), ("/student/", "{runs}/match", "student"), ("x", "elsewhere"))
-  with pytest.raises(errors.ConfigError, match="{runs}/teacher: add --runs=FOLDER"):
+  with pytest.raises(errors.ConfigError, match="{runs}/teacher of the earlier stages: add --runs=FOLDER"):
     config.with_runs(c, "")
   config.with_runs(c, "out/")
   assert c.train.init_from == (("/teacher/", "out/teacher"), ("/student/", "out/match", "student"), ("x", "elsewhere"))

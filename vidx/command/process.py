@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 
 # Pages of 2 MiB; one heap for all threads, large arrays included, of which nothing is given back.
 MALLOC = ("glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
@@ -26,7 +27,7 @@ def start_jax() -> None:
   import jax
   from absl import logging
   logging.set_verbosity(logging.FATAL)  # what goes wrong in the background is raised as well
-  sys.excepthook = _without_closed_loops
+  sys.excepthook = _of_the_main_thread
   if os.environ.get("VIDX_COORDINATOR"):
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
       jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -37,7 +38,7 @@ def start_jax() -> None:
     jax.distributed.initialize()
 
 
-def _without_closed_loops(kind, value, trace) -> None:
+def _of_the_main_thread(kind, value, trace) -> None:
   """Leaves out what writes of a checkpoint that has failed already, and raised its error, find when they end."""
-  if kind is not RuntimeError or str(value) != "Event loop is closed":
+  if threading.current_thread() is threading.main_thread():
     sys.__excepthook__(kind, value, trace)
