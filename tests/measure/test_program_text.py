@@ -66,7 +66,8 @@ def test_loops_count_as_often_as_they_go_round_and_choices_by_their_longest_bran
       ("add", "elementwise", 6, 60), ("sort", "sorts", 1, 7)]
   assert [i.moved for i in found] == [2 * (8 * 2 + 8 * 4 + 4 * 2), 2 * 4 * 32, 2 * 4 * 32, 6 * 3 * 4 * 32, 2 * 4 * 32]
   assert program_text.totals(found, lambda i: i.kind)["elementwise"] == {"cycles": 60, "moved": 2304, "count": 6}
-  assert [i.shape for i in program_text.copies(found)] == ["f32[4,8]{1,0}"]
+  assert [i.shape for i in program_text.largest(i for i in found if i.kind == "layout")] == ["f32[4,8]{1,0}"]
+  assert [i.cycles for i in program_text.largest(found)] == [100, 60, 20, 7, 5]
 
 
 def test_modules_are_the_networks_own_in_both_passes():

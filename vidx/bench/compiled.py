@@ -30,6 +30,7 @@ from vidx.train import build, config as config_lib, sharding
 
 _SHARE = 0.95  # of a chip's memory that a program may have; the rest is the runtime's
 _CLIPS = ("video", "flow")
+_USUAL = 8  # examples per chip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,18 +107,13 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
       kinds=program_text.totals(found, lambda i: i.kind),
       modules=program_text.totals(found, lambda i: program_text.module(i.scope, 1)),
       collectives=_collectives(found), custom_calls=program_text.custom_calls(text),
-      instructions=_listed(sorted(found, key=lambda i: (-i.cycles, -i.moved))[:top]),
-      copies=_listed(program_text.copies(found)[:top]), versions=versions(("libtpu", "jax-cuda12-plugin")))
+      instructions=_listed(program_text.largest(found)[:top]),
+      copies=_listed(program_text.largest(i for i in found if i.kind == "layout")[:top]), versions=versions(("libtpu", "jax-cuda12-plugin")))
   return {**result, **({"tried": tried} if fit else {})}
-
-
-_USUAL = 8
 
 
 def _of_name(name: str, train: bool, devices: list[Any], batch: int) -> Program:
   """A model's forward pass, or a plain train step, over all chips."""
-  if name not in systems.rows():
-    raise errors.ConfigError(f"unknown model '{name}'{errors.hint(name, systems.rows())}; `vidx models` lists all.")
   batch = batch or _USUAL
   model, shapes = systems.create_model(name, dtype=jnp.bfloat16), systems.rows()[name].inputs
   mesh = Mesh(np.array(devices), ("data",))

@@ -1,7 +1,7 @@
 """What a compiled program consists of, read from its text (XLA's HLO): cycles, bytes and kind of each instruction."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import math
 import re
@@ -103,9 +103,9 @@ def module(scope: str, depth: int = 2) -> str:
   return "/".join(named[:depth]) or "(no module)"
 
 
-def copies(found: Sequence[Instruction]) -> list[Instruction]:
-  """Changes of layout, the largest first."""
-  return sorted((i for i in found if i.kind == "layout"), key=lambda i: (-i.cycles, -i.moved))
+def largest(found: Iterable[Instruction]) -> list[Instruction]:
+  """Instructions in the order of their cycles, and of their bytes where those are equal."""
+  return sorted(found, key=lambda i: (-i.cycles, -i.moved))
 
 
 def custom_calls(text: str) -> dict[str, int]:

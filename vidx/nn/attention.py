@@ -56,9 +56,7 @@ def _mean_over(live, keys):
 
 def _softmax(q, k, v, mask):
   """Attention of (..., H, N, d) in one piece."""
-  inputs = (q, k, v) if mask is None else (q, k, v, mask)
-  take = lambda form: lambda q, k, v, mask=None: form(q, k, v, mask)
-  return jax.lax.platform_dependent(*inputs, cpu=take(_normalised_late), default=take(_normalised_early))
+  return jax.lax.platform_dependent(q, k, v, mask, cpu=_normalised_late, default=_normalised_early)
 
 
 def _normalised_early(q, k, v, mask):
