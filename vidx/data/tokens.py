@@ -58,9 +58,7 @@ class Tokenizer:
       ConfigError: another kind, a length under 3, or a library that is not installed.
       DataError: no vocabulary at `path`.
     """
-    if kind not in KINDS:
-      raise errors.ConfigError(f"data.text.tokenizer '{kind}' is not one of {', '.join(KINDS)}"
-                               f"{errors.hint(kind, KINDS)}.")
+    errors.check_choice("data.text.tokenizer", kind, KINDS)
     if length < 3:
       raise errors.ConfigError(f"data.text.length={length}: a text has at least [CLS], a word and [SEP].")
     self.vocabulary, self.length, self._lower = read_vocabulary(path), length, lower

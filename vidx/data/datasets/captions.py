@@ -27,9 +27,7 @@ def dataset(name: str, root: str, split: str, found: Iterable[tuple[str, tuple[s
   Raises:
     ConfigError: other media.
   """
-  if media not in MEDIA:
-    raise errors.ConfigError(f"data.dataset.media '{media}' is not one of {', '.join(MEDIA)}"
-                             f"{errors.hint(media, MEDIA)}.")
+  errors.check_choice("data.dataset.media", media, MEDIA)
   stores = experts_lib.Stores(root, experts) if media == "experts" else None
   videos = places.by_stem(root)
   records, missing = [], []

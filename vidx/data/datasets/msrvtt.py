@@ -45,9 +45,7 @@ def read(root: str, split: str, protocol: str = "1k-A", media: str = "experts", 
     ConfigError: another protocol.
     DataError: a file or line that cannot be used.
   """
-  if protocol not in PROTOCOLS:
-    raise errors.ConfigError(f"data.dataset.protocol '{protocol}' is not one of {', '.join(PROTOCOLS)}"
-                             f"{errors.hint(protocol, PROTOCOLS)}.")
+  errors.check_choice("data.dataset.protocol", protocol, PROTOCOLS)
   find = lambda *names: places.annotation(root, names, _FOLDERS)
   if protocol == "1k-A":
     found = _jsfusion(root, split, find)

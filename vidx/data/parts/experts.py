@@ -110,9 +110,7 @@ def wanted(data: ConfigDict) -> tuple[tuple[str, int, int], ...]:
   Raises:
     ConfigError: there are none, or they are no such list.
   """
-  if data.expert_tokens not in TOKENS:
-    raise errors.ConfigError(f"data.expert_tokens '{data.expert_tokens}' is not one of {', '.join(TOKENS)}"
-                             f"{errors.hint(data.expert_tokens, TOKENS)}.")
+  errors.check_choice("data.expert_tokens", data.expert_tokens, TOKENS)
   return _checked(tuple(tuple(row) if isinstance(row, (list, tuple)) else (row,) for row in data.experts))
 
 

@@ -67,7 +67,4 @@ class Text:
 
 def check(data: ConfigDict) -> None:
   """Raises ConfigError for what captions cannot be."""
-  how = data.text.captions
-  if how not in CAPTIONS:
-    raise errors.ConfigError(f"data.text.captions '{how}' is not one of {', '.join(CAPTIONS)}"
-                             f"{errors.hint(how, CAPTIONS)}.")
+  errors.check_choice("data.text.captions", data.text.captions, CAPTIONS)
