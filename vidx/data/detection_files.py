@@ -13,7 +13,6 @@ Videos whose sizes or rates no file says take those of the flags.
 from collections.abc import Iterator, Mapping
 import ast
 import glob
-import json
 import os
 import pickle
 from typing import Any
@@ -86,10 +85,7 @@ def _videos(root: str, known: Mapping[str, float]) -> Iterator[tuple[str, _FOUND
 
 
 def _json(path: str, known: Mapping[str, float]) -> dict[str, tuple[_FOUND, dict[str, float]]]:
-  try:
-    content = json.loads(common.read_text(path))
-  except json.JSONDecodeError as e:
-    raise errors.DataError(f"{path}, line {e.lineno}: no JSON ({e.msg}).") from None
+  content = common.read_json(path)
   rows, videos = (content.get("detections"), content.get("videos", {})) if isinstance(content, dict) else (content, {})
   if not isinstance(rows, list):
     raise errors.DataError(f"{path}: expected a list of detections.")

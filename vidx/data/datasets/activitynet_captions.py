@@ -10,8 +10,7 @@ Krishna et al.: "Dense-Captioning Events in Videos", 2017.
 
 from vidx import errors
 from vidx.data.datasets import captions as captions_lib
-from vidx.data.datasets import places
-from vidx.data.datasets.msrvtt import read_json
+from vidx.data.datasets import common, places
 from vidx.data.records import Dataset
 
 _FOLDERS = ("", "annotations", "captions")
@@ -29,7 +28,7 @@ def read(root: str, split: str, file: str = "", media: str = "experts", experts:
     experts: folder of features below the root.
   """
   path = places.annotation(root, (file or _FILES[split],), _FOLDERS)
-  content = read_json(path)
+  content = common.read_json(path)
   found = []
   try:
     for name, video in content.items():

@@ -1,8 +1,9 @@
-"""What readers share: tables with line numbers, classes, labels, folds."""
+"""What readers share: tables with line numbers, JSON, classes, labels, folds."""
 
 from collections.abc import Iterator, Sequence
 import csv
 import io
+import json
 import math
 import os
 from typing import Any
@@ -30,6 +31,19 @@ def read_lines(path: str) -> list[str]:
   """Lines of a text file without their ends; raises as `read_text` does."""
   lines = read_text(path).split("\n")  # names may hold other ends of lines, U+2028 for one
   return lines if lines[-1] else lines[:-1]
+
+
+def read_json(path: str) -> Any:
+  """The content of a JSON file.
+
+  Raises:
+    AbsentError: there is no such file.
+    DataError: it is no JSON.
+  """
+  try:
+    return json.loads(read_text(path))
+  except json.JSONDecodeError as e:
+    raise errors.DataError(f"{path}, line {e.lineno}: no JSON ({e.msg}).") from None
 
 
 def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -15,7 +15,6 @@ Xu et al.: "MSR-VTT: A Large Video Description Dataset for Bridging Video and La
 """
 
 from collections.abc import Mapping
-import json
 import os
 from typing import Any
 
@@ -103,7 +102,7 @@ def _videos(root: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
   captions: dict[str, list[str]] = {}
   splits: dict[str, str] = {}
   for path in paths if os.path.basename(paths[0]) != _JSON[0] else paths[:1]:
-    content = read_json(path)
+    content = common.read_json(path)
     try:
       for video in content["videos"]:
         captions.setdefault(str(video["video_id"]), [])
@@ -117,16 +116,3 @@ def _videos(root: str) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
         raise errors.DataError(f"{path}, sentence {i}: there is no video '{video}'{errors.hint(video, captions)}.")
       captions[video].append(text)
   return {name: tuple(texts) for name, texts in captions.items() if texts}, splits
-
-
-def read_json(path: str) -> Any:
-  """The content of a JSON file.
-
-  Raises:
-    AbsentError: there is no such file.
-    DataError: it is no JSON.
-  """
-  try:
-    return json.loads(common.read_text(path))
-  except json.JSONDecodeError as e:
-    raise errors.DataError(f"{path}, line {e.lineno}: no JSON ({e.msg}).") from None

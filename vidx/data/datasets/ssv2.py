@@ -55,10 +55,7 @@ def read(root: str, split: str) -> Dataset:
 
 def _classes(path: str) -> tuple[str, ...]:
   """Names in the order of their ids."""
-  try:
-    found = json.loads(common.read_text(path))
-  except json.JSONDecodeError as e:
-    raise errors.DataError(f"{path}, line {e.lineno}: no JSON ({e.msg}).") from None
+  found = common.read_json(path)
   if not isinstance(found, dict) or not all(str(v).isdigit() for v in found.values()):
     raise errors.DataError(f"{path}: expected {{\"label\": \"id\"}} for every class.")
   order = sorted(found, key=lambda c: int(found[c]))
