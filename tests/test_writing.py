@@ -19,8 +19,13 @@ def test_readers_see_the_old_or_the_new_file(tmp_path):
   assert json.loads(path.read_text()) == {"x": str(tmp_path)}
 
 
-def test_lines_and_arrays(tmp_path):
+def test_lines_arrays_and_tables(tmp_path):
   writing.write_lines(tmp_path / "a.txt", ["é", "b"])
   assert (tmp_path / "a.txt").read_bytes() == "é\nb\n".encode()
   writing.write_array(tmp_path / "a", np.arange(3))
   assert np.load(tmp_path / "a").tolist() == [0, 1, 2]
+  writing.write_arrays(tmp_path / "b", {"x": np.arange(3), "y/z": np.ones(2)})
+  with np.load(tmp_path / "b") as f:
+    assert {k: f[k].tolist() for k in f} == {"x": [0, 1, 2], "y/z": [1, 1]}
+  writing.write_table(tmp_path / "a.csv", ("id", "text"), [(1, "é, b"), (2, "")])
+  assert (tmp_path / "a.csv").read_bytes() == 'id,text\r\n1,"é, b"\r\n2,\r\n'.encode()

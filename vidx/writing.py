@@ -1,7 +1,8 @@
 """Files written in one piece: readers see the old or the new one, never half of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
+import csv
 import json
 import math
 import os
@@ -48,6 +49,20 @@ def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
   """Writes a .npy file in one piece."""
   with whole(path) as temporary, open(temporary, "wb") as f:
     np.save(f, array)
+
+
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes a .npz file in one piece."""
+  with whole(path) as temporary, open(temporary, "wb") as f:
+    np.savez(f, **arrays)
+
+
+def write_table(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+  """Writes a csv file in one piece."""
+  with whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:
+    writer = csv.writer(f)
+    writer.writerow(header)
+    writer.writerows(rows)
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

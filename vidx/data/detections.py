@@ -41,8 +41,7 @@ def write(path: str, time_s: np.ndarray, boxes: np.ndarray, scores: np.ndarray, 
            "boxes": np.asarray(boxes, np.float32)[rows, best], "scores": np.asarray(scores, np.float32)[rows, best],
            "feats": np.asarray(feats)[rows, best].astype(np.float16)}
   _check(found, source or path)
-  with writing.whole(path) as temporary, open(temporary, "wb") as f:
-    np.savez(f, **found)
+  writing.write_arrays(path, found)
 
 
 class Store:

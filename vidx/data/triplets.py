@@ -7,7 +7,6 @@ of pose are as frequent as small ones.
 """
 
 from collections.abc import Sequence
-import csv
 import dataclasses
 import os
 
@@ -134,12 +133,9 @@ def _pairs(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def write(root: str, split: str, crops: Crops, triplets: np.ndarray) -> str:
   """Writes root/triplets/SPLIT.csv and returns its path."""
   path = os.path.join(root, TABLE, f"{split}.csv")
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  with writing.whole(path) as new, open(new, "w", newline="", encoding="utf-8") as f:
-    rows = csv.writer(f)
-    rows.writerow(COLUMNS)
-    for identity, pose, target in triplets.tolist():
-      rows.writerow((*(crops.paths[i] for i in (identity, pose, target)), crops.clip[identity], crops.clip[pose]))
+  writing.write_table(path, COLUMNS, (
+      (*(crops.paths[i] for i in (identity, pose, target)), crops.clip[identity], crops.clip[pose])
+      for identity, pose, target in triplets.tolist()))
   return path
 
 

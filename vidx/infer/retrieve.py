@@ -106,8 +106,7 @@ def _digest(variables) -> float:
 def _write_index(path, loaded, files, kept) -> None:
   video, rows, failures = kept
   facts = json.dumps({**_facts(loaded, files), "failures": failures})
-  with writing.whole(path) as temporary, open(temporary, "wb") as f:
-    np.savez(f, rows=rows, facts=np.array(facts), **{VIDEO + k: v for k, v in video.items()})
+  writing.write_arrays(path, {"rows": rows, "facts": np.array(facts), **{VIDEO + k: v for k, v in video.items()}})
 
 
 def _read_index(path, loaded, files):

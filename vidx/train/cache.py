@@ -143,8 +143,7 @@ def _fill(run: Any, variables: Any, dataset: Dataset, data: ConfigDict, encode: 
         arrays = {k: x[process[0] * mine + row] for k, x in found.items()}
         arrays = {k: x if x.dtype == np.float32 else x.astype(np.float16) for k, x in arrays.items()}
         arrays |= {k: batch[k][row] for k in ("cut/seconds", "cut/geometry")}
-        with writing.whole(encoded.path_of(run.config.data.cache, dataset.records[batch["index"][row]])) as temporary:
-          with open(temporary, "wb") as f:
-            np.savez(f, **arrays)
+        record = dataset.records[batch["index"][row]]
+        writing.write_arrays(encoded.path_of(run.config.data.cache, record), arrays)
   finally:
     batches.close()

@@ -103,8 +103,7 @@ def make(job: tuple) -> None:
     if features:
       [rng] = label_sets.rng_of(labels, split, index, seed).spawn(1)  # other numbers than those that drew the label
       if labels == "sentences":
-        with writing.whole(features) as temporary, open(temporary, "wb") as f:
-          np.savez(f, **sentences.experts(label, rng))
+        writing.write_arrays(features, sentences.experts(label, rng))
       elif labels == "hands":
         detections.write(features, **hands.detections(scene, size, fps, rng))
       else:

@@ -1,7 +1,6 @@
 """Where videos go and how annotations are written: in formats that vidx/data/datasets reads."""
 
 from collections.abc import Sequence
-import csv
 import dataclasses
 import functools
 import os
@@ -56,10 +55,7 @@ def write(layout: str, root: str, classes: Sequence[str], entries: Sequence[Entr
 
 
 def _rows(root: str, name: str, header: Sequence[str], rows) -> None:
-  with writing.whole(os.path.join(root, name)) as path, open(path, "w", newline="", encoding="utf-8") as f:
-    writer = csv.writer(f)
-    writer.writerow(header)
-    writer.writerows(rows)
+  writing.write_table(os.path.join(root, name), header, rows)
 
 
 def _lines(root: str, name: str, lines) -> None:
