@@ -10,7 +10,8 @@ A part is a class, made anew in every decoding process:
     .shapes(data, num_classes)        classmethod, {key: (shape without B, dtype)} of what a model is initialised with;
                                       float clips are those on the device
 
-A first part also has `size`, `lengths`, `room` and `fits`, see `Frames` and `Features`.
+A first part also has `size`, `lengths`, `room` and `fits`, see `Features`; the last three are those of `OneShape`
+where examples do not differ in length.
 To add a part, write one, add its row here and rows for its keys in FIELDS.
 """
 
@@ -51,6 +52,22 @@ PARTS: dict[str, Row] = {
     "text": Row("vidx.data.parts.text:Text", ("text", "text_mask", "text_count")),
 }
 ALWAYS = ("label", "label/", "weight", "index", "id", "progress")  # of every example, whatever its parts
+
+
+class OneShape:
+  """What a first part has whose examples are all of one shape: no lengths and no buckets."""
+
+  lengths = None
+
+  def room(self, indices: Sequence[int]) -> int:
+    """Frames of the bucket for a global batch; there are none."""
+    del indices
+    return 0
+
+  def fits(self, index: int, room: int) -> bool:
+    """Whether a record has its place in a bucket: always."""
+    del index, room
+    return True
 
 
 def load(name: str) -> Any:

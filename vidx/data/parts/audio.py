@@ -15,6 +15,7 @@ import numpy as np
 from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
+from vidx.data import parts as parts_lib
 from vidx.data import sound, spectrogram
 from vidx.data.records import Dataset, Media
 from vidx.nn.log_mel import FLOOR, pick_rows
@@ -103,11 +104,6 @@ class _Spectrograms:
     self._dataset, self._training, self._audio, self._crops = dataset, training, a, crops
     self._views = () if training else (max(clips, 1) * crops,)
     self._silence = np.full((a.rows, a.mels, 1), (np.log(FLOOR) - a.mean) / a.std, np.float32)
-
-  def fits(self, index: int, room: int) -> bool:
-    """Whether a record has its place in a bucket."""
-    del index, room
-    return True
 
   def _read(self, index: int, cut: clips_lib.Cut, span: tuple[float, float]) -> np.ndarray:
     """fp32 (rows, mels, 1), normalised; raises as `sound.read`."""
@@ -213,15 +209,13 @@ class Displaced(_Spectrograms):
     return {"audio_neg": cls._shape(data)}
 
 
-class Sound(Audio):
+class Sound(Audio, parts_lib.OneShape):
   """`audio` and `audio_valid` of records whose sound alone is wanted: clips of `data.audio.seconds`.
 
   In training anywhere in the sound; in evaluation evenly from its start to its end, a
   single one in its middle. Videos without sound are masked; a file of sound that
   cannot be decoded is left out, as such a video is.
   """
-
-  lengths = None
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
                timed: bool = False):
@@ -235,11 +229,6 @@ class Sound(Audio):
   def size(self) -> int:
     """Bytes of an example."""
     return 4 * self._silence.size * int(np.prod(self._views, dtype=int))
-
-  def room(self, indices: Any) -> int:
-    """Frames of the bucket for a global batch; clips have none."""
-    del indices
-    return 0
 
   def make(self, index: int, cut: None, rng: np.random.Generator | None, room: int
            ) -> tuple[batch_lib.Batch, clips_lib.Cut]:

@@ -18,6 +18,7 @@ from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
 from vidx.data import geometry
+from vidx.data import parts as parts_lib
 from vidx.data.records import Dataset, Record
 
 SETTINGS = "encoded.json"  # of a folder: how it was made, and the shapes of what it holds
@@ -61,10 +62,8 @@ class Cuts:
     return {"cut/seconds": ((data.frames * data.consecutive,), np.float64), "cut/geometry": ((6,), np.float64)}
 
 
-class Encoded:
+class Encoded(parts_lib.OneShape):
   """`encoded/...` of one view, the same in training and evaluation, in place of frames."""
-
-  lengths = None
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
                timed: bool = False):
@@ -92,16 +91,6 @@ class Encoded:
   def size(self) -> int:
     """Bytes of an example."""
     return 4 * sum(int(np.prod(shape)) for shape in self._shapes.values())
-
-  def room(self, indices: Any) -> int:
-    """Frames of the bucket for a global batch; there are none."""
-    del indices
-    return 0
-
-  def fits(self, index: int, room: int) -> bool:
-    """Whether a record has its place in a bucket."""
-    del index, room
-    return True
 
   def make(self, index: int, cut: None, rng: np.random.Generator | None, room: int
            ) -> tuple[batch_lib.Batch, clips_lib.Cut]:

@@ -1,6 +1,6 @@
 """The part of videos as tokens of several experts, each with its own width and number of tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import functools
 from typing import Any
 
@@ -10,19 +10,18 @@ import numpy as np
 from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import experts
+from vidx.data import parts as parts_lib
 from vidx.data.records import Dataset
 
 TOKENS = ("first", "random")
 
 
-class Experts:
+class Experts(parts_lib.OneShape):
   """`expert/NAME` and `expert_mask/NAME` of the experts in `data.experts`; one that saw nothing has no live token.
 
   Of more tokens than there is room for the first ones are kept, or ("random") in training an
   ordered choice, in evaluation the same one every time.
   """
-
-  lengths = None
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
                timed: bool = False):
@@ -38,16 +37,6 @@ class Experts:
   def size(self) -> int:
     """Bytes of an example."""
     return sum(4 * tokens * (width + 1) for _, width, tokens in self._experts)
-
-  def room(self, indices: Sequence[int]) -> int:
-    """None is needed: all examples are of one shape."""
-    del indices
-    return 0
-
-  def fits(self, index: int, room: int) -> bool:
-    """Whether a record has its place in a bucket: always."""
-    del index, room
-    return True
 
   def make(self, index: int, cut: Any, rng: np.random.Generator | None, room: int) -> tuple[batch_lib.Batch, None]:
     """The tokens of a record.

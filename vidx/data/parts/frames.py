@@ -8,13 +8,12 @@ import numpy as np
 
 from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
+from vidx.data import parts as parts_lib
 from vidx.data.records import Dataset
 
 
-class Frames:
+class Frames(parts_lib.OneShape):
   """`video` or `flow`, and `view_weight` where videos differ in how many views they have."""
-
-  lengths = None
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
                timed: bool = False):
@@ -31,16 +30,6 @@ class Frames:
   def size(self) -> int:
     """Bytes of an example."""
     return math.prod(self._clips.train_shape if self._training else self._clips.eval_shape)
-
-  def room(self, indices: Any) -> int:
-    """Frames of the bucket for a global batch; clips have none."""
-    del indices
-    return 0
-
-  def fits(self, index: int, room: int) -> bool:
-    """Whether a record has its place in a bucket."""
-    del index, room
-    return True
 
   def make(self, index: int, cut: clips_lib.Cut | None, rng: np.random.Generator | None, room: int
            ) -> tuple[batch_lib.Batch, clips_lib.Cut]:

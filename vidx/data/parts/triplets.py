@@ -11,20 +11,19 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
-from vidx.data import batch as batch_lib, clips as clips_lib, transforms
+from vidx.data import batch as batch_lib, clips as clips_lib, parts as parts_lib, transforms
 from vidx.data.records import Dataset
 
 ORDER = ("identity", "pose", "target")
 
 
-class Triplets:
+class Triplets(parts_lib.OneShape):
   """`video`, of three frames, and `instances`, the clips of the first two.
 
   `data.crop` is the side of the images, `data.scales` = (least, most) how large boxes get in training, which
   are also moved by up to as much; `data.colour_jitter` and `data.flip` (of all three) are as for clips.
   """
 
-  lengths = None
   keys = ("video", "instances")
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
@@ -41,16 +40,6 @@ class Triplets:
   def size(self) -> int:
     """Bytes of an example."""
     return math.prod(self._shape)
-
-  def room(self, indices: Any) -> int:
-    """Frames of the bucket for a global batch; images have none."""
-    del indices
-    return 0
-
-  def fits(self, index: int, room: int) -> bool:
-    """Whether a record has its place in a bucket."""
-    del index, room
-    return True
 
   def make(self, index: int, cut: Any, rng: np.random.Generator | None, room: int) -> tuple[batch_lib.Batch, None]:
     """The images of a record, changed by chance where there is an `rng`.
