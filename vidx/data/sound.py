@@ -3,6 +3,8 @@
 Samples lie where their time stamps say: what the sound does not reach is silence.
 """
 
+from collections.abc import Iterator
+import contextlib
 import math
 import os
 
@@ -42,22 +44,29 @@ def read(source: str | os.PathLike | bytes, start: float = 0.0, end: float = mat
     NoSound: nothing of the span can be heard.
     DecodeError: there is no such file, or its sound is damaged inside the span.
   """
+  with _opened(source) as (container, stream, name):
+    pieces = _pieces(container, stream, name, start, end, origin)
+  return _placed(pieces, start, end, rate, name)
+
+
+@contextlib.contextmanager
+def _opened(source) -> Iterator[tuple[av.container.InputContainer, av.AudioStream, str]]:
+  """An open file, its sound and its name; what goes wrong while it is open is a DecodeError that names it."""
   name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
   try:
     with containers.open_sound(source) as container:
-      pieces = _pieces(container, name, start, end, origin)
+      stream = container.streams.best("audio")
+      if stream is None:
+        raise NoSound(f"{name}: it has no sound.")
+      yield container, stream, name
   except FileNotFoundError:
     raise errors.DecodeError(f"{name}: no such file.") from None
   except (av.FFmpegError, ValueError, OSError) as e:
     raise errors.DecodeError(f"{name}: its sound cannot be decoded ({getattr(e, 'strerror', None) or e}).") from e
-  return _placed(pieces, start, end, rate, name)
 
 
-def _pieces(container, name, start, end, origin) -> tuple[list[tuple[float, np.ndarray]], int]:
+def _pieces(container, stream, name, start, end, origin) -> tuple[list[tuple[float, np.ndarray]], int]:
   """((seconds since the origin, samples) of each run without a gap, and the rate) of what a span needs."""
-  stream = container.streams.best("audio")
-  if stream is None:
-    raise NoSound(f"{name}: it has no sound.")
   if stream.codec_context is None:
     raise errors.DecodeError(f"{name}: the codec of its sound is not known.")
   for other in container.streams:
@@ -147,16 +156,7 @@ def duration(source: str | os.PathLike | bytes) -> float:
     NoSound: it has none.
     DecodeError: it cannot be decoded.
   """
-  name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
-  try:
-    with containers.open_sound(source) as container:
-      stream = container.streams.best("audio")
-      if stream is None:
-        raise NoSound(f"{name}: it has no sound.")
-      if stream.duration:
-        return float(stream.duration * stream.time_base)
-  except FileNotFoundError:
-    raise errors.DecodeError(f"{name}: no such file.") from None
-  except (av.FFmpegError, ValueError, OSError) as e:
-    raise errors.DecodeError(f"{name}: its sound cannot be decoded ({getattr(e, 'strerror', None) or e}).") from e
+  with _opened(source) as (_, stream, _):
+    if stream.duration:
+      return float(stream.duration * stream.time_base)
   return len(read(source)) / RATE
