@@ -104,6 +104,7 @@ def test_one_caption_is_drawn_in_training_and_all_are_there_in_evaluation(store,
 
 @pytest.mark.parametrize("changes, message", [
     (dict(experts=()), "write .name, features"), (dict(experts=(("rgb", 3),)), "write .name, features"),
+    (dict(experts=((["rgb"], 3, 2),)), "write .name, features"),
     (dict(expert_tokens="last"), "'last' is not one of first, random")])
 def test_a_wrong_section_is_one_line(changes, message):
   data = settings()

@@ -1,7 +1,6 @@
 """The part of videos as tokens of several experts, each with its own width and number of tokens."""
 
 from collections.abc import Mapping
-import functools
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -100,11 +99,7 @@ def wanted(data: ConfigDict) -> tuple[tuple[str, int, int], ...]:
     ConfigError: there are none, or they are no such list.
   """
   errors.check_choice("data.expert_tokens", data.expert_tokens, TOKENS)
-  return _checked(tuple(tuple(row) if isinstance(row, (list, tuple)) else (row,) for row in data.experts))
-
-
-@functools.lru_cache(maxsize=16)
-def _checked(rows: tuple[tuple, ...]) -> tuple[tuple[str, int, int], ...]:
+  rows = tuple(tuple(row) if isinstance(row, (list, tuple)) else (row,) for row in data.experts)
   good = lambda row: (len(row) == 3 and isinstance(row[0], str) and all(isinstance(n, int) and n > 0 for n in row[1:]))
   bad = next((row for row in rows if not good(row)), None)
   if bad is not None or not rows or len({row[0] for row in rows}) < len(rows):
