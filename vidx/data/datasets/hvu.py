@@ -84,12 +84,12 @@ def read(root: str, split: str, file: str = "", tags: str = "", categories: Sequ
 def _classes(root: str, split: str, file: str) -> tuple[tuple[str, ...], dict[tuple[str, int], int]]:
   """Class names, and the class ids of clips by (video, whole seconds of the start)."""
   path, first = (common.inside(root, file.replace("{split}", s)) for s in (split, "train"))
-  rows = lambda path: common.read_table(path, ("label", "youtube_id", "time_start"))
-  names = tuple(sorted({row["label"] for _, row in rows(first)}))
+  rows = {p: list(common.read_table(p, ("label", "youtube_id", "time_start"))) for p in dict.fromkeys((first, path))}
+  names = tuple(sorted({row["label"] for _, row in rows[first]}))
   ids = {name: i for i, name in enumerate(names)}
   return names, {
       (row["youtube_id"], int(common.as_number(row["time_start"], "time_start", path, line))):
-      common.class_id(row["label"], ids, path, line, first) for line, row in rows(path)}
+      common.class_id(row["label"], ids, path, line, first) for line, row in rows[path]}
 
 
 def _tags(path: str) -> list[tuple[str, str]]:
