@@ -11,6 +11,8 @@ sentence are left out.
 Rohrbach et al.: "Movie Description", 2017.
 """
 
+import dataclasses
+
 from vidx import errors
 from vidx.data.datasets import captions as captions_lib
 from vidx.data.datasets import common, places
@@ -49,4 +51,4 @@ def read(root: str, split: str, file: str = "", media: str = "experts", experts:
     silent += not sentence
   made = captions_lib.dataset("lsmdc", root, split, found, media, experts)
   notes = (f"split '{split}': {silent} clips have no sentence and are left out",) if silent else ()
-  return Dataset(made.name, split, made.records, missing=made.missing, notes=notes)
+  return dataclasses.replace(made, notes=notes)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vidx.data import tokens
 from vidx.data.toybox import world
 
 COLOURS = tuple(world.COLOURS)[:4]
@@ -17,7 +18,6 @@ WAYS = {"left": "moves left", "right": "moves right", "up": "rises", "down": "si
         "shrink": "shrinks"}
 EXPERTS = {"objects": 16, "motion": 12, "scene": 8}  # features of a token
 TOKENS, NOISE = 4, 0.2
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 Told = tuple[str, tuple[tuple[str, str, str], ...]]  # background, and (colour, shape, motion) of each thing
 
@@ -36,7 +36,7 @@ def vocabulary() -> list[str]:
   """All tokens of all sentences, the special ones first."""
   words = {w for way in WAYS.values() for w in way.split()}
   words |= {*COLOURS, *SHAPES, *world.BACKGROUNDS, *"a and the that is , while in front of".split()}
-  return [*SPECIAL, *sorted(words)]
+  return [*tokens.SPECIAL, *sorted(words)]
 
 
 def experts(told: Told, rng: np.random.Generator) -> dict[str, np.ndarray]:
