@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidx import errors
-from vidx.data import clips, datasets, feature_files, notices, sound
+from vidx.data import clips, datasets, feature_files, notices
 from vidx.data.records import Dataset, Media, Record
 
 _CHUNK = 32  # frames decoded at once, which bounds the memory
@@ -64,6 +64,7 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
 
 def probe_sound(media: Media) -> dict[str, Any]:
   """As `probe`, of a file of sound, which has no frames."""
+  from vidx.data import sound  # PyAV is loaded where files are opened
   try:
     seconds = len(sound.read(media.path, rate=sound.RATE)) / sound.RATE
   except errors.DecodeError as e:
