@@ -9,7 +9,8 @@ How it is made, one file per step:
   sentences.py  the label set of captions, with what experts see
   render.py   a scene as frames, and as sound
   write.py    frames and sound as an mp4 file
-  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, or frame labels and transcripts
+  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, MSR-VTT json, or frame labels
+              and transcripts
 
 Everything follows from (seed, split, position), so any video can be made alone
 and twice the same. A new label set is a function in labels.py and a row in its
