@@ -12,14 +12,19 @@ from vidx.data import parts as parts_lib
 from vidx.data.records import Dataset
 
 
+def _kind(dataset: Dataset) -> str:
+  """What the media of all records are; an empty data set is one of videos."""
+  return dataset.records[0].media.kind if len(dataset) else "video"
+
+
 def of_features(dataset: Dataset) -> bool:
   """Whether the records are sequences of features."""
-  return len(dataset) > 0 and dataset.records[0].media.kind == "features"
+  return _kind(dataset) == "features"
 
 
 def of_experts(dataset: Dataset) -> bool:
   """Whether the records are features of experts."""
-  return len(dataset) > 0 and dataset.records[0].media.kind == "experts"
+  return _kind(dataset) == "experts"
 
 
 def with_feature_size(data: ConfigDict, dataset: Dataset) -> None:
@@ -82,8 +87,7 @@ class Examples:
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, wanted: Sequence[str], clips: int, crops: int,
                seed: int):
     self.dataset = dataset
-    kind = dataset.records[0].media.kind if len(dataset) else "video"
-    main, *others = parts_lib.chosen(kind, wanted, bool(data.cache))
+    main, *others = parts_lib.chosen(_kind(dataset), wanted, bool(data.cache))
     self._first = parts_lib.load(main)(dataset, data, training, clips, crops, seed, timed=bool(others))
     self._others = [parts_lib.load(name)(dataset, data, training, clips, crops, seed) for name in others]
 
