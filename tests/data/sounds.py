@@ -38,5 +38,15 @@ def write(path, wave, rate, layout="mono", frames=None, fps=25, codec=""):
     out.mux(tone.encode())
 
 
+def damage(path, share=0.5):
+  """Overwrites the packets of the sound behind a share of the file, not those of the pictures."""
+  with av.open(str(path)) as container:
+    packets = [(p.pos, p.size) for p in container.demux(container.streams.audio[0]) if p.size and p.pos]
+  data = bytearray(path.read_bytes())
+  for pos, size in packets[int(share * len(packets)):]:
+    data[pos:pos + size] = bytes(np.random.default_rng(pos).integers(0, 256, size, np.uint8))
+  path.write_bytes(bytes(data))
+
+
 def clip(count=50):
   return videos.pictures(count, 48, 32)

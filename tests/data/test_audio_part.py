@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from tests.data import sounds, videos
-from tests.data.test_sound import damage
 from vidx import errors
 from vidx.data import batch as batch_lib, examples, parts, pipeline, sound, spectrogram
 from vidx.data.parts import audio
@@ -21,7 +20,7 @@ def root(tmp_path_factory):
   frames = sounds.clip(100)
   for name in ("with.mp4", "damaged.mp4"):
     sounds.write(root / name, sounds.tones(4.0, 44100), 44100, frames=frames)
-  damage(root / "damaged.mp4", 0.1)
+  sounds.damage(root / "damaged.mp4", 0.1)
   videos.write(root / "without.mp4", frames, rate=25)
   sounds.write(root / "short.mp4", sounds.tones(1.0, 44100), 44100, frames=frames)
   sounds.write(root / "telephone.avi", sounds.tones(4.0, 8000), 8000, frames=frames, codec="pcm_s16le")

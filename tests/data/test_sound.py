@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.data import sounds
+from tests.data import sounds, videos
 from vidx import errors
 from vidx.data import decode, sound
 
@@ -64,7 +64,6 @@ def test_no_sound_is_told_from_sound_that_ended_and_both_from_no_file(tmp_path):
   with pytest.raises(sound.NoSound, match="no sound from 3.00 to 4.00 s"):
     sound.read(str(path), 3.0, 4.0)
   silent = tmp_path / "silent.mp4"
-  from tests.data import videos
   videos.write(silent, sounds.clip(10))
   with pytest.raises(sound.NoSound, match="it has no sound"):
     sound.read(str(silent))
@@ -78,21 +77,10 @@ def test_no_sound_is_told_from_sound_that_ended_and_both_from_no_file(tmp_path):
     sound.read(str(tmp_path / "text.wav"))
 
 
-def damage(path, share=0.5):
-  """Overwrites the packets of the sound behind a share of the file, not those of the pictures."""
-  import av
-  with av.open(str(path)) as container:
-    packets = [(p.pos, p.size) for p in container.demux(container.streams.audio[0]) if p.size and p.pos]
-  data = bytearray(path.read_bytes())
-  for pos, size in packets[int(share * len(packets)):]:
-    data[pos:pos + size] = bytes(np.random.default_rng(pos).integers(0, 256, size, np.uint8))
-  path.write_bytes(bytes(data))
-
-
 def test_damage_inside_the_span_is_an_error_and_outside_of_it_none(tmp_path):
   path = tmp_path / "damaged.mp4"
   sounds.write(path, sounds.tones(4.0, 44100), 44100, frames=sounds.clip(100))
-  damage(path)
+  sounds.damage(path)
   assert abs(pitch(sound.read(str(path), 0.2, 1.2, 0.0)) - 440) < 2
   with pytest.raises(errors.DecodeError, match="its sound cannot be decoded"):
     sound.read(str(path), 2.5, 3.5, 0.0)
