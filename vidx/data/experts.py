@@ -140,6 +140,10 @@ class Stores:
       return Media(self.path, KIND, pattern=os.path.join(_NAME, f"{video}.npy"))
     return Media(self._files[video], KIND) if video in self._files else None
 
+  def names(self) -> list[str]:
+    """All videos that have features, sorted."""
+    return sorted(self._files.keys() | self._apart)
+
 
 def of_file(path: str) -> Media:
   """The features of one file: itself, or of a video those in a folder `experts` near by.

@@ -38,12 +38,12 @@ class FrameFolder:
       DecodeError: there are no such images, or one of the sequence is missing.
     """
     self.name, self.fps = os.fspath(path), fps or _FPS
-    if only:  # what else is in the folder, perhaps many thousands, is not listed for each
-      self.files = [only] if media_files.is_image(only) and os.path.isfile(os.path.join(path, only)) else []
-    else:
-      with frame_tools.DecodeErrors(self.name):
-        names = os.listdir(path)
-      self.files = _numbered(names, pattern)
+    with frame_tools.DecodeErrors(self.name):
+      if only:  # what else is in the folder, perhaps many thousands, is not listed for each
+        os.stat(path or ".")
+        self.files = [only] if media_files.is_image(only) and os.path.isfile(os.path.join(path, only)) else []
+      else:
+        self.files = _numbered(os.listdir(path), pattern)
     if not self.files:
       raise errors.DecodeError(f"{self.name}: no images {'named like ' + pattern if pattern else 'in this folder'}.")
     self.num_frames = len(self.files)
