@@ -109,13 +109,13 @@ class Examples:
     """Whether a record has its place in a bucket."""
     return self._first.fits(index, room)
 
-  def train(self, index: int, rng: np.random.Generator, room: int) -> batch_lib.Batch:
-    """A random example of a record; all that is random comes from `rng`.
+  def train(self, index: int, rng: np.random.Generator, room: int, chosen: Sequence[int] = ()) -> batch_lib.Batch:
+    """A random example of a record; all that is random comes from `rng`, or was `chosen` by the set's plan.
 
     Raises:
       DecodeError: the media cannot be decoded.
     """
-    return self._made(index, rng, room)
+    return self._made(index, rng, room, chosen)
 
   def evaluate(self, index: int, room: int) -> batch_lib.Batch:
     """All views of a record; raises as `train`."""
@@ -128,8 +128,9 @@ class Examples:
       example |= part.blank(index, room)
     return example | self._always(index, 0)
 
-  def _made(self, index: int, rng: np.random.Generator | None, room: int) -> batch_lib.Batch:
-    example, cut = self._first.make(index, None, rng, room)
+  def _made(self, index: int, rng: np.random.Generator | None, room: int, chosen: Sequence[int] = ()
+            ) -> batch_lib.Batch:
+    example, cut = self._first.make(index, None, rng, room, *([chosen] if len(chosen) else []))
     for part in self._others:
       example |= part.make(index, cut, rng, room)[0]
     return example | self._always(index, 1)

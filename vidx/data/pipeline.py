@@ -2,7 +2,8 @@
 
 The stream is a function of (seed, position) alone. Position g = step x batch size
 + slot; epoch, k = divmod(g, n); the record is the k-th of that epoch's permutation
-and everything random about it comes from (seed, epoch, record). So the number of
+and everything random about it comes from (seed, epoch, record); or the k-th of what the
+data set's plan draws for the epoch (vidx/data/plans.py), and k counts, too. So the number of
 decoding processes, the number of hosts and a restart change nothing. Grain runs it:
 one element of its data set is one batch of this host. Where examples differ in length,
 those of a batch are of similar length, and the whole batch is as long as its longest:
@@ -31,7 +32,7 @@ import numpy as np
 from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import examples as examples_lib
-from vidx.data import workers
+from vidx.data import plans, workers
 from vidx.data.records import Dataset
 
 _ENDLESS = 1 << 40  # batches
@@ -163,29 +164,34 @@ class TrainSource(_Source):
     self.seed = seed
 
   def indices(self, first: int) -> list[int]:
-    places = (divmod(first + slot, len(self.dataset)) for slot in range(self.batch_size))
-    return [int(self._order(epoch)[k]) for epoch, k in places]
+    places = (divmod(first + slot, self.dataset.epoch) for slot in range(self.batch_size))
+    return [int(self._entries(epoch)[k, 0]) for epoch, k in places]
 
-  def _order(self, epoch: int) -> np.ndarray:
-    return order(self.seed, epoch, len(self.dataset), self.batch_size, self.examples.lengths)
+  def _entries(self, epoch: int) -> np.ndarray:
+    """(n, 1 + k) int: the records of an epoch in their order, with what a plan says of them."""
+    if self.dataset.plan is not None:
+      return plans.drawn(self.dataset.plan, self.seed, epoch)
+    return order(self.seed, epoch, len(self.dataset), self.batch_size, self.examples.lengths)[:, None]
 
   def example(self, g: int, room: int, failures: dict[str, str]) -> dict[str, Any]:
-    n = len(self.dataset)
+    records, n = self.dataset.records, self.dataset.epoch
     epoch, k = divmod(g, n)
-    places, longer = self._order(epoch), False
-    for tried in range(n):
-      index = int(places[(k + tried) % n])
+    entries, longer = self._entries(epoch), False
+    for place in ((k + tried) % n for tried in range(n)):
+      index, *chosen = entries[place].tolist()
       if not self.examples.fits(index, room):
         longer = True
         continue
+      again = () if self.dataset.plan is None else (place,)  # a plan may come to a record more than once
+      rng = np.random.default_rng((self.seed, epoch, index, *again))
       try:
-        return self.examples.train(index, np.random.default_rng((self.seed, epoch, index)), room)
+        return self.examples.train(index, rng, room, chosen)
       except errors.DecodeError as e:
-        failures[self.dataset.records[index].id] = str(e)
-        check_failures(failures, n, self.data.max_failures)
+        failures[records[index].id] = str(e)
+        check_failures(failures, len(records), self.data.max_failures)
     if longer:
       return self.examples.blank(-1, room)  # the batch is of the shortest videos, and none of them can be read
-    raise _too_many(failures, n, self.data.max_failures)
+    raise _too_many(failures, len(records), self.data.max_failures)
 
 
 class EvalSource(_Source):

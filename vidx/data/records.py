@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from vidx import errors
+from vidx.data.plans import Plan
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")  # endings of files without pictures
 LABEL = "label"  # the target of data sets that have one
@@ -93,6 +94,7 @@ class Dataset:
     named: further targets by name, such as 'verb' and 'noun'; their values are in `Record.labels`.
     facts: what metrics need besides, such as 'pairs', how often verb and noun meet in training.
     notes: lines for whoever uses it: what was left out or not understood.
+    plan: what an epoch of training shows, see vidx/data/plans.py; None: every record once, in any order.
   """
 
   name: str
@@ -105,9 +107,15 @@ class Dataset:
   named: Mapping[str, Target] = dataclasses.field(default_factory=dict)
   facts: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
   notes: tuple[str, ...] = ()
+  plan: Plan | None = dataclasses.field(default=None, compare=False)
 
   def __len__(self) -> int:
     return len(self.records)
+
+  @property
+  def epoch(self) -> int:
+    """Examples of an epoch of training."""
+    return len(self.records if self.plan is None else self.plan)
 
   @property
   def targets(self) -> dict[str, Target]:
@@ -116,7 +124,7 @@ class Dataset:
     return {**first, **self.named}
 
   def fingerprint(self) -> str:
-    """Hash of ids, labels of all targets, spans, classes and sizes of all files: equal data gives equal text."""
+    """Hash of ids, labels of all targets, spans, classes, sizes of all files and plan: equal data gives equal text."""
     digest = hashlib.sha256(repr(self.classes).encode())
     if self.named:
       digest.update(repr(sorted((name, t.classes, t.several) for name, t in self.named.items())).encode())
@@ -125,6 +133,8 @@ class Dataset:
       if r.labels or r.companions:
         others = sorted((name, m.index, _size(m)) for name, m in r.companions.items())
         digest.update(repr((sorted(r.labels.items()), others)).encode())
+    if self.plan is not None:
+      digest.update(self.plan.fingerprint().encode())
     return digest.hexdigest()[:16]
 
 

@@ -128,7 +128,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
   if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
     raise errors.ConfigError(f"batch size {batch_size} does not divide into optimizer.accumulate ="
                              f" {config.optimizer.accumulate} micro-batches over the mesh.")
-  steps_per_epoch = len(dataset) / batch_size
+  steps_per_epoch = dataset.epoch / batch_size
   total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
   schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
   inputs = examples.input_shapes(model, config.data, dtype, num_classes)

@@ -11,7 +11,8 @@ A part is a class, made anew in every decoding process:
                                       float clips are those on the device
 
 A first part also has `size`, `lengths`, `room` and `fits`, see `Features`; the last three are those of `OneShape`
-where examples do not differ in length.
+where examples do not differ in length. Where a plan says more of an entry than its record (vidx/data/plans.py), the
+first part takes it as the argument `chosen` of `make`, behind the others: a sequence of numbers.
 To add a part, write one, add its row here and rows for its keys in FIELDS.
 """
 
