@@ -62,6 +62,18 @@ FIELDS: dict[str, Field] = {
                                  " first", axes=2, views=True),
     "detections/boxes": Field("(N, 4) in pixels of the clip, zeros where there is none", axes=2, views=True, last=4),
     "detections/mask": Field("(N,) 1 for a detection, 0 where a frame has fewer", axes=1, views=True),
+    "boxes": Field("(T, G, 4) objects of every frame, in pixels of the clip, zeros after the last; of the key frame"
+                   " alone (G, 4)", axes=-1, views=True, target=True, last=4),
+    "box_label": Field("(T, G) classes of boxes, -1 after the last; (T, G, C) of zeros and ones where a box has"
+                       " several", None, -1, -1, views=True, target=True),
+    "box_track": Field("(T, G) which boxes are of one object, -1 where unknown", np.int32, -1, -1, views=True,
+                       target=True),
+    "box_mask": Field("(T, G) 1 for a box", axes=-1, views=True, target=True),
+    "rois": Field("(T, R, 4) proposed boxes, the best first, zeros after the last; of the key frame alone (R, 4)",
+                  axes=-1, views=True, last=4),
+    "roi_mask": Field("(T, R) 1 for a proposed box", axes=-1, views=True),
+    "extent": Field("(2,) height and width of the image in the upper left corner of padded frames", axes=1, views=True,
+                    last=2),
     "encoded/": Field("in place of video: what networks that are not trained make of the clip, kept on disk",
                       axes=-1, views=True),
     "cut/": Field("where a clip is from, for those who keep what is made of it", np.float64, axes=-1),

@@ -3,7 +3,7 @@
 | array | shape | what |
 |---|---|---|
 | time_s | (F,) | seconds since the first frame of the video, ascending |
-| frame_index | (F,) | the frame, for people |
+| frame_index | (F,) | the number of the frame, 0 the first one |
 | boxes | (F, K, 4) | x0, y0, x1, y1 in parts of the whole frame, 0..1 |
 | scores | (F, K) | confidence, the best first; 0 where a frame has fewer than K |
 | feats | (F, K, D) float16 | features of the objects |
@@ -55,6 +55,7 @@ class Store:
     try:
       with np.load(path, allow_pickle=False) as f:
         arrays = {k: f[k] for k in _NEEDED[:3]}
+        self.frame_index = f["frame_index"] if "frame_index" in f else np.arange(len(arrays["time_s"]))
         feats = _mapped(path, "feats.npy")
         self.feats = f["feats"] if feats is None else feats
       _check({**arrays, "feats": self.feats}, path)
@@ -92,6 +93,14 @@ class Store:
       feats[i, :have] = np.where(live[:, None], self.feats[at, :have], 0)
       boxes[i, :have] = np.where(live[:, None], self.boxes[at, :have], 0)
     return feats.reshape(-1, width), boxes.reshape(-1, 4), mask.reshape(-1)
+
+  def of_frame(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes float32 (N, 4) of 0..1 and scores (N,) of a frame, the best first; none where it was not looked at."""
+    at = np.flatnonzero(self.frame_index == frame)
+    if not len(at):
+      return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    live = self.scores[at[0]] > 0
+    return self.boxes[at[0]][live], self.scores[at[0]][live]
 
 
 def beside(video: str) -> str:

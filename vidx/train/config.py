@@ -55,6 +55,11 @@ def base() -> ConfigDict:
           full_share=1.0,             # share of the training videos whose frame labels may be used
           detections=dict(frames=12, rate=2.0, boxes=5, size=2048),  # candidates: frames around a clip's middle, how
                                       # many a second, the best boxes of each, features of a box
+          boxes=dict(frames="all",    # whose boxes: all | middle, the key frame of a clip
+                     most=0,          # places for the boxes of a frame; 0: the most that the split has
+                     rois=0,          # proposed boxes of a frame, the best ones; 0: none
+                     least=0.0,       # score of a proposed box
+                     train_rois="file"),  # file | truth, the true boxes in the place of proposals
           audio=dict(rows=128, mels=80, mean=-7.03, std=4.66,  # spectrograms: size, and how they are normalised
                      seconds=0.0,     # of a clip's sound; 0: those that its frames show
                      gap=0.5,         # seconds, least displacement of the sound of another time of the video

@@ -44,6 +44,8 @@ PARTS: dict[str, Row] = {
     "features": Row("vidx.data.parts.features:Features",
                     ("features", "length", "transcript", "frame_label", "full"), ("features",)),
     "detections": Row("vidx.data.parts.detections:Detections", ("detections/",)),
+    "boxes": Row("vidx.data.parts.boxes:Boxes", ("boxes", "box_label", "box_track", "box_mask", "rois", "roi_mask",
+                                                 "extent")),
     "audio": Row("vidx.data.parts.audio:Audio", ("audio", "audio_valid")),
     "displaced": Row("vidx.data.parts.audio:Displaced", ("audio_neg",)),
     "cut": Row("vidx.data.parts.encoded:Cuts", ("cut/",)),
@@ -136,6 +138,8 @@ def shapes(wanted: Sequence[str], data: Any, num_classes: int | Mapping[str, int
     elif name is None and key not in found:
       found[key] = _own(key, num_classes)
   for key in wanted:
+    if key not in found and key in ("rois", "roi_mask"):
+      raise errors.ConfigError("the system takes proposed boxes: set data.boxes.rois to how many a frame has at most.")
     if key not in found:
       have = [k for k in found if k.partition("/")[0] == key.partition("/")[0]]
       raise errors.ConfigError(f"the system takes '{key}', but the config's section data has only {', '.join(have)}"
