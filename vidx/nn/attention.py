@@ -12,6 +12,8 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from vidx.nn.initialisers import param
+
 _FAR = -1e30  # score of a dead key: finite, so that a row without live keys stays finite
 _WHOLE = 2**28  # more scores than this (1 GiB in fp32) are never held at once
 
@@ -183,8 +185,8 @@ class Projections(nn.Module):
   def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
     """(..., D) -> as many (..., D)."""
     width = x.shape[-1]
-    kernel = self.param("kernel", self.kernel_init, (width, self.count * width))
-    bias = self.param("bias", nn.initializers.zeros, (self.count * width,)) if self.bias else None
+    kernel = param(self, "kernel", self.kernel_init, (width, self.count * width))
+    bias = param(self, "bias", nn.initializers.zeros, (self.count * width,)) if self.bias else None
     x, *weights = nn.dtypes.promote_dtype(x, *((kernel, bias) if self.bias else (kernel,)), dtype=self.dtype)
     return jax.lax.platform_dependent(x, *weights, cpu=self._joined, default=self._apart)
 

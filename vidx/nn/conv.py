@@ -16,6 +16,8 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from vidx.nn.initialisers import param
+
 Triple = tuple[int, int, int]
 
 _forced: contextvars.ContextVar[str] = contextvars.ContextVar("lowering", default="auto")
@@ -280,14 +282,14 @@ class Conv(nn.Module):
       padding = tuple(d * (k - 1) // 2 for k, d in zip(self.kernel, dilation))
     padding = _spread(padding, rank)
     shape = (*self.kernel, x.shape[-1] // self.groups, self.features)
-    w = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(dtype)
+    w = param(self, "kernel", self.kernel_init, shape, jnp.float32).astype(dtype)
     x = x.astype(dtype)
     if rank == 2:
       w, strides, padding, dilation = w[None], (1, *strides), (0, *padding), (1, *dilation)
     image = x.ndim == 4
     y = convolve(x[:, None] if image else x, w, strides, padding, dilation, self.groups, self.lowering)
     if self.use_bias:
-      y = y + self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
+      y = y + param(self, "bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
     return y[:, 0] if image else y
 
 

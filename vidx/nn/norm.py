@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn.conv import Conv
+from vidx.nn.initialisers import param
 
 
 _exact: contextvars.ContextVar[bool] = contextvars.ContextVar("exact", default=False)
@@ -58,8 +59,8 @@ class BatchNorm(nn.Module):
     channels = x.shape[-1:]
     mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
     var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
-    scale = self.param("scale", nn.initializers.constant(self.scale_init), channels, jnp.float32)
-    bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
+    scale = param(self, "scale", nn.initializers.constant(self.scale_init), channels, jnp.float32)
+    bias = param(self, "bias", nn.initializers.zeros, channels, jnp.float32)
     if self.frozen:
       scale, bias = jax.lax.stop_gradient((scale, bias))
     if not train or self.frozen:
