@@ -8,9 +8,10 @@ import pytest
 
 from tests.backbones import promises
 import vidx
-from vidx import errors, interop
+from vidx import errors, interop, systems
 from vidx.measure import count
 from vidx.nn import conv
+from vidx.nn.roi_align import roi_align
 from vidx.train import warm_start
 
 B, ROWS, MELS = 4, 16, 8
@@ -305,3 +306,100 @@ def test_rows_of_sound_that_frames_do_not_divide_are_one_clear_line():
   with pytest.raises(ValueError, match="data.audio.rows"):
     jax.eval_shape(model.init, jax.random.PRNGKey(0), *arrays(model, audio=jnp.zeros((B, 18, MELS, 1)),
                                                               audio_neg=jnp.zeros((B, 18, MELS, 1))))
+
+
+# ---------------------------------------------------------------- people in boxes
+
+BOXES = dict(boxes=True, avs=(), crop=0, strides=(1, 2, 1), dilations=(1, 1, 2))
+PEOPLE = jnp.asarray([[[0, 0, 16, 16], [2.0, 1, 9, 14]], [[0, 0, 4, 4], [4, 4, 16, 12]],
+                      [[0, 0, 0, 0], [1, 1, 2, 2]], [[-8, -8, 30, 30], [7, 2, 8, 3]]], jnp.float32)
+
+
+def at_boxes(model, v, people=PEOPLE, **changed):
+  given = {**GIVEN, "rois": people, **changed}
+  return promises.jitted(model)(v, *[given[name] for name in model.inputs])
+
+
+@functools.cache
+def variables_at_boxes(**fields):
+  model = tiny(**BOXES, **fields)
+  return promises.some_variables(model, *[{**GIVEN, "rois": PEOPLE}[name] for name in model.inputs])
+
+
+@pytest.mark.parametrize("name, params, gmacs, plain", [
+    ("slowfast_ava", 33_742_616, 65.73, 65.73), ("avslowfast_ava", 40_755_704, 67.09, 67.09),
+    ("slowfast_ava_r101", 59_342_488, 183.44, 172.11), ("avslowfast_ava_r101", 80_168_824, 209.90, 198.57)])
+def test_products_are_as_published_for_people_in_boxes(name, params, gmacs, plain):
+  counts = count(vidx.create_model(name), *[shape(*s) for s in systems.rows()[name].inputs])
+  box = 256 * 9 / 8 * (7 * 16 * 20 * 8 + 49 * 20 * 8) / 1e9  # of the pooling of one box
+  assert counts.params == params and counts.macs / 1e9 == pytest.approx(gmacs + box, abs=0.006)
+  non_local = sum(macs for module, (_, macs) in counts.by_module.items() if "NonLocal" in module)
+  assert (counts.macs - non_local) / 1e9 == pytest.approx(plain + box, abs=0.006)
+
+
+def test_a_box_is_scored_by_the_largest_of_what_is_seen_in_it_and_by_the_sound():
+  model, v = tiny(**BOXES), variables_at_boxes()
+  out = at_boxes(model, v)
+  assert out["logits"].shape == (B, 2, 3) and out["features"].shape == (B, 2, 16 * 16 + 2 * 16 + 128)
+  sight = tiny(**BOXES, streams="sight", num_classes=0)
+  ways = jax.jit(lambda v, x: sight.sight.apply(v, x, method="trunk"))(
+      {k: t["sight"] for k, t in variables_at_boxes(streams="sight").items()}, GIVEN["video"])
+  seen = at_boxes(sight, variables_at_boxes(streams="sight"))["features"]
+  mean = jnp.concatenate([x.mean(1) for x, _ in ways], -1)  # 2 x 2 entries of 8 pixels
+  assert mean.shape[1:3] == (2, 2)
+  pooled = roi_align(mean, PEOPLE, 7, scale=1 / 8)
+  np.testing.assert_allclose(seen, pooled.max((2, 3)), rtol=1e-4, atol=1e-5)
+  heard = out["features"][..., -128:]
+  np.testing.assert_array_equal(heard[:, 0], heard[:, 1])
+  other = at_boxes(model, v, audio=GIVEN["audio_neg"])["logits"]
+  assert (other != out["logits"]).any()
+
+
+def test_scores_of_a_box_depend_on_no_other_box_and_no_other_clip():
+  model, v = tiny(**BOXES), variables_at_boxes()
+  out = at_boxes(model, v)
+  padded = at_boxes(model, v, jnp.concatenate([PEOPLE, jnp.zeros((B, 3, 4))], 1))
+  swapped = at_boxes(model, v, PEOPLE[:, ::-1])
+  alone = at_boxes(model, v, **{k: GIVEN[k].at[1:].set(2 * GIVEN[k][1:] + 1) for k in ("video", "audio")})
+  for key in ("logits", "features"):
+    np.testing.assert_allclose(padded[key][:, :2], out[key], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(swapped[key][:, ::-1], out[key], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(alone[key][0], out[key][0], rtol=1e-4, atol=1e-5)
+
+
+def test_boxes_train_in_half_precision_and_lower_for_accelerators():
+  less = dict(stages=(1,), strides=(1,), slow_temporal=(1,), fast_temporal=(3,), fs_stages=(0,), afs_stages=(0,))
+  model = tiny(**{**BOXES, **less, "dilations": (2,)}, drop=0.0, dtype=jnp.bfloat16)
+  given = [{**GIVEN, "rois": PEOPLE}[name] for name in model.inputs]
+  v = promises.some_variables(model, *given)
+
+  def loss(params, v):
+    out, _ = model.apply({**v, "params": params}, *given, train=True, mutable=["batch_stats"],
+                         rngs={"dropout": jax.random.PRNGKey(0)})
+    assert out["logits"].dtype == jnp.float32
+    return (out["logits"] ** 2).sum()
+
+  for path, g in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(v["params"], v)):
+    assert np.isfinite(g).all() and np.any(g), path
+  assert export.export(jax.jit(jax.grad(loss)), platforms=["tpu", "cuda"])(v["params"], v).mlir_module_serialized
+
+
+def test_a_head_of_boxes_starts_from_clips_and_takes_weights_of_pyslowfast():
+  model, v = tiny(**BOXES, streams="sight", fs_stages=(1, 1, 1)), variables_at_boxes(streams="sight",
+                                                                                      fs_stages=(1, 1, 1))
+  clip = vidx.create_model("slowfast_r50_4x16", **{k: v for k, v in TINY.items() if k not in (
+      "fs_stages", "afs_stages", "avs", "inner")})
+  source = promises.some_variables(clip, GIVEN["video"], seed=5)
+  merged, report = warm_start.merge(v, source, exclude=("head",))
+  assert not report["not in the checkpoint"] and not report["other shape"]
+  assert all("head" in p for p in report["excluded"]) and len(report["excluded"]) == 2
+  state = interop.to_torch(model, v, "pyslowfast")
+  assert {"s1_fuse.bn.weight", "head.projection.weight"} <= set(state)
+  back, found = interop.from_torch(model, state, "pyslowfast", inputs=[GIVEN["video"].shape, PEOPLE.shape])
+  jax.tree.map(np.testing.assert_array_equal, back, jax.tree.map(np.asarray, v))
+  assert not found.fresh
+
+
+def test_boxes_without_sight_are_one_clear_line():
+  with pytest.raises(errors.ConfigError, match="sees nothing"):
+    tiny(**BOXES, streams="sound")

@@ -128,6 +128,7 @@ class SlowFast(Chain):
     slow_temporal: extent of kernels in time, per stage; a stage may list its blocks.
     fast_temporal: the same of the fast pathway.
     strides: spatial stride per stage.
+    dilations: of the convolutions over space, per stage; a stage may list its blocks.
     zero_init: residual branches start as nothing.
   """
 
@@ -144,6 +145,7 @@ class SlowFast(Chain):
   slow_temporal: Sequence[int | Sequence[int]] = (1, 1, 3, 3)
   fast_temporal: Sequence[int | Sequence[int]] = (3, 3, 3, 3)
   strides: Sequence[int] = (1, 2, 2, 2)
+  dilations: Sequence[int | Sequence[int]] = (1, 1, 1, 1)
   zero_init: bool = True
   dropout: float = 0.5
   consensus: bool = False
@@ -169,8 +171,8 @@ class SlowFast(Chain):
     slow = name == "slow"
     own = dict(width=self.width, stem="image", temporal=self.slow_temporal) if slow else dict(
         width=self.width // self.beta, stem="video_pool", temporal=self.fast_temporal)
-    shared = {f: getattr(self, f) for f in ("stages", "strides", "zero_init", "eps", "momentum", "frozen_bn",
-                                            "bn_groups", "dtype")}
+    shared = {f: getattr(self, f) for f in ("stages", "strides", "dilations", "zero_init", "eps", "momentum",
+                                            "frozen_bn", "bn_groups", "dtype")}
     added = {}
     if slow and self.non_local:
       block = functools.partial(NonLocal, "dot", pool=tuple(self.non_local_pool), norm=self.norms()[1],

@@ -152,8 +152,14 @@ def _image_unit(key: str, norm: str, path: str) -> list[Rule]:
 
 
 def pyslowfast_avslowfast(model) -> list[Rule]:
-  """AVSlowFast as its authors published it for PySlowFast; only with sound added to the slow pathway."""
-  out = _two_pathways(model.sight, "bn_f2s", "sight/") + linear("head.projection", "head/fc", head=True)
+  """AVSlowFast as its authors published it for PySlowFast; only with sound added to the slow pathway.
+
+  Without sound it is SlowFast, also that of people in boxes.
+  """
+  out = linear("head.projection", "head/fc", head=True)
+  out += _two_pathways(model.sight, "bn" if model.sound is None else "bn_f2s", "sight/")
+  if model.sound is None:
+    return out
   stem, key, path = "s1.pathway2_stem", "s{i}.pathway2_res{j}", "sound/res{i}_{j}"
   out += [Rule(f"{stem}.conv_{k}.weight", f"params/sound/stem/conv_{k}/kernel", "image") for k in "tf"]
   out += batch_norm(f"{stem}.bn", "sound/stem/norm") + _image_unit(f"{key}.branch1", f"{key}.branch1_bn",

@@ -56,6 +56,19 @@ def _avslowfast(trunk: str, mels: int, **fields: Any) -> Row:
              (clip, sound, (1,), sound, (1,), (1,)))
 
 
+def _ava(depth: int, sound: bool) -> Row:
+  """Scores boxes of people on AVA (section 4.4): the last stage does not stride space; deep ones have NL blocks."""
+  trunk = "slowfast_r50_4x16" if depth == 50 else "slowfast_r101_8x8" if sound else "slowfast_r101_8x8_50_50"
+  fields = dict(trunk=trunk, num_classes=80, boxes=True, avs=(), crop=0, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
+  if depth == 101:
+    fields.update(non_local=((4, 6), (4, 13), (4, 20)), non_local_pool=(2, 2, 2))
+  if not sound:
+    fields.update(streams="sight", fs_stages=(1, 1, 1, 1))
+  heard = ((1, 128, 40, 1), (1,)) if sound else ()
+  return Row("vidx.systems.avslowfast:avslowfast", fields, _XIAO if sound else "Feichtenhofer et al. 2019",
+             ((1, 32, 256, 320, 3), *heard, (1, 1, 4)), "" if sound else "pyslowfast")
+
+
 def _t2vlad(experts: Mapping[str, tuple[int, int]], length: int, source: str = _WANG, **fields: Any
             ) -> Row:
   """Experts are (features, tokens) by name; a text has so many word pieces."""
@@ -75,6 +88,10 @@ SYSTEMS: dict[str, Row] = {
     "avslowfast_r50_8x8": _avslowfast("slowfast_r50_8x8", 80),
     "avslowfast_r101_8x8": _avslowfast("slowfast_r101_8x8", 40),
     "avslowfast_r101_16x8_nl": _avslowfast("slowfast_r101_16x8", 40, non_local=((4, 6), (4, 13), (4, 20))),
+    "avslowfast_ava": _ava(50, True),
+    "avslowfast_ava_r101": _ava(101, True),
+    "slowfast_ava": _ava(50, False),
+    "slowfast_ava_r101": _ava(101, False),
     **{f"ats_{trunk}": _ats(trunk) for trunk in (
         "deit_ti", "deit_s", "deit_b", "cvt_13", "cvt_21", "psvit_b14", "psvit_b18", "xvit_b16", "timesformer_b",
         "timesformer_l", "timesformer_hr", "timesformer_joint")},

@@ -7,7 +7,7 @@ s and f what the slow and the fast pathway give, a what that of sound gives:
 
   u = [s, F->S(f)]                  the lateral of SlowFast
   u + m(a)                          `ToFrames`, or the non-local operation of sound on u
-  head([mean s, mean f, mean a])
+  head([mean s, mean f, mean a])    or of every box [max s, max f, mean a], s and f the RoIAlign of their means in time
 
 While training, m(a) is dropped in most steps, for all examples at once (DropPathway),
 and the stages at which u has not yet met sound tell in-step sound from other sound by
@@ -29,11 +29,14 @@ from vidx.backbones.slowfast import SlowFast, join
 from vidx.nn import audio_fusion, choices, pool, sites as sites_lib, synchronization as sync
 from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
+from vidx.nn.roi_align import roi_max
 from vidx.nn.rotation import ROTATIONS, quarter_turns
 
 FUSIONS = ("a_fs", "a_f_s", "nonlocal")
 SCOPES = ("lateral", "all")
 STREAMS = ("both", "sight", "sound")
+BOXES = "rois"
+BINS = 7  # of a box, along a side
 STEPS = ("stem", "res2", "res3", "res4", "res5")  # after which something may be fused or compared
 
 
@@ -57,6 +60,7 @@ class AVSlowFast(nn.Module):
   hard_from: float
   score_sync: bool
   rotation: bool
+  boxes: bool
   dropout: float
   sites: Any
   dtype: jnp.dtype | None
@@ -66,7 +70,7 @@ class AVSlowFast(nn.Module):
     """The batch keys of its arguments."""
     heard = ("audio", "audio_valid") if self.sound is not None else ()
     paired = ("audio_neg", "progress", "weight") if self.avs else ()
-    return ("video", *heard, *paired, *(("index",) if self.rotation else ()))
+    return ("video", *heard, *paired, *(("index",) if self.rotation else ()), *((BOXES,) if self.boxes else ()))
 
   @property
   def crop(self) -> int:
@@ -95,12 +99,12 @@ class AVSlowFast(nn.Module):
 
     Args:
       *arrays: those of `inputs`: video (B, T, H, W, 3), audio and audio_neg (B, Ta, F, 1), normalised,
-        audio_valid, progress and weight (B,), index (B,).
+        audio_valid, progress and weight (B,), index (B,), boxes of people (B, N, 4) in pixels of the clip.
       train: batch statistics of this batch, dropout, DropPathway, rotation drawn at random.
 
     Returns:
       fp32 'logits' (B, num_classes), or {name: (B, number)} of several heads, 'features' (B, C), what is pooled
-      of the slow, the fast and the audio pathway; in step with sound also 'distance' {stage: (B,)} of the clip to
+      of the slow, the fast and the audio pathway, and with boxes both of each, (B, N, ...); in step with sound also 'distance' {stage: (B,)} of the clip to
       its own sound, 0..1, and where sound at another time is compared too, 'distance_neg' and 'losses' {'avs':
       (B,)}; with rotation 'turn' (B, 4) and 'turned' (B,), the quarter turns that were made.
     """
@@ -123,17 +127,27 @@ class AVSlowFast(nn.Module):
     for _, piece in abreast(networks, lambda name, ways, train: self._exchange(name, ways, pairs, keep, seen, train)):
       ways = piece(ways, train)
     slow, fast, *heard = ways
-    parts = [self.sight.pooled(*way) for way in (slow, fast)]
+    parts = [self._of_boxes(*way, given[BOXES]) if self.boxes else self.sight.pooled(*way) for way in (slow, fast)]
     if self.rotation:
       out["turn"] = Head(ROTATIONS, self.dropout, name="turn")(jnp.concatenate(parts, -1), None, train)["logits"]
     if heard:
       sound = pairs["own"](pool.mean_pool(*heard[0]))
       sound = sound * keep if self.drop_scope == "all" else sound
+      sound = jnp.repeat(sound, len(parts[0]) // len(sound), 0)  # the same for each box
       parts.append(jnp.broadcast_to(sound[:, None, None, None], (*parts[0].shape[:-1], sound.shape[-1])))
-    out |= self._heads(jnp.concatenate(parts, -1), train)
+    found = self._heads(jnp.concatenate(parts, -1), train)
+    if self.boxes:
+      found = jax.tree.map(lambda x: x.reshape(*given[BOXES].shape[:2], -1), found)
+    out |= found
     if self.avs:
       out |= self._synchronized(seen, pairs, keep, given, train)
     return out
+
+  def _of_boxes(self, x, mask, boxes):
+    """fp32 (B N, 1, 1, 1, C): the largest values inside of each box of the mean over time."""
+    y = pool.mean_frames(pool.live_frames(x.astype(jnp.float32), mask), mask)
+    y = roi_max(y, boxes, BINS, scale=1 / self.sight.reduction)
+    return y.reshape(-1, 1, 1, 1, y.shape[-1])
 
   def _heads(self, x, train):
     """{'logits', 'features'}."""
@@ -230,8 +244,8 @@ def avslowfast(num_classes: int | Mapping[str, int] = 400, trunk: str = "slowfas
                inner: int = 64, inner_ratio: float = 0.0, drop: float = 0.8, drop_scope: str = "lateral",
                drop_fill: str = "zeros", avs: Sequence[str] = ("res3", "res4", "res5"), avs_dim: int = 64,
                margin: float = sync.MARGIN, hard_share: float = 0.25, hard_from: float = 0.5,
-               score_sync: bool = False, rotation: bool = False, dropout: float = 0.5, sites=None, dtype: Any = None,
-               **fields) -> AVSlowFast | AudioNet:
+               score_sync: bool = False, rotation: bool = False, boxes: bool = False, dropout: float = 0.5,
+               sites=None, dtype: Any = None, **fields) -> AVSlowFast | AudioNet:
   """Audiovisual SlowFast, or one of its halves.
 
   Args:
@@ -257,6 +271,7 @@ def avslowfast(num_classes: int | Mapping[str, int] = 400, trunk: str = "slowfas
     hard_from: progress of the training from which there is such.
     score_sync: compares in evaluation, too, with sound of the same video alone.
     rotation: turns every clip by a quarter or more, and tells by how much; of sight alone.
+    boxes: people in boxes are scored, each by the largest features inside, in place of the whole clip (section 4.4).
     dropout: before the classifiers.
     sites: blocks to plug in: sites of SlowFast, and those of the audio pathway behind `audio.`.
     dtype: compute dtype.
@@ -277,6 +292,8 @@ def avslowfast(num_classes: int | Mapping[str, int] = 400, trunk: str = "slowfas
     raise ValueError(f"trunk = '{trunk}' is no SlowFast")
   own = {"stages": plain.stages, "width": round(beta * plain.width), **shared, **(audio or {})}
   if streams == "sound":
+    if boxes:
+      raise ValueError("streams = 'sound' has no boxes, for it sees nothing")
     return AudioNet(num_classes=num_classes, dropout=dropout, sites=sites, dtype=dtype, **own)
   make_sound = lambda sites: AudioNet(num_classes=0, prefix="audio.", sites=sites, dtype=dtype, parent=None, **own)
   heard = streams == "both"
@@ -290,7 +307,7 @@ def avslowfast(num_classes: int | Mapping[str, int] = 400, trunk: str = "slowfas
   model = AVSlowFast(
       sight=sight, sound=sound, num_classes=num_classes, fusion=fusion, afs_stages=afs_stages, inner=inner,
       inner_ratio=inner_ratio, drop=drop, drop_scope=drop_scope, drop_fill=drop_fill, avs=avs, avs_dim=avs_dim,
-      margin=margin, hard_share=hard_share, hard_from=hard_from, score_sync=score_sync, rotation=rotation,
+      margin=margin, hard_share=hard_share, hard_from=hard_from, score_sync=score_sync, rotation=rotation, boxes=boxes,
       dropout=dropout, sites=sites, dtype=dtype)
   sites_lib.check(sites, model.site_names())
   return model
