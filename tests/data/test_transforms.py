@@ -11,7 +11,7 @@ MODES = [m for m in transforms.CROP_MODES if m != "whole"]
 
 
 def data(**fields):
-  base = dict(flow="", whole=(), frames=2, consecutive=1, short_side=48, jitter=(), crop=32, test_crop=0,
+  base = dict(flow="", whole=(), sizes=(), frames=2, consecutive=1, short_side=48, jitter=(), crop=32, test_crop=0,
               crop_mode="multiscale", scales=(1, 0.875, 0.75, 0.66), flip=True, colour_jitter=0.0,
               only_enlarge=False)
   return ConfigDict({**base, **fields})

@@ -39,7 +39,7 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
      'notes': [line (see notices.py)], 'bad': [{'split', 'id', 'path', 'reason'}],
      'splits': {split: {'records', 'videos', 'missing': [path], 'bad', 'with_sound', 'unlabelled',
                         'labels': {class: records}, 'frames', 'seconds', 'fps': {rate: videos},
-                        'sizes': {'WxH': videos}}}}
+                        'sizes': {'WxH': videos}, 'boxes': {'total', 'tracks', 'most', 'dropped'}}}}
     where 'frames' and 'seconds' are {'total', 'min', 'median', 'max'}.
 
   Raises:
@@ -139,16 +139,25 @@ def _bad(d: Dataset, probed: Mapping[Media, dict]) -> list[dict[str, str]]:
 def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str, Any]:
   media = {r.media: probed[r.media] for r in d.records}
   good = [m for m in media.values() if "reason" not in m]
-  labels = [r.label if isinstance(r.label, tuple) else (r.label,) for r in d.records]
+  labels = [tuple(r.extra["frame_boxes"].classes()) if "frame_boxes" in r.extra else
+            r.label if isinstance(r.label, tuple) else (r.label,) for r in d.records]
   counts = Counter(c for label in labels for c in label if c >= 0)
   return {
       "records": len(d.records), "videos": len(media), "missing": list(d.missing), "bad": bad,
       "with_sound": sum(m["sound"] for m in good),
       "unlabelled": sum(not any(c >= 0 for c in label) for label in labels),
       "labels": {c: counts[i] for i, c in enumerate(d.classes)},
+      "boxes": _boxes(d),
       "frames": _spread([m["frames"] for m in good]), "seconds": _spread([m["seconds"] for m in good]),
       "fps": _common(f"{m['fps']:.4g}" for m in good), "sizes": _common("{}x{}".format(*m["size"]) for m in good),
   }
+
+
+def _boxes(d: Dataset) -> dict[str, int]:
+  """{'total', 'tracks', 'most', 'dropped'} of a set with boxes, most of a frame; {} of one without."""
+  found = [r.extra["frame_boxes"] for r in d.records if "frame_boxes" in r.extra]
+  return {"total": sum(map(len, found)), "tracks": sum(len(set(b.track[b.track >= 0].tolist())) for b in found),
+          "most": max(b.most() for b in found), "dropped": sum(b.dropped for b in found)} if found else {}
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -198,6 +207,9 @@ def show(result: Mapping[str, Any], console: Console, max_listed: int = 0) -> No
       ("frames per second", *(_head(d["fps"]) for d in splits.values())),
       ("sizes", *(_head(d["sizes"]) for d in splits.values())),
       ("without label", *(str(d["unlabelled"]) for d in splits.values())),
+      *[("boxes: all, tracks, most of a frame, left out", *(", ".join(map(str, d["boxes"].values())) or "none"
+                                                            for d in splits.values()))
+        for _ in range(any(d["boxes"] for d in splits.values()))],
   ]))
   _show_labels(result, console)
   for why in result["absent"].values():

@@ -1,5 +1,6 @@
 """Clips: from a record to the uint8 frames that a model sees; only those frames are decoded."""
 
+from collections.abc import Sequence
 import dataclasses
 import functools
 import os
@@ -52,7 +53,9 @@ def open_media(media: Media, threads: int = 1) -> Any:
 
 
 def clip_shape(data: ConfigDict) -> tuple[int, ...]:
-  """(T, H, W, C) of a clip of a `config.data` section."""
+  """(T, H, W, C) of a clip of a `config.data` section; of several sizes the first."""
+  if data.sizes:
+    return data.frames * data.consecutive, *data.sizes[0], batch.FIELDS["video"].last
   return data.frames * data.consecutive, data.crop, data.crop, batch.FIELDS["flow" if data.flow else "video"].last
 
 
@@ -64,7 +67,7 @@ def eval_clip_shape(data: ConfigDict) -> tuple[int, ...]:
 
 def eval_size(data: ConfigDict) -> tuple[int, int]:
   """(H, W) of a view in evaluation, in pixels."""
-  return tuple(data.whole) or (data.test_crop or data.crop,) * 2
+  return tuple(data.sizes[0] if data.sizes else data.whole) or (data.test_crop or data.crop,) * 2
 
 
 def frame_range(timestamps: np.ndarray, span: tuple[float, float] | None) -> tuple[int, int]:
@@ -125,6 +128,17 @@ def sampled(video: Any, record: Record, data: ConfigDict, sample: Any, rng: np.r
   return np.clip(shown, 0, video.num_frames - 1)
 
 
+def check_sizes(data: ConfigDict, crops: int = 1) -> None:
+  """Raises ConfigError for `data.sizes` that are none, or that go with something else."""
+  sizes = data.sizes
+  if sizes and (any(len(s) != 2 or min(s) < 1 for s in sizes) or data.long_side < 0):
+    raise errors.ConfigError(f"data.sizes={tuple(sizes)}: write ((height, width), ...) in pixels, and data.long_side of"
+                             " 0 or more.")
+  if sizes and (crops != 1 or data.whole or data.jitter or data.flow or data.colour_jitter):
+    raise errors.ConfigError("data.sizes shows whole frames: take 1 crop, and set neither data.whole, jitter, flow nor"
+                             " colour_jitter.")
+
+
 class Clips:
   """Records to clips, as a `config.data` section says.
 
@@ -148,6 +162,7 @@ class Clips:
       raise errors.ConfigError(f"data.rate={data.rate:g}: write frames per second, or 0 for those of each video.")
     self._data, self._clips, self._crops, self._timed = data, clips, crops, timed
     self.train_shape = eval_clip_shape(data) if data.crop_mode == "whole" else clip_shape(data)
+    check_sizes(data, crops)
     if data.flow:
       from vidx.data import flow_frames
       flow_frames.check(data.flow)
@@ -173,21 +188,48 @@ class Clips:
     """
     return self.cut(record).frames
 
-  def cut(self, record: Record, rng: np.random.Generator | None = None) -> Cut:
+  def cut(self, record: Record, rng: np.random.Generator | None = None, room: tuple[int, int] = (),
+          within: Sequence[int] = ()) -> Cut:
     """A random clip of a record, randomly cropped, or (without rng) the views of evaluation.
+
+    Args:
+      record: whose clip it is.
+      rng: None in evaluation.
+      room: (height, width) of the clip where there are `data.sizes`.
+      within: first frame and end (exclusive) that a training clip is to show; empty, or -1: any.
 
     Raises:
       DecodeError: the media cannot be decoded.
     """
     training = rng is not None
+    if room:
+      return self._fitted(record, rng, room, within)
     hint = self._train_hint() if training else self._eval_hint()
-    frames, indices, *timing = self._decoded(record, self._train_sampler if training else self._eval_sampler, rng, hint)
+    frames, indices, *timing = self._decoded(record, self._sampler_of(rng, within), rng, hint)
     if training:
       clip, geometry = self._train_transform(frames[0], rng)
       return Cut(self._checked(clip, self.train_shape), indices, (geometry,), *timing)
     views, geometry = zip(*[self._eval_transform(clip) for clip in frames])
     shape = (len(frames) * self._crops, *self.eval_shape[1:])
     return Cut(self._checked(np.concatenate(views), shape), indices, geometry[0], *timing)
+
+  def _fitted(self, record: Record, rng: np.random.Generator | None, room: tuple[int, int], within: Sequence[int]
+              ) -> Cut:
+    """`cut` of whole frames in their own shape."""
+    from vidx.data import transforms
+    d = self._data
+    frames, indices, *timing = self._decoded(record, self._sampler_of(rng, within), rng, None)
+    mirrored = rng is not None and d.flip and rng.random() < 0.5
+    views, geometry = zip(*[transforms.fit(clip, d, room, mirrored) for clip in frames])
+    return Cut(views[0] if rng is not None else np.stack(views), indices, geometry[:1], *timing)
+
+  def _sampler_of(self, rng: np.random.Generator | None, within: Sequence[int]):
+    if rng is None:
+      return self._eval_sampler
+    if len(within) != 2 or min(within) < 0:
+      return self._train_sampler
+    from vidx.data import sampling
+    return lambda length, rng: sampling.within(length, rng, self._data.frames, self._data.stride, *within)
 
   def at(self, record: Record, seconds: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W, C): the frames of the media nearest to times (N,), its first or last beyond its ends.

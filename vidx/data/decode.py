@@ -44,7 +44,7 @@ def open_video(source: str | os.PathLike | bytes | Media, threads: int = 1) -> "
   if isinstance(source, Media):
     if source.kind == "frames":
       return FrameFolder(source.path, source.pattern, source.fps)
-    if source.kind == "image":
+    if source.kind in ("image", "still"):
       return FrameFolder(os.path.dirname(source.path), only=os.path.basename(source.path))
     source = source.path
   if not isinstance(source, bytes) and os.path.isdir(source):

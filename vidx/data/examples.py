@@ -136,7 +136,7 @@ class Examples:
     return example | self._always(index, 1)
 
   def _always(self, index: int, weight: float) -> batch_lib.Batch:
-    sequences = self.lengths is not None  # an empty place has no action; without annotation there is no set of them
+    sequences = of_features(self.dataset)  # an empty place has no action; without annotation there is no set of them
     targets = batch_lib.labels(self.dataset, index, unknown=() if sequences else -1)
     if sequences and "transcript" not in self._first.keys:
       targets = {}

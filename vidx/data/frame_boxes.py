@@ -1,4 +1,4 @@
-"""Boxes that an annotation knows in the frames of a video: checked once by readers, kept in `Record.extra["frame_boxes"]`.
+"""Boxes that an annotation knows in a video: checked once by readers, kept in `Record.extra["frame_boxes"]`.
 
 What can be wrong with a box is treated alike for all formats: corners that are swapped or are
 no numbers are an error; what lies outside of the frame is cut off; a box of which nothing is
@@ -51,6 +51,12 @@ class FrameBoxes:
       return len(self)
     return int(np.unique(self.frame, return_counts=True)[1].max(initial=0))
 
+  def classes(self) -> list[int]:
+    """Ids of the classes that some box is of."""
+    if self.label.ndim == 1:
+      return [int(c) for c in np.unique(self.label) if c >= 0]
+    return np.flatnonzero(self.label.any(0)).tolist()
+
   def moved(self, to: Sequence[int]) -> "FrameBoxes":
     """With class c called `to[c]`."""
     to = np.asarray(to, np.int32)
@@ -100,6 +106,7 @@ def frame_boxes(box: np.ndarray, label: np.ndarray, frame: np.ndarray | None = N
   label = np.asarray(label)
   n = len(box)
   pick = lambda x, default, dtype: (np.full(n, default) if x is None else np.asarray(x))[order].astype(dtype)
-  return FrameBoxes(None if frame is None else np.asarray(frame)[order].astype(np.int32), inside[order].astype(np.float32),
+  return FrameBoxes(None if frame is None else np.asarray(frame)[order].astype(np.int32),
+                    inside[order].astype(np.float32),
                     label[order].astype(np.int32 if label.ndim == 1 else bool), pick(track, -1, np.int32),
                     pick(score, 1.0, np.float32), int(n - len(order)))

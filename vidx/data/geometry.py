@@ -49,6 +49,10 @@ class Geometry:
     return Geometry(self.height, self.width, (self.scale[0], -self.scale[1]),
                     (self.offset[0], self.width - self.offset[1]))
 
+  def pad(self, height: int, width: int) -> "Geometry":
+    """After rows were added below and columns on the right, up to a size."""
+    return Geometry(height, width, self.scale, self.offset)
+
 
 def to_pixels(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:
   """Boxes (..., 4) of 0..1 in pixels of the array, float32; they may lie outside of it (see `clip`)."""

@@ -47,7 +47,7 @@ def show(train: Dataset, val: Dataset, active: bool = True) -> None:
 
 
 def _unlabelled(d: Dataset, record: Record) -> bool:
-  return bool(d.targets) and all(record.value(name) == -1 for name in d.targets)
+  return bool(d.targets) and "frame_boxes" not in record.extra and all(record.value(name) == -1 for name in d.targets)
 
 
 def _unlearnt(train: Dataset, other: Dataset) -> list[str]:
@@ -67,6 +67,9 @@ def _counts(d: Dataset) -> Counter[str]:
       for c in label if isinstance(label, tuple) else (label,):
         if c >= 0:
           counts[target.classes[c] if name == LABEL else f"{name} {target.classes[c]}"] += n
+  for record in d.records:
+    if "frame_boxes" in record.extra:
+      counts.update(d.classes[c] for c in record.extra["frame_boxes"].classes())
   return counts
 
 

@@ -206,6 +206,17 @@ def centre(length: int, rng: np.random.Generator | None, *, frames: int, consecu
   return (starts[..., None] + np.arange(consecutive)).reshape(len(starts), -1).astype(np.int64)
 
 
+def within(length: int, rng: np.random.Generator, frames: int, stride: int, first: int, end: int) -> np.ndarray:
+  """int64 (1, frames): one clip at a stride inside of frames first..end - 1, or around them where they are fewer.
+
+  Frames behind the end of the video are the last one.
+  """
+  window = _window(frames, 1, stride)
+  start = int(rng.integers(min(first, end - window), max(first, end - window) + 1))
+  start = max(0, min(start, length - window))
+  return np.minimum(start + stride * np.arange(frames), length - 1)[None]
+
+
 SAMPLERS: dict[str, Callable[..., np.ndarray]] = {
     "uniform": uniform,
     "twice": uniform,

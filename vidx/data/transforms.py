@@ -112,6 +112,40 @@ def eval_transform(data: ConfigDict, crops: int = 1
   return transform
 
 
+def fitting_size(height: int, width: int, data: ConfigDict, room: tuple[int, int]) -> tuple[int, int]:
+  """Width and height of whole frames in their own shape: the short side that is asked for, no longer than allowed.
+
+  Args:
+    height: of the frames.
+    width: of the frames.
+    data: the section; `short_side` and `long_side`.
+    room: (height, width) that they must not leave.
+  """
+  scale = min(data.short_side / min(height, width), (data.long_side or np.inf) / max(height, width),
+              room[0] / height, room[1] / width)
+  return max(1, int(width * scale + 1e-6)), max(1, int(height * scale + 1e-6))
+
+
+def bucket(height: int, width: int, data: ConfigDict) -> int:
+  """The number of the smallest of `data.sizes` that holds frames as they are scaled; of the largest where none does."""
+  across, down = fitting_size(height, width, data, (10**9, 10**9))
+  areas = [h * w for h, w in data.sizes]
+  holding = [i for i, (h, w) in enumerate(data.sizes) if h >= down and w >= across]
+  return min(holding, key=areas.__getitem__) if holding else int(np.argmax(areas))
+
+
+def fit(frames: np.ndarray, data: ConfigDict, room: tuple[int, int], mirrored: bool = False
+        ) -> tuple[np.ndarray, Geometry]:
+  """Whole frames (T, H, W, C) in their own shape in the upper left corner of (T, *room, C), black elsewhere."""
+  geometry = Geometry.whole(*frames.shape[1:3])
+  frames, geometry = _resized(frames, geometry, *fitting_size(*frames.shape[1:3], data, room))
+  if mirrored:
+    frames, geometry = flip(frames), geometry.flip()
+  out = np.zeros((len(frames), *room, frames.shape[-1]), np.uint8)
+  out[:, :frames.shape[1], :frames.shape[2]] = frames
+  return out, geometry.pad(*room)
+
+
 def _size(frames: np.ndarray, side: int, only_enlarge: bool) -> tuple[int, int]:
   """Width and height for a short side of `side`; with `only_enlarge` those of larger frames stay."""
   height, width = frames.shape[1:3]

@@ -42,6 +42,9 @@ def base() -> ConfigDict:
           test_crop=0,                # of evaluation, pixels; 0: that of training
           whole=(),                   # (height, width): evaluation sees whole frames of this size, not crops;
                                       # training too where crop_mode="whole"
+          sizes=(),                   # ((height, width), ...): whole frames in their own shape, scaled to short_side and
+                                      # no longer than long_side, in the corner of the smallest of these that holds them
+          long_side=0,                # pixels, with sizes; 0: no limit
           jitter=(),                  # (min, max) short side in training
           crop_mode="multiscale", scales=(1.0, 0.875, 0.75, 0.66),
           flip=True,                  # off for classes that know left from right

@@ -30,6 +30,8 @@ READERS = {
     "youcook2": "vidx.data.datasets.youcook2",
     "epic55": "vidx.data.datasets.epic55",
     "egtea": "vidx.data.datasets.egtea",
+    "imagenet_vid": "vidx.data.datasets.imagenet_vid",
+    "imagenet_det": "vidx.data.datasets.imagenet_det",
     "triplets": "vidx.data.datasets.triplets",
     "frame_list": "vidx.data.datasets.frame_list",
     "array_record": "vidx.data.datasets.array_record",

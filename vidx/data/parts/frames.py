@@ -1,5 +1,6 @@
 """The part of decoded frames, or of images of optical flow: clips of one shape."""
 
+from collections.abc import Sequence
 import math
 from typing import Any
 
@@ -8,12 +9,15 @@ import numpy as np
 
 from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
-from vidx.data import parts as parts_lib
 from vidx.data.records import Dataset
 
 
-class Frames(parts_lib.OneShape):
-  """`video` or `flow`, and `view_weight` where videos differ in how many views they have."""
+class Frames:
+  """`video` or `flow`, and `view_weight` where videos differ in how many views they have.
+
+  With `data.sizes` a batch has the smallest of them that holds all of its videos, by `Record.extra["size"]`, (height,
+  width); one that does not know its size is scaled down where it has to be.
+  """
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
                timed: bool = False):
@@ -21,6 +25,29 @@ class Frames(parts_lib.OneShape):
     self._dataset, self._training = dataset, training
     self._clips = clips_lib.Clips(data, clips, crops, timed)
     self._uneven = not training and not clips
+    self._sizes = [tuple(size) for size in data.sizes]
+    self.lengths = None
+    if self._sizes:
+      from vidx.data import transforms
+      known: dict[tuple[int, int], int] = {}
+      for size in {tuple(r.extra.get("size", (1, 1))) for r in dataset.records}:
+        known[size] = transforms.bucket(*size, data)
+      self.lengths = tuple(known[tuple(r.extra.get("size", (1, 1)))] for r in dataset.records)
+
+  def room(self, indices: Sequence[int]) -> int:
+    """1 + the number of the smallest of `data.sizes` that holds all records of a global batch; 0 without sizes."""
+    if not self._sizes:
+      return 0
+    own = [self._sizes[self.lengths[i]] for i in indices] or self._sizes[:1]
+    most = [max(sides) for sides in zip(*own)]
+    holding = [i for i, (h, w) in enumerate(self._sizes) if h >= most[0] and w >= most[1]]
+    key = lambda i: math.prod(self._sizes[i])
+    return 1 + (min(holding, key=key) if holding else max(range(len(self._sizes)), key=key))
+
+  def fits(self, index: int, room: int) -> bool:
+    """Whether a record has its place in a batch of that size: always, it is scaled down if need be."""
+    del index, room
+    return True
 
   @property
   def keys(self) -> tuple[str, ...]:
@@ -29,23 +56,27 @@ class Frames(parts_lib.OneShape):
   @property
   def size(self) -> int:
     """Bytes of an example."""
-    return math.prod(self._clips.train_shape if self._training else self._clips.eval_shape)
+    shape = self._clips.train_shape if self._training else self._clips.eval_shape
+    largest = max((math.prod(s) for s in self._sizes), default=0)
+    return math.prod(shape) // math.prod(shape[-3:-1]) * largest if largest else math.prod(shape)
 
-  def make(self, index: int, cut: clips_lib.Cut | None, rng: np.random.Generator | None, room: int
-           ) -> tuple[batch_lib.Batch, clips_lib.Cut]:
-    """A random clip of a record, or all its views.
+  def make(self, index: int, cut: clips_lib.Cut | None, rng: np.random.Generator | None, room: int,
+           chosen: Sequence[int] = ()) -> tuple[batch_lib.Batch, clips_lib.Cut]:
+    """A random clip of a record, where a plan has `chosen` them between a first frame and an end, or all its views.
 
     Raises:
       DecodeError: the media cannot be decoded.
     """
-    del cut, room
-    made = self._clips.cut(self._dataset.records[index], rng)
+    del cut
+    fitted = (self._sizes[room - 1] if room else (), chosen) if room or len(chosen) else ()
+    made = self._clips.cut(self._dataset.records[index], rng, *fitted)
     return self._arrays(made.frames, 1.0), made
 
   def blank(self, index: int, room: int) -> batch_lib.Batch:
     """Black frames."""
-    del index, room
+    del index
     shape = self._clips.train_shape if self._training else self._clips.eval_shape
+    shape = (*shape[:-3], *self._sizes[room - 1], shape[-1]) if room else shape
     return self._arrays(np.zeros(shape, np.uint8), 1.0)
 
   @classmethod

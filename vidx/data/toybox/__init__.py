@@ -7,10 +7,11 @@ How it is made, one file per step:
   kitchen.py  the label set of long videos, with the actions of every frame, and features of frames
   hands.py    the label set of verbs and nouns, with boxes and detections
   sentences.py  the label set of captions, with what experts see
+  tracks.py   the label set of things with boxes, some of them blurred or occluded
   render.py   a scene as frames, and as sound
   write.py    frames and sound as an mp4 file
-  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, MSR-VTT json, or frame labels
-              and transcripts
+  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, MSR-VTT json, ImageNet VID, or
+              frame labels and transcripts
 
 Everything follows from (seed, split, position), so any video can be made alone
 and twice the same. A new label set is a function in labels.py and a row in its

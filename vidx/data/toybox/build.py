@@ -12,7 +12,7 @@ import numpy as np
 
 from vidx import errors, writing
 from vidx.data import detections
-from vidx.data.toybox import hands, kitchen, layouts, sentences
+from vidx.data.toybox import hands, kitchen, layouts, sentences, tracks
 from vidx.data.toybox import labels as label_sets
 
 SIZE = (64, 64)
@@ -20,7 +20,8 @@ STAMP = "toybox.json"  # how the videos of a folder were made
 COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 160, 0), "tags": (640, 160, 0),
           "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0),
           "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0), "hands": (960, 160, 0),
-          "tones": (960, 160, 0), "beats": (640, 160, 0), "sentences": (960, 160, 0)}
+          "tones": (960, 160, 0), "beats": (640, 160, 0), "sentences": (960, 160, 0),
+          "tracks": (240, 48, 48)}
 FEATURES = ("frames", "prototypes")
 
 
@@ -33,9 +34,9 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
     out: root of the data set; new, empty, or written with the same labels,
       layout, size, frames, fps and seed.
     labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen, noisy_tags,
-      conjunction, hands, tones, beats or sentences.
-    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt or epic100; '' is hvu for sets of tags, nn_viterbi for
-      kitchen, epic100 for hands, msrvtt for sentences and folder for the others.
+      conjunction, hands, tones, beats, sentences or tracks.
+    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100 or imagenet_vid; '' is hvu for sets of tags,
+      nn_viterbi for kitchen, epic100 for hands, msrvtt for sentences, imagenet_vid for tracks, folder for the others.
     split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.
     frames: per video, for kitchen those of one of usual length; None is 240 for kitchen and 24 for the others.
@@ -104,12 +105,16 @@ def make(job: tuple) -> None:
       [rng] = label_sets.rng_of(labels, split, index, seed).spawn(1)  # other numbers than those that drew the label
       if labels == "sentences":
         writing.write_arrays(features, sentences.experts(label, rng))
+      elif labels == "tracks":
+        tracks.write_xml(features, scene, label, size)
       elif labels == "hands":
         detections.write(features, **hands.detections(scene, size, fps, rng))
       else:
         found = kitchen.describe(pictures) if kind == "frames" else kitchen.prototype_features(
             kitchen.frame_labels(label), rng)
         writing.write_array(features, np.ascontiguousarray(found.T))
+    if labels == "tracks":
+      return tracks.write_frames(path, pictures)
     write_video(path, pictures, fps, sound(scene, fps), RATE)
   except OSError as e:  # PyAV's errors do not travel from a process to another
     raise _unwritten(path, e) from None

@@ -53,19 +53,9 @@ def scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tupl
                      np.full(frames, 440.0)), (verb, noun)
 
 
-def boxes(shown: world.Scene, size: tuple[int, int], margin: int = 4) -> np.ndarray:
+def boxes(shown: world.Scene, size: tuple[int, int]) -> np.ndarray:
   """(T, things, 4) in parts of the frame: where the things are, without the hand."""
-  height, width = size
-  side = min(height, width)
-  found = np.zeros((shown.frames, len(shown.objects) - 1, 4))
-  for t in range(shown.frames):
-    dx, dy = np.clip(shown.camera[t], -margin, margin)
-    for i, thing in enumerate(shown.objects[:-1]):
-      c, s = np.cos(thing.angle[t]), np.sin(thing.angle[t])
-      body = world.SHAPES[thing.shape] @ np.array([[c, s], [-s, c]]) * (thing.size[t] * side)
-      points = (body + (thing.x[t] * width - dx, thing.y[t] * height - dy)) / (width, height)
-      found[t, i] = *points.min(0), *points.max(0)
-  return np.clip(found, 0, 1)
+  return world.boxes(shown, size, shown.objects[:-1])
 
 
 def detections(shown: world.Scene, size: tuple[int, int], fps: float, rng: np.random.Generator

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from vidx import errors
-from vidx.data.toybox import hands, kitchen, sentences, world
+from vidx.data.toybox import hands, kitchen, sentences, tracks, world
 
 MOTION = ("left", "right", "up", "down", "grow", "shrink", "clockwise", "anticlockwise")
 _SMALL, _LARGE = 0.12, 0.34  # half extents between which things grow and shrink
@@ -290,6 +290,7 @@ LABEL_SETS = {
     "tones": LabelSet(TONES, tones_scene),
     "beats": LabelSet(BEATS, beats_scene),
     "sentences": LabelSet(sentences.SHAPES, sentences_scene, ("msrvtt",), drawn=True),
+    "tracks": LabelSet(tracks.CLASSES, tracks.scene, ("imagenet_vid",), drawn=True),
 }
 
 

@@ -6,7 +6,7 @@ import functools
 import os
 
 from vidx import errors, writing
-from vidx.data.toybox import hands, kitchen, sentences
+from vidx.data.toybox import hands, kitchen, sentences, tracks
 from vidx.data.toybox import labels as label_sets
 
 
@@ -30,6 +30,8 @@ def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
     return f"videos/{video_id(entry)}_000000_{int(entry.seconds):06d}.mp4"
   if layout in LONG or layout == "msrvtt":
     return f"videos/{video_id(entry)}.mp4"
+  if layout == "imagenet_vid":
+    return f"Data/VID/{entry.split}/{snippet(entry)}"
   if layout == "epic100":
     return f"{kitchen_id(entry)[:3]}/videos/{kitchen_id(entry)}.MP4"
   return f"videos/{entry.split}/{entry.index:05d}.mp4"
@@ -47,6 +49,12 @@ def kitchen_id(entry: Entry) -> str:
   """P01_00003: of training and half of validation one person, of the other half one that training does not know."""
   person = "P18" if entry.split == "val" and entry.index % 2 else "P01"
   return f"{person}_{1 + label_sets.SPLITS.index(entry.split)}{entry.index:05d}"
+
+
+def snippet(entry: Entry) -> str:
+  """Name of a video in ImageNet VID, below the folder of its split."""
+  name = f"ILSVRC2015_{entry.split}_{entry.index:08d}"
+  return f"ILSVRC2015_VID_train_0000/{name}" if entry.split == "train" else name
 
 
 def write(layout: str, root: str, classes: Sequence[str], entries: Sequence[Entry]) -> None:
@@ -120,6 +128,8 @@ def features_of(layout: str, entry: Entry) -> str:
   """Path of a video's features below the root, '' where the layout has none."""
   if layout == "epic100":
     return f"detections/{kitchen_id(entry)}.npz"
+  if layout == "imagenet_vid":
+    return f"Annotations/VID/{entry.split}/{snippet(entry)}"
   if layout == "msrvtt":
     return f"experts/{video_id(entry)}.npz"
   return f"features/{video_id(entry)}.npy" if layout in LONG else ""
@@ -165,7 +175,20 @@ def _msrvtt(root, classes, entries):
   _lines(root, "vocab.txt", sentences.vocabulary())
 
 
+def _imagenet_vid(root, classes, entries):
+  """ImageSets/VID and classes.txt; boxes are written with the frames."""
+  _lines(root, "classes.txt", (f"{tracks.code(i)} {name}" for i, name in enumerate(classes)))
+  for c in range(len(classes)):
+    of_class = [e for e in entries if e.split == "train" and c in e.label]
+    _lines(root, f"ImageSets/VID/train_{c + 1}.txt", (f"{snippet(e)} 1" for e in of_class))
+  for split in label_sets.SPLITS[1:]:
+    names = [f"{snippet(e)}/{t:06d}" for e in entries if e.split == split for t in range(e.frames)]
+    if names:
+      _lines(root, f"ImageSets/VID/{split}.txt", (f"{name} {i}" for i, name in enumerate(names, 1)))
+
+
 WRITERS = {"epic100": _epic100, "msrvtt": _msrvtt, "folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
+           "imagenet_vid": _imagenet_vid,
            **{name: functools.partial(_long, name) for name in LONG}}
 
 

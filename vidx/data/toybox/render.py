@@ -57,6 +57,8 @@ def render(scene: world.Scene, size: tuple[int, int]) -> np.ndarray:
     picture = cv2.warpAffine(back, matrix, (width, height), flags=cv2.INTER_LINEAR)
     for thing in (o for o in scene.objects if o.size[t] > 0):
       picture = _draw(picture, thing, t, dx, dy)
+    if scene.blur is not None and scene.blur[t]:
+      picture = cv2.GaussianBlur(picture, (0, 0), float(scene.blur[t]) * min(height, width))
     if scene.noise:
       picture = picture + noise.normal(0, scene.noise, picture.shape)
     frames[t] = np.clip(picture, 0, 255)

@@ -1,5 +1,6 @@
 """What there is in the rendered world: backgrounds, shapes, objects that move, a camera."""
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -76,6 +77,7 @@ class Scene:
     noise: deviation of the noise of every frame, of 255.
     loudness: (T,) of the tone, 1 as usual; None: 1 throughout.
     hum: frequency in Hz of a quiet steady tone beside it; 0: none.
+    blur: (T,) deviation by which a picture is blurred, as a share of its shorter side; None: not at all.
   """
 
   background: str
@@ -86,6 +88,7 @@ class Scene:
   noise: float = 0.0
   loudness: np.ndarray | None = None
   hum: float = 0.0
+  blur: np.ndarray | None = None
 
   @property
   def frames(self) -> int:
@@ -97,4 +100,20 @@ class Scene:
         o, x=o.x[::-1], y=o.y[::-1], size=o.size[::-1], angle=o.angle[::-1])
     return dataclasses.replace(self, objects=tuple(back(o) for o in self.objects),
                                camera=self.camera[::-1], pitch=self.pitch[::-1],
-                               loudness=None if self.loudness is None else self.loudness[::-1])
+                               loudness=None if self.loudness is None else self.loudness[::-1],
+                               blur=None if self.blur is None else self.blur[::-1])
+
+
+def boxes(shown: Scene, size: tuple[int, int], things: Sequence[Object], margin: int = 4) -> np.ndarray:
+  """(T, things, 4) in parts of a frame of `size`, height and width: where some objects of a scene are drawn."""
+  height, width = size
+  side = min(height, width)
+  found = np.zeros((shown.frames, len(things), 4))
+  for t in range(shown.frames):
+    dx, dy = np.clip(shown.camera[t], -margin, margin)
+    for i, thing in enumerate(things):
+      c, s = np.cos(thing.angle[t]), np.sin(thing.angle[t])
+      body = SHAPES[thing.shape] @ np.array([[c, s], [-s, c]]) * (thing.size[t] * side)
+      points = (body + (thing.x[t] * width - dx, thing.y[t] * height - dy)) / (width, height)
+      found[t, i] = *points.min(0), *points.max(0)
+  return np.clip(found, 0, 1)
