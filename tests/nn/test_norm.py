@@ -92,3 +92,21 @@ def test_dead_frames_leave_the_unit_as_zeros(x):
   mask = jnp.asarray([[1, 1, 0]] * 4)
   y, _ = run(ConvNormAct(4, (3, 3, 3)), x, mask=mask)
   assert (y[:, 2] == 0).all() and (y[:, :2] != 0).any()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_is_beside_is_normalised_by_the_statistics_of_the_others_and_changes_none(groups):
+  rng = np.random.default_rng(0)
+  x, beside = rng.normal(3, 2, (4, 5)).astype("f"), rng.normal(size=(4, 2, 3, 5)).astype("f")
+  model = BatchNorm(groups=groups)
+  variables = model.init(jax.random.PRNGKey(0), x)
+  (y, z), after = model.apply(variables, x, True, beside=beside, mutable=["batch_stats"])
+  alone, stats = model.apply(variables, x, True, mutable=["batch_stats"])
+  np.testing.assert_array_equal(y, alone)
+  jax.tree.map(np.testing.assert_array_equal, after, stats)
+  for part in range(groups):
+    rows = slice(part * 4 // groups, (part + 1) * 4 // groups)
+    expected = (beside[rows] - x[rows].mean(0)) / np.sqrt(x[rows].var(0) + 1e-5)
+    np.testing.assert_allclose(z[rows], expected, rtol=1e-3, atol=1e-4)
+  y, z = model.apply(after | {"params": variables["params"]}, x, beside=beside)
+  np.testing.assert_allclose(z, model.apply(after | {"params": variables["params"]}, beside), rtol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.backbones import promises
-from vidx.nn.recurrent import Affine, BiLSTM
+from vidx.nn.recurrent import Affine, BiLSTM, Gates, StackedLSTM
 
 X = np.random.default_rng(0).normal(size=(3, 7, 5)).astype("f")
 LENGTHS = (7, 4, 1)
@@ -61,3 +61,32 @@ def test_weights_start_as_they_are_called():
   assert not init("gaussian")["bias"].any()
   with pytest.raises(ValueError, match="'normal' is not one of gaussian, uniform"):
     init("normal")
+
+
+def test_layers_read_what_the_layer_below_gives_and_padding_behind_changes_nothing():
+  model = StackedLSTM(4, 2)
+  variables = promises.some_variables(model, X)
+  run = jax.jit(model.apply)
+  found, p = run(variables, X), variables["params"]
+  for i, n in enumerate(LENGTHS):
+    below, _ = lstm_by_loops(p["layer1"], X[i, :n])
+    np.testing.assert_allclose(found[i, :n], lstm_by_loops(p["layer2"], below)[0], atol=1e-5)
+  other = np.where((np.arange(7) < np.array(LENGTHS)[:, None])[..., None], X, 9)
+  np.testing.assert_array_equal(run(variables, other)[1, :4], found[1, :4])
+
+
+def test_dropout_lies_between_layers_and_acts_in_training_alone():
+  run = lambda layers, seed, train: StackedLSTM(4, layers, 0.5).apply(
+      promises.some_variables(StackedLSTM(4, layers), X), X, train, rngs={"dropout": jax.random.PRNGKey(seed)})
+  assert (run(2, 0, True) != run(2, 1, True)).any()
+  np.testing.assert_array_equal(run(1, 0, True), run(1, 0, False))
+
+
+def test_two_layers_have_the_parameters_of_the_published_language_encoder():
+  shapes = jax.eval_shape(StackedLSTM(1024).init, jax.random.PRNGKey(0), jnp.zeros((1, 2, 512)))
+  assert sum(x.size for x in jax.tree.leaves(shapes)) == 14_688_256
+
+
+def test_a_forget_gate_may_start_open():
+  params = lambda forget: Gates(3, initial="gaussian", forget=forget).init(jax.random.PRNGKey(0), 2)["params"]["bias"]
+  assert params(1.0).tolist() == [0] * 3 + [1] * 3 + [0] * 6 and not params(0.0).any()

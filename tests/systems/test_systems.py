@@ -85,7 +85,8 @@ def test_lists_of_a_config_file_become_fields():
   assert model.stages == (1, 1) and isinstance(hash(model), int)
 
 
-WITHOUT_SITES = ("disentangle", "pix2pixhd", "drnet", "fusion_image")  # makers of images, without a trunk
+# Makers of images, and a model of language: without a trunk.
+WITHOUT_SITES = ("disentangle", "pix2pixhd", "drnet", "fusion_image", "language_model")
 
 
 def test_every_listed_name_makes_a_model_with_sites():

@@ -20,6 +20,7 @@ from vidx.nn.merge_reduce import MergeReduce
 from vidx.nn.nms import nms
 from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import BatchNorm, ConvNormAct, instance_norm
+from vidx.nn.phrase_grounding import SemanticEmbedding, phrase_masks
 from vidx.nn.pixel_projection import PixelwiseTemporalProjection
 from vidx.nn.pixel_verification import pixel_verification
 from vidx.nn.ps_roi_pool import ps_roi_pool

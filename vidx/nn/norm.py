@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import contextvars
 import functools
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -51,10 +52,12 @@ class BatchNorm(nn.Module):
   dtype: jnp.dtype | None = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
-    """Args: x (B, ..., C); mask (B, T) or any leading axes of x, 1 for live entries.
+  def __call__(self, x: jax.Array, train: bool = False, mask: jax.Array | None = None,
+               beside: jax.Array | None = None) -> Any:
+    """Args: x (B, ..., C); mask (B, T) or any leading axes of x, 1 for live entries; beside (B, ..., C).
 
-    Entries that are not live take no part in the statistics.
+    Entries that are not live take no part in the statistics, nor does what is `beside`: it is
+    normalised by those of x alone, and comes as the second of two results.
     """
     channels = x.shape[-1:]
     mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
@@ -63,8 +66,19 @@ class BatchNorm(nn.Module):
     bias = param(self, "bias", nn.initializers.zeros, channels, jnp.float32)
     if self.frozen:
       scale, bias = jax.lax.stop_gradient((scale, bias))
+
+    def normalised(mean, var):  # (C,), or those of each group (G, C)
+      def by(y):
+        if mean.ndim == 1:
+          return self._apply(y, mean, var, scale, bias)
+        spread = lambda s: s.reshape(len(s), *[1] * (y.ndim - 1), -1)
+        parts = y.reshape(len(mean), -1, *y.shape[1:])
+        return self._apply(parts, spread(mean), spread(var), scale, bias).reshape(y.shape)
+
+      return by(x) if beside is None else (by(x), by(beside))
+
     if not train or self.frozen:
-      return self._apply(x, mean.value, var.value, scale, bias)
+      return normalised(mean.value, var.value)
     groups = self.groups
     if x.shape[0] % groups:
       raise ValueError(f"bn_groups = {groups} does not divide the batch of {x.shape[0]}")
@@ -75,10 +89,7 @@ class BatchNorm(nn.Module):
       keep = 0.0 if _exact.get() else self.momentum
       mean.value = keep * mean.value + (1 - keep) * m.mean(0)
       var.value = keep * var.value + (1 - keep) * v.mean(0)
-    if groups == 1:
-      return self._apply(x, m[0], v[0], scale, bias)
-    spread = lambda s: s.reshape(groups, *[1] * (x.ndim - 1), -1)
-    return self._apply(parts, spread(m), spread(v), scale, bias).reshape(x.shape)
+    return normalised(m[0], v[0]) if groups == 1 else normalised(m, v)
 
   def _apply(self, x, mean, var, scale, bias):
     return _normalise(x, mean, var, scale, bias, self.eps, self.dtype or jnp.float32)

@@ -1,4 +1,4 @@
-"""LSTM over sequences of different lengths, one direction or both, exact under padding.
+"""LSTM over sequences of different lengths, in one or several layers or both directions, exact under padding.
 
 Hochreiter and Schmidhuber: "Long Short-Term Memory", 1997. Gates are in the order input,
 forget, cell, output. Products with the inputs of all steps are taken at once; what
@@ -52,11 +52,14 @@ class Gates(nn.Module):
     hidden: size H of the state.
     two_biases: a second bias, beside the state, as PyTorch and cuDNN have it.
     initial: one of initialisers.INITS; 'gaussian' kernels of the state are orthogonal.
+    forget: added to the initial bias of the forget gate, so that an untrained LSTM keeps what it has seen
+      (Gers et al. 2000).
   """
 
   hidden: int
   two_biases: bool = False
   initial: str = "uniform"
+  forget: float = 0.0
 
   @nn.compact
   def __call__(self, size: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -68,7 +71,9 @@ class Gates(nn.Module):
     w = self.param("input", nn.initializers.lecun_normal() if gaussian else bounded, (size, width))
     u = self.param("state", nn.initializers.orthogonal() if gaussian else bounded, (self.hidden, width))
     zeros = nn.initializers.zeros_init()
-    bias = self.param("bias", zeros if gaussian else bounded, (width,))
+    first = zeros if gaussian else bounded
+    kept = (jnp.arange(width) // self.hidden == 1) * self.forget  # the second gate of four
+    bias = self.param("bias", lambda key, shape: first(key, shape) + kept, (width,))
     if self.two_biases:
       bias += self.param("state_bias", zeros if gaussian else bounded, (width,))
     return w, u, bias
@@ -128,3 +133,49 @@ class BiLSTM(nn.Module):
     onward, back = jnp.moveaxis(states, 0, 2)  # (B, T, H) each
     states = jnp.where(mask[..., None], jnp.concatenate([onward, back[:, ::-1]], -1), 0)
     return states, jnp.concatenate(list(state), -1), jnp.concatenate(list(cell), -1)
+
+
+class StackedLSTM(nn.Module):
+  """LSTMs one on top of the other, with dropout between them (Hochreiter and Schmidhuber 1997; Srivastava et al. 2014).
+
+  Attributes:
+    hidden: size H of the state of each layer.
+    layers: how many there are.
+    dropout: of what a layer gives to the next.
+    initial: see Gates.
+    forget: see Gates.
+    dtype: compute dtype of products; None is fp32.
+  """
+
+  hidden: int = 1024
+  layers: int = 2
+  dropout: float = 0.5
+  initial: str = "uniform"
+  forget: float = 1.0
+  dtype: jnp.dtype | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """Reads sequences from their first entry on, so that what comes later changes no state before it.
+
+    Args:
+      x: (B, T, D).
+      train: dropout.
+
+    Returns:
+      fp32 states of the last layer, (B, T, H); padding behind a sequence leaves those of the sequence as they are.
+    """
+    for i in range(self.layers):
+      if i:
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+      w, u, bias = Gates(self.hidden, initial=self.initial, forget=self.forget, name=f"layer{i + 1}")(x.shape[-1])
+      gates = product(x, w, self.dtype) + bias
+
+      def step(before, gates, u=u):
+        after = lstm_step(gates + product(before[0], u, self.dtype), before[1])
+        return after, after[0]
+
+      zero = jnp.zeros((len(x), self.hidden))
+      _, states = jax.lax.scan(step, (zero, zero), jnp.moveaxis(gates, 1, 0))
+      x = jnp.moveaxis(states, 0, 1)
+    return x

@@ -24,6 +24,7 @@ _FRAME = ((1, 1, 337, 600, 3), (1, 1, 300, 4))
 _FRAMES = ((1, 7, 337, 600, 3), (1, 7, 300, 4))
 _TRIPLES = (1, 8, 3, 256, 256, 3)
 _TRIPLET = ((1, 3, 128, 128, 3), (1, 2))
+_PHRASES = ((1, 1, 224, 224, 3), (1, 24, 22), (1, 24, 22), (1, 24))
 _CLIP_64 = (1, 64, 224, 224, 3)
 _DEEP = dict(stages=(3, 4, 6, 3), block="bottleneck")
 
@@ -157,6 +158,8 @@ SYSTEMS: dict[str, Row] = {
     "fast_rcnn_vgg16": Row("vidx.systems.stmn:fast_rcnn_vgg16", {}, "Girshick 2015", _FRAME),
     "stmn": Row("vidx.systems.stmn:stmn", {}, _XIAO_THESIS, _FRAMES),
     "stmn_vgg16": Row("vidx.systems.stmn:stmn", dict(base="fast_rcnn_vgg16"), _XIAO_THESIS, _FRAMES),
+    "language_model": Row("vidx.systems.language_model:LanguageModel", {}, _XIAO_THESIS, ((1, 22), (1, 22))),
+    "grounding": Row("vidx.systems.grounding:grounding", {}, _XIAO_THESIS, _PHRASES, "torchvision (trunk)"),
     "transfer": Row("vidx.systems.transfer:transfer", {}, _FAYYAZ, (table.CLIP, (1,))),
     "stc_densenet121": _stc("densenet3d_121", placement="after"),
     "channel_gate": Row("vidx.systems.attention_nets:channel_gated", {}, "Hu et al. 2018", (_CLIP,)),
