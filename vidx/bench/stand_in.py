@@ -9,6 +9,7 @@ import numpy as np
 
 from vidx.data import clips, examples
 from vidx.data.datasets import hvu
+from vidx.data.frame_boxes import TRUTH, frame_boxes
 from vidx.data.records import Dataset, Media, Record, Target
 
 CLASSES = 50
@@ -38,6 +39,11 @@ def dataset(config: ConfigDict) -> Dataset:
     media = Media("0", "image")
     return Dataset("none", "train", tuple(Record(str(i), media, companions=dict(pose=media, target=media),
                                                  extra=dict(clips=(0, 1))) for i in range(size)))
+  if task == "box_actions":
+    hot = np.zeros((1, CLASSES), bool)
+    extra = {TRUTH: frame_boxes([(0.0, 0.0, 1.0, 1.0)], hot)}
+    return Dataset("none", "train", tuple(Record(str(i), Media(str(i)), (0, 1), (0.0, 0.0), extra) for i in range(size)),
+                   tuple(map(str, range(CLASSES))), multilabel=True)
   several = task in ("multilabel", "tags_and_class", "segmentation")
   beside = {"class": Target(tuple(map(str, range(CLASSES))))} if task == "tags_and_class" else {}
   whole = task == "segmentation"

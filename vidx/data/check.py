@@ -130,7 +130,9 @@ def _bad(d: Dataset, probed: Mapping[Media, dict]) -> list[dict[str, str]]:
     found = probed[r.media]
     reason = found.get("reason", "")
     if not reason and r.span and r.span[0] > found["last"] + 1 / found["fps"]:
-      reason = f"the span {r.span[0]:g} to {r.span[1]:g} s starts after the end ({found['seconds']:.2f} s)."
+      start, end = r.span
+      what = f"the span {start:g} to {end:g} s starts" if end > start else f"the point of time {start:g} s lies"
+      reason = f"{what} after the end ({found['seconds']:.2f} s)."
     if reason:
       bad.append({"split": d.split, "id": r.id, "path": r.media.path, "reason": reason})
   return bad

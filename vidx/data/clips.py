@@ -89,8 +89,8 @@ def frame_range(timestamps: np.ndarray, span: tuple[float, float] | None) -> tup
   start, end = span
   step = float(timestamps[-1] - timestamps[0]) / (n - 1) if n > 1 else 0.0
   if start > timestamps[-1] + step and n > 1:
-    raise errors.DecodeError(
-        f"the span {start:g} to {end:g} s starts after the video's end ({timestamps[-1] + step:.2f} s).")
+    what = f"the span {start:g} to {end:g} s starts" if end > start else f"the point of time {start:g} s lies"
+    raise errors.DecodeError(f"{what} after the video's end ({timestamps[-1] + step:.2f} s).")
   first, last = np.searchsorted(timestamps, (start, end), side="left")
   if last <= first:
     first = max(0, int(np.searchsorted(timestamps, start, side="right")) - 1)

@@ -44,7 +44,8 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
     if submission:
       lines = [*lines, submission_lib.write(found.result, found.task, submission, tuple(supervision))]
     path = results.write(described, workdir)
-    print("\n".join([*results.lines(described), *lines, f"written to {path}"]), flush=True)
+    others = results.write_files(found.result, found.task, path)
+    print("\n".join([*results.lines(described), *lines, f"written to {', '.join([path, *others])}"]), flush=True)
   return described
 
 

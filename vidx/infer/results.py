@@ -142,3 +142,12 @@ def write(described: Mapping[str, Any], workdir: str, ending: str = "") -> str:
   path = os.path.join(workdir, "eval", f"{how['split']}-{how['views']}{ending}.json")
   writing.write_json(path, dict(described))
   return path
+
+
+def write_files(result: EvalResult, task, path: str) -> list[str]:
+  """Writes the further files of a task, see `Task.files`, beside the result file `path`; their paths."""
+  made = task.files(result.predictions, result.dataset) if result.evaluated else {}
+  paths = {ending: os.path.splitext(path)[0] + ending for ending in made}
+  for ending, text in made.items():
+    writing.write_text(paths[ending], text)
+  return list(paths.values())

@@ -6,7 +6,7 @@ truth may name a person, and a prediction has its score. A row of video and seco
 says that nothing is there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import csv
 import math
 import os
@@ -19,7 +19,7 @@ from vidx.metrics import boxes as boxes_lib
 from vidx.metrics.ranking import mean_known
 
 Path = str | os.PathLike[str]
-_ROW = "video, second, x0, y0, x1, y1, action"
+ROW = "video, second, x0, y0, x1, y1, action"
 
 
 def read_action_list(path: Path) -> dict[int, str]:
@@ -47,7 +47,7 @@ def read_excluded(path: Path) -> set[tuple[str, int]]:
   Raises:
     DataError: the file is missing, or a row is no video and second.
   """
-  return {(row[0], _second(row[1], where)) for where, row in _rows(path, (2,), "video, second")}
+  return {(row[0], second_of(row[1], where)) for where, row in rows(path, (2,), "video, second")}
 
 
 def read_rows(path: Path, scored: bool) -> Iterator[tuple[str, int, tuple[float, ...] | None, int, float]]:
@@ -61,34 +61,25 @@ def read_rows(path: Path, scored: bool) -> Iterator[tuple[str, int, tuple[float,
     DataError: the file is missing, or a row is none of those of the formats.
   """
   wanted = (2, 8) if scored else (2, 7, 8)
-  for where, row in _rows(path, wanted, _ROW + (", score" if scored else " and perhaps a person")):
-    second = _second(row[1], where)
+  for where, row in rows(path, wanted, ROW + (", score" if scored else " and perhaps a person")):
+    second = second_of(row[1], where)
     if len(row) == 2:
       yield row[0], second, None, 0, math.nan
       continue
-    try:
-      numbers = [float(x or "nan") for x in row[2:]]
-    except ValueError:
-      raise errors.DataError(f"{where}: a value is not a number; a row is {_ROW}.") from None
-    box, action = tuple(numbers[:4]), numbers[4]
-    if not all(map(math.isfinite, box)):
-      raise errors.DataError(f"{where}: the box has a corner that is not a number.")
+    box, numbers = box_of(row[2:6], where), numbers_of(row[6:], where)
+    action = numbers[0]
     if action != action or action != int(action):
       raise errors.DataError(f"{where}: action '{row[6]}' is not a whole number.")
-    if scored and math.isnan(numbers[5]):
+    if scored and math.isnan(numbers[1]):
       raise errors.DataError(f"{where}: the score is not a number.")
-    if box[0] > box[2] or box[1] > box[3]:
-      raise errors.DataError(f"{where}: the corners of the box are swapped; write x0, y0, x1, y1.")
-    yield row[0], second, box, int(action), numbers[5] if len(numbers) > 5 else math.nan
+    yield row[0], second, box, int(action), numbers[1] if len(numbers) > 1 else math.nan
 
 
 def evaluate(ground_truth_csv: Path, predictions_csv: Path, action_list: Path | None = None,
              exclude: Path | None = None) -> dict[str, float]:
   """Frame mAP at an overlap of 0.5, in percent.
 
-  A prediction is a hit of the true box of highest overlap in its second, where that is
-  not taken yet. Predictions in seconds without a true box count as false; boxes without
-  area are left out of the predictions.
+  See `average_precisions`.
 
   Args:
     ground_truth_csv: of boxes.
@@ -111,7 +102,7 @@ def evaluate(ground_truth_csv: Path, predictions_csv: Path, action_list: Path | 
   truth = known(read_rows(ground_truth_csv, False))
   if names is None:
     names = {action: str(action) for action in sorted({row[3] for row in truth})}
-  found = [row for row in known(read_rows(predictions_csv, True)) if row[2][0] < row[2][2] and row[2][1] < row[2][3]]
+  found = known(read_rows(predictions_csv, True))
   place = {action: i for i, action in enumerate(sorted(names))}
 
   def gathered(rows):
@@ -119,10 +110,22 @@ def evaluate(ground_truth_csv: Path, predictions_csv: Path, action_list: Path | 
     return boxes_lib.Boxes(np.array(frame, int), np.array([row[2] for row in rows], float).reshape(-1, 4),
                            np.array([place[row[3]] for row in rows], int), np.array([row[4] for row in rows], float))
 
-  each = boxes_lib.average_precisions(gathered(found), gathered(truth), len(place), rule="best")
+  each = average_precisions(gathered(found), gathered(truth), len(place))
   twice = {name for name in names.values() if list(names.values()).count(name) > 1}
   shown = lambda action: f"{names[action]} ({action})" if names[action] in twice else names[action]
   return {"mAP": mean_known(each), **{f"AP/{shown(action)}": float(each[i]) for action, i in place.items()}}
+
+
+def average_precisions(found: boxes_lib.Boxes, truth: boxes_lib.Boxes, classes: int) -> np.ndarray:
+  """Average precision of every action at an overlap of 0.5, float64 (classes,): percent, nan where it does not occur.
+
+  A prediction is a hit of the true box of highest overlap in its frame, where that is
+  not taken yet. Predictions in frames without a true box count as false; boxes without
+  area are left out of the predictions.
+  """
+  rows = (found.box[:, 2:] > found.box[:, :2]).all(1)
+  found = boxes_lib.Boxes(found.frame[rows], found.box[rows], found.label[rows], found.score[rows])
+  return boxes_lib.average_precisions(found, truth, classes, rule="best")
 
 
 def _lines(path: Path) -> list[str]:
@@ -133,8 +136,17 @@ def _lines(path: Path) -> list[str]:
     raise errors.DataError(f"'{path}' cannot be read: {getattr(e, 'strerror', None) or 'it is not text'}.") from None
 
 
-def _rows(path: Path, lengths: tuple[int, ...], form: str) -> Iterator[tuple[str, list[str]]]:
-  """(place for messages, stripped values) of every row that is not blank."""
+def rows(path: Path, lengths: tuple[int, ...], form: str) -> Iterator[tuple[str, list[str]]]:
+  """(place for messages, stripped values) of every row of a csv that is not blank.
+
+  Args:
+    path: of the file.
+    lengths: numbers of values that a row may have.
+    form: what a row is, for the message about another length.
+
+  Raises:
+    DataError: the file is missing, or a row has another length.
+  """
   for number, row in enumerate(csv.reader(_lines(path)), 1):
     row = [x.strip() for x in row]
     if not any(row):
@@ -145,7 +157,30 @@ def _rows(path: Path, lengths: tuple[int, ...], form: str) -> Iterator[tuple[str
     yield where, row
 
 
-def _second(text: str, where: str) -> int:
+def box_of(texts: Sequence[str], where: str) -> tuple[float, ...]:
+  """x0, y0, x1, y1.
+
+  Raises:
+    DataError: they are no numbers, or the corners are swapped.
+  """
+  box = tuple(numbers_of(texts, where))
+  if not all(map(math.isfinite, box)):
+    raise errors.DataError(f"{where}: the box has a corner that is not a number.")
+  if box[0] > box[2] or box[1] > box[3]:
+    raise errors.DataError(f"{where}: the corners of the box are swapped; write x0, y0, x1, y1.")
+  return box
+
+
+def numbers_of(texts: Sequence[str], where: str) -> list[float]:
+  """Values as numbers, nan where nothing stands; DataError where something else does."""
+  try:
+    return [float(x or "nan") for x in texts]
+  except ValueError:
+    raise errors.DataError(f"{where}: a value is not a number; a row is {ROW}.") from None
+
+
+def second_of(text: str, where: str) -> int:
+  """A whole second; DataError where it is no number."""
   try:
     return int(float(text))
   except (ValueError, OverflowError):

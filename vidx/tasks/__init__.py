@@ -10,6 +10,7 @@ from vidx.tasks.base import LABEL
 
 _TASKS = {
     "audiovisual": ("vidx.tasks.audiovisual", "Audiovisual"),
+    "box_actions": ("vidx.tasks.box_actions", "BoxActions"),
     "classification": ("vidx.tasks.classification", "Classification"),
     "joint": ("vidx.tasks.joint", "Joint"),
     "matching": ("vidx.tasks.matching", "Matching"),

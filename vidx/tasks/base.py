@@ -124,6 +124,11 @@ class Task:
     del predictions
     return {}
 
+  def files(self, predictions: Mapping[str, np.ndarray], dataset: Any) -> dict[str, str]:
+    """Files beside the result of an evaluation, for tools of others: {ending of the name: text}."""
+    del predictions, dataset
+    return {}
+
   def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = 5) -> dict[str, Any]:
     """What `vidx predict` says of one video, as JSON: by default every prediction of it as it is.
 

@@ -22,6 +22,7 @@ READERS = {
     "ssv2": "vidx.data.datasets.ssv2",
     "hvu": "vidx.data.datasets.hvu",
     "charades": "vidx.data.datasets.charades",
+    "ava": "vidx.data.datasets.ava",
     "epic100": "vidx.data.datasets.epic100",
     "epic_retrieval": "vidx.data.datasets.epic_retrieval",
     "msrvtt": "vidx.data.datasets.msrvtt",
