@@ -259,7 +259,7 @@ VERBS: dict[str, Verb] = {
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
         _all(_OUT, _string("labels", "motion",
                            "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
-                           " noisy_tags, conjunction, hands, tones, beats, sentences or tracks"),
+                           " noisy_tags, conjunction, hands, tones, beats, sentences, tracks or acts"),
              _string("layout", "",
                      "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100 or imagenet_vid; empty: as the"
                      " labels need"),

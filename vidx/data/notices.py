@@ -68,7 +68,7 @@ def _counts(d: Dataset) -> Counter[str]:
         if c >= 0:
           counts[target.classes[c] if name == LABEL else f"{name} {target.classes[c]}"] += n
   for record in d.records:
-    if "frame_boxes" in record.extra:
+    if "frame_boxes" in record.extra and record.label == -1:  # else they are those of the label
       counts.update(d.classes[c] for c in record.extra["frame_boxes"].classes())
   return counts
 

@@ -8,9 +8,10 @@ How it is made, one file per step:
   hands.py    the label set of verbs and nouns, with boxes and detections
   sentences.py  the label set of captions, with what experts see
   tracks.py   the label set of things with boxes, some of them blurred or occluded
+  acts.py     the label set of people, each doing something, in boxes
   render.py   a scene as frames, and as sound
   write.py    frames and sound as an mp4 file
-  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, MSR-VTT json, ImageNet VID, or
+  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, MSR-VTT json, ImageNet VID, AVA, or
               frame labels and transcripts
 
 Everything follows from (seed, split, position), so any video can be made alone

@@ -21,7 +21,7 @@ COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 
           "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0),
           "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0), "hands": (960, 160, 0),
           "tones": (960, 160, 0), "beats": (640, 160, 0), "sentences": (960, 160, 0),
-          "tracks": (240, 48, 48)}
+          "tracks": (240, 48, 48), "acts": (640, 160, 0)}
 FEATURES = ("frames", "prototypes")
 
 
@@ -34,8 +34,8 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
     out: root of the data set; new, empty, or written with the same labels,
       layout, size, frames, fps and seed.
     labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen, noisy_tags,
-      conjunction, hands, tones, beats, sentences or tracks.
-    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100 or imagenet_vid; '' is hvu for sets of tags,
+      conjunction, hands, tones, beats, sentences, tracks or acts.
+    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid or ava; '' is hvu for sets of tags,
       nn_viterbi for kitchen, epic100 for hands, msrvtt for sentences, imagenet_vid for tracks, folder for the others.
     split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.
@@ -69,7 +69,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
     for index in range(count):
       label = label_sets.scene_of(labels, name, index, frames, seed)[1] if chosen.drawn else (
           index % len(chosen.classes))
-      entries.append(layouts.Entry(name, index, label, frames / fps, frames))
+      entries.append(layouts.Entry(name, index, label, frames / fps, frames, tuple(size)))
   jobs = []
   for e in entries:
     path = os.path.join(out, layouts.path_of(layout, chosen.classes, e))

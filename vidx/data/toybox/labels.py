@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from vidx import errors
-from vidx.data.toybox import hands, kitchen, sentences, tracks, world
+from vidx.data.toybox import acts, hands, kitchen, sentences, tracks, world
 
 MOTION = ("left", "right", "up", "down", "grow", "shrink", "clockwise", "anticlockwise")
 _SMALL, _LARGE = 0.12, 0.34  # half extents between which things grow and shrink
@@ -254,7 +254,7 @@ def beats_scene(label: int, split: str, frames: int, rng: np.random.Generator) -
   return dataclasses.replace(scene, loudness=sounding.astype(np.float64)), label
 
 
-Label = int | tuple[int, ...] | kitchen.Runs | sentences.Told
+Label = int | tuple[int, ...] | kitchen.Runs | sentences.Told | acts.People
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,6 +291,7 @@ LABEL_SETS = {
     "beats": LabelSet(BEATS, beats_scene),
     "sentences": LabelSet(sentences.SHAPES, sentences_scene, ("msrvtt",), drawn=True),
     "tracks": LabelSet(tracks.CLASSES, tracks.scene, ("imagenet_vid",), drawn=True),
+    "acts": LabelSet(acts.CLASSES, acts.scene, ("ava",), drawn=True, frames=36),
 }
 
 

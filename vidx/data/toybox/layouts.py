@@ -5,20 +5,23 @@ import dataclasses
 import functools
 import os
 
+import numpy as np
+
 from vidx import errors, writing
-from vidx.data.toybox import hands, kitchen, sentences, tracks
+from vidx.data.toybox import acts, hands, kitchen, sentences, tracks
 from vidx.data.toybox import labels as label_sets
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-  """One video of a set: its split, its position there, its label, its seconds and frames."""
+  """One video of a set: its split, its position there, its label, its seconds, its frames, their height and width."""
 
   split: str
   index: int
   label: label_sets.Label
   seconds: float
   frames: int
+  size: tuple[int, int] = (0, 0)
 
 
 def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
@@ -28,7 +31,7 @@ def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
     return f"UCF-101/{name}/v_{name}_g{1 + label_sets.SPLITS.index(entry.split):02d}_c{entry.index + 1:04d}.mp4"
   if layout == "hvu":
     return f"videos/{video_id(entry)}_000000_{int(entry.seconds):06d}.mp4"
-  if layout in LONG or layout == "msrvtt":
+  if layout in LONG or layout in ("msrvtt", "ava"):
     return f"videos/{video_id(entry)}.mp4"
   if layout == "imagenet_vid":
     return f"Data/VID/{entry.split}/{snippet(entry)}"
@@ -175,6 +178,31 @@ def _msrvtt(root, classes, entries):
   _lines(root, "vocab.txt", sentences.vocabulary())
 
 
+def _ava(root, classes, entries):
+  """The csv files of AVA, with the boxes of a detector: key frames are the whole seconds inside of a video."""
+  at = lambda name: os.path.join("annotations", name)
+  listed = lambda chosen: [line for c in chosen for line in ("item {", f'  name: "{classes[c]}"', f"  id: {c + 1}", "}")]
+  _lines(root, at("ava_action_list_v2.2.pbtxt"), listed(range(len(classes))))
+  _lines(root, at("ava_action_list_v2.2_for_activitynet_2019.pbtxt"), listed(acts.SCORED))
+  for split in label_sets.SPLITS:
+    rows, found = [], []
+    for e in (e for e in entries if e.split == split):
+      rng = np.random.default_rng((len(split), e.index))
+      for second in range(1, int(e.seconds)) or [0]:
+        boxes = acts.boxes(e.label, e.size, min(round(second * e.frames / e.seconds), e.frames - 1))
+        key = video_id(e), f"{second:04d}"
+        rows += [(*key, *np.round(box, 3), c + 1, i) for i, (box, own) in enumerate(zip(boxes, e.label))
+                 for c in own.actions]
+        near = np.clip(boxes + rng.uniform(-0.01, 0.01, boxes.shape), 0, 1)
+        found += [(*key, *np.round(box, 3), "", round(score, 3)) for box, score in zip(
+            [*near, (0.0, 0.0, 0.2, 0.2)], [*rng.uniform(0.85, 1, len(near)), 0.3])]
+    as_text = lambda lines: [",".join(map(str, line)) for line in lines]
+    if found:
+      _lines(root, at(f"ava_{split}_predicted_boxes.csv"), as_text(found))
+    if rows and split != "test":
+      _lines(root, at(f"ava_{split}_v2.2.csv"), as_text(rows))
+
+
 def _imagenet_vid(root, classes, entries):
   """ImageSets/VID and classes.txt; boxes are written with the frames."""
   _lines(root, "classes.txt", (f"{tracks.code(i)} {name}" for i, name in enumerate(classes)))
@@ -188,7 +216,7 @@ def _imagenet_vid(root, classes, entries):
 
 
 WRITERS = {"epic100": _epic100, "msrvtt": _msrvtt, "folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
-           "imagenet_vid": _imagenet_vid,
+           "imagenet_vid": _imagenet_vid, "ava": _ava,
            **{name: functools.partial(_long, name) for name in LONG}}
 
 
