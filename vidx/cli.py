@@ -69,6 +69,8 @@ def _predict(fv, args, overrides):
     from vidx.show import ranked
     return ranked.main(loaded, fv.text, args, top=fv.top, index=fv.index, json=fv.json, show=fv.show, out=fv.out,
                        workdir=fv.workdir)
+  if loaded.config.task.name == "box_actions":
+    return _predict_people(fv, args, loaded)
   if fv.show:
     if "features" in loaded.model.inputs:
       raise errors.ConfigError("--show draws what a system sees in clips;"
@@ -78,7 +80,7 @@ def _predict(fv, args, overrides):
   trunk = dict(trunk=fv.trunk, window=fv.window, stride=fv.stride)
   if fv.threshold:
     loaded = dataclasses.replace(loaded, task=loaded.task.with_threshold(fv.threshold))
-  found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top, **trunk)
+  found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top, boxes=fv.boxes, **trunk)
   print(predict.to_json(found) if fv.json else predict.to_table(found))
   if fv.show:
     from vidx.show import maps
@@ -88,6 +90,22 @@ def _predict(fv, args, overrides):
   elif fv.out:
     predict.write(found, fv.out)
   return 2 if found and all(f["error"] for f in found) else 0
+
+
+def _predict_people(fv, args, loaded):
+  from vidx.infer import predict
+  from vidx.show import people
+  if fv.show:
+    people.check(fv.show)
+  found = predict.predict_loaded(loaded, args, top=fv.top, boxes=fv.boxes)
+  print(predict.to_json(found) if fv.json else predict.to_table(found))
+  if fv.show:
+    page = people.write(found, fv.out or os.path.join(fv.workdir, "maps"),
+                        f"{loaded.config.system.name}, step {loaded.step}: what people do")
+    print(f"pictures: {page}", file=sys.stderr if fv.json else sys.stdout)
+  elif fv.out:
+    predict.write(found, fv.out)
+  return 2 if all(f["error"] for f in found) else 0
 
 
 def _report(fv, args, overrides):
@@ -222,11 +240,13 @@ VERBS: dict[str, Verb] = {
         _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE,
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
              _string("out", "",
-                     "JSON file to write, segments as .csv beside it;"
+                     "JSON file to write, segments and people as .csv beside it;"
                      " with --show the folder of the pictures, WORKDIR/maps"),
              _string("show", "",
                      "input, squeezed, appearance, band_pass, gates, kept, frame_share, candidates, attention, gradcam:"
                      " pictures"),
+             _string("boxes", "",
+                     "csv of people in the videos, for a run that tells what each does; --show=people draws them"),
              _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page"),
              _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vidx import errors, writing
 from vidx.data import detections, media_files
 from vidx.data.records import LABEL, SOUNDS, Dataset, Media, Record, Target, media_of
-from vidx.infer import chosen_frames, load, predict_segments, retrieve, timelines
+from vidx.infer import chosen_frames, load, predict_people, predict_segments, retrieve, timelines
 from vidx.train import evaluator as evaluator_lib
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
@@ -33,7 +33,8 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
     step: which checkpoint, as in `load_checkpoint`.
     save: name under which the result is written as WORKDIR/predictions/<save>.json.
     **features: of a run that labels frames, `trunk`, `window` and `stride`: see
-      `vidx.infer.predict_segments.predict`, also for the entries of such a run.
+      `vidx.infer.predict_segments.predict`, also for the entries of such a run; of one that tells what people in
+      boxes do, `boxes`: see `vidx.infer.predict_people.predict`.
 
   Returns:
     One entry per file in the order of `paths`: {'path', 'predictions':
@@ -60,7 +61,11 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
     endings = media_files.VIDEOS + SOUNDS
   if retrieve.applies(loaded):
     raise errors.ConfigError(f"system '{loaded.config.system.name}' ranks videos for a text: add --text='...'.")
-  files = media_files.find(paths, endings)
+  files, boxes = media_files.find(paths, endings), features.pop("boxes", "")
+  if predict_people.applies(loaded):
+    return predict_people.predict(loaded, files, unlabelled, boxes=boxes, top=top, batch_size=batch_size)
+  if boxes:
+    raise errors.ConfigError(f"system '{loaded.config.system.name}' takes no boxes of people: leave --boxes out.")
   if predict_segments.applies(loaded):
     return predict_segments.predict(loaded, files, **features)
   if features.get("trunk"):
@@ -108,7 +113,7 @@ def _entry(file: str, task: Any, result: evaluator_lib.EvalResult, row: int | No
 
 def to_json(found: Sequence[Mapping[str, Any]]) -> str:
   """The predictions as JSON text."""
-  return json.dumps(list(found), indent=2, ensure_ascii=False)
+  return json.dumps(predict_people.without_rows(found), indent=2, ensure_ascii=False)
 
 
 def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
@@ -126,6 +131,9 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
   for entry in found:
     if entry["error"]:
       table.add_row(Text(entry["path"]), Text(f"cannot be read: {entry['error']}"))
+    elif "rows" in entry:
+      for when, *texts in predict_people.lines(entry):
+        table.add_row(Text(f"{entry['path']}, {when}"), *map(Text, texts))
     elif "segments" in entry:
       for i, part in enumerate(entry["segments"]):
         table.add_row(Text(entry["path"] if not i else ""), Text(part["label"]), f"{100 * part['confidence']:.1f} %",
@@ -161,7 +169,9 @@ def _columns() -> int:
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
-  """Writes the predictions as a JSON file in one piece, and segments also as a .csv file beside it."""
+  """Writes the predictions as a JSON file in one piece; segments, and people's actions, also as a .csv file beside it."""
   writing.write_text(path, to_json(found) + "\n")
   if any("segments" in entry for entry in found):
     writing.write_text(os.path.splitext(path)[0] + ".csv", timelines.to_csv(found))
+  if any("rows" in entry for entry in found):
+    writing.write_text(os.path.splitext(path)[0] + ".csv", predict_people.to_csv(found))

@@ -183,7 +183,8 @@ def gains(own: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) 
 def _bars(per_class: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """A bar for every class that videos have, the lowest first, and how many have none."""
   figure = "ap" if any("ap" in c for c in per_class) else "accuracy"
-  bars = [{"name": c["name"], "n": c["n"], "value": c[figure]} for c in per_class if c["n"]]
+  bars = [{"name": c["name"], "n": c["n"], "value": c[figure]} for c in per_class
+          if c["n"] and c[figure] is not None]
   bars.sort(key=lambda c: (c["value"], c["name"]))
   return {"figure": "average precision" if figure == "ap" else "accuracy", "bars": bars,
           "unseen": sum(not c["n"] for c in per_class)}

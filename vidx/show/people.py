@@ -1,0 +1,120 @@
+"""People in boxes with what they do, drawn over their videos: a sheet of the key frames, the video, and a page of all."""
+
+from collections.abc import Mapping, Sequence
+import os
+from typing import Any
+
+import numpy as np
+
+from vidx import errors, writing
+from vidx.data import clips as clips_lib
+from vidx.data.records import media_of
+from vidx.show import clips, maps, page
+
+KIND = "people"
+SIDE = 240  # pixels of the short side of a picture
+COLUMNS, MOST = 6, 48  # pictures in a row of a sheet, and in all
+FRAMES, SECONDS = 600, 60.0  # most of a drawn video
+NAMED, LEAST = 3, 0.3  # most actions beside a box, and the score from which on those behind the first are named
+
+
+def check(show: str) -> None:
+  """Raises ConfigError for a kind of picture that a run of people in boxes has not."""
+  if show != KIND:
+    raise errors.ConfigError(f"--show={show}: what people in boxes do is drawn by --show={KIND}"
+                             f"{errors.hint(show, (KIND,))}.")
+
+
+def drawn(frame: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
+  """A picture with boxes and the names of actions in them.
+
+  Args:
+    frame: uint8 (H, W, 3).
+    people: [{'box': in parts of the frame, 'actions': [{'label', 'score'}, ...]}].
+
+  Returns:
+    uint8 (H, W, 3).
+  """
+  import cv2
+  import matplotlib
+  out = np.ascontiguousarray(frame).copy()
+  height, width = out.shape[:2]
+  scale = max(0.3, min(height, width) / 600)
+  step = round(32 * scale)
+  for i, person in enumerate(people):
+    colour = [round(255 * c) for c in matplotlib.colormaps["tab10"](i % 10)[:3]]
+    x0, y0, x1, y1 = (round(v * side) for v, side in zip(person["box"], (width, height, width, height)))
+    cv2.rectangle(out, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, max(1, round(2.5 * scale)))
+    named = [a for j, a in enumerate(person["actions"][:NAMED]) if not j or a["score"] >= LEAST]
+    for j, action in enumerate(named):
+      text = f"{action['label']} {100 * action['score']:.0f}%"
+      at = (min(max(x0 + 2, 0), width - 1), min(max(y0 + step * (j + 1), step), height - 2))
+      for tint, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(out, text, at, cv2.FONT_HERSHEY_SIMPLEX, 1.1 * scale, tint, thick, cv2.LINE_AA)
+  return out
+
+
+def sheet(pictures: Sequence[np.ndarray], headings: Sequence[str]) -> np.ndarray:
+  """Pictures of one size in rows, each below its heading: uint8 (H, W, 3)."""
+  import cv2
+  height, width = pictures[0].shape[:2]
+  columns = min(COLUMNS, len(pictures))
+  down, across = maps.LINE + height + maps.MARGIN, width + maps.MARGIN
+  canvas = np.full((-(-len(pictures) // columns) * down + maps.MARGIN, columns * across + maps.MARGIN, 3), 255, np.uint8)
+  for i, (picture, heading) in enumerate(zip(pictures, headings)):
+    top, left = i // columns * down + maps.LINE, maps.MARGIN + i % columns * across
+    cv2.putText(canvas, heading, (left, top - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+    canvas[top:top + height, left:left + width] = picture
+  return canvas
+
+
+def pictures_of(entry: Mapping[str, Any]) -> tuple[np.ndarray, bytes]:
+  """The sheet of an entry's key frames, and its video as mp4 with the boxes of the nearest one, up to half a second.
+
+  Raises:
+    DecodeError: the video cannot be decoded.
+  """
+  frames = entry["frames"]
+  at = np.array([frame["at"] for frame in frames])
+  with clips_lib.open_media(media_of(entry["path"])) as video:
+    chosen = maps.spread(len(frames), min(MOST, len(frames)))
+    nearest = np.abs(video.timestamps[:, None] - at[chosen]).argmin(0)
+    keys = video.frames(nearest, short_side=SIDE)
+    first, last = clips_lib.frame_range(video.timestamps, (max(at[0] - 0.5, 0), min(at[-1], at[0] + SECONDS) + 0.5))
+    shown = np.arange(first, last)[maps.spread(last - first, min(FRAMES, last - first))]
+    film, times = video.frames(shown, short_side=SIDE), video.timestamps[shown]
+    rate = video.fps * len(shown) / (last - first)
+  made = [drawn(picture, frames[i]["people"]) for picture, i in zip(keys, chosen)]
+  for i, time in enumerate(times):
+    near = int(np.abs(at - time).argmin())
+    if abs(at[near] - time) <= 0.5:
+      film[i] = drawn(film[i], frames[near]["people"])
+  return (sheet(made, [f"{frames[i]['second']} s" for i in chosen]),
+          clips.encode_mp4(film, max(1.0, rate), crf=23))
+
+
+def write(found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
+  """Writes NAME.png and NAME.mp4 of each video, and index.html with all of them inside.
+
+  Args:
+    found: entries of `vidx.infer.predict_people.predict`.
+    folder: where; made where there is none.
+    title: of the page.
+
+  Returns:
+    The path of the page.
+  """
+  shown = []
+  for entry, name in zip(found, maps.file_names([f["path"] for f in found])):
+    if entry["error"]:
+      shown.append({"path": entry["path"], "error": entry["error"]})
+      continue
+    picture, film = pictures_of(entry)
+    files = {"png": maps.png(picture), "mp4": film}
+    for kind, content in files.items():
+      writing.write_bytes(os.path.join(folder, f"{name}.{kind}"), content)
+    shown.append({"path": entry["path"], "error": "", "sheet": clips.data_uri(files["png"], "image/png"),
+                  "clip": clips.data_uri(film, "video/mp4"), "problems": entry["problems"]})
+  path = os.path.join(folder, "index.html")
+  page.write(path, "people.html", title=title, videos=shown)
+  return path
