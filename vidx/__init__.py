@@ -3,7 +3,7 @@
 import importlib
 
 _FACE = {
-    "create_model": "vidx.systems",
+    "create_model": "vidx.infer.create",
     "list_models": "vidx.systems",
     "load_checkpoint": "vidx.infer.load",
     "predict": "vidx.infer.predict",

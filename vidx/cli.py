@@ -28,7 +28,7 @@ def _train(fv, args, overrides):
     if not fv.config:
       raise errors.ConfigError("no config: add --config=configs/folder/tsm.py, or another file of configs/.")
     config = config_lib.override(config_lib.load_file(fv.config), overrides)
-    process.start_jax()
+    process.start_jax(fv.offline)
     from vidx.train import loop
     loop.train(config, fv.workdir, profile=fv.profile, runs=fv.runs)
   if fv.report:
@@ -114,24 +114,35 @@ def _report(fv, args, overrides):
 
 
 def _models(fv, args, overrides):
+  if fv.weights:
+    from vidx.interop import pretrained
+    print(pretrained.table(args[0] if args else "*"))
+    return
   from vidx.measure import models
   models.main(args[0] if args else "*", "json" if fv.json else "markdown" if fv.markdown else "table")
 
 
 def _convert(fv, args, overrides):
-  if len(args) != 3:
-    raise errors.ConfigError(f"vidx convert takes SOURCE CHECKPOINT OUT, not {len(args)} words.")
+  by_name = len(args) == 2 and not fv.to
+  if len(args) != 3 and not by_name:
+    raise errors.ConfigError(f"vidx convert takes SOURCE CHECKPOINT OUT, not {len(args)} words; of public weights"
+                             " by name NAME OUT.")
   if fv.to not in ("", "torch"):
     raise errors.ConfigError(f"--to={fv.to}: the only other side is torch.")
-  if not (fv.model or fv.to):
+  if not (fv.model or fv.to or by_name):
     raise errors.ConfigError("no model: add --model=NAME; `vidx models` lists them.")
   fields = flag_text.pairs(overrides)
   if fv.num_classes:
     fields["num_classes"] = fv.num_classes
-  process.start_jax()
+  process.start_jax(fv.offline)
   from vidx.interop import convert
-  convert.main(*args, to=fv.to, model=fv.model, fields=fields, new_head=fv.new_head, inflate=fv.inflate,
-               resize=fv.resize, inputs=flag_text.shapes(fv.inputs), sha256=fv.sha256, overwrite=fv.overwrite)
+  options = dict(model=fv.model, fields=fields, new_head=fv.new_head, inflate=fv.inflate, resize=fv.resize,
+                 inputs=flag_text.shapes(fv.inputs), sha256=fv.sha256, overwrite=fv.overwrite)
+  if by_name:
+    from vidx.interop import pretrained
+    pretrained.main(*args, **options)
+  else:
+    convert.main(*args, to=fv.to, **options)
 
 
 def _data_build(fv, args, overrides):
@@ -210,6 +221,7 @@ _READER = _string("dataset", "folder", "reader: folder, videos, csv, ucf101, hmd
 _WORKERS = _integer("workers", os.cpu_count() or 1, "processes")
 _REPORT = _bool("report", "write the HTML report as well")
 _JSON = _bool("json", "print JSON")
+_OFFLINE = _bool("offline", "download nothing: weights by name come from the cache alone")
 _WINDOW = _integer("window", 21, "frames around every frame that a trunk is shown")
 _STRIDE = _integer("stride", 1, "frames of a video per row of features")
 _VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
@@ -219,7 +231,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb(
         "train a system, or go on where an earlier call stopped; status 75: stopped before the end, call again",
         "--config=FILE --workdir=FOLDER [--config.SECTION.KEY=VALUE ...]",
-        _all(_string("config", "", "config file"), _WORKDIR, _REPORT,
+        _all(_string("config", "", "config file"), _WORKDIR, _REPORT, _OFFLINE,
              _string("runs", "", "folder of the runs of earlier stages, which a config calls {runs}/NAME"),
              _bool("profile", "trace a few steps into WORKDIR/profile")), _train, words=False),
     "eval": Verb(
@@ -262,11 +274,14 @@ VERBS: dict[str, Verb] = {
                         _string("against", "", "another run, with whose classes this one's are compared")),
                    _report, words=False),
     "models": Verb("list the models with their sizes", "[PATTERN]",
-                   _all(_JSON, _bool("markdown", "print a Markdown table")), _models),
+                   _all(_JSON, _bool("markdown", "print a Markdown table"),
+                        _bool("weights", "list the public checkpoints by name, with what was published of them")),
+                   _models),
     "convert": Verb(
         "public weights of torch to a folder that train, eval and predict start from, and back",
-        "SOURCE CHECKPOINT OUT --model=NAME [--model.FIELD=VALUE ...], or SOURCE WORKDIR OUT --to=torch",
-        _all(_string("model", "", "name of the model that gets the weights"),
+        "NAME OUT such as torchvision:resnet50 OUT, or SOURCE CHECKPOINT OUT --model=NAME [--model.FIELD=VALUE ...],"
+        " or SOURCE WORKDIR OUT --to=torch",
+        _all(_OFFLINE, _string("model", "", "name of the model that gets the weights"),
              _string("to", "", "torch: writes a .safetensors or .pth file from a workdir"),
              _integer("num_classes", 0, "of the model; 0: as published"),
              _bool("new_head", "initialise a classifier of another shape anew"),

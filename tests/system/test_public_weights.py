@@ -1,5 +1,6 @@
 """Weights of torch in a training: converted, trained on from exactly there, used as they are, and handed back."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.backbones import promises
-from tests.interop import torch_format
+from tests.interop import serving, torch_format
 import vidx as library
 from vidx import cli, interop
-from vidx.interop import files
+from vidx.interop import files, published
 
 SMALL = dict(stages=(1, 1), width=8, num_classes=7)
 
@@ -65,3 +66,25 @@ def test_converted_weights_name_videos_as_they_are(converted, toy, capsys):
   assert cli.main(["predict", f"--workdir={converted[1]}", "--json", str(video)]) == 0
   (found,) = json.loads(capsys.readouterr().out)
   assert found["error"] is None and {p["label"] for p in found["predictions"]} <= {f"class {i}" for i in range(7)}
+
+
+def test_a_training_starts_from_weights_by_name(converted, tiny, tmp_path, capsys, monkeypatch):
+  """The name stays in the config of the run; on resuming nothing is asked for."""
+  root = converted[1].parent
+  row = dataclasses.replace(published.ROWS["torchvision:resnet18"], fields=SMALL, mib=0.0,
+                            address="https://weights.example/small.pth")
+  monkeypatch.setitem(published.ROWS, row.name, row)
+  monkeypatch.setenv("VIDX_CACHE", str(tmp_path / "cache"))
+  monkeypatch.setenv("no_proxy", "*")
+  with serving.serving((root / "small.pth").read_bytes()) as server:
+    monkeypatch.setenv("VIDX_MIRROR", server.address)
+    still = ("--config.schedule.peak=0.0", "--config.system.frozen_bn=all", "--config.data.mean=0.5,0.5,0.5")
+    found = started(row.name, tiny, tmp_path / "run", *still)["params"]
+    assert server.paths == ["/weights.example/small.pth"]
+  out = capsys.readouterr().out
+  assert "started from torchvision:resnet18" in out and "--config.data.mean=0.485,0.456,0.406" in out
+  np.testing.assert_array_equal(found["stem"]["conv"]["conv"]["kernel"],
+                                converted[0]["conv1.weight"].transpose(2, 3, 1, 0))
+  assert json.loads((tmp_path / "run/config.json").read_text())["train"]["init_from"] == [row.name]
+  monkeypatch.setenv("VIDX_CACHE", str(tmp_path / "none"))
+  started(row.name, tiny, tmp_path / "run", *still, "--config.train.max_steps=4")

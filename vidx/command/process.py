@@ -22,12 +22,18 @@ def tune_malloc() -> None:
   os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def start_jax() -> None:
-  """Quiet libraries; joins the other processes of the run, where a launcher started several."""
+def start_jax(offline: bool = False) -> None:
+  """Quiet libraries; joins the other processes of the run, where a launcher started several.
+
+  Args:
+    offline: nothing is downloaded.
+  """
   import jax
   from absl import logging
   logging.set_verbosity(logging.FATAL)  # what goes wrong in the background is raised as well
   sys.excepthook = _of_the_main_thread
+  if offline:
+    os.environ["VIDX_OFFLINE"] = "1"
   if os.environ.get("VIDX_COORDINATOR"):
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
       jax.config.update("jax_cpu_collectives_implementation", "gloo")

@@ -67,7 +67,7 @@ def from_file(source: str, checkpoint: str | os.PathLike, out: str | os.PathLike
   errors.check_choice("inflate", inflate, ("", "mean", "centre"))
   made = systems.create_model(model, **(fields or {}))
   interop.rules_of(made, source)
-  _check_free(out, overwrite)
+  check_free(out, overwrite)
   state = files.read_state(checkpoint)
   digest = files.sha256(checkpoint)
   if sha256 and (len(sha256) < FEWEST_DIGITS or not digest.startswith(sha256.lower())):
@@ -148,14 +148,18 @@ def main(source: str, checkpoint: str, out: str, *, to: str, model: str, fields:
     options = dict(overwrite=options["overwrite"])
     print(f"{out}: {to_file(source, checkpoint, out, **options)} tensors in the names of {source}")
     return
-  report = from_file(source, checkpoint, out, model=model, fields=fields, **options)
+  show(from_file(source, checkpoint, out, model=model, fields=fields, **options), model, source, out)
+
+
+def show(report: interop.Report, model: str, source: str, out: str) -> None:
+  """Prints what a conversion did."""
   print(report)
   if not normalisation(model, source) and len(systems.rows()[model].inputs[0]) > 2:  # texts have no pixels
     print(f"mean and std of the pixels are not known for {source}: set data.mean and data.std in {out}/config.json")
   print(f"{out}: {model} for vidx.load_checkpoint, vidx eval, vidx predict and train.init_from")
 
 
-def _check_free(out: str, overwrite: bool) -> None:
+def check_free(out: str, overwrite: bool) -> None:
   """Only an earlier conversion may be replaced, and only when that is wanted."""
   if not os.path.lexists(out):
     return

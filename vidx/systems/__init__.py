@@ -227,14 +227,29 @@ def at_crop(name: str, fields: Mapping[str, Any], crop: int) -> dict[str, Any]:
   return {"crop": crop, **fields} if windowed else dict(fields)
 
 
+def trunk_of(name: str, fields: Mapping[str, Any] = {}) -> str | None:
+  """The name of the trunk that a system with these fields stands on; None of what is a trunk itself."""
+  parameters = inspect.signature(_load(rows()[name].factory)).parameters
+  if "trunk" not in parameters:
+    return None
+  trunk = {**rows()[name].fields, **fields}.get("trunk", parameters["trunk"].default)
+  return trunk if isinstance(trunk, str) else None
+
+
 def field_names(name: str, trunk: str | None = None) -> list[str]:
-  """The fields of a model, those that it passes on to its trunk included."""
+  """The fields of a model, those that it passes on to its trunk included.
+
+  Raises:
+    ConfigError: an unknown trunk.
+  """
   parameters = inspect.signature(_load(rows()[name].factory)).parameters
   names = [p.name for p in parameters.values()
            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in ("parent", "name")]
   if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-    trunk = trunk or rows()[name].fields.get("trunk") or parameters["trunk"].default
-    if trunk in rows():
+    trunk = trunk_of(name, {"trunk": trunk} if trunk else {})
+    if trunk is not None and trunk not in rows():
+      raise errors.ConfigError(f"{name}: unknown trunk '{trunk}'{errors.hint(trunk, rows())}; `vidx models` lists all.")
+    if trunk is not None:
       names += [n for n in field_names(trunk) if n not in names]
   return names
 

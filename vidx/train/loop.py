@@ -259,5 +259,6 @@ def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, m
                                       run.config.train.init_exclude, getattr(run.model, "adopt", None))
     if main:
       writing.write_json(os.path.join(workdir, "init.json"), reports)
-      print("\n".join(warm_start.summary(reports)), flush=True)
+      print("\n".join([*warm_start.summary(reports), *warm_start.pixels(run.config.train.init_from, run.config.data)]),
+            flush=True)
   return state, None, 0

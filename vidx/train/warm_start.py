@@ -10,14 +10,28 @@ import jax
 import numpy as np
 
 from vidx import errors
+from vidx.interop import published
 from vidx.train import checkpoint, config as config_lib
 
 Adopt = Callable[[str, Mapping[str, Any]], str | None]
 FITTED = ("loaded", "mean of the colours", "repeated over time")  # what became of leaves that fit
 
 
+def located(source: str) -> str:
+  """The folder that an entry of `train.init_from` means: itself, or the converted weights of a public checkpoint.
+
+  Raises:
+    UserError: public weights that are unknown or cannot be got.
+  """
+  if os.path.isdir(source) or not published.is_name(source):
+    return source
+  from vidx.interop import pretrained  # brings what converts
+  return pretrained.folder_of(source)
+
+
 def read_variables(source: str) -> dict[str, Any]:
   """Variables of a workdir: of its best checkpoint, else its last; of several seeds those of the first."""
+  source = located(source)
   reader = checkpoint.Checkpointer(source, read_only=True)
   step = reader.best()
   step = reader.latest() if step is None else step
@@ -180,6 +194,18 @@ def start(state, shardings, init_from, exclude: Sequence[str], adopt: Adopt | No
   stats = jax.device_put(variables, shardings.stats)
   ema = jax.tree.map(lambda x: x.copy(), params) if state.ema else {}
   return state.replace(params=params, stats=stats, ema=ema), reports
+
+
+def pixels(init_from, data: Any) -> list[str]:
+  """A line per source that was trained on pixels of another mean and deviation than `data` says."""
+  lines = []
+  for _, source, _ in entries(init_from):
+    with open(os.path.join(located(source), "config.json"), encoding="utf-8") as f:
+      there = config_lib.from_json(f.read()).data
+    if not all(np.allclose(there[k], data[k], atol=1e-4) for k in ("mean", "std")):
+      said = " ".join(f"--config.data.{k}={','.join(f'{x:g}' for x in there[k])}" for k in ("mean", "std"))
+      lines.append(f"note: {source} saw pixels normalised otherwise; to do as it did: {said}")
+  return lines
 
 
 def summary(reports: dict[str, dict[str, list[str]]]) -> list[str]:
