@@ -294,10 +294,10 @@ VERBS: dict[str, Verb] = {
         "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
         _all(_OUT, _string("labels", "motion",
                            "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
-                           " noisy_tags, conjunction, hands, tones, beats, sentences, tracks or acts"),
+                           " noisy_tags, conjunction, hands, tones, beats, sentences, tracks, acts or turntable"),
              _string("layout", "",
-                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100 or imagenet_vid; empty: as the"
-                     " labels need"),
+                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid, ava or clips; empty: as"
+                     " the labels need"),
              _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),
     "data features": Verb(
         "features of every frame of videos, from a trained trunk",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vidx import errors
-from vidx.data import datasets, examples, triplets
+from vidx.data import datasets, examples, pipeline, triplets
 from vidx.data.parts.triplets import changed, image, moved
 from vidx.data.records import Media
 from vidx.train import config
@@ -37,7 +37,8 @@ def root(tmp_path_factory):
   crops = triplets.read_crops(str(root), "train")
   assert len(crops.paths) == 12 and crops.clips[0] == "video0__0" and len(set(crops.video)) == 3
   neighbour = triplets.nearest(np.eye(4)[np.arange(12) % 4], crops.video)
-  triplets.write(str(root), "train", crops, triplets.balanced(np.arange(12) % 4, crops.clip, neighbour, 40))
+  triplets.write(str(root), "train", crops, triplets.plan(np.arange(12) % 4, crops.clip, neighbour, 40).draw(0, 0))
+  triplets.write_crops(str(root), "train", crops, np.arange(12) % 4, neighbour)
   return root
 
 
@@ -57,20 +58,74 @@ def test_draws_are_balanced_over_the_pairs_of_clusters_that_exist():
   _, feasible = np.unique([(cluster[i], cluster[neighbour[j]]) for i in range(60) for j in range(60)
                            if clip[i] == clip[j] and i != j], axis=0, return_counts=True)
   for count in (3 * len(feasible), 3 * len(feasible) + 2):
-    drawn = triplets.balanced(cluster, clip, neighbour, count, seed=3)
+    drawn = triplets.plan(cluster, clip, neighbour, count).draw(3, 0)
     identity, pose, target = drawn.T
     assert (clip[identity] == clip[target]).all() and (identity != target).all() and (pose == neighbour[target]).all()
     _, times = np.unique(np.stack([cluster[identity], cluster[pose]]), axis=1, return_counts=True)
     assert len(times) == len(feasible) and times.max() - times.min() <= 1
-  np.testing.assert_array_equal(drawn, triplets.balanced(cluster, clip, neighbour, count, seed=3))
-  assert (drawn != triplets.balanced(cluster, clip, neighbour, count, seed=4)).any()
+  np.testing.assert_array_equal(drawn, triplets.plan(cluster, clip, neighbour, count).draw(3, 0))
+  assert (drawn != triplets.plan(cluster, clip, neighbour, count).draw(4, 0)).any()
+
+
+def drawn(root, **more):
+  found = datasets.load("triplets", str(root), "train", draws=24, **more)
+  return found, pipeline.train_batches(found, section(root), batch_size=6, seed=1, wanted=("video", "instances"))
+
+
+def test_training_draws_its_triplets_anew_in_each_epoch_and_goes_on_exactly(root):
+  found, batches = drawn(root)
+  assert len(found) == 12 and found.epoch == 24
+  with batches:
+    seen = [next(batches) for _ in range(8)]
+    state = batches.get_state()
+    after = next(batches)
+  first, second = (found.plan.draw(1, epoch) for epoch in (0, 1))
+  np.testing.assert_array_equal(np.concatenate([b["index"] for b in seen]), [*first[:, 0], *second[:, 0]])
+  assert (first != second).any()
+  clip = np.repeat(np.arange(3), 4)
+  for rows in (first, second):
+    identity, pose, target = rows.T
+    assert (clip[identity] == clip[target]).all() and (identity != target).all() and (clip[pose] != clip[target]).all()
+    _, times = np.unique(np.stack([identity, pose]) % 4, axis=1, return_counts=True)
+    assert times.max() - times.min() <= 1
+  np.testing.assert_array_equal(np.concatenate([b["instances"] for b in seen[:4]]), clip[first[:, :2]])
+  plain = examples.make(found, section(root, scales=(1.0, 1.0), colour_jitter=0.0), training=True)
+  made = plain.train(0, np.random.default_rng(0), 0, (6, 3))["video"]
+  np.testing.assert_array_equal(made, [image(found.records[i].media, 16) for i in (0, 6, 3)])
+  _, again = drawn(root)
+  with again:
+    again.set_state(state)
+    np.testing.assert_array_equal(next(again)["video"], after["video"])
+  seen = examples.make(found, section(root), training=False, wanted=("video",)).evaluate(5, 0)
+  np.testing.assert_array_equal(seen["video"][0, 2], image(found.records[6].media, 16))
+
+
+def test_tables_of_which_nothing_can_be_drawn_are_refused(tmp_path):
+  write_clips(tmp_path, clips=3, frames=1)
+  crops = triplets.read_crops(str(tmp_path), "train")
+  with pytest.raises(errors.DataError, match="train_crops.csv does not exist"):
+    drawn(tmp_path)
+  triplets.write_crops(str(tmp_path), "train", crops, np.zeros(3, int), np.asarray([1, 2, 0]))
+  with pytest.raises(errors.DataError, match="two images at least"):
+    drawn(tmp_path)
+  (tmp_path / crops.paths[0]).unlink()
+  with pytest.raises(errors.DataError, match="two images at least"):
+    drawn(tmp_path, max_missing=0.5)
+  with pytest.raises(errors.ConfigError, match="draws=-1"):
+    datasets.load("triplets", str(tmp_path), "train", draws=-1)
+
+
+def test_a_clip_of_one_image_makes_no_triplet_but_may_lend_its_pose():
+  clip = np.asarray([0, 0, 1, 2, 2])
+  rows = triplets.plan(np.zeros(5, int), clip, np.asarray([2, 2, 0, 2, 2]), 40).draw(0, 0)
+  assert set(rows[:, 0]) == {0, 1, 3, 4} and set(rows[:, 1]) == {2}
 
 
 def test_without_pairs_there_are_no_triplets():
   with pytest.raises(errors.DataError, match="two images at least"):
-    triplets.balanced(np.zeros(3, int), np.arange(3), np.asarray([1, 2, 0]), 5)
+    triplets.plan(np.zeros(3, int), np.arange(3), np.asarray([1, 2, 0]), 5)
   with pytest.raises(errors.DataError, match="two videos"):
-    triplets.balanced(np.zeros(3, int), np.zeros(3, int), np.full(3, -1), 5)
+    triplets.plan(np.zeros(3, int), np.zeros(3, int), np.full(3, -1), 5)
 
 
 def test_the_reader_gives_images_with_their_clips(root):

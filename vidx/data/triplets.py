@@ -13,11 +13,13 @@ import os
 import numpy as np
 
 from vidx import errors, writing
-from vidx.data import media_files
+from vidx.data import media_files, plans
 
 FOLDER = "clips"  # below the root, then a folder per split
 TABLE = "triplets"
 COLUMNS = ("identity", "pose", "target", "clip", "pose_clip")
+CROPS = "crops"  # of the table of all frames: triplets/SPLIT_crops.csv
+CROP_COLUMNS = ("path", "clip", "cluster", "neighbour")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,21 +85,18 @@ def nearest(features: np.ndarray, group: np.ndarray, block: int = 1024) -> np.nd
   return found
 
 
-def balanced(cluster: np.ndarray, clip: np.ndarray, neighbour: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-  """Triplets whose pairs of clusters, of identity and of pose, are drawn equally often.
+def plan(cluster: np.ndarray, clip: np.ndarray, neighbour: np.ndarray, count: int) -> plans.Balanced:
+  """Draws of triplets (identity, pose, target) whose pairs of clusters, of identity and of pose, are equally frequent.
 
   Every draw takes one of the pairs that were drawn least, by chance among equals, and in
-  it one of its triplets, all as likely. Pairs that no triplet has take no part.
+  it one of its triplets, all as likely. Pairs that no triplet has take no part, nor do
+  clips of one frame.
 
   Args:
     cluster: (N,) cluster of each frame's pose.
-    clip: (N,) clip of each frame.
+    clip: (N,) clip of each frame, in runs.
     neighbour: (N,) frame of the same pose in another video, -1 for none.
-    count: triplets.
-    seed: of the draws.
-
-  Returns:
-    (count, 3) int32 frames: identity, pose, target.
+    count: triplets of an epoch.
 
   Raises:
     DataError: no clip has two frames, or no frame a neighbour.
@@ -109,13 +108,7 @@ def balanced(cluster: np.ndarray, clip: np.ndarray, neighbour: np.ndarray, count
     raise errors.DataError("no triplets: they take clips of two images at least, of two videos at least.")
   pose = np.asarray(neighbour)[target]
   cell = np.asarray(cluster)[identity].astype(np.int64) * (1 + int(np.max(cluster))) + np.asarray(cluster)[pose]
-  by_cell = np.argsort(cell, kind="stable")
-  _, first, size = np.unique(cell[by_cell], return_index=True, return_counts=True)
-  rng = np.random.default_rng(seed)
-  rounds = -(-count // len(first))  # in each round every pair of clusters comes once
-  drawn = np.concatenate([rng.permutation(len(first)) for _ in range(rounds)])[:count]
-  at = by_cell[first[drawn] + (rng.random(count) * size[drawn]).astype(np.int64)]
-  return np.stack([identity[at], pose[at], target[at]], 1).astype(np.int32)
+  return plans.Balanced(np.stack([identity, pose, target], 1), cell, count)
 
 
 def _pairs(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +121,20 @@ def _pairs(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first.append(i[i != j])
     second.append(j[i != j])
   return np.concatenate(first), np.concatenate(second)
+
+
+def write_crops(root: str, split: str, crops: Crops, cluster: np.ndarray, neighbour: np.ndarray) -> str:
+  """Writes root/triplets/SPLIT_crops.csv, of which training draws triplets anew in each epoch; returns its path."""
+  path = crops_path(root, split)
+  writing.write_table(path, CROP_COLUMNS, (
+      (crops.paths[i], crops.clip[i], cluster[i], crops.paths[neighbour[i]] if neighbour[i] >= 0 else "")
+      for i in range(len(crops.paths))))
+  return path
+
+
+def crops_path(root: str, split: str) -> str:
+  """The table of all frames of a split."""
+  return os.path.join(root, TABLE, f"{split}_{CROPS}.csv")
 
 
 def write(root: str, split: str, crops: Crops, triplets: np.ndarray) -> str:

@@ -20,7 +20,7 @@ _FIT = 1024  # images from which principal components come
 
 def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, balance: bool = True, workdir: str = "",
           site: str = "conv4.2", components: int = 256, batch: int = 32, seed: int = 0) -> dict[str, Any]:
-  """Writes root/triplets/SPLIT.csv from the images of root/clips/SPLIT/CLIP/.
+  """Writes root/triplets/SPLIT.csv from the images of root/clips/SPLIT/CLIP/, and SPLIT_crops.csv, to draw others.
 
   Args:
     root: folder of the data set.
@@ -36,7 +36,7 @@ def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, b
     seed: of clusters and draws.
 
   Returns:
-    {'file', 'images', 'clips', 'triplets', 'features'}.
+    {'file', 'images', 'clips', 'alone' (clips of one image, which make no triplet), 'triplets', 'features'}.
 
   Raises:
     DataError: there are no clips, or no two videos.
@@ -57,9 +57,11 @@ def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, b
     cluster = clustering.k_means(features, min(clusters, len(features)), restarts=1, seed=seed)
   else:
     cluster = np.zeros(len(features), np.int64)
-  drawn = triplets.balanced(cluster, crops.clip, neighbour, count or 10 * len(medias), seed)
+  drawn = triplets.plan(cluster, crops.clip, neighbour, count or 10 * len(medias)).draw(seed, 0)
+  triplets.write_crops(root, split, crops, cluster, neighbour)
   path = triplets.write(root, split, crops, drawn)
-  return {"file": path, "images": len(medias), "clips": len(crops.clips), "triplets": len(drawn),
+  alone = int((np.bincount(crops.clip) == 1).sum())
+  return {"file": path, "images": len(medias), "clips": len(crops.clips), "alone": alone, "triplets": len(drawn),
           "features": f"{site} of {workdir}" if workdir else "oriented gradients"}
 
 

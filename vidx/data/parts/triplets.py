@@ -4,6 +4,7 @@ In training identity and target share what is done to colours, since they share 
 identity; pose and target share the change of their boxes, since they share the pose.
 """
 
+from collections.abc import Sequence
 import math
 from typing import Any
 
@@ -41,17 +42,23 @@ class Triplets(parts_lib.OneShape):
     """Bytes of an example."""
     return math.prod(self._shape)
 
-  def make(self, index: int, cut: Any, rng: np.random.Generator | None, room: int) -> tuple[batch_lib.Batch, None]:
-    """The images of a record, changed by chance where there is an `rng`.
+  def make(self, index: int, cut: Any, rng: np.random.Generator | None, room: int, chosen: Sequence[int] = ()
+           ) -> tuple[batch_lib.Batch, None]:
+    """The images of a record, or of it and the two that were chosen, changed by chance where there is an `rng`.
 
     Raises:
       DecodeError: one of them cannot be decoded.
     """
     del cut, room
-    record = self._dataset.records[index]
-    images = [image(media, self._data.crop) for media in (record.media, *(record.companions[k] for k in ORDER[1:]))]
+    records = self._dataset.records
+    record = records[index]
+    media, clips = [record.media, *(record.companions[k] for k in ORDER[1:])], record.extra["clips"]
+    if len(chosen):
+      media = [records[i].media for i in (index, *chosen)]
+      clips = tuple(records[i].extra["clips"][0] for i in (index, chosen[0]))
+    images = [image(m, self._data.crop) for m in media]
     images = np.stack(images if rng is None else changed(images, self._data, rng))
-    return self._arrays(images, record.extra["clips"]), None
+    return self._arrays(images, clips), None
 
   def blank(self, index: int, room: int) -> batch_lib.Batch:
     """Black images of nobody."""

@@ -9,10 +9,11 @@ How it is made, one file per step:
   sentences.py  the label set of captions, with what experts see
   tracks.py   the label set of things with boxes, some of them blurred or occluded
   acts.py     the label set of people, each doing something, in boxes
+  turntable.py  the label set of identity and pose: boxes that turn, as images
   render.py   a scene as frames, and as sound
-  write.py    frames and sound as an mp4 file
-  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, MSR-VTT json, ImageNet VID, AVA, or
-              frame labels and transcripts
+  write.py    frames and sound as an mp4 file, or frames as images
+  layouts.py  annotations as a folder, a csv, UCF101 lists, HVU and EPIC-KITCHENS csv, MSR-VTT json, ImageNet VID, AVA,
+              frame labels and transcripts, or clips of images
 
 Everything follows from (seed, split, position), so any video can be made alone
 and twice the same. A new label set is a function in labels.py and a row in its

@@ -21,7 +21,7 @@ COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 
           "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0),
           "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0), "hands": (960, 160, 0),
           "tones": (960, 160, 0), "beats": (640, 160, 0), "sentences": (960, 160, 0),
-          "tracks": (240, 48, 48), "acts": (640, 160, 0)}
+          "tracks": (240, 48, 48), "acts": (640, 160, 0), "turntable": (200, 20, 0)}
 FEATURES = ("frames", "prototypes")
 
 
@@ -34,9 +34,10 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
     out: root of the data set; new, empty, or written with the same labels,
       layout, size, frames, fps and seed.
     labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen, noisy_tags,
-      conjunction, hands, tones, beats, sentences, tracks or acts.
-    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid or ava; '' is hvu for sets of tags,
-      nn_viterbi for kitchen, epic100 for hands, msrvtt for sentences, imagenet_vid for tracks, folder for the others.
+      conjunction, hands, tones, beats, sentences, tracks, acts or turntable.
+    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid, ava or clips; '' is hvu for
+      sets of tags, nn_viterbi for kitchen, epic100 for hands, msrvtt for sentences, imagenet_vid for tracks, ava for
+      acts, clips for turntable and folder for the others.
     split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.
     frames: per video, for kitchen those of one of usual length; None is 240 for kitchen and 24 for the others.
@@ -96,7 +97,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
 def make(job: tuple) -> None:
   """Renders and writes one video, and before it its features, so that whoever sees the video finds them."""
   from vidx.data.toybox.render import RATE, render, sound
-  from vidx.data.toybox.write import write_video
+  from vidx.data.toybox.write import write_images, write_video
   path, labels, split, index, size, frames, fps, seed, features, kind = job
   scene, label = label_sets.scene_of(labels, split, index, frames, seed)
   pictures = render(scene, size)
@@ -115,6 +116,8 @@ def make(job: tuple) -> None:
         writing.write_array(features, np.ascontiguousarray(found.T))
     if labels == "tracks":
       return tracks.write_frames(path, pictures)
+    if labels == "turntable":
+      return write_images(path, pictures)
     write_video(path, pictures, fps, sound(scene, fps), RATE)
   except OSError as e:  # PyAV's errors do not travel from a process to another
     raise _unwritten(path, e) from None

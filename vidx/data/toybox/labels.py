@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from vidx import errors
-from vidx.data.toybox import acts, hands, kitchen, sentences, tracks, world
+from vidx.data.toybox import acts, hands, kitchen, sentences, tracks, turntable, world
 
 MOTION = ("left", "right", "up", "down", "grow", "shrink", "clockwise", "anticlockwise")
 _SMALL, _LARGE = 0.12, 0.34  # half extents between which things grow and shrink
@@ -254,7 +254,7 @@ def beats_scene(label: int, split: str, frames: int, rng: np.random.Generator) -
   return dataclasses.replace(scene, loudness=sounding.astype(np.float64)), label
 
 
-Label = int | tuple[int, ...] | kitchen.Runs | sentences.Told | acts.People
+Label = int | tuple[int, ...] | kitchen.Runs | sentences.Told | acts.People | turntable.Told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +268,7 @@ class LabelSet:
   """
 
   classes: tuple[str, ...]
-  scene: Callable[[int, str, int, np.random.Generator], tuple[world.Scene, Label]]
+  scene: Callable[[int, str, int, np.random.Generator], tuple[world.Scene | turntable.Turn, Label]]
   layouts: tuple[str, ...] = ("folder", "csv", "ucf101")
   drawn: bool = False
   frames: int = 24
@@ -292,6 +292,7 @@ LABEL_SETS = {
     "sentences": LabelSet(sentences.SHAPES, sentences_scene, ("msrvtt",), drawn=True),
     "tracks": LabelSet(tracks.CLASSES, tracks.scene, ("imagenet_vid",), drawn=True),
     "acts": LabelSet(acts.CLASSES, acts.scene, ("ava",), drawn=True, frames=36),
+    "turntable": LabelSet(turntable.CLASSES, turntable.scene, ("clips",), drawn=True),
 }
 
 
@@ -315,7 +316,8 @@ def rng_of(labels: str, split: str, index: int, seed: int) -> np.random.Generato
   return np.random.default_rng((seed, list(LABEL_SETS).index(labels), SPLITS.index(split), index))
 
 
-def scene_of(labels: str, split: str, index: int, frames: int, seed: int) -> tuple[world.Scene, Label]:
+def scene_of(labels: str, split: str, index: int, frames: int, seed: int
+             ) -> tuple[world.Scene | turntable.Turn, Label]:
   """Scene and label of one video; classes take turns."""
   chosen = get(labels)
   rng = rng_of(labels, split, index, seed)

@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from vidx import errors, writing
-from vidx.data.toybox import acts, hands, kitchen, sentences, tracks
+from vidx.data.toybox import acts, hands, kitchen, sentences, tracks, turntable
 from vidx.data.toybox import labels as label_sets
 
 
@@ -37,6 +37,8 @@ def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
     return f"Data/VID/{entry.split}/{snippet(entry)}"
   if layout == "epic100":
     return f"{kitchen_id(entry)[:3]}/videos/{kitchen_id(entry)}.MP4"
+  if layout == "clips":
+    return f"clips/{entry.split}/{video_id(entry)}"
   return f"videos/{entry.split}/{entry.index:05d}.mp4"
 
 
@@ -215,8 +217,18 @@ def _imagenet_vid(root, classes, entries):
       _lines(root, f"ImageSets/VID/{split}.txt", (f"{name} {i}" for i, name in enumerate(names, 1)))
 
 
+def _clips(root, classes, entries):
+  """turntable.csv: identity and pose of every image."""
+  rows = []
+  for e in entries:
+    hue, stripes, length, azimuths = e.label
+    rows += [(f"{path_of('clips', classes, e)}/{t:03d}.png", round(a, 3), round(hue, 6), stripes, round(length, 6))
+             for t, a in enumerate(azimuths)]
+  _rows(root, "turntable.csv", turntable.COLUMNS, rows)
+
+
 WRITERS = {"epic100": _epic100, "msrvtt": _msrvtt, "folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
-           "imagenet_vid": _imagenet_vid, "ava": _ava,
+           "imagenet_vid": _imagenet_vid, "ava": _ava, "clips": _clips,
            **{name: functools.partial(_long, name) for name in LONG}}
 
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from vidx.data.toybox import world
+from vidx.data.toybox import turntable, world
 
 _SHIFT = 4  # fractional bits of polygon corners
 RATE = 16000  # samples per second
@@ -38,13 +38,15 @@ def _noise(height: int, width: int, cells: int, rng: np.random.Generator) -> np.
   return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def render(scene: world.Scene, size: tuple[int, int]) -> np.ndarray:
+def render(scene: world.Scene | turntable.Turn, size: tuple[int, int]) -> np.ndarray:
   """uint8 (T, H, W, 3) RGB frames.
 
   Args:
     scene: what to show.
     size: height and width in pixels.
   """
+  if isinstance(scene, turntable.Turn):
+    return turntable.pictures(scene, size)
   height, width = size
   rng = np.random.default_rng((scene.seed, 1))
   margin = 4
@@ -90,8 +92,10 @@ def _draw(picture: np.ndarray, thing: world.Object, t: int, dx: float, dy: float
   return picture * (1 - alpha) + colour * alpha
 
 
-def sound(scene: world.Scene, fps: float, rate: int = RATE) -> np.ndarray:
-  """float32 (samples,) in -1..1: a tone that follows the scene's pitch and loudness, and its hum."""
+def sound(scene: world.Scene | turntable.Turn, fps: float, rate: int = RATE) -> np.ndarray | None:
+  """float32 (samples,) in -1..1: a tone that follows the scene's pitch and loudness, and its hum; a turn has none."""
+  if isinstance(scene, turntable.Turn):
+    return None
   samples = int(round(scene.frames / fps * rate))
   at = np.arange(samples) / rate * fps
   pitch = np.interp(at, np.arange(scene.frames), scene.pitch)

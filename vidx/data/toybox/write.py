@@ -1,8 +1,11 @@
-"""Frames and sound as an mp4 file, h264 and AAC."""
+"""Frames and sound as an mp4 file, h264 and AAC; or frames as a folder of images."""
 
 from fractions import Fraction
+import os
+import shutil
 
 import av
+import cv2
 import numpy as np
 
 from vidx import writing
@@ -40,3 +43,19 @@ def write_video(path: str, frames: np.ndarray, fps: float, sound: np.ndarray | N
       wave.sample_rate = rate
       out.mux(audio.encode(wave))
       out.mux(audio.encode())
+
+
+def write_images(path: str, frames: np.ndarray) -> None:
+  """Writes a folder of images 000.png, 001.png, ... in one piece.
+
+  Args:
+    path: of the folder.
+    frames: uint8 (T, H, W, 3) RGB.
+  """
+  temporary = f"{path}.part"
+  shutil.rmtree(temporary, ignore_errors=True)
+  os.makedirs(temporary)
+  for i, frame in enumerate(frames):
+    with open(os.path.join(temporary, f"{i:03d}.png"), "wb") as f:
+      f.write(cv2.imencode(".png", np.ascontiguousarray(frame[..., ::-1]))[1])
+  os.rename(temporary, path)
