@@ -43,6 +43,8 @@ def _eval(fv, args, overrides):
   options = dict(split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
                  batch_size=fv.batch_size or None, overrides=overrides, submission=fv.submission,
                  supervision=tuple(int(n) for n in flag_text.numbers("supervision", fv.supervision)))
+  if fv.judges and (fv.fuse or fv.cluster):
+    raise errors.ConfigError("--judges look at images that one run makes, without --fuse or --cluster.")
   if fv.fuse:
     from vidx.infer import fuse
     fuse.evaluate_fused([fv.workdir, *fv.fuse.split(",")], flag_text.numbers("weights", fv.weights), **options)
@@ -50,7 +52,7 @@ def _eval(fv, args, overrides):
     from vidx.infer import cluster
     cluster.cluster_workdir(fv.workdir, chosen=fv.cluster, **options)
   else:
-    evaluate.evaluate_workdir(fv.workdir, **options)
+    evaluate.evaluate_workdir(fv.workdir, judges=fv.judges, **options)
   if fv.report:
     from vidx.show import report
     print(f"report: {report.write_report(fv.workdir)}")
@@ -245,6 +247,7 @@ VERBS: dict[str, Verb] = {
                      "all, or a file of class names: features are clustered and compared with these classes"),
              _string("submission", "", "file for the server of the EPIC-KITCHENS challenges, .json or .zip"),
              _string("supervision", "", "levels that it asks for, of pretraining, labels and data, such as 2,3,4"),
+             _string("judges", "", "networks that score images: fid=FOLDER,lpips=FOLDER:HEADS,identity=RUN,pose=RUN"),
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
              _REPORT), _eval, words=False),
     "predict": Verb(

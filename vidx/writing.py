@@ -72,7 +72,8 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 def figure(name: str, value: float | None) -> str:
   """A metric for people; None is one that no video defines."""
-  return "not defined" if value is None else f"{value:.{4 if name == 'loss' else 1}f}"
+  digits = {"loss": 4, **dict.fromkeys(("lpips", "identity score", "pose score"), 3), "fid": 2}.get(name, 1)
+  return "not defined" if value is None else f"{value:.{digits}f}"
 
 
 def number(value: float) -> float | None:

@@ -57,6 +57,17 @@ def test_it_trains_resumes_evaluates_generates_and_reports(root, tmp_path, capsy
   run = str(tmp_path / "whole")
   result = evaluate.evaluate_workdir(run)
   assert {"psnr", "l1", "colour"} <= set(result["metrics"])
+  judge = config.load_file("configs/folder/image_judge.py:small")
+  judge.system.update(stages=(1,), width=4)
+  judge.data.update(root=str(root), crop=32, workers=0)
+  judge.data.dataset.draws = 8
+  judge.train.update(batch_size=4, max_steps=2)
+  loop.train(judge, str(tmp_path / "judge"))
+  assert cli.main(["eval", f"--workdir={run}", f"--judges=identity={tmp_path}/judge"]) == 0
+  told = json.loads(next((tmp_path / "whole/eval").glob("*.json")).read_text())
+  assert 0.26 < told["metrics"]["identity score"] < 0.74 and "step 2" in told["judges"]["identity score"]
+  assert cli.main(["eval", f"--workdir={run}", f"--judges=fid={tmp_path}/judge"]) == 2
+  assert "with the weights 'pt_inception-2015-12-05' only" in capsys.readouterr().err
   folders = [str(root / "clips/val" / name) for name in ("toyval00000", "toyval00001")]
   out = tmp_path / "made"
   assert cli.main(["generate", f"--workdir={run}", f"--identities={folders[0]}", f"--poses={folders[1]}",

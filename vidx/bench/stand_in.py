@@ -35,7 +35,7 @@ def dataset(config: ConfigDict) -> Dataset:
     said = dict(captions=("a", "b"))
     return Dataset("none", "train", tuple(Record(str(i), Media(f"{i}.npz", "experts"), extra=said)
                                           for i in range(size)))
-  if task == "generation":
+  if task in ("generation", "affinity"):
     media = Media("0", "image")
     return Dataset("none", "train", tuple(Record(str(i), media, companions=dict(pose=media, target=media),
                                                  extra=dict(clips=(0, 1))) for i in range(size)))

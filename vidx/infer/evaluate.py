@@ -8,15 +8,15 @@ import jax
 
 from vidx import tasks
 from vidx.data import examples, records
-from vidx.infer import load, results, savings, submission as submission_lib
+from vidx.infer import judges as judges_lib, load, results, savings, submission as submission_lib
 from vidx.train import build
 from vidx.train import evaluator as evaluator_lib
 
 
 def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
                      step: int | str | None = None, batch_size: int | None = None,
-                     overrides: Sequence[str] = (), submission: str = "", supervision: Sequence[int] = ()
-                     ) -> dict[str, Any]:
+                     overrides: Sequence[str] = (), submission: str = "", supervision: Sequence[int] = (),
+                     judges: str = "") -> dict[str, Any]:
   """Evaluates a trained run, prints its metrics and writes WORKDIR/eval/<split>-<clips>x<crops>.json.
 
   Args:
@@ -29,18 +29,25 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
     overrides: `section.key=value` texts over the run's config.
     submission: file for the server of a challenge, .json or .zip; '': none.
     supervision: see `vidx.infer.submission.write`.
+    judges: of runs that make images, see `vidx.infer.judges.Judges`.
 
   Returns:
     What the file holds (see vidx/infer/results.py).
   """
+  made = judges_lib.Judges(judges) if judges else None
   found = of_workdir(workdir, split, clips=clips, crops=crops, step=step, batch_size=batch_size, overrides=overrides,
-                     check=lambda task: submission and submission_lib.check(task, tuple(supervision)))
+                     check=lambda task: (submission and submission_lib.check(task, tuple(supervision)),
+                                         made and made.check(task)))
   described, lines = results.describe(found.result, found.task, found.protocol, found.step), []
+  if made:
+    described["metrics"] |= made(found.result.predictions)
+    described["judges"] = made.names
+    lines = [f"{metric} by {name}" for metric, name in made.names.items()]
   if jax.process_index() == 0:
     if jax.process_count() == 1:
       saved = savings.of_split(found.loaded, found.result.dataset, batch_size or found.loaded.config.eval.batch_size)
       described |= {"savings": saved.to_json()} if saved else {}
-      lines = saved.lines() if saved else []
+      lines += saved.lines() if saved else []
     if submission:
       lines = [*lines, submission_lib.write(found.result, found.task, submission, tuple(supervision))]
     path = results.write(described, workdir)

@@ -16,6 +16,7 @@
               where there are more, the most confident mistakes and an even choice of the
               others. Of long videos {frames, truth, predicted: {read-out: [[label,
               frames], ...]}, confidence: [...], right}, right is the share of right frames
+  judges      of runs that make images: {metric: which network gave it}
   savings     of a system with samplers, see vidx/infer/savings.py: multiply-accumulates
               and live counts with their distribution, and clips per second with and without
 

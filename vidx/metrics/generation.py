@@ -17,6 +17,8 @@ from vidx import errors
 
 #: {metric: weights of the network without which it is another metric}
 WEIGHTS = {"fid": "pt_inception-2015-12-05", "lpips": "alexnet-imagenet-lpips-0.1"}
+#: {metric: first digits of the SHA-256 of the files that are these weights}; of lpips of the network and of its heads
+FILES = {"fid": (("6726825d",),), "lpips": (("7be5be79", "4df8aa71"), ("df73285e",))}
 LPIPS_SITES = ("conv1", "conv2", "conv3", "conv4", "conv5")  # of AlexNet
 LPIPS_MEAN, LPIPS_STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of images in -1..1
 
@@ -46,6 +48,13 @@ def named(metric: str, weights: str) -> None:
   if weights != WEIGHTS[metric]:
     raise errors.ConfigError(f"{metric} is the metric of that name with the weights '{WEIGHTS[metric]}' only, not with"
                              f" '{weights or 'none'}': convert them, or compare features as what they are.")
+
+
+def known(metric: str, *digests: str) -> str:
+  """The name of the metric's weights if these are the SHA-256 of their files, '' otherwise."""
+  files = FILES[metric]
+  fits = len(digests) == len(files) and all(d.startswith(f) for d, f in zip(digests, files))
+  return WEIGHTS[metric] if fits else ""
 
 
 def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -153,6 +153,8 @@ SYSTEMS: dict[str, Row] = {
     "disentangle": Row("vidx.systems.disentangle:Disentangle", {}, "Xiao 2020", _TRIPLET),
     "pix2pixhd": Row("vidx.systems.image_baselines:Pix2PixHD", {}, "Wang et al. 2018", _TRIPLET),
     "drnet": Row("vidx.systems.image_baselines:DrNet", {}, "Denton and Birodkar 2017", _TRIPLET),
+    "image_embedding": Row("vidx.systems.image_embedding:image_embedding", dict(trunk="resnet_50"), "Xiao 2020",
+                           (_TRIPLET[0],)),
     "fusion_image": Row("vidx.systems.image_baselines:FusionImage", {}, "Joo et al. 2018", _TRIPLET),
     "rfcn": Row("vidx.systems.stmn:rfcn", {}, "Dai et al. 2016", _FRAME),
     "fast_rcnn_vgg16": Row("vidx.systems.stmn:fast_rcnn_vgg16", {}, "Girshick 2015", _FRAME),

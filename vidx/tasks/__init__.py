@@ -20,6 +20,7 @@ _TASKS = {
     "verb_noun": ("vidx.tasks.verb_noun", "VerbNoun"),
     "retrieval": ("vidx.tasks.retrieval", "Retrieval"),
     "generation": ("vidx.tasks.generation", "Generation"),
+    "affinity": ("vidx.tasks.affinity", "Affinity"),
     "segmentation": ("vidx.tasks.segmentation", "Segmentation"),
 }
 

@@ -1,0 +1,136 @@
+"""Judges of generated images: networks that were trained elsewhere, for LPIPS, FID and the scores of identity and pose.
+
+LPIPS and FID are the metrics of these names with certain weights only: what was
+converted says the SHA-256 of its file, and another one is refused. Scores of identity
+and pose are by runs of one's own, which the result names.
+"""
+
+from collections.abc import Callable, Mapping
+import json
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vidx import errors
+from vidx.infer import load
+from vidx.interop import convert, files
+from vidx.metrics import generation
+from vidx.nn import augment, sites
+from vidx.nn.resize import resize
+
+BATCH = 32
+_FID_SIDE = 299
+_SCORES = {"identity": "identity", "pose": "pose"}  # judge -> which image gave what is judged
+JUDGES = ("lpips", "fid", *_SCORES)
+
+
+class Judges:
+  """Scores of images by named networks.
+
+  Attributes:
+    names: {metric: which network gives it}.
+  """
+
+  def __init__(self, text: str):
+    """
+    Args:
+      text: 'JUDGE=PLACE,...': fid=FOLDER, of Inception-V3 with the weights of pytorch-fid; lpips=FOLDER:FILE, of
+        torchvision's AlexNet, and the published file of its heads; identity=RUN, of `image_embedding`; pose=RUN, of
+        a classifier of poses. Folders are as `vidx convert` writes them.
+
+    Raises:
+      ConfigError: unknown judges, or weights that are not those of the metric.
+      CheckpointError: there is no such run.
+    """
+    self.names: dict[str, str] = {}
+    self._score: dict[str, Callable[[Mapping[str, np.ndarray]], float]] = {}
+    for entry in filter(None, text.split(",")):
+      judge, equals, place = entry.partition("=")
+      errors.check_choice("--judges:", judge, JUDGES)
+      if not (equals and place):
+        raise errors.ConfigError(f"--judges={entry}: write where the network is, {judge}=FOLDER.")
+      make = {"lpips": self._lpips, "fid": self._fid}.get(judge, self._affinity)
+      make(judge, place)
+
+  def check(self, task: Any) -> None:
+    """Raises ConfigError where a run makes no images."""
+    if getattr(task, "best_metric", "") != "psnr":
+      raise errors.ConfigError("--judges look at images, and this run makes none: its task is not 'generation'.")
+
+  def __call__(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """{metric: score} of 'image', 'identity', 'pose' and 'target', uint8 (N, H, W, 3)."""
+    return {name: score(predictions) for name, score in self._score.items()}
+
+  def _fid(self, judge, place):
+    weights = generation.known("fid", _digest(place))
+    generation.named("fid", weights)
+    of = _features(load.load_checkpoint(place), _FID_SIDE)
+    self.names["fid"] = weights
+    self._score["fid"] = lambda p: generation.fid(of(p["image"]), of(p["target"]), weights)
+
+  def _lpips(self, judge, place):
+    folder, colon, heads = place.rpartition(":")
+    if not (colon and os.path.isfile(heads)):
+      raise errors.ConfigError(f"--judges=lpips={place}: write FOLDER:FILE, AlexNet and the published file of the heads,"
+                               " alex.pth of version 0.1.")
+    weights = generation.known("lpips", _digest(folder), files.sha256(heads))
+    generation.named("lpips", weights)
+    loaded, state = load.load_checkpoint(folder), files.read_state(heads)
+    heads = [np.asarray(state[f"lin{i}.model.1.weight"]).reshape(-1) for i in range(len(generation.LPIPS_SITES))]
+    mean, std = (jnp.asarray(v, jnp.float32) for v in (generation.LPIPS_MEAN, generation.LPIPS_STD))
+
+    @jax.jit
+    def taps(variables, images):
+      x = (images.astype(jnp.float32) / 127.5 - 1 - mean) / std
+      found = sites.taps(loaded.model, variables, x[:, None], sites=generation.LPIPS_SITES, train=False)[1]
+      return [found[site][:, 0].astype(jnp.float32) for site in generation.LPIPS_SITES]
+
+    def score(p):
+      each = []
+      for start in range(0, len(p["image"]), BATCH):
+        x, y = (taps(loaded.variables, _padded(p[k][start:start + BATCH])) for k in ("image", "target"))
+        each.append(generation.lpips(x, y, heads, weights)[:len(p["image"]) - start])
+      return float(np.concatenate(each).mean())
+
+    self.names["lpips"], self._score["lpips"] = weights, score
+
+  def _affinity(self, judge, place):
+    loaded = load.load_checkpoint(place)
+    if tuple(loaded.model.inputs) != ("video",):
+      raise errors.ConfigError(f"--judges={judge}={place}: '{loaded.config.system.name}' takes no images alone.")
+    name, of = f"{judge} score", _features(loaded, loaded.config.data.crop)
+    self.names[name] = f"{loaded.config.system.name} of {place}, step {loaded.step}"
+    self._score[name] = lambda p: float(generation.affinity(of(p["image"]), of(p[_SCORES[judge]])).mean())
+
+
+def _digest(folder: str) -> str:
+  """The SHA-256 of the file that a folder was converted from; '' where it does not say."""
+  try:
+    with open(os.path.join(folder, convert.RECORD), encoding="utf-8") as f:
+      return str(json.load(f).get("sha256", ""))
+  except (OSError, ValueError, AttributeError):
+    return ""
+
+
+def _padded(images: np.ndarray) -> np.ndarray:
+  return np.pad(images, [(0, BATCH - len(images)), (0, 0), (0, 0), (0, 0)])
+
+
+def _features(loaded: load.Loaded, side: int) -> Callable[[np.ndarray], np.ndarray]:
+  """uint8 (N, H, W, 3) -> float32 (N, D), the `features` of a run for images of a side."""
+  data = loaded.config.data
+
+  @jax.jit
+  def forward(variables, images):
+    x = augment.on_device({"video": images[:, None]}, data.mean, data.std, jnp.float32)["video"]
+    out = loaded.model.apply(variables, resize(x, (1, side, side)), train=False)["features"]
+    return out.astype(jnp.float32).reshape(len(images), -1)
+
+  def of(images):
+    parts = (images[i:i + BATCH] for i in range(0, len(images), BATCH))
+    return np.concatenate([np.asarray(forward(loaded.variables, _padded(part)))[:len(part)] for part in parts])
+
+  return of
