@@ -6,10 +6,11 @@ Convolutional Networks", 2016. Girshick: "Fast R-CNN", 2015.
 
 A detector is a trunk, a neck, a *swap* layer, and heads over proposed boxes. The swap
 layer of a detector of frames is one convolution with ReLU; STMN puts a memory in both
-directions in its place, and every other parameter keeps its name.
+directions in its place, and every other parameter keeps its name. Boxes are proposed by
+files, or by a region proposal network on conv4 that is trained with the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flax import linen as nn
@@ -20,83 +21,14 @@ from vidx import systems
 from vidx.backbones import vgg
 from vidx.nn import choices
 from vidx.nn import sites as sites_lib
-from vidx.nn.conv import Conv
-from vidx.nn.ps_roi_pool import ps_roi_pool
-from vidx.nn.roi_pool import roi_pool
+from vidx.nn.detector_heads import STRIDE, ConvAct, DenseHeads, Neck, PositionSensitiveHeads
+from vidx.nn.region_proposals import Proposed, RegionProposals
 from vidx.nn.spatial_memory import BothWays, SpatialMemory, State
 
-STRIDE = 16  # pixels per entry of a map
-BINS = 7
 BASES = ("rfcn", "fast_rcnn_vgg16")
 COPIES = ("all", "candidate")
-
-
-class ConvAct(nn.Module):
-  """A convolution with bias and ReLU."""
-
-  features: int
-  kernel: int
-  dilation: int = 1
-  dtype: jnp.dtype | None = None
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, T, h, w, C) -> (B, T, h, w, features)."""
-    return nn.relu(Conv(self.features, (self.kernel,) * 2, dilation=self.dilation, use_bias=True, dtype=self.dtype,
-                        name="conv")(x))
-
-
-class Neck(nn.Module):
-  """Reduces the trunk's channels over a wide reach, and expands them: F of the thesis."""
-
-  inner: int
-  features: int
-  dtype: jnp.dtype | None
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, T, h, w, C) -> (B, T, h, w, features)."""
-    x = ConvAct(self.inner, 3, 6, self.dtype, name="reduce")(x)
-    return ConvAct(self.features, 1, 1, self.dtype, name="expand")(x)
-
-
-class PositionSensitiveHeads(nn.Module):
-  """Scores and moves of boxes from maps with channels for each of 7 x 7 parts of a box."""
-
-  num_classes: int
-  inner: int
-  dtype: jnp.dtype | None
-
-  @nn.compact
-  def __call__(self, x: jax.Array, rois: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
-    """x (B, h, w, C), rois (B, R, 4) -> logits (B, R, num_classes + 1) and deltas (B, R, 4), fp32."""
-    del train
-    conv = lambda features, name: Conv(features, (1, 1), use_bias=True, dtype=self.dtype, name=name)
-    x = conv(self.inner, "post")(x)
-    pooled = lambda channels, name: ps_roi_pool(conv(channels * BINS**2, name)(x).astype(jnp.float32), rois, BINS,
-                                                scale=1 / STRIDE).mean((2, 3))
-    return pooled(self.num_classes + 1, "cls"), pooled(4, "box")
-
-
-class DenseHeads(nn.Module):
-  """Scores and moves of boxes from two dense layers over what a box pools."""
-
-  num_classes: int
-  hidden: Sequence[int]
-  dropout: float
-  dtype: jnp.dtype | None
-
-  @nn.compact
-  def __call__(self, x: jax.Array, rois: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
-    """x (B, h, w, C), rois (B, R, 4) -> logits (B, R, num_classes + 1) and deltas (B, R, 4), fp32."""
-    x = roi_pool(x, rois, BINS, scale=1 / STRIDE)
-    x = jnp.moveaxis(x, -1, 2).reshape(*x.shape[:2], -1)  # channels first, as the dense layers of VGG have them
-    for i, width in enumerate(self.hidden, 1):
-      x = nn.relu(nn.Dense(width, dtype=self.dtype, name=f"hidden{i}")(x))
-      x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    x = x.astype(jnp.float32)
-    dense = lambda features, std, name: nn.Dense(features, kernel_init=nn.initializers.normal(std), name=name)(x)
-    return dense(self.num_classes + 1, 0.01, "cls"), dense(4, 0.001, "box")
+PROPOSALS = ("file", "rpn")
+WAYS = ("forward", "backward")
 
 
 class Detector(nn.Module):
@@ -109,6 +41,9 @@ class Detector(nn.Module):
     neck: between trunk and swap layer, or None.
     swap: ConvAct, or BothWays with a memory.
     heads: (map, boxes) -> scores and moves.
+    rpn: what proposes boxes; None: they are given.
+    seen: the step of the trunk whose map it looks at.
+    copies: see `split_swap`.
   """
 
   trunk: nn.Module
@@ -117,8 +52,14 @@ class Detector(nn.Module):
   neck: nn.Module | None
   swap: nn.Module
   heads: nn.Module
+  rpn: RegionProposals | None = None
+  seen: str = ""
+  copies: str = "all"
 
-  inputs = ("video", "rois")
+  @property
+  def inputs(self) -> tuple[str, ...]:
+    """What it is called with."""
+    return ("video", *(() if self.rpn else ("rois", "roi_mask")), "boxes", "box_mask", "extent")
 
   @property
   def num_classes(self) -> int:
@@ -153,15 +94,33 @@ class Detector(nn.Module):
 
   def features(self, video: jax.Array, train: bool = False) -> jax.Array:
     """F of frames (B, T, H, W, 3), one by one: (B, T, h, w, D)."""
+    return self.encode(video, train)[0]
+
+  def encode(self, video: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array | None]:
+    """F as `features`, and the map (B, T, h, w, C) in which boxes are sought, None where they are given."""
+    seen = None
     ways = self.trunk.enter(video, None, train)
     for name, piece in self.trunk.pieces():
       ways = piece(ways, train)
       if name == self.frozen:
         ways = [(jax.lax.stop_gradient(x), mask) for x, mask in ways]
+      if self.rpn is not None and name == self.seen:
+        seen = ways[0][0]
       if name == self.last:
         break
     x = ways[0][0]
-    return x if self.neck is None else self.neck(x)
+    return (x if self.neck is None else self.neck(x)), seen
+
+  def propose(self, seen: jax.Array, extent: jax.Array) -> tuple[Proposed, dict[str, jax.Array]]:
+    """Boxes (B, T, R, 4) of maps (B, T, h, w, C) of images (B, 2), and what a loss needs of anchors; see `__call__`."""
+    batch, frames, height, width = seen.shape[:4]
+    flat = seen.reshape(-1, *seen.shape[2:])
+    logits, deltas = self.rpn(flat)
+    anchors = self.rpn.anchors(height, width)
+    found = self.rpn.best(logits, deltas, anchors, jnp.repeat(extent, frames, 0))
+    whole = lambda x: x.reshape(batch, frames, *x.shape[1:])
+    return Proposed(*map(whole, found)), {"anchors": anchors, "anchor_logits": whole(logits),
+                                          "anchor_deltas": whole(deltas)}
 
   def remember(self, x: jax.Array, mask: jax.Array | None = None, state: State | None = None
                ) -> tuple[jax.Array, State | None]:
@@ -177,27 +136,57 @@ class Detector(nn.Module):
     whole = lambda y: y.astype(jnp.float32).reshape(*rois.shape[:3], -1)
     return {"logits": whole(logits), "deltas": whole(deltas)}
 
-  def __call__(self, video: jax.Array, rois: jax.Array, train: bool = False, mask: jax.Array | None = None,
-               extent: jax.Array | None = None) -> dict[str, jax.Array]:
+  def __call__(self, video: jax.Array, *given: jax.Array | None, train: bool = False, mask: jax.Array | None = None,
+               **named: jax.Array | None) -> dict[str, jax.Array]:
     """Scores proposed boxes in every frame.
 
     Args:
       video: (B, T, H, W, 3), normalised.
-      rois: (B, T, R, 4) as x0, y0, x1, y1 in pixels of the frames.
+      *given: further arrays in the order of `inputs`, as far as they are there: rois (B, T, R, 4) as x0, y0, x1, y1 in
+        pixels of the frames and roi_mask (B, T, R), 0 for padding, where there is no network that proposes; boxes
+        (B, T, G, 4) and box_mask (B, T, G), the truth, which training looks at behind the proposals; extent (B, 2)
+        height and width of the image in the frames' upper left corner, None: no padding.
       train: dropout; a trunk without frozen BatchNorm takes the batch's statistics.
       mask: (B, T), 1 for live frames, live ones in front; None: all live.
-      extent: (B, 2) height and width of the image in the frames' upper left corner; None: no padding.
+      **named: the same by name.
 
     Returns:
       {'logits': (B, T, R, num_classes + 1), class 0 is the background, 'deltas': (B, T, R, 4), see
-      vidx.nn.boxes.decode, of all classes}, fp32.
+      vidx.nn.boxes.decode, of all classes, 'rois' and 'roi_mask' that they are of}, fp32; in training also 'key', for
+      whoever draws boxes; of a network that proposes 'anchors' (A, 4), 'anchor_logits' (B, T, A) and 'anchor_deltas'.
     """
-    x, _ = self.remember(self.features(video, train), self.place_mask(video.shape, mask, extent))
-    return self.detect(x, rois, train)
+    named = {**dict(zip(self.inputs[1:], given)), **named}
+    extent = named.get("extent")
+    x, seen = self.encode(video, train)
+    out = {}
+    if self.rpn is not None:
+      sides = jnp.broadcast_to(jnp.asarray(video.shape[2:4], jnp.float32), (len(video), 2)) if extent is None else extent
+      (rois, roi_mask), out = self.propose(seen, sides)
+    else:
+      rois, roi_mask = named["rois"], named.get("roi_mask")
+      roi_mask = jnp.ones(rois.shape[:3], jnp.float32) if roi_mask is None else roi_mask
+    if train and named.get("boxes") is not None:
+      rois = jnp.concatenate([rois, named["boxes"].astype(rois.dtype)], 2)
+      roi_mask = jnp.concatenate([roi_mask, named["box_mask"]], 2)
+    x, _ = self.remember(x, self.place_mask(video.shape, mask, extent))
+    out |= {**self.detect(x, rois, train), "rois": rois, "roi_mask": roi_mask}
+    return {**out, "key": self.make_rng("dropout")} if train and self.has_rng("dropout") else out
+
+  @nn.nowrap
+  def adopt(self, path: str, given: Mapping[str, Any]) -> tuple[str, Callable[[Any], Any]] | None:
+    """The kernels of a memory that start from those of the swap layer of a detector of frames; see `split_swap`."""
+    names = path.split("/")
+    if names[:2] != ["params", "swap"] or names[2:4] not in [[way, "input"] for way in WAYS]:
+      return None
+    source = f"params/swap/conv/{names[4]}"
+    if source not in given:
+      return None
+    return source, lambda leaf: _split(given[source], leaf, WAYS.index(names[2]), self.copies)
 
 
 def rfcn(num_classes: int = 30, trunk: str = "resnet_101", inner: int = 512, features: int = 1024,
-         frozen: str = "res2", frozen_bn: str = "all", sites=None, dtype: Any = None, **fields) -> Detector:
+         frozen: str = "res2", frozen_bn: str = "all", proposals: str = "file", rpn: Mapping[str, Any] | None = None,
+         sites=None, dtype: Any = None, **fields) -> Detector:
   """R-FCN with stride 16: conv5 keeps its input's size, and its 2nd and later blocks are dilated by 2.
 
   Args:
@@ -207,6 +196,8 @@ def rfcn(num_classes: int = 30, trunk: str = "resnet_101", inner: int = 512, fea
     features: channels of the neck's output and of the swap layer.
     frozen: the step of the trunk up to which there is no gradient; '' for none.
     frozen_bn: see Chain.
+    proposals: 'file', boxes are given, or 'rpn'.
+    rpn: fields of RegionProposals.
     sites: blocks to plug into the trunk.
     dtype: compute dtype.
     **fields: of the trunk.
@@ -214,11 +205,17 @@ def rfcn(num_classes: int = 30, trunk: str = "resnet_101", inner: int = 512, fea
   Returns:
     A module (B, T, H, W, 3), (B, T, R, 4) -> {'logits', 'deltas'}.
   """
-  return _rfcn(num_classes, ConvAct(features, 3, dtype=dtype), trunk, inner, features, frozen, frozen_bn, sites, dtype,
-               fields)
+  return _rfcn(num_classes, ConvAct(features, 3, dtype=dtype), trunk, inner, features, frozen, frozen_bn,
+               _rpn(proposals, rpn, dtype), sites, dtype, fields)
 
 
-def _rfcn(num_classes, swap, trunk, inner, features, frozen, frozen_bn, sites, dtype, fields):
+def _rpn(proposals, rpn, dtype):
+  choices.check("proposals", proposals, PROPOSALS)
+  fields = {k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in dict(rpn or {}).items()}
+  return RegionProposals(dtype=dtype, **fields) if proposals == "rpn" else None
+
+
+def _rfcn(num_classes, swap, trunk, inner, features, frozen, frozen_bn, rpn, sites, dtype, fields, copies="all"):
   stages = fields.get("stages") or getattr(systems.create_model(trunk), "stages", None)
   if not stages or not hasattr(systems.create_model(trunk), "dilations"):
     raise ValueError(f"trunk '{trunk}' is no residual network of frames")
@@ -231,11 +228,12 @@ def _rfcn(num_classes, swap, trunk, inner, features, frozen, frozen_bn, sites, d
   if net.reduction != STRIDE:
     raise ValueError(f"{trunk} has {net.reduction} pixels per entry with these strides; a detector needs {STRIDE}")
   return Detector(net, last, frozen, Neck(inner, features, dtype), swap,
-                  PositionSensitiveHeads(num_classes, inner, dtype))
+                  PositionSensitiveHeads(num_classes, inner, dtype), rpn, f"res{len(stages)}", copies)
 
 
 def fast_rcnn_vgg16(num_classes: int = 30, widths: Sequence[Sequence[int]] = (), hidden: Sequence[int] = (4096, 4096),
-                    dropout: float = 0.5, frozen: str = "conv2.1", sites=None, dtype: Any = None) -> Detector:
+                    dropout: float = 0.5, frozen: str = "conv2.1", proposals: str = "file",
+                    rpn: Mapping[str, Any] | None = None, sites=None, dtype: Any = None) -> Detector:
   """Fast R-CNN on VGG-16, whose conv5_3 is the swap layer.
 
   Args:
@@ -244,6 +242,8 @@ def fast_rcnn_vgg16(num_classes: int = 30, widths: Sequence[Sequence[int]] = (),
     hidden: widths of the dense layers.
     dropout: behind each of them.
     frozen: the step of the trunk up to which there is no gradient; '' for none.
+    proposals: see `rfcn`.
+    rpn: see `rfcn`; it looks at the map in front of conv5_3.
     sites: blocks to plug into the trunk.
     dtype: compute dtype.
 
@@ -252,7 +252,7 @@ def fast_rcnn_vgg16(num_classes: int = 30, widths: Sequence[Sequence[int]] = (),
   """
   net, last, width = _vgg(widths, frozen, sites, dtype)
   return Detector(net, last, frozen, None, ConvAct(width, 3, dtype=dtype),
-                  DenseHeads(num_classes, tuple(hidden), dropout, dtype))
+                  DenseHeads(num_classes, tuple(hidden), dropout, dtype), _rpn(proposals, rpn, dtype), last)
 
 
 def _vgg(widths, frozen, sites, dtype):
@@ -270,7 +270,8 @@ def stmn(num_classes: int = 30, base: str = "rfcn", trunk: str = "resnet_101", i
          memory: int = 0, cell: str = "stmm", align: bool | None = None, affinity: str = "cosine", reach: int = 2,
          stop_grad: bool = True, stats: str = "positive", stats_over: str = "sample", input_gain: float = 1.0,
          gate_override: float | None = None, hidden: Sequence[int] = (4096, 4096), dropout: float = 0.5,
-         frozen: str | None = None, frozen_bn: str = "all", sites=None, dtype: Any = None, **fields) -> Detector:
+         frozen: str | None = None, frozen_bn: str = "all", proposals: str = "file",
+         rpn: Mapping[str, Any] | None = None, copies: str = "all", sites=None, dtype: Any = None, **fields) -> Detector:
   """A detector whose swap layer is a memory in both directions.
 
   Args:
@@ -293,6 +294,9 @@ def stmn(num_classes: int = 30, base: str = "rfcn", trunk: str = "resnet_101", i
     dropout: see `fast_rcnn_vgg16`.
     frozen: see `rfcn`; None: as the base has it.
     frozen_bn: see Chain; of R-FCN.
+    proposals: see `rfcn`.
+    rpn: see `rfcn`.
+    copies: what starts from the swap layer of a detector of frames, see `split_swap`.
     sites: blocks to plug into the trunk.
     dtype: compute dtype.
     **fields: of the trunk.
@@ -301,18 +305,20 @@ def stmn(num_classes: int = 30, base: str = "rfcn", trunk: str = "resnet_101", i
     A module (B, T, H, W, 3), (B, T, R, 4) -> {'logits', 'deltas'}.
   """
   choices.check("base", base, BASES)
+  choices.check("copies", copies, COPIES)
   align = cell == "stmm" if align is None else align
   way = lambda channels: SpatialMemory(memory or channels // 2, cell, align, affinity, reach, stop_grad, stats,
                                        stats_over, input_gain, gate_override, dtype)
   if base == "rfcn":
     return _rfcn(num_classes, BothWays(way(features), way(features)), trunk, inner, features,
-                 "res2" if frozen is None else frozen, frozen_bn, sites, dtype, fields)
+                 "res2" if frozen is None else frozen, frozen_bn, _rpn(proposals, rpn, dtype), sites, dtype, fields,
+                 copies)
   if others := [name for name in fields if name != "widths"]:
     raise ValueError(f"{', '.join(others)} is a field of a residual network; {base} has widths alone")
   frozen = "conv2.1" if frozen is None else frozen
   net, last, width = _vgg(fields.get("widths", ()), frozen, sites, dtype)
   return Detector(net, last, frozen, None, BothWays(way(width), way(width)),
-                  DenseHeads(num_classes, tuple(hidden), dropout, dtype))
+                  DenseHeads(num_classes, tuple(hidden), dropout, dtype), _rpn(proposals, rpn, dtype), last, copies)
 
 
 def split_swap(swap: Mapping[str, Any], memory: Mapping[str, Any], copies: str = "all") -> dict[str, Any]:
@@ -330,19 +336,21 @@ def split_swap(swap: Mapping[str, Any], memory: Mapping[str, Any], copies: str =
     ValueError: the swap layer has not the channels of both directions.
   """
   choices.check("copies", copies, COPIES)
-  kernel, bias = swap["conv"]["kernel"], swap["conv"]["bias"]
   out = dict(memory)
-  for i, way in enumerate(("forward", "backward")):
-    own = dict(memory[way]["input"])
-    m = own["bias"].shape[0] // 3
-    if kernel.shape[-1] != 2 * m:
-      raise ValueError(f"the swap layer has {kernel.shape[-1]} channels; two directions of {m} need {2 * m}")
-    for name, given in (("kernel", kernel), ("bias", bias)):
-      half = given[..., i * m:(i + 1) * m]
-      kept = own[name][..., :0] if copies == "all" else own[name][..., :2 * m]
-      own[name] = jnp.concatenate([kept] + [half] * (3 if copies == "all" else 1), -1)
+  for i, way in enumerate(WAYS):
+    own = {name: _split(swap["conv"][name], leaf, i, copies) for name, leaf in memory[way]["input"].items()}
     out[way] = {**memory[way], "input": own}
   return out
+
+
+def _split(given, leaf, way, copies):
+  """Kernel or bias of a memory's input, gates first, from that of the swap layer; what is not copied is the leaf's."""
+  m = leaf.shape[-1] // 3
+  if given.shape[-1] != 2 * m:
+    raise ValueError(f"the swap layer has {given.shape[-1]} channels; two directions of {m} need {2 * m}")
+  half = given[..., way * m:(way + 1) * m]
+  kept = leaf[..., :0] if copies == "all" else leaf[..., :2 * m]
+  return jnp.concatenate([kept] + [half] * (3 if copies == "all" else 1), -1)
 
 
 def from_frames(variables: Mapping[str, Any], frames: Mapping[str, Any], copies: str = "all",

@@ -19,6 +19,7 @@ _TASKS = {
     "clustering": ("vidx.tasks.clustering", "Clustering"),
     "verb_noun": ("vidx.tasks.verb_noun", "VerbNoun"),
     "retrieval": ("vidx.tasks.retrieval", "Retrieval"),
+    "detection": ("vidx.tasks.detection", "Detection"),
     "generation": ("vidx.tasks.generation", "Generation"),
     "affinity": ("vidx.tasks.affinity", "Affinity"),
     "segmentation": ("vidx.tasks.segmentation", "Segmentation"),

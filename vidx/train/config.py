@@ -42,7 +42,7 @@ def base() -> ConfigDict:
           test_crop=0,                # of evaluation, pixels; 0: that of training
           whole=(),                   # (height, width): evaluation sees whole frames of this size, not crops;
                                       # training too where crop_mode="whole"
-          sizes=(),                   # ((height, width), ...): whole frames in their own shape, scaled to short_side and
+          sizes=(),                   # ((height, width), ...): whole frames in their shape, scaled to short_side and
                                       # no longer than long_side, in the corner of the smallest of these that holds them
           long_side=0,                # pixels, with sizes; 0: no limit
           jitter=(),                  # (min, max) short side in training

@@ -13,8 +13,8 @@ from vidx import errors
 from vidx.interop import published
 from vidx.train import checkpoint, config as config_lib
 
-Adopt = Callable[[str, Mapping[str, Any]], str | None]
-FITTED = ("loaded", "mean of the colours", "repeated over time")  # what became of leaves that fit
+Adopt = Callable[[str, Mapping[str, Any]], str | tuple[str, Callable[[Any], Any]] | None]
+FITTED = ("loaded", "mean of the colours", "repeated over time", "made of another")  # what became of leaves that fit
 
 
 def located(source: str) -> str:
@@ -111,12 +111,12 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
     source: the same of the checkpoint.
     pattern: only parameters whose path it matches.
     exclude: patterns of parameters that keep their values.
-    adopt: (path, names in the source) -> the name of the leaf that a parameter takes, or
-      None for that of the same name; a system's own `adopt`.
+    adopt: (path, the source) -> the name of the leaf that a parameter takes, with a function of the fresh leaf where it
+      takes something made of it, or None for that of the same name; a system's own `adopt`.
 
   Returns:
-    The new variables, and the report {'loaded', 'mean of the colours', 'repeated over time', 'excluded',
-    'other shape', 'not in the checkpoint', 'not used'} of paths.
+    The new variables, and the report {'loaded', 'mean of the colours', 'repeated over time', 'made of another',
+    'excluded', 'other shape', 'not in the checkpoint', 'not used'} of paths.
   """
   target = traverse_util.flatten_dict(variables, sep="/")
   given = traverse_util.flatten_dict(source, sep="/")
@@ -127,13 +127,14 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
     if not re.search(pattern, path):
       continue
     key = (adopt and adopt(path, given)) or _named(path, given)
+    key, made = key if isinstance(key, tuple) else (key, None)
     used.add(key)
     if any(re.search(e, path) for e in exclude):
       report["excluded"].append(path)
     elif key not in given:
       report["not in the checkpoint"].append(path)
     else:
-      value, how = fitted(given[key], leaf.shape)
+      value, how = fitted(given[key], leaf.shape) if made is None else (made(leaf), FITTED[3])
       if value is None:
         report["other shape"].append(f"{path}: {tuple(given[key].shape)} there, {tuple(leaf.shape)} here")
       else:
