@@ -44,6 +44,8 @@ def dataset(config: ConfigDict) -> Dataset:
     extra = {TRUTH: frame_boxes([(0.0, 0.0, 1.0, 1.0)], hot)}
     return Dataset("none", "train", tuple(Record(str(i), Media(str(i)), (0, 1), (0.0, 0.0), extra) for i in range(size)),
                    tuple(map(str, range(CLASSES))), multilabel=True)
+  if task == "detection":
+    return _boxes(size)
   several = task in ("multilabel", "tags_and_class", "segmentation")
   beside = {"class": Target(tuple(map(str, range(CLASSES))))} if task == "tags_and_class" else {}
   whole = task == "segmentation"
@@ -71,6 +73,14 @@ def batch(config: ConfigDict, data: Dataset, wanted: Any) -> Mapping[str, jax.Sh
     example["flow" if config.data.flow else "video"] = np.zeros(clips.clip_shape(config.data), np.uint8)
   size = config.train.batch_size
   return {k: jax.ShapeDtypeStruct((size, *np.shape(v)), np.asarray(v).dtype) for k, v in example.items() if k != "id"}
+
+
+def _boxes(size: int) -> Dataset:
+  """Videos with two boxes in a frame."""
+  found = frame_boxes(np.array([[0.1, 0.2, 0.5, 0.6], [0.3, 0.3, 0.9, 0.9]]), np.array([0, 1]), np.zeros(2))
+  records = tuple(Record(str(i), Media(str(i), "frames"), extra=dict(frame_boxes=found, size=(720, 1280)),
+                         companions=dict(proposals=Media(f"{i}.npz"))) for i in range(size))
+  return Dataset("none", "train", records, tuple(map(str, range(CLASSES))))
 
 
 def _kitchen(size: int) -> Dataset:
