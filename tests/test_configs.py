@@ -60,7 +60,7 @@ def shallow(system, num_classes):
   """The system with one block per stage, and as alike as can be to that of other configs."""
   known = systems.field_names(system["name"], system.get("trunk"))
   way = next((k for k in SHALLOW if k in known), "")  # of a transformer, stages are the blocks that sample
-  other = system["name"] == "ms_tcn" or "separable" in known  # in which stages are something else
+  other = system["name"] in ("ms_tcn", "stmn_vgg16") or "separable" in known  # in which stages are something else
   less = {way: SHALLOW[way]} if way and way not in system and not other else {}
   if "i3d" in (system["name"], system.get("trunk")):
     less["stages"] = tuple(blocks[:1] for blocks in inception.STAGES)

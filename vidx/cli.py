@@ -48,6 +48,9 @@ def _eval(fv, args, overrides):
   if fv.fuse:
     from vidx.infer import fuse
     fuse.evaluate_fused([fv.workdir, *fv.fuse.split(",")], flag_text.numbers("weights", fv.weights), **options)
+  elif fv.windows:
+    from vidx.infer import predict_boxes
+    predict_boxes.evaluate(fv.workdir, fv.split, windows=fv.windows, step=options["step"], overrides=overrides)
   elif fv.cluster:
     from vidx.infer import cluster
     cluster.cluster_workdir(fv.workdir, chosen=fv.cluster, **options)
@@ -71,8 +74,12 @@ def _predict(fv, args, overrides):
     from vidx.show import ranked
     return ranked.main(loaded, fv.text, args, top=fv.top, index=fv.index, json=fv.json, show=fv.show, out=fv.out,
                        workdir=fv.workdir)
-  if loaded.config.task.name == "box_actions":
-    return _predict_people(fv, args, loaded)
+  if loaded.config.task.name in ("box_actions", "detection"):
+    from vidx.show import drawn
+    return drawn.main(loaded, args, show=fv.show, out=fv.out, json=fv.json, workdir=fv.workdir, top=fv.top,
+                      boxes=fv.boxes, windows=fv.windows, threshold=fv.threshold)
+  if fv.windows:
+    raise errors.ConfigError(f"--windows is for runs that find boxes; task '{loaded.config.task.name}' does not.")
   if fv.show:
     if "features" in loaded.model.inputs:
       raise errors.ConfigError("--show draws what a system sees in clips;"
@@ -92,22 +99,6 @@ def _predict(fv, args, overrides):
   elif fv.out:
     predict.write(found, fv.out)
   return 2 if found and all(f["error"] for f in found) else 0
-
-
-def _predict_people(fv, args, loaded):
-  from vidx.infer import predict
-  from vidx.show import people
-  if fv.show:
-    people.check(fv.show)
-  found = predict.predict_loaded(loaded, args, top=fv.top, boxes=fv.boxes)
-  print(predict.to_json(found) if fv.json else predict.to_table(found))
-  if fv.show:
-    page = people.write(found, fv.out or os.path.join(fv.workdir, "maps"),
-                        f"{loaded.config.system.name}, step {loaded.step}: what people do")
-    print(f"pictures: {page}", file=sys.stderr if fv.json else sys.stdout)
-  elif fv.out:
-    predict.write(found, fv.out)
-  return 2 if all(f["error"] for f in found) else 0
 
 
 def _report(fv, args, overrides):
@@ -227,6 +218,8 @@ _OFFLINE = _bool("offline", "download nothing: weights by name come from the cac
 _WINDOW = _integer("window", 21, "frames around every frame that a trunk is shown")
 _STRIDE = _integer("stride", 1, "frames of a video per row of features")
 _VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
+_WINDOWS = _string("windows", "", "boxes of all frames: how windows go over a video, such as"
+                   " center_overlap,size=11,step=10,passes=2,link=seqnms,still=FOLDER; links are seqnms, dt_link and none")
 _STEP = _string("step", "best", "which checkpoint: best, last, or a number")
 
 VERBS: dict[str, Verb] = {
@@ -242,6 +235,7 @@ VERBS: dict[str, Verb] = {
         " [--config.data.KEY=VALUE ...]",
         _all(_WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, _STEP,
              _integer("batch_size", 0, "videos per batch; 0: as the config says"),
+             _WINDOWS,
              _string("fuse", "", "further runs, whose scores are averaged with this one's: two streams, ensembles"),
              _string("cluster", "",
                      "all, or a file of class names: features are clustered and compared with these classes"),
@@ -252,7 +246,7 @@ VERBS: dict[str, Verb] = {
              _REPORT), _eval, words=False),
     "predict": Verb(
         "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] [--text=TEXT] PATH [PATH ...]",
-        _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE,
+        _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE, _WINDOWS,
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
              _string("out", "",
                      "JSON file to write, segments and people as .csv beside it;"
@@ -261,11 +255,13 @@ VERBS: dict[str, Verb] = {
                      "input, squeezed, appearance, band_pass, gates, kept, frame_share, candidates, attention, gradcam:"
                      " pictures"),
              _string("boxes", "",
-                     "csv of people in the videos, for a run that tells what each does; --show=people draws them"),
+                     "csv of people in the videos, for a run that tells what each does; --show=people draws them;"
+                     " of a run that finds boxes, --show=boxes,memory draws these and what is remembered where"),
              _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page"),
              _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
-             _number("threshold", 0.0, "score from which a class is a tag; 0: as the run's task says"),
+             _number("threshold", 0.0,
+                     "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3"),
              _integer("top", 5, "classes per video")), _predict),
     "generate": Verb(
         "make images of the identities of some in the poses of others",

@@ -26,7 +26,7 @@ def get_config(stage="rfcn"):
                   **MEMORIES.get(stage, {}))
   c.task = dict(name="detection", sample=32, anchor_sample=64, keep=20)
   c.data.update(root="runs/toybox/tracks", dataset=dict(name="imagenet_vid"), frames=1 if frames else 5,
-                sampler="stride", stride=1, short_side=96, sizes=((96, 96),), workers=0)
+                sampler="stride", stride=1, short_side=96, crop=96, sizes=((96, 96),), workers=0)
   c.optimizer.update(name="adamw", weight_decay=1e-4, clip_norm=10.0)
   c.schedule.update(name="cosine", peak=1e-3 if frames else 5e-4, warmup_epochs=1.0, epochs=60.0 if frames else 10.0)
   c.train.batch_size = 16 if frames else 4

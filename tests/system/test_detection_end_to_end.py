@@ -1,5 +1,6 @@
 """Boxes over time: a tiny R-FCN trains, goes on exactly, and an STMN starts from it; both are evaluated and predict."""
 
+import csv
 import json
 import pathlib
 import shutil
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.system.conftest import losses
-from vidx.data import toybox
-from vidx.infer import evaluate
+from vidx import cli, errors
+from vidx.data import decode, toybox
+from vidx.infer import detect, evaluate, load, predict_boxes
 from vidx.show import report
 from vidx.train import config, loop
 
@@ -74,3 +76,53 @@ def test_clips_are_evaluated_and_the_report_shows_each_class(runs, name):
   assert result["evaluated"] == 2 and [row["name"] for row in result["per_class"]] == list(toybox.classes_of("tracks"))
   page = pathlib.Path(report.write_report(str(runs / name))).read_text()
   assert "mAP" in page and "circle" in page
+
+
+@pytest.mark.parametrize("name, windows", [
+    ("rfcn", "center_overlap"), ("stmn", "center_overlap,size=3"), ("stmn", "long,size=2,link=dt_link,passes=1")])
+def test_all_frames_of_a_split_are_measured(runs, name, windows):
+  found = predict_boxes.evaluate(str(runs / name), windows=windows)
+  assert {"mAP", "mAP_slow", "mAP_medium", "mAP_fast"} == set(found["metrics"]) and found["evaluated"] == 2
+  mode = windows.partition(",")[0]
+  [path] = (runs / name / "eval").glob(f"val-{mode}-*.json")
+  assert json.loads(path.read_text())["protocol"]["linking"] == ("dt_link" if "dt_link" in windows else "seqnms")
+
+
+def test_a_detector_of_frames_is_added_and_memory_is_bounded(runs, root):
+  loaded = load.load_checkpoint(str(runs / "stmn"))
+  folder = next((root / "Data/VID/val").iterdir())
+  detector = detect.make(loaded, detect.how(f"size=2,step=1,still={runs / 'rfcn'}"))
+  with decode.open_video(str(folder)) as video:
+    with_still = list(detector.frames(video))
+    assert [number for number, *_ in with_still] == list(range(FRAMES)) and detector.held <= 3
+    alone = list(detect.make(loaded, detect.how("size=2,step=1")).frames(video))
+  assert all(len(a[1]) > len(b[1]) for a, b in zip(with_still, alone))
+  for _, boxes, scores in with_still:
+    assert boxes.shape[1:] == (4,) and scores.shape == (len(boxes), 8) and (boxes[:, 2] <= SIZE[1] + 1e-3).all()
+
+
+def test_boxes_are_written_as_json_and_csv_and_drawn(runs, root, tmp_path, capsys):
+  folder = str(next((root / "Data/VID/val").iterdir()))
+  flags = [f"--workdir={runs / 'stmn'}", "--windows=center_overlap,size=3", "--threshold=0.001"]
+  assert cli.main(["predict", *flags, f"--out={tmp_path / 'found.json'}", folder]) == 0
+  [entry] = json.loads((tmp_path / "found.json").read_text())
+  assert entry["count"] == FRAMES and entry["size"] == list(SIZE) and entry["error"] is None
+  rows = list(csv.DictReader((tmp_path / "found.csv").open()))
+  assert len(rows) == sum(len(f["boxes"]) for f in entry["frames"]) > 0
+  assert set(rows[0]) == {"path", "frame", "track", "label", "score", "x0", "y0", "x1", "y1"}
+  assert any(int(row["track"]) >= 0 for row in rows)
+  assert cli.main(["predict", *flags, "--show=boxes,memory", folder]) == 0
+  [film] = (runs / "stmn" / "maps").glob("*.mp4")
+  with decode.open_video(str(film)) as video:
+    assert video.num_frames == FRAMES and video.width > 2 * video.height
+  assert "frames of" in (runs / "stmn" / "maps" / "index.html").read_text()
+  assert cli.main(["predict", *flags, "--show=gates", folder]) == 2
+  assert "drawn by boxes and memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("windows, words", [("sideways", "windows: mode 'sideways'"), ("size=0", "size=0"),
+                                            ("link=none,width=2", "--windows"), ("passes=3", "passes=3")])
+def test_windows_that_cannot_be_are_one_line(windows, words):
+  with pytest.raises(errors.ConfigError) as e:
+    detect.how(windows)
+  assert words in str(e.value) and "\n" not in str(e.value)

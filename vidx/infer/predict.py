@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vidx import errors, writing
 from vidx.data import detections, media_files
 from vidx.data.records import LABEL, SOUNDS, Dataset, Media, Record, Target, media_of
-from vidx.infer import chosen_frames, load, predict_people, predict_segments, retrieve, timelines
+from vidx.infer import chosen_frames, detect, load, predict_boxes, predict_people, predict_segments, retrieve, timelines
 from vidx.train import evaluator as evaluator_lib
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
@@ -34,7 +34,8 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
     save: name under which the result is written as WORKDIR/predictions/<save>.json.
     **features: of a run that labels frames, `trunk`, `window` and `stride`: see
       `vidx.infer.predict_segments.predict`, also for the entries of such a run; of one that tells what people in
-      boxes do, `boxes`: see `vidx.infer.predict_people.predict`.
+      boxes do, `boxes`: see `vidx.infer.predict_people.predict`; of one that finds boxes, `windows`, `threshold` and
+      `memory`: see `vidx.infer.predict_boxes.predict`.
 
   Returns:
     One entry per file in the order of `paths`: {'path', 'predictions':
@@ -64,6 +65,8 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   files, boxes = media_files.find(paths, endings), features.pop("boxes", "")
   if predict_people.applies(loaded):
     return predict_people.predict(loaded, files, unlabelled, boxes=boxes, top=top, batch_size=batch_size)
+  if predict_boxes.applies(loaded):
+    return predict_boxes.predict(loaded, files, **features)
   if boxes:
     raise errors.ConfigError(f"system '{loaded.config.system.name}' takes no boxes of people: leave --boxes out.")
   if predict_segments.applies(loaded):
@@ -113,7 +116,7 @@ def _entry(file: str, task: Any, result: evaluator_lib.EvalResult, row: int | No
 
 def to_json(found: Sequence[Mapping[str, Any]]) -> str:
   """The predictions as JSON text."""
-  return json.dumps(predict_people.without_rows(found), indent=2, ensure_ascii=False)
+  return json.dumps(predict_boxes.without_maps(predict_people.without_rows(found)), indent=2, ensure_ascii=False)
 
 
 def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
@@ -134,6 +137,9 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
     elif "rows" in entry:
       for when, *texts in predict_people.lines(entry):
         table.add_row(Text(f"{entry['path']}, {when}"), *map(Text, texts))
+    elif "count" in entry:
+      for row in detect.lines(entry):
+        table.add_row(*map(Text, row))
     elif "segments" in entry:
       for i, part in enumerate(entry["segments"]):
         table.add_row(Text(entry["path"] if not i else ""), Text(part["label"]), f"{100 * part['confidence']:.1f} %",
@@ -169,9 +175,11 @@ def _columns() -> int:
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
-  """Writes the predictions as a JSON file in one piece; segments, and people's actions, also as a .csv file beside it."""
+  """Writes the predictions as a JSON file in one piece; segments, people and boxes also as .csv beside it."""
   writing.write_text(path, to_json(found) + "\n")
   if any("segments" in entry for entry in found):
     writing.write_text(os.path.splitext(path)[0] + ".csv", timelines.to_csv(found))
   if any("rows" in entry for entry in found):
     writing.write_text(os.path.splitext(path)[0] + ".csv", predict_people.to_csv(found))
+  if any("count" in entry for entry in found):
+    writing.write_text(os.path.splitext(path)[0] + ".csv", detect.to_csv(found))

@@ -62,6 +62,11 @@ class Detector(nn.Module):
     return ("video", *(() if self.rpn else ("rois", "roi_mask")), "boxes", "box_mask", "extent")
 
   @property
+  def remembers(self) -> bool:
+    """Whether frames are looked at together."""
+    return isinstance(self.swap, BothWays)
+
+  @property
   def num_classes(self) -> int:
     """Classes besides the background."""
     return self.heads.num_classes
@@ -125,7 +130,7 @@ class Detector(nn.Module):
   def remember(self, x: jax.Array, mask: jax.Array | None = None, state: State | None = None
                ) -> tuple[jax.Array, State | None]:
     """What the heads see for features (B, T, h, w, D): the memory and its state, or a convolution and None."""
-    if isinstance(self.swap, BothWays):
+    if self.remembers:
       return self.swap(x, mask, state)
     return self.swap(x), None
 

@@ -1,0 +1,44 @@
+"""Predictions that have a way of their own to be drawn: boxes of every frame, and what people in boxes do."""
+
+from collections.abc import Sequence
+import os
+import sys
+
+from vidx.infer import load, predict, predict_boxes
+from vidx.show import people, tracks
+
+LEAST = 0.3  # score from which a box is told
+
+
+def main(loaded: load.Loaded, paths: Sequence[str], *, show: str = "", out: str = "", json: bool = False,
+         workdir: str = "", top: int = 5, boxes: str = "", windows: str = "", threshold: float = 0.0) -> int:
+  """Prints what videos show and, where asked for, writes it as files or draws it; the exit status.
+
+  Args:
+    loaded: a run that finds boxes, or tells what people in boxes do.
+    paths: files, folders and globs.
+    show: kinds of pictures, with commas; '' for none.
+    out: JSON file to write, .csv beside it; with `show` the folder of the pictures, WORKDIR/maps.
+    json: whether JSON is printed.
+    workdir: of the run.
+    top: actions per person.
+    boxes: see `vidx.infer.predict_people.predict`.
+    windows: see `vidx.infer.detect.how`.
+    threshold: score from which a box is told; 0: 0.3.
+  """
+  if predict_boxes.applies(loaded):
+    drawing, title = tracks, "what there is in every frame"
+    options = dict(windows=windows, threshold=threshold or LEAST, memory="memory" in show.split(","))
+  else:
+    drawing, title, options = people, "what people do", dict(top=top, boxes=boxes)
+  if show:
+    drawing.check(show)
+  found = predict.predict_loaded(loaded, paths, **options)
+  print(predict.to_json(found) if json else predict.to_table(found))
+  if show:
+    page = drawing.write(found, out or os.path.join(workdir, "maps"),
+                         f"{loaded.config.system.name}, step {loaded.step}: {title}")
+    print(f"pictures: {page}", file=sys.stderr if json else sys.stdout)
+  elif out:
+    predict.write(found, out)
+  return 2 if all(f["error"] for f in found) else 0

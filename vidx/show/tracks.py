@@ -1,0 +1,97 @@
+"""Boxes of every frame drawn over their videos, one colour a track, and beside them what is remembered where."""
+
+from collections.abc import Mapping, Sequence
+import os
+from typing import Any
+
+import numpy as np
+
+from vidx import errors, writing
+from vidx.data import clips as clips_lib
+from vidx.data.records import media_of
+from vidx.show import clips, maps, page
+
+KINDS = ("boxes", "memory")
+SIDE = 240  # pixels of the short side of a picture
+FRAMES, COLUMNS, MOST = 600, 6, 24  # most of a drawn video; pictures in a row of a sheet, and in all
+
+
+def check(show: str) -> None:
+  """Raises ConfigError for a kind of picture that a run which finds boxes has not."""
+  for kind in show.split(","):
+    if kind not in KINDS:
+      raise errors.ConfigError(f"--show={kind}: what a run finds in frames is drawn by {' and '.join(KINDS)}"
+                               f"{errors.hint(kind, KINDS)}.")
+
+
+def drawn(frame: np.ndarray, boxes: Sequence[Mapping[str, Any]], size: Sequence[int]) -> np.ndarray:
+  """A picture with boxes, their classes, scores and tracks.
+
+  Args:
+    frame: uint8 (H, W, 3).
+    boxes: [{'label', 'score', 'track', 'box': in pixels of a frame of `size`}].
+    size: height and width.
+
+  Returns:
+    uint8 (H, W, 3).
+  """
+  import cv2
+  import matplotlib
+  out = np.ascontiguousarray(frame).copy()
+  across, down = out.shape[1] / size[1], out.shape[0] / size[0]
+  for b in sorted(boxes, key=lambda b: b["score"]):
+    number = b["track"] if b["track"] >= 0 else sum(map(ord, b["label"]))
+    colour = [round(255 * c) for c in matplotlib.colormaps["tab10"](number % 10)[:3]]
+    x0, y0, x1, y1 = (round(v * s) for v, s in zip(b["box"], (across, down, across, down)))
+    cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), colour, 2 if b["track"] >= 0 else 1)
+    text = b["label"] + (f" #{b['track']}" if b["track"] >= 0 else "") + f" {100 * min(b['score'], 9.99):.0f}"
+    at = (max(x0, 0) + 2, max(y0 + 11, 11))
+    for tint, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+      cv2.putText(out, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.36, tint, thick, cv2.LINE_AA)
+  return out
+
+
+def film_of(entry: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
+  """Frames of an entry with its boxes, uint8 (N, H, W, 3), the memory to the right of them; their numbers; the rate.
+
+  Raises:
+    DecodeError: the video cannot be decoded.
+  """
+  of = {frame["frame"]: frame["boxes"] for frame in entry["frames"]}
+  shown = maps.spread(entry["count"], min(FRAMES, entry["count"]))
+  with clips_lib.open_media(media_of(entry["path"])) as video:
+    frames = video.frames(shown, short_side=SIDE)
+  film = np.stack([drawn(f, of.get(int(i), ()), entry["size"]) for f, i in zip(frames, shown)])
+  if "memory" in entry:
+    film = np.concatenate([film, maps.heat(entry["memory"][shown], frames)], 2)
+  return film, shown, entry["fps"] * len(shown) / entry["count"]
+
+
+def write(found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
+  """Writes NAME.png, some frames, and NAME.mp4 of each video, and index.html with all of them inside.
+
+  Args:
+    found: entries of `vidx.infer.predict_boxes.predict`.
+    folder: where; made where there is none.
+    title: of the page.
+
+  Returns:
+    The path of the page.
+  """
+  from vidx.show import people
+  shown = []
+  for entry, name in zip(found, maps.file_names([f["path"] for f in found])):
+    if entry["error"]:
+      shown.append({"path": entry["path"], "error": entry["error"]})
+      continue
+    film, numbers, rate = film_of(entry)
+    chosen = maps.spread(len(film), min(MOST, len(film)))
+    sheet = people.sheet([film[i] for i in chosen], [f"frame {numbers[i]}" for i in chosen])
+    files = {"png": maps.png(sheet), "mp4": clips.encode_mp4(film, max(1.0, rate), crf=23)}
+    for kind, content in files.items():
+      writing.write_bytes(os.path.join(folder, f"{name}.{kind}"), content)
+    shown.append({"path": entry["path"], "error": "", "sheet": clips.data_uri(files["png"], "image/png"),
+                  "clip": clips.data_uri(files["mp4"], "video/mp4")})
+  path = os.path.join(folder, "index.html")
+  page.write(path, "tracks.html", title=title, videos=shown)
+  return path
