@@ -48,7 +48,7 @@ cat <<END
 Your own videos, in one folder per class:
 
   vidx data check --root=/path/to/videos
-  vidx train --config=configs/folder/tsm.py --config.data.root=/path/to/videos --workdir=runs/mine
+  vidx train --config=folder/tsm_small --config.data.root=/path/to/videos --workdir=runs/mine
   vidx eval --workdir=runs/mine
   vidx predict --workdir=runs/mine /path/to/new/*.mp4
 END

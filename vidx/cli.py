@@ -26,9 +26,16 @@ def _train(fv, args, overrides):
   with stop.at_once():
     from vidx.train import config as config_lib
     if not fv.config:
-      raise errors.ConfigError("no config: add --config=configs/folder/tsm.py, or another file of configs/.")
+      raise errors.ConfigError("no config: add --config=folder/tsm, another name of what comes along, or a file.")
     config = config_lib.override(config_lib.load_file(fv.config), overrides)
+    if fv.print_config:
+      print(config_lib.listed(config))
+      return
     process.start_jax(fv.offline)
+    if fv.dry_run:
+      from vidx.train import dry_run
+      dry_run.dry_run(config, fv.runs)
+      return
     from vidx.train import loop
     loop.train(config, fv.workdir, profile=fv.profile, runs=fv.runs)
   if fv.report:
@@ -106,13 +113,19 @@ def _report(fv, args, overrides):
   print(report.write_report(fv.workdir, fv.out or None, fv.against))
 
 
+def _export(fv, args, overrides):
+  process.start_jax()
+  from vidx.infer import export
+  export.main(fv.workdir, args, flag_text.step(fv.step), overrides)
+
+
 def _models(fv, args, overrides):
   if fv.weights:
     from vidx.interop import pretrained
     print(pretrained.table(args[0] if args else "*"))
     return
   from vidx.measure import models
-  models.main(args[0] if args else "*", "json" if fv.json else "markdown" if fv.markdown else "table")
+  models.main(args[0] if args else "*", "json" if fv.json else "markdown" if fv.markdown else "table", fv.count)
 
 
 def _convert(fv, args, overrides):
@@ -226,8 +239,11 @@ VERBS: dict[str, Verb] = {
     "train": Verb(
         "train a system, or go on where an earlier call stopped; status 75: stopped before the end, call again",
         "--config=FILE --workdir=FOLDER [--config.SECTION.KEY=VALUE ...]",
-        _all(_string("config", "", "config file"), _WORKDIR, _REPORT, _OFFLINE,
+        _all(_string("config", "", "config file, or the name of one that comes along, such as folder/tsm;"
+                     " --config.SECTION.KEY=VALUE sets any key that --print_config lists"), _WORKDIR, _REPORT, _OFFLINE,
              _string("runs", "", "folder of the runs of earlier stages, which a config calls {runs}/NAME"),
+             _bool("print_config", "print every key of the config with its value, and train nothing"),
+             _bool("dry_run", "read, build, compile and take two steps; say what memory and time a step needs"),
              _bool("profile", "trace a few steps into WORKDIR/profile")), _train, words=False),
     "eval": Verb(
         "evaluate a trained system, every video once",
@@ -272,8 +288,11 @@ VERBS: dict[str, Verb] = {
                    _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html"),
                         _string("against", "", "another run, with whose classes this one's are compared")),
                    _report, words=False),
-    "models": Verb("list the models with their sizes", "[PATTERN]",
-                   _all(_JSON, _bool("markdown", "print a Markdown table"),
+    "export": Verb("write a run as a StableHLO program that needs no vidx: bytes of clips in, predictions out",
+                   "--workdir=FOLDER OUT [--step=best]", _all(_WORKDIR, _STEP), _export),
+    "models": Verb("list the models with their sizes, and of one model its fields", "[PATTERN|NAME]",
+                   _all(_JSON, _bool("count", "count parameters and operations anew"),
+                        _bool("markdown", "print a Markdown table"),
                         _bool("weights", "list the public checkpoints by name, with what was published of them")),
                    _models),
     "convert": Verb(
@@ -360,6 +379,10 @@ def _underscored(word: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
   """Runs `vidx ARGV...`; returns the exit status (0, 2 for what a user can cause, 75 for an unfinished run)."""
+  if list(argv) == ["--version"]:
+    from vidx import __version__
+    print(f"vidx {__version__}")
+    return 0
   debug = "--debug" in argv
   argv = [a for a in argv if a != "--debug"]
   try:

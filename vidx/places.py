@@ -1,9 +1,10 @@
-"""Where this library keeps what it can fetch or make again: one folder, VIDX_CACHE, or `vidx` in the user's cache."""
+"""Where things are: the cache, VIDX_CACHE or `vidx` in the user's cache, and the configs that come along."""
 
 import contextlib
 from collections.abc import Iterator
 import fcntl
 import os
+import pathlib
 
 from vidx import errors
 
@@ -15,6 +16,13 @@ def cache(*names: str) -> str:
   base = os.environ.get(CACHE) or os.path.join(
       os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "vidx")
   return os.path.join(base, *names)
+
+
+def configs() -> pathlib.Path:
+  """The folder of configs: inside the package where it was installed, beside it in a clone."""
+  package = pathlib.Path(__file__).resolve().parent
+  inside = package / "configs"
+  return inside if inside.is_dir() else package.parent / "configs"
 
 
 @contextlib.contextmanager

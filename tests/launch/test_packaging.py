@@ -46,7 +46,7 @@ def missing(folder, declared):
 def test_everything_that_the_package_imports_is_declared():
   parser = setup()
   declared = names(parser["options"]["install_requires"])
-  optional = set().union(*(names(parser["options.extras_require"][e]) for e in ("beam", "bench", "parity", "text")))
+  optional = set().union(*(names(parser["options.extras_require"][e]) for e in ("beam", "bench", "export", "parity", "text")))
   assert missing("vidx", declared | optional) == {}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vidx import errors, tasks
-from vidx.data.records import Dataset, Target
+from vidx.data.records import Dataset, Media, Record, Target
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 5)).astype("f") * 3
 BATCH = {"label": jnp.eye(5)[:4], "length": jnp.full(4, 9), "weight": jnp.ones(4)}
@@ -46,7 +46,34 @@ def test_an_unlabelled_example_has_no_loss_and_no_part_in_the_metrics(smoothing)
   loss, _ = task.loss({"logits": LOGITS}, {"label": np.array([-1, 0, 1, 2])})
   assert loss[0] == 0 and np.all(loss[1:] > 0)
   metrics = task.metrics({"scores": np.eye(3), "label": np.array([0, 1, -1])})
-  assert metrics == {"top-1": 100, "top-5": 100, "mean class": 100}
+  assert metrics == {"top-1": 100, "mean class": 100}  # of three classes all are among five
+
+
+@pytest.mark.parametrize("given", ["balanced", (2.0, 0.5, 1.0, 0.0)])
+def test_class_weights_scale_the_losses_of_their_classes(given):
+  labels = (0, 1, 1, 1, 1, 1, 3, 3)
+  records = tuple(Record(str(i), Media(str(i)), y) for i, y in enumerate(labels))
+  data = Dataset("none", "train", records, tuple("abcd"))
+  task = tasks.from_config(dict(name="classification", class_weights=given), data)
+  weights = given
+  if given == "balanced":
+    weights = [8 / 3 / n if n else 0.0 for n in (1, 5, 0, 2)]
+    assert sum(weights[y] for y in labels) == pytest.approx(len(labels))
+  label = np.array([0, 1, 3, -1])
+  plain, _ = tasks.get("classification").loss({"logits": LOGITS[:, :4]}, {"label": label})
+  found, _ = task.loss({"logits": LOGITS[:, :4]}, {"label": label})
+  np.testing.assert_allclose(found, plain * np.array([*(weights[y] for y in label[:3]), 1.0]), rtol=1e-5)
+  assert np.isfinite(task.loss({"logits": LOGITS}, {"label": label})[0]).all()  # a head with a spare class
+
+
+@pytest.mark.parametrize("given, message", [
+    ("balance", "'balanced', or a number"), ((1.0, -1.0), "a number from 0 on per class"),
+    ((1.0,), "are 1, and the data has 2"),
+])
+def test_wrong_class_weights_are_refused(given, message):
+  data = Dataset("none", "train", (Record("a", Media("a"), 0), Record("b", Media("b"), 1)), ("x", "y"))
+  with pytest.raises(errors.ConfigError, match=message):
+    tasks.from_config(dict(name="classification", class_weights=given), data)
 
 
 @pytest.mark.parametrize("name, fields, label", UNLABELLED)

@@ -16,6 +16,7 @@ def begun(tmp_path):
   train, val = tiny.dataset(tmp_path, 4), dataclasses.replace(tiny.dataset(tmp_path, 2), split="val")
   workdir = str(tmp_path / "run")
   workdirs.claim(config.base(), workdir, train, val, main=True)
+  (tmp_path / "run/checkpoints/1").mkdir(parents=True)  # it has trained
   return workdir, train, val
 
 

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vidx import errors
+from vidx import errors, places
 
-FOLDERS = (pathlib.Path("configs/claims"), pathlib.Path(__file__).resolve().parents[2] / "configs/claims")
+FOLDERS = (pathlib.Path("configs/claims"), places.configs() / "claims")
 
 
 @dataclasses.dataclass(frozen=True)

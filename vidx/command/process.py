@@ -1,8 +1,13 @@
 """What the process of a command sets before the work: its memory, its libraries, the other processes of a run."""
 
+import hashlib
 import os
+import platform
 import sys
 import threading
+import types
+
+from vidx import places
 
 # Pages of 2 MiB; one heap for all threads, large arrays included, of which nothing is given back.
 MALLOC = ("glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
@@ -34,6 +39,7 @@ def start_jax(offline: bool = False) -> None:
   sys.excepthook = _of_the_main_thread
   if offline:
     os.environ["VIDX_OFFLINE"] = "1"
+  _keep_programs(jax)
   if os.environ.get("VIDX_COORDINATOR"):
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
       jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -42,6 +48,27 @@ def start_jax(offline: bool = False) -> None:
         int(os.environ["VIDX_PROCESS_ID"]))
   elif os.environ.get("VIDX_DISTRIBUTED"):  # a cluster that jax recognises: Slurm, TPU, Kubernetes
     jax.distributed.initialize()
+
+
+def _keep_programs(jax: types.ModuleType) -> None:
+  """Compiled programs are kept in the cache, unless the user says where, or nobody can write there.
+
+  A folder per kind of processor: a program for another one's instructions does not run.
+  """
+  if os.environ.get("JAX_COMPILATION_CACHE_DIR") is not None or jax.config.jax_compilation_cache_dir:
+    return
+  try:
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as f:
+      kind = next((line for line in f if line.startswith(("flags", "Features"))), "")
+  except OSError:
+    kind = platform.processor()
+  folder = places.cache("xla", f"{platform.machine()}-{hashlib.sha256(kind.encode()).hexdigest()[:8]}")
+  try:
+    os.makedirs(folder, exist_ok=True)
+  except OSError:
+    return
+  if os.access(folder, os.W_OK):
+    jax.config.update("jax_compilation_cache_dir", folder)
 
 
 def _of_the_main_thread(kind, value, trace) -> None:

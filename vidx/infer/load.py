@@ -60,6 +60,8 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
       made another.
   """
   workdir = os.fspath(workdir)
+  if not workdir:
+    raise errors.CheckpointError("no workdir: add --workdir=FOLDER, the folder of a run.")
   config = config_lib.from_json(_read(workdir, "config.json"))
   config.data.cache = ""  # whoever uses a run sees videos
   kept = os.path.join(workdir, workdirs.VOCABULARY)
@@ -102,7 +104,7 @@ def _read(workdir: str, name: str) -> str:
       return f.read()
   except OSError:
     raise errors.CheckpointError(
-        f"{workdir or 'the empty name'} is not the folder of a run: it holds no {name};"
+        f"{workdir} is not the folder of a run: it holds no {name};"
         " train there first, or name another --workdir.") from None
 
 

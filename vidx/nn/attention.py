@@ -150,7 +150,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = No
   q, k, v = (jnp.swapaxes(x, -2, -3) for x in (q * scale, k, v))
   if chunk is None:
     held = q.size // q.shape[-1] * k.shape[-2]
-    chunk = 0 if held <= _WHOLE else max(128, q.shape[-2] * _WHOLE // held)
+    chunk = 0 if _is_few(held) else max(128, q.shape[-2] * _WHOLE // held)
   rows = lambda q: FORMS[form](q, k, v, mask)
   whole = form == "linear" or not chunk or chunk >= q.shape[-2]
   return jnp.swapaxes(rows(q) if whole else _in_chunks(rows, q, chunk), -2, -3).astype(v.dtype)
@@ -254,3 +254,11 @@ class Attention(nn.Module):
     out = attend(heads.q, heads.k, heads.v, heads.mask, scale=scale, chunk=self.chunk, lowering=self.lowering)
     out = out.reshape(*out.shape[:-2], width)
     return nn.Dense(width, self.out_bias, self.dtype, kernel_init=self.kernel_init, name="proj")(out), heads
+
+
+def _is_few(held) -> bool:
+  """Whether so many scores may be held at once; of a number that is left open in an export they are."""
+  try:
+    return bool(held <= _WHOLE)
+  except jax.errors.InconclusiveDimensionOperation:
+    return True

@@ -34,12 +34,17 @@ def write_report(workdir: str, out: str | None = None, against: str = "") -> str
   Raises:
     CheckpointError: `workdir` holds no run, or one of both has no evaluation of classes.
   """
+  if not workdir:
+    raise errors.CheckpointError("no workdir: add --workdir=FOLDER, the folder of a run.")
   config = _json(workdir, "config.json")
   if config is None:
-    raise errors.CheckpointError(f"{workdir or 'the empty name'} is not the folder of a run: it holds no config.json;"
+    raise errors.CheckpointError(f"{workdir} is not the folder of a run: it holds no config.json;"
                                  " train there first, or name another --workdir.")
   rows = _rows(os.path.join(workdir, "metrics.jsonl"))
   evaluations = _evaluations(workdir)
+  if not rows and not evaluations:
+    raise errors.CheckpointError(f"{workdir} has nothing to report yet: it holds no figures of a training and no"
+                                 " evaluation; run vidx train or vidx eval first.")
   path = out or os.path.join(workdir, "report.html")
   page.write(
       path, "report.html",

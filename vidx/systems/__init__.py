@@ -238,6 +238,22 @@ def trunk_of(name: str, fields: Mapping[str, Any] = {}) -> str | None:
   return trunk if isinstance(trunk, str) else None
 
 
+def own_fields(name: str) -> list[str]:
+  """The fields of a model but for those that it passes on to its trunk."""
+  return [p.name for p in inspect.signature(_load(rows()[name].factory)).parameters.values()
+          if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in ("parent", "name")]
+
+
+def default_of(name: str, field: str) -> Any:
+  """The value of a field that is not given; `inspect.Parameter.empty` where it has none."""
+  row = rows()[name]
+  if field in row.fields:
+    return row.fields[field]
+  if field in own_fields(name):
+    return inspect.signature(_load(row.factory)).parameters[field].default
+  return default_of(trunk_of(name), field)
+
+
 def field_names(name: str, trunk: str | None = None) -> list[str]:
   """The fields of a model, those that it passes on to its trunk included.
 
@@ -245,8 +261,7 @@ def field_names(name: str, trunk: str | None = None) -> list[str]:
     ConfigError: an unknown trunk.
   """
   parameters = inspect.signature(_load(rows()[name].factory)).parameters
-  names = [p.name for p in parameters.values()
-           if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in ("parent", "name")]
+  names = own_fields(name)
   if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
     trunk = trunk_of(name, {"trunk": trunk} if trunk else {})
     if trunk is not None and trunk not in rows():

@@ -18,10 +18,13 @@ from vidx.tasks import base, scores as scores_lib
 class Classification(scores_lib.Scored):
   """Attributes:
     label_smoothing: share of the target that is spread evenly over all classes.
+    class_weights: factors of the losses of the classes, or 'balanced': those at which all classes of the training split
+      weigh alike, videos / (classes x videos of the class). The loss of an evaluation has them, too.
     among: (name, class ids): accuracy is told among these alone, too. Taken from the data set where empty.
   """
 
   label_smoothing: float = 0.0
+  class_weights: str | tuple[float, ...] = ()
   among: tuple[str, tuple[int, ...]] | tuple[()] = ()
 
   best_metric: ClassVar[str] = "top-1"
@@ -30,11 +33,25 @@ class Classification(scores_lib.Scored):
   def __post_init__(self):
     if not 0 <= self.label_smoothing < 1:
       raise errors.ConfigError(f"task.label_smoothing={self.label_smoothing} is not in [0, 1).")
+    if isinstance(self.class_weights, str) and self.class_weights not in ("", "balanced") or (
+        not isinstance(self.class_weights, str) and any(w < 0 for w in self.class_weights)):
+      raise errors.ConfigError(f"task.class_weights={self.class_weights!r}: 'balanced', or a number from 0 on per class.")
 
   def for_dataset(self, dataset: Any) -> "Classification":
-    """With the classes among which the data set asks for accuracy."""
-    given = getattr(dataset, "facts", {}).get("among", ())
-    return self if self.among or not given else dataclasses.replace(self, among=given)
+    """With the classes among which the data set asks for accuracy, and the weights of its classes.
+
+    Raises:
+      ConfigError: there are not as many weights as classes.
+    """
+    given = self.among or getattr(dataset, "facts", {}).get("among", ())
+    weights = self.class_weights
+    if weights == "balanced":
+      count = np.bincount([r.label for r in dataset.records if r.label >= 0], minlength=len(dataset.classes))
+      weights = tuple(float(count.sum() / (np.count_nonzero(count) * n)) if n else 0.0 for n in count)
+    elif weights and len(weights) != len(dataset.classes):
+      raise errors.ConfigError(f"task.class_weights are {len(weights)}, and the data has {len(dataset.classes)} classes:"
+                               f" {', '.join(dataset.classes[:5])}{', ...' if len(dataset.classes) > 5 else ''}.")
+    return dataclasses.replace(self, among=given, class_weights=weights)
 
   def target(self, label: jax.Array, num_classes: int) -> jax.Array:
     """Class ids (B,), or soft labels (B, C) as they are, as float32 (B, C); zeros where the id is -1."""
@@ -55,6 +72,9 @@ class Classification(scores_lib.Scored):
     if self.label_smoothing:
       known = target.sum(axis=-1, keepdims=True)
       target = known * optax.smooth_labels(target, self.label_smoothing)
+    if self.class_weights and not isinstance(self.class_weights, str):
+      weights = jnp.asarray(self.class_weights, jnp.float32)  # a head may have more outputs than there are classes
+      target = target * jnp.pad(weights, (0, logits.shape[-1] - len(self.class_weights)), constant_values=1.0)
     entropy = optax.softmax_cross_entropy(logits, target)
     return base.with_system_losses(outputs, {"cross_entropy": entropy}, self.labelled(batch))
 
@@ -64,11 +84,11 @@ class Classification(scores_lib.Scored):
     return {"scores": jax.nn.softmax(outputs["logits"].astype(jnp.float32))}
 
   def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Of 'scores' (N, C) and 'label' (N,); unlabelled examples are left out."""
+    """Of 'scores' (N, C) and 'label' (N,); unlabelled examples are left out, top-5 where 5 classes are all of them."""
     scores, label = _labelled(predictions)
     confusion = accuracy.confusion_matrix(scores, label)
-    return {"top-1": accuracy.top_k(scores, label, 1),
-            "top-5": accuracy.top_k(scores, label, 5),
+    several = {"top-5": accuracy.top_k(scores, label, 5)} if scores.shape[-1] > 5 else {}
+    return {"top-1": accuracy.top_k(scores, label, 1), **several,
             "mean class": accuracy.mean_class_accuracy(confusion), **self._among(scores, label)}
 
   def _among(self, scores, label):

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors, systems, tasks
-from vidx.data import datasets, examples, tokens
-from vidx.data.records import Dataset
+from vidx.data import datasets, examples, plans, tokens
+from vidx.data.records import LABEL, Dataset
 from vidx.train import config as config_lib, optim, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib
 
@@ -159,7 +159,26 @@ def check_vocabulary(model: Any, config: ConfigDict) -> None:
     raise errors.ConfigError(f"system.vocab is {have}, but {tokens.path_of(config.data)} has {size} tokens.")
 
 
+def balanced(config: ConfigDict, dataset: Dataset) -> Dataset:
+  """The training split, with `data.balanced` as one of which all classes are drawn equally often.
+
+  Raises:
+    ConfigError: videos without one label each, or a data set that draws in its own way.
+  """
+  if not config.data.balanced:
+    return dataset
+  if LABEL not in dataset.targets or dataset.multilabel or dataset.plan is not None:
+    raise errors.ConfigError(f"data.balanced: data set '{dataset.name}' "
+                             + ("draws its epochs in its own way." if dataset.plan is not None else
+                                "has no single label per video, by which classes could be drawn equally often."))
+  labels = np.array([r.label for r in dataset.records])
+  known = np.flatnonzero(labels >= 0)
+  return dataclasses.replace(dataset, plan=plans.Balanced(known, labels[known], len(dataset)))
+
+
 def load_split(config: ConfigDict, split: str) -> Dataset:
   data = config.data
+  if not data.root:
+    raise errors.DataError("no data root: add --config.data.root=FOLDER.")
   return datasets.load(data.dataset.name, data.root, split, max_missing=data.max_missing,
                        **config_lib.reader_options(data))

@@ -9,6 +9,7 @@ their `name` chooses, and are checked when that is made: `system`, `task` and
 
 import ast
 from collections.abc import Sequence
+import difflib
 import importlib.util
 import json
 import os
@@ -16,7 +17,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vidx import errors
+from vidx import errors, places
 
 OPEN_SECTIONS = ("system", "task", "data.dataset")
 
@@ -55,6 +56,7 @@ def base() -> ConfigDict:
           prefetch=2,                 # batches kept ready per worker
           feature_size=0,             # of long videos: features per frame; 0: as in the files
           bucket_multiple=32, bucket_growth=1.5,  # sequences are padded to one of few lengths
+          balanced=False,             # whether training draws all classes equally often, of one label per video
           full_share=1.0,             # share of the training videos whose frame labels may be used
           detections=dict(frames=12, rate=2.0, boxes=5, size=2048),  # candidates: frames around a clip's middle, how
                                       # many a second, the best boxes of each, features of a box
@@ -140,12 +142,14 @@ def _open(config: ConfigDict) -> None:
 def load_file(path: str) -> ConfigDict:
   """Runs `get_config` of a config file; `file.py:word` passes `word`, one of the file's `VARIANTS`, to it.
 
+  `folder/tsm`, `folder/tsm.py` and `configs/folder/tsm.py` mean a config that comes along, wherever there is no such
+  file.
+
   Raises:
     ConfigError: no such file, an error in it, or a variant that it does not know.
   """
-  file, _, argument = path.partition(":")
-  if not os.path.isfile(file):
-    raise errors.ConfigError(f"config file {file} does not exist.")
+  named, _, argument = path.partition(":")
+  file = _found(named)
   spec = importlib.util.spec_from_file_location("vidx_config", file)
   if spec is None or spec.loader is None:
     raise errors.ConfigError(f"config file {file} is not a Python file.")
@@ -166,6 +170,22 @@ def load_file(path: str) -> ConfigDict:
   except Exception as e:
     raise errors.ConfigError(f"config file {file}: {type(e).__name__}: {_one_line(e)}") from e
   return config
+
+
+def _found(named: str) -> str:
+  """The path of a config file that is there, or comes along; a ConfigError lists names near to a missing one."""
+  ours = places.configs()
+  name = named.removesuffix(".py").removeprefix("./").removeprefix("configs/")
+  for file in (named, f"{named}.py", str(ours / f"{name}.py")):
+    if os.path.isfile(file):
+      return file
+  known = {p.relative_to(ours).with_suffix("").as_posix() for p in ours.glob("*/*.py")}
+  ends = name.rpartition("/")[2]
+  near = difflib.get_close_matches(name, known, n=5, cutoff=0.6)
+  near += [k for k in sorted(known) if k.rpartition("/")[2] == ends and k not in near][:5]
+  raise errors.ConfigError(
+      f"config file {named} does not exist; " + (f"near it are {', '.join(near)}" if near else
+                                                 f"those that come along are in {ours}, such as folder/tsm") + ".")
 
 
 def _one_line(e: BaseException) -> str:
@@ -263,6 +283,15 @@ def from_json(text: str) -> ConfigDict:
     config.update(tuples(json.loads(text)))
   _open(config)
   return config
+
+
+def listed(config: ConfigDict, prefix: str = "") -> str:
+  """Every key with its value, a line each, as flags."""
+  lines = []
+  for key, value in config.items():
+    inside = isinstance(value, ConfigDict)
+    lines.append(listed(value, f"{prefix}{key}.") if inside else f"--config.{prefix}{key}={value!r}")
+  return "\n".join(line for line in lines if line)
 
 
 def differences(a: ConfigDict, b: ConfigDict, prefix: str = "") -> list[str]:

@@ -16,7 +16,7 @@ from vidx import tasks
 from vidx import writing
 from vidx.data import batch as batch_lib, examples, notices, pipeline, records
 from vidx.measure import peak
-from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, precise_bn
+from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory, precise_bn
 from vidx.train import sharding, state as state_lib, step as step_lib, stop, warm_start, workdirs, writers
 
 
@@ -40,7 +40,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
     raise errors.ConfigError("no workdir: add --workdir=FOLDER, where the run is kept.")
   config_lib.with_runs(config, runs)
   main = jax.process_index() == 0
-  train_set = build.load_split(config, config.data.train_split)
+  train_set = build.balanced(config, build.load_split(config, config.data.train_split))
   val_set = build.load_split(config, config.data.val_split)
   notices.show(train_set, val_set, main)
   for part in (train_set, val_set):
@@ -85,12 +85,17 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
               f" {run.total_steps} steps, {jax.device_count()} device(s)"
               + (f", {config.train.seeds} seeds" if config.train.seeds > 1 else "")
               + (f", resumed at step {start}" if start else ""))
+  for line in memory.advice(config, _count(run.abstract.params) // config.train.seeds, len(train_set),
+                            run.unit == "clips" and not start):
+    console.say(line)
   with stop.Listener() as listener:
     try:
       loop = _Loop(run, saves, batches, train_set, val_set, log, console, last_step, profile, lock, listener)
       result = loop.run(state, start)
     except OSError as e:
       raise checkpoint.explained(e, workdir) from e
+    except (jax.errors.JaxRuntimeError, MemoryError) as e:
+      raise memory.explained(e, config) from e
     finally:
       batches.close()
       console.close()
@@ -145,7 +150,10 @@ class _Loop:
       batch = next(self.batches)
       waited = time.perf_counter() - waited
       self._read(keep=1)
-      state, metrics = step_fn(state, sharding.put_batch(batch, run.mesh))
+      sharded = sharding.put_batch(batch, run.mesh)
+      if step == start + 1:
+        memory.compile_step(step_fn, state, sharded, config, self.console.say)
+      state, metrics = step_fn(state, sharded)
       self.pending.append((step, batch["id"], waited, metrics))
       done = step
       if self.profile and step == min(start + 9, self.last_step):

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from vidx import errors, writing
 from vidx.data import records, tokens
 from vidx.data.records import Dataset
-from vidx.train import config as config_lib, provenance
+from vidx.train import checkpoint, config as config_lib, integrity, provenance
 
 VOCABULARY = "vocab.txt"
 # Keys that may change between the stops of one run: they change no figure.
@@ -17,10 +17,16 @@ FREE_KEYS = ("data.root", "data.text.vocab", "data.workers", "data.prefetch", "d
              "train.max_steps", "eval.", "mesh.", "checkpoint.")
 
 
+def trained(workdir: str) -> bool:
+  """Whether a checkpoint was finished there: until then a start that failed leaves a folder that any config may take."""
+  return bool(integrity.steps(os.path.join(workdir, checkpoint.FOLDER)))
+
+
 def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset, main: bool) -> None:
-  """Takes a fresh workdir, or checks that an existing one is of this config and data."""
+  """Takes a workdir where nothing has trained yet, or checks that one is of this config and data."""
   path = os.path.join(workdir, "config.json")
-  if os.path.exists(path):
+  kept = os.path.exists(path) and trained(workdir)
+  if kept:
     old = config_lib.from_json(json.dumps(_kept(workdir, "config.json")))
     changed = [d for d in config_lib.differences(old, config_lib.from_json(config_lib.to_json(config)))
                if not d.startswith(FREE_KEYS)]
@@ -33,7 +39,7 @@ def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset
     return
   try:
     os.makedirs(workdir, exist_ok=True)
-    if not os.path.exists(path):
+    if not kept:
       writing.write_text(path, config_lib.to_json(config))
       writing.write_json(os.path.join(workdir, "classes.json"), records.class_names(train_set))
       writing.write_json(os.path.join(workdir, "provenance.json"), provenance.describe(
@@ -52,7 +58,7 @@ def keep_vocabulary(config: ConfigDict, workdir: str, main: bool) -> None:
   """
   words = list(tokens.open_tokenizer(config.data).vocabulary)
   path = os.path.join(workdir, VOCABULARY)
-  if os.path.exists(path):
+  if os.path.exists(path) and trained(workdir):
     if list(tokens.read_vocabulary(path)) != words:
       raise errors.CheckpointError(f"{workdir} was trained on another vocabulary than {tokens.path_of(config.data)}:"
                                    " bring that back, or begin another --workdir.")

@@ -84,7 +84,7 @@ def read(name: str, root: str, split: str, **options: Any) -> Dataset:
   errors.check_choice("data.dataset.name", name, READERS)
   errors.check_choice("split", split, SPLITS)
   if not root:
-    raise errors.DataError("no data root: add --config.data.root=FOLDER (or --root=FOLDER).")
+    raise errors.DataError("no data root: add --root=FOLDER.")
   if not os.path.isdir(root):
     raise errors.DataError(f"data root {root} does not exist or is not a folder.")
   reader = importlib.import_module(READERS[name]).read

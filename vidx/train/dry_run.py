@@ -1,0 +1,68 @@
+"""What a config would do, tried without a workdir: reads, builds, compiles and takes two steps."""
+
+import time
+
+import jax
+from ml_collections import ConfigDict
+
+from vidx import tasks
+from vidx.data import batch as batch_lib, examples, notices, pipeline
+from vidx.train import build, config as config_lib, memory, sharding, step as step_lib, warm_start
+
+
+def dry_run(config: ConfigDict, runs: str = "") -> dict[str, float]:
+  """Reads the data, builds and compiles the train step, and takes it twice; keeps nothing.
+
+  Args:
+    config: complete config.
+    runs: folder of the earlier stages of a recipe.
+
+  Returns:
+    {'parameters', 'bytes' (of a step beside its arguments), 'compile_s', 'batch_s', 'step_s', 'loss'}.
+
+  Raises:
+    UserError: config or data that cannot be used, or memory that does not suffice.
+  """
+  config_lib.with_runs(config, runs)
+  config.data.cache = ""
+  train_set, val_set = (build.load_split(config, s) for s in (config.data.train_split, config.data.val_split))
+  train_set = build.balanced(config, train_set)
+  notices.show(train_set, val_set, True)
+  for part in (train_set, val_set):
+    examples.with_feature_size(config.data, part)
+  tasks.keep_categories(config.task, train_set)
+  run = build.build(config, train_set)
+  parameters = sum(x.size for x in jax.tree.leaves(run.abstract.params)) // config.train.seeds
+  print(f"{config.system.name}: {parameters:,} parameters, {len(train_set)} {run.unit} to train on, {len(val_set)} to"
+        f" evaluate, {run.total_steps} steps, {jax.device_count()} device(s)", flush=True)
+  state = run.init()
+  if config.train.init_from:
+    state, reports = warm_start.start(state, run.shardings, config.train.init_from, config.train.init_exclude,
+                                      getattr(run.model, "adopt", None))
+    lines = warm_start.summary(reports) + warm_start.pixels(config.train.init_from, config.data)
+    print("\n".join(lines), flush=True)
+  batches = pipeline.train_batches(
+      train_set, config.data, batch_size=config.train.batch_size, seed=config.seed,
+      process=(jax.process_index(), jax.process_count()), wanted=batch_lib.wanted(run.model, run.task))
+  try:
+    began = time.perf_counter()
+    batch = next(batches)
+    read = time.perf_counter()
+    placed = sharding.put_batch(batch, run.mesh)
+    step = run.step()
+    needed = memory.compile_step(step, state, placed, config, lambda text: print(text, flush=True))
+    compiled = time.perf_counter()
+    for _ in range(2):  # the first one may still fill caches
+      once = time.perf_counter()
+      state, metrics = step(state, placed)
+      loss = step_lib.summary(jax.device_get(metrics)).get("loss", float("nan"))
+      took = time.perf_counter() - once
+  except (jax.errors.JaxRuntimeError, MemoryError) as e:
+    raise memory.explained(e, config) from e
+  finally:
+    batches.close()
+  print(f"first batch after {read - began:.1f} s, compiled in {compiled - read:.1f} s, {took:.2f} s per step,"
+        f" {needed / 2**30:.2f} GiB beside the parameters; {run.total_steps} steps take"
+        f" {run.total_steps * took / 3600:.1f} h without evaluation. Nothing was written.", flush=True)
+  return {"parameters": parameters, "bytes": needed, "compile_s": compiled - read, "batch_s": read - began,
+          "step_s": took, "loss": loss}
