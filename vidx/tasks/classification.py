@@ -35,7 +35,8 @@ class Classification(scores_lib.Scored):
       raise errors.ConfigError(f"task.label_smoothing={self.label_smoothing} is not in [0, 1).")
     if isinstance(self.class_weights, str) and self.class_weights not in ("", "balanced") or (
         not isinstance(self.class_weights, str) and any(w < 0 for w in self.class_weights)):
-      raise errors.ConfigError(f"task.class_weights={self.class_weights!r}: 'balanced', or a number from 0 on per class.")
+      raise errors.ConfigError(f"task.class_weights={self.class_weights!r}: 'balanced', or a number from 0 on per"
+                               " class.")
 
   def for_dataset(self, dataset: Any) -> "Classification":
     """With the classes among which the data set asks for accuracy, and the weights of its classes.
@@ -49,8 +50,8 @@ class Classification(scores_lib.Scored):
       count = np.bincount([r.label for r in dataset.records if r.label >= 0], minlength=len(dataset.classes))
       weights = tuple(float(count.sum() / (np.count_nonzero(count) * n)) if n else 0.0 for n in count)
     elif weights and len(weights) != len(dataset.classes):
-      raise errors.ConfigError(f"task.class_weights are {len(weights)}, and the data has {len(dataset.classes)} classes:"
-                               f" {', '.join(dataset.classes[:5])}{', ...' if len(dataset.classes) > 5 else ''}.")
+      raise errors.ConfigError(f"task.class_weights are {len(weights)}, and the data has {len(dataset.classes)}"
+                               f" classes: {', '.join(dataset.classes[:5])}{', ...' if len(dataset.classes) > 5 else ''}.")
     return dataclasses.replace(self, among=given, class_weights=weights)
 
   def target(self, label: jax.Array, num_classes: int) -> jax.Array:

@@ -18,7 +18,7 @@ FREE_KEYS = ("data.root", "data.text.vocab", "data.workers", "data.prefetch", "d
 
 
 def trained(workdir: str) -> bool:
-  """Whether a checkpoint was finished there: until then a start that failed leaves a folder that any config may take."""
+  """Whether a checkpoint was finished there: until then any config may take the folder."""
   return bool(integrity.steps(os.path.join(workdir, checkpoint.FOLDER)))
 
 
