@@ -15,7 +15,7 @@ VARIANTS = ("both", "sight")
 def get_config(variant="both"):
   c = config.base()
   c.system = dict(name="avslowfast_ava" if variant == "both" else "slowfast_ava", trunk="slowfast_r50_4x16",
-                  stages=(1, 1, 1), width=32, strides=(1, 2, 1), dilations=(1, 1, 2), slow_temporal=(1, 1, 3),
+                  stages=(1, 1, 1), width=16, strides=(1, 2, 1), dilations=(1, 1, 2), slow_temporal=(1, 1, 3),
                   fast_temporal=(3, 3, 3), alpha=4, zero_init=False, drop=0.2, dropout=0.0)
   if variant == "both":
     c.system.update(fs_stages=(0, 0, 1), afs_stages=(0, 0, 1))
@@ -28,7 +28,7 @@ def get_config(variant="both"):
   c.data.boxes.update(frames="middle", rois=4, train_rois="truth")
   c.data.audio.update(rows=64, mels=40)
   c.optimizer.update(name="adamw", weight_decay=0.05)
-  c.schedule.update(name="cosine", peak=2e-3, warmup_epochs=1.0, epochs=15.0)
+  c.schedule.update(name="cosine", peak=2e-3, warmup_epochs=1.0, epochs=10.0)
   c.train.batch_size = 32
   c.eval.update(batch_size=32, every_epochs=5.0)
   c.checkpoint.every_epochs = 5.0

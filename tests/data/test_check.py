@@ -6,7 +6,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from tests.data import tiny
+from tests.data import sounds, tiny, videos
 from vidx import cli, errors
 from vidx.data import check
 
@@ -123,3 +123,20 @@ def test_the_verb_ends_with_the_status(root, tmp_path, capsys):
 def test_checking_imports_no_jax():
   code = "import sys; import vidx.data.check; sys.exit('jax' in sys.modules)"
   assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_videos_without_sound_and_with_damaged_sound_are_counted_in_a_line_each(tmp_path, capsys):
+  for name, label in (("good", "x"), ("bare", "x"), ("spoilt", "y")):
+    path = tmp_path / f"{label}/{name}.mp4"
+    path.parent.mkdir(exist_ok=True)
+    if name == "bare":
+      videos.write(path, sounds.clip(25), rate=25)
+    else:
+      sounds.write(path, sounds.tones(1.0, 16000), 16000, frames=sounds.clip(25))
+  sounds.damage(tmp_path / "y/spoilt.mp4")
+  (tmp_path / "clips.csv").write_text("path,label,split\nx/good.mp4,x,train\nx/bare.mp4,x,train\ny/spoilt.mp4,y,train\n")
+  assert check.main("folder", str(tmp_path), "train") == 0
+  said = capsys.readouterr().out
+  assert "without sound (train): 1 of 3 videos" in said and "bare.mp4" in said
+  assert "damaged sound (train): 1 of 3 videos, such as" in said and "spoilt.mp4: its sound cannot be decoded" in said
+  assert check.check("folder", str(tmp_path), full=True)["splits"]["train"]["sound"]["damaged"]

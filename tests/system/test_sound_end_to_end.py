@@ -10,10 +10,18 @@ from tests.data import videos
 from tests.system.conftest import losses
 from vidx.data import toybox
 from vidx.infer import evaluate, explain, load, predict
+from vidx.nn import conv
 from vidx.show import maps, report
 from vidx.train import config, loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_convolutions():
+  """Lowerings have tests of their own, and so have trainings with them; XLA's convolution compiles soonest."""
+  with conv.using("native"):
+    yield
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +38,7 @@ def tiny(variant, tones):
   c = config.load_file(str(ROOT / f"configs/toybox/avslowfast.py:{variant}"))
   c.data.update(root=str(tones), stride=1, short_side=32, crop=32)
   c.data.audio.update(rows=16, mels=8)
-  c.system.update(stages=(1, 1), width=16, strides=(1, 2), slow_temporal=(1, 3), fast_temporal=(3, 3), fs_stages=(0, 1),
+  c.system.update(stages=(1, 1), width=8, inner=8, strides=(1, 2), slow_temporal=(1, 3), fast_temporal=(3, 3), fs_stages=(0, 1),
                   afs_stages=(0, 1))
   if "avs" in c.system and c.system.avs:
     c.system.avs = ("res2", "res3")

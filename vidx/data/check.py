@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 import concurrent.futures
+import contextlib
 import os
 from typing import Any
 
@@ -13,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from vidx import errors
-from vidx.data import clips, datasets, feature_files, notices
+from vidx.data import clips, datasets, feature_files, media_files, notices
 from vidx.data.records import Dataset, Media, Record
 
 _CHUNK = 32  # frames decoded at once, which bounds the memory
 _SHORT_SIDE = 32
+_HEARD = 0.5  # seconds of sound that are decoded at once
 _CLASSES_SHOWN = 40
 
 
@@ -40,7 +42,8 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
      'splits': {split: {'records', 'videos', 'missing': [path], 'bad', 'with_sound', 'unlabelled',
                         'labels': {class: records}, 'frames', 'seconds', 'fps': {rate: videos},
                         'sizes': {'WxH': videos}, 'boxes': {'total', 'tracks', 'most', 'dropped'}}}}
-    where 'frames' and 'seconds' are {'total', 'min', 'median', 'max'}.
+    where 'frames' and 'seconds' are {'total', 'min', 'median', 'max'}; a split also has 'sound', {'without': [path],
+    'damaged': {path: reason}} of its videos, which are no bad files: systems that hear can do without.
 
   Raises:
     UserError: the annotation is broken, or there is no split at all.
@@ -88,10 +91,25 @@ def probe(media: Media, frames: int) -> dict[str, Any]:
       step = _CHUNK if not frames else 1  # a few are asked for one by one and from the last on, as training may
       for start in reversed(range(0, len(wanted), step)):
         video.frames(wanted[start:start + step], short_side=_SHORT_SIDE)
-      return {"frames": count, "seconds": video.duration, "fps": video.fps, "sound": video.has_audio,
-              "size": (video.width, video.height), "last": float(video.timestamps[-1])}
+      found = {"frames": count, "seconds": video.duration, "fps": video.fps, "sound": video.has_audio,
+               "size": (video.width, video.height), "last": float(video.timestamps[-1])}
   except (errors.DecodeError, OSError, IndexError) as e:
     return {"reason": " ".join(str(e).split()).removeprefix(f"{media.path}: ")}
+  return {**found, "damaged": damage_to_sound(media, found["seconds"], not frames)} if found["sound"] else found
+
+
+def damage_to_sound(media: Media, seconds: float, whole: bool) -> str:
+  """Why the sound of a video cannot be decoded, '' where it can, at its start, in its middle, and at its end, or whole."""
+  from vidx.data import sound
+  from vidx.data.parts import audio
+  spans = [(0.0, seconds)] if whole else [(at, at + _HEARD) for at in np.linspace(0, max(0.0, seconds - _HEARD), 3)]
+  try:
+    for span in spans:
+      with contextlib.suppress(sound.NoSound):  # it may end before the pictures do
+        sound.read(audio.source(media), *span)
+  except errors.DecodeError as e:
+    return str(e).removeprefix(f"{media.path}: ")
+  return ""
 
 
 def probe_features(record: Record) -> dict[str, Any]:
@@ -147,6 +165,8 @@ def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str,
   return {
       "records": len(d.records), "videos": len(media), "missing": list(d.missing), "bad": bad,
       "with_sound": sum(m["sound"] for m in good),
+      "sound": {"without": sorted(m.path for m, found in media.items() if found.get("sound") is False),
+                "damaged": {m.path: found["damaged"] for m, found in media.items() if found.get("damaged")}},
       "unlabelled": sum(not any(c >= 0 for c in label) for label in labels),
       "labels": {c: counts[i] for i, c in enumerate(d.classes)},
       "boxes": _boxes(d),
@@ -216,6 +236,13 @@ def show(result: Mapping[str, Any], console: Console, max_listed: int = 0) -> No
   _show_labels(result, console)
   for why in result["absent"].values():
     _line(console, f"passed over: {why}")
+  for split, d in splits.items():
+    bare, broken = d["sound"]["without"], d["sound"]["damaged"]
+    if bare and d["with_sound"]:
+      _line(console, f"without sound ({split}): {len(bare)} of {d['videos']} videos ({media_files.listed(bare)})")
+    if broken:
+      first, why = next(iter(broken.items()))
+      _line(console, f"damaged sound ({split}): {len(broken)} of {d['videos']} videos, such as {first}: {why}")
   for note in result["notes"]:
     _line(console, f"note: {note}")
   for split, d in splits.items():

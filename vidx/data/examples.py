@@ -9,7 +9,9 @@ import numpy as np
 from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import parts as parts_lib
-from vidx.data.records import Dataset
+from vidx.data.records import LABEL, Dataset, Record
+
+ACTIONS = "actions"  # of Record.extra: (class id, start, end in seconds) of each
 
 
 def _kind(dataset: Dataset) -> str:
@@ -81,6 +83,11 @@ def make(dataset: Dataset, data: ConfigDict, *, training: bool, wanted: Sequence
   return Examples(dataset, data, training, wanted, clips, crops, seed)
 
 
+def _during(record: Record, first: float, last: float) -> tuple[int, ...]:
+  """Classes of the actions of a record that happen between two points of time."""
+  return tuple(sorted({c for c, start, end in record.extra.get(ACTIONS, ()) if start <= last and end >= first}))
+
+
 class Examples:
   """Examples of a data set, each the arrays of its parts beside labels, weight, index and id."""
 
@@ -88,7 +95,12 @@ class Examples:
                seed: int):
     self.dataset = dataset
     main, *others = parts_lib.chosen(_kind(dataset), wanted, bool(data.cache))
-    self._first = parts_lib.load(main)(dataset, data, training, clips, crops, seed, timed=bool(others))
+    self._of_clip = training and data.clip_labels
+    if self._of_clip and not any(ACTIONS in r.extra for r in dataset.records):
+      raise errors.ConfigError(f"data.clip_labels: data set '{dataset.name}' does not say when its actions are; set it to"
+                               " False.")
+    timed = bool(others) or self._of_clip
+    self._first = parts_lib.load(main)(dataset, data, training, clips, crops, seed, timed=timed)
     self._others = [parts_lib.load(name)(dataset, data, training, clips, crops, seed) for name in others]
 
   @property
@@ -133,7 +145,10 @@ class Examples:
     example, cut = self._first.make(index, None, rng, room, *([chosen] if len(chosen) else []))
     for part in self._others:
       example |= part.make(index, cut, rng, room)[0]
-    return example | self._always(index, 1)
+    example |= self._always(index, 1)
+    if self._of_clip:
+      example[LABEL] = batch_lib.label_array(_during(self.dataset.records[index], *cut.seconds[0, [0, -1]]), self.dataset)
+    return example
 
   def _always(self, index: int, weight: float) -> batch_lib.Batch:
     sequences = of_features(self.dataset)  # an empty place has no action; without annotation there is no set of them

@@ -40,17 +40,21 @@ def drawn(frame: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
   out = np.ascontiguousarray(frame).copy()
   height, width = out.shape[:2]
   scale = max(0.3, min(height, width) / 600)
-  step = round(32 * scale)
+  font, large = cv2.FONT_HERSHEY_SIMPLEX, 1.1 * scale
   for i, person in enumerate(people):
     colour = [round(255 * c) for c in matplotlib.colormaps["tab10"](i % 10)[:3]]
     x0, y0, x1, y1 = (round(v * side) for v, side in zip(person["box"], (width, height, width, height)))
-    cv2.rectangle(out, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, max(1, round(2.5 * scale)))
+    cv2.rectangle(out, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, max(2, round(3 * scale)))
     named = [a for j, a in enumerate(person["actions"][:NAMED]) if not j or a["score"] >= LEAST]
-    for j, action in enumerate(named):
-      text = f"{action['label']} {100 * action['score']:.0f}%"
-      at = (min(max(x0 + 2, 0), width - 1), min(max(y0 + step * (j + 1), step), height - 2))
-      for tint, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(out, text, at, cv2.FONT_HERSHEY_SIMPLEX, 1.1 * scale, tint, thick, cv2.LINE_AA)
+    texts = [f"{action['label']} {100 * action['score']:.0f}%" for action in named]
+    sizes = [cv2.getTextSize(text, font, large, 1) for text in texts]
+    tall = sum(up + below + 1 for (_, up), below in sizes)
+    top = max(0, y0 - tall)  # above the box where there is room
+    for text, ((across, up), below) in zip(texts, sizes):
+      left = max(0, min(x0, width - across))
+      cv2.rectangle(out, (left, top), (left + across, top + up + below), colour, cv2.FILLED)
+      cv2.putText(out, text, (left, top + up), font, large, (255, 255, 255), 1, cv2.LINE_AA)
+      top += up + below + 1
   return out
 
 

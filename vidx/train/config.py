@@ -57,6 +57,7 @@ def base() -> ConfigDict:
           feature_size=0,             # of long videos: features per frame; 0: as in the files
           bucket_multiple=32, bucket_growth=1.5,  # sequences are padded to one of few lengths
           balanced=False,             # whether training draws all classes equally often, of one label per video
+          clip_labels=False,          # training labels are of the actions in the time of a clip, where a set knows it
           full_share=1.0,             # share of the training videos whose frame labels may be used
           detections=dict(frames=12, rate=2.0, boxes=5, size=2048),  # candidates: frames around a clip's middle, how
                                       # many a second, the best boxes of each, features of a box

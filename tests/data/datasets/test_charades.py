@@ -1,8 +1,12 @@
+import numpy as np
 import pytest
 
+from tests.data import videos
 from vidx import errors
-from vidx.data import datasets
+from vidx.data import clips, datasets, examples
 from vidx.data.datasets import kinetics
+from vidx.data.records import Dataset
+from vidx.train import config
 
 HEADER = "id,subject,scene,actions,length"
 
@@ -63,3 +67,24 @@ def test_a_subset_keeps_videos_and_all_classes(tmp_path):
   (tmp_path / "classes.txt").write_text("singing\nabseiling")
   with pytest.raises(errors.ConfigError, match="have no 'blowing nose'"):
     datasets.load("kinetics", str(tmp_path), "val", subset="sounds")
+
+
+def test_a_clip_is_trained_on_the_actions_in_its_time_and_a_video_is_scored_on_all(tmp_path):
+  root = charades(tmp_path, "YSKX3,A,Home,c001 0.00 1.00;c000 0.90 2.00;c002 3.00 4.00,4")
+  videos.write(tmp_path / "Charades_v1_480" / "YSKX3.mp4", videos.pictures(40, 32, 24), rate=10)
+  train, c = datasets.load("charades", root, "train"), config.base()
+  c.data.update(frames=8, sampler="stride", short_side=24, crop=24, crop_mode="random", workers=0, clip_labels=True)
+  made = examples.make(train, c.data, training=True, wanted=("video",))
+  seen = set()
+  for seed in range(24):
+    rng = np.random.default_rng(seed)
+    first = clips.Clips(c.data, timed=True).cut(train.records[0], np.random.default_rng(seed)).seconds[0, 0]
+    label = made.train(0, rng, 0)["label"]
+    last = first + 0.7
+    expected = [0.9 <= last and 2 >= first, first <= 1.0, last >= 3.0]
+    np.testing.assert_array_equal(label, np.array(expected, np.float32))
+    seen.add(tuple(label))
+  assert len(seen) > 2
+  np.testing.assert_array_equal(examples.make(train, c.data, training=False).evaluate(0, 0)["label"], [1, 1, 1])
+  with pytest.raises(errors.ConfigError, match="data.clip_labels: data set 'none'"):
+    examples.make(Dataset("none", "train", ()), c.data, training=True)

@@ -21,7 +21,7 @@ COUNTS = {"motion": (960, 160, 0), "appearance": (640, 160, 0), "biased": (400, 
           "needle": (960, 160, 0), "redundant": (960, 160, 0), "cluttered": (640, 160, 0), "untrimmed": (960, 160, 0),
           "kitchen": (80, 24, 0), "noisy_tags": (640, 160, 0), "conjunction": (960, 160, 0), "hands": (960, 160, 0),
           "tones": (960, 160, 0), "beats": (640, 160, 0), "sentences": (960, 160, 0),
-          "tracks": (240, 48, 48), "acts": (640, 160, 0), "turntable": (200, 20, 0)}
+          "tracks": (240, 48, 48), "acts": (320, 80, 0), "turntable": (200, 20, 0)}
 FEATURES = ("frames", "prototypes")
 
 
