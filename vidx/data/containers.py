@@ -6,6 +6,9 @@ from typing import BinaryIO
 
 import av
 
+from vidx import reading
+from vidx.data import frame_tools
+
 # Files whose headers say all there is to know are opened without decoding a first frame.
 _BRIEF = {"skip_frame": "all", "probesize": "2048"}
 _DEFAULT = 5_000_000  # pixels that a stream's being the default one is worth, as in FFmpeg
@@ -29,8 +32,8 @@ def open_stream(source: str | os.PathLike | bytes, threads: int = 1, brief: bool
     stream = video_stream(container)
     stream.codec_context.thread_count = threads
     stream.codec_context.thread_type = "SLICE" if threads == 1 else "AUTO"
-    if strict:
-      stream.codec_context.options = {"err_detect": "explode"}
+    frame_tools.check_pixels(stream.codec_context.width, stream.codec_context.height)
+    stream.codec_context.options = {**frame_tools.DECODER, **({"err_detect": "explode"} if strict else {})}
   except BaseException:
     container.close()
     raise
@@ -60,12 +63,18 @@ def open_sound(source: str | os.PathLike | bytes) -> av.container.InputContainer
 
 def opened(source: str | os.PathLike | bytes) -> str | BinaryIO:
   """What PyAV takes."""
-  return io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+  if isinstance(source, bytes):
+    return io.BytesIO(source)
+  reading.regular(source)
+  return os.fspath(source)
 
 
 def file(source: str | os.PathLike | bytes) -> BinaryIO:
   """The file itself."""
-  return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb", buffering=0)
+  if isinstance(source, bytes):
+    return io.BytesIO(source)
+  reading.regular(source)
+  return open(source, "rb", buffering=0)
 
 
 def says_all(head: bytes) -> bool:

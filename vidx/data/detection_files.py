@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping
 import ast
 import glob
 import os
-import pickle
 from typing import Any
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data import detections, plain_pickle
 from vidx.data.datasets import common
 
@@ -96,7 +95,7 @@ def _json(path: str, known: Mapping[str, float]) -> dict[str, tuple[_FOUND, dict
       video, (x, y, w, h), score = str(row["video_id"]), map(float, row["bbox"]), float(row["score"])
       facts = {**known, **videos.get(video, {})}
       time = float(row["time_s"]) if "time_s" in row else _time(float(row["frame"]), facts, video, where)
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
       raise errors.DataError(f"{where}: no detection with 'video_id', 'frame' or 'time_s', 'bbox' and 'score'"
                              f" ({type(e).__name__}: {e}).") from None
     out.setdefault(video, ({}, facts))[0].setdefault(time, []).append(([x, y, x + w, y + h], score, row.get("feature")))
@@ -110,9 +109,9 @@ def _time(frame: float, facts: Mapping[str, float], video: str, where: str) -> f
 
 
 def _arrays(path: str, known: Mapping[str, float]) -> tuple[_FOUND, dict[str, float]]:
-  try:
+  with reading.boundary(f"{path} holds no detections"):
     if path.endswith(".npz"):
-      with np.load(path, allow_pickle=False) as f:
+      with reading.arrays(path) as f:
         content = dict(f)
     else:
       content = plain_pickle.load(path)
@@ -125,8 +124,6 @@ def _arrays(path: str, known: Mapping[str, float]) -> tuple[_FOUND, dict[str, fl
     if boxes.shape != (*scores.shape, 4) or len(times) != len(scores) or (
         feats is not None and feats.shape[:2] != scores.shape):
       raise ValueError(f"boxes {boxes.shape}, scores {scores.shape} and {len(times)} times do not fit")
-  except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as e:
-    raise errors.DataError(f"{path} holds no detections ({' '.join(str(e).split())}).") from e
   return {float(t): [(boxes[i, k].tolist(), float(scores[i, k]), None if feats is None else feats[i, k])
                      for k in range(scores.shape[1]) if scores[i, k] > 0] for i, t in enumerate(times)}, facts
 
@@ -140,7 +137,7 @@ def _epic(path: str, known: Mapping[str, float]) -> dict[str, _FOUND]:
       boxes = [tuple(map(float, box)) for box in ast.literal_eval(row["bounding_boxes"])]
       if any(len(box) != 4 for box in boxes):
         raise ValueError
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
       raise errors.DataError(f"{path}, line {line}: bounding_boxes '{row['bounding_boxes']}' is no list of (top, left,"
                              " height, width).") from None
     time = common.as_number(row["frame"], "frame", path, line) / facts["fps"]

@@ -18,7 +18,7 @@ import zipfile
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 
 _NEEDED = ("time_s", "boxes", "scores", "feats")
 _ROOM = 1e-3  # by which a box may leave the frame: rounding of pixels
@@ -53,18 +53,18 @@ class Store:
       DecodeError: it is absent, is no such file, or holds boxes that cannot be.
     """
     try:
-      with np.load(path, allow_pickle=False) as f:
+      with reading.boundary(f"{path} holds no detections", errors.DecodeError), reading.arrays(path) as f:
         arrays = {k: f[k] for k in _NEEDED[:3]}
         self.frame_index = f["frame_index"] if "frame_index" in f else np.arange(len(arrays["time_s"]))
         feats = _mapped(path, "feats.npy")
         self.feats = f["feats"] if feats is None else feats
-      _check({**arrays, "feats": self.feats}, path)
-    except FileNotFoundError:
-      raise errors.DecodeError(f"{path}: there are no detections of this video.") from None
+        _check({**arrays, "feats": self.feats}, path)
+    except errors.DecodeError as e:
+      if isinstance(e.__cause__, FileNotFoundError):
+        raise errors.DecodeError(f"{path}: there are no detections of this video.") from None
+      raise
     except errors.DataError as e:
       raise errors.DecodeError(str(e)) from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
-      raise errors.DecodeError(f"{path} holds no detections ({' '.join(str(e).split())}).") from e
     self.name = path
     self.time_s, self.boxes, self.scores = (arrays[k] for k in _NEEDED[:3])
 

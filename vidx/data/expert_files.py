@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import experts, media_files, plain_pickle
 
 _PICKLE = re.compile(r"(?:features|raw)[.-](\w+?)(?:_agg)?\.(?:pkl|pickle)$")
@@ -76,10 +76,8 @@ def _found(files: list[str], wanted: set[str]) -> Iterator[tuple[str, str, np.nd
 
 
 def _pickled(path: str) -> dict[str, Any]:
-  try:
+  with reading.boundary(f"{path} is no pickle of arrays"):
     content = plain_pickle.load(path)
-  except Exception as e:  # a damaged pickle may raise anything
-    raise errors.DataError(f"{path} is no pickle of arrays ({' '.join(str(e).split())[:120]}).") from e
   if not isinstance(content, dict):
     raise errors.DataError(f"{path} holds {type(content).__name__}, not a dict of features by video.")
   return content

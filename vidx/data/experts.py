@@ -14,7 +14,7 @@ import os
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data import media_files
 from vidx.data.records import Media
 
@@ -32,14 +32,11 @@ def read(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
   Raises:
     DecodeError: a file that is absent or broken, or an array of another rank.
   """
-  try:
-    found = _arrays(media, names)
-  except errors.DecodeError:
-    raise
-  except FileNotFoundError:
-    raise errors.DecodeError(f"{media.path}: there are no features of experts.") from None
-  except (OSError, ValueError, KeyError, EOFError) as e:
-    raise errors.DecodeError(f"{media.path}: no features of experts ({' '.join(str(e).split())[:120]}).") from e
+  with reading.boundary(f"{media.path}: no features of experts", errors.DecodeError):
+    try:
+      found = _arrays(media, names)
+    except FileNotFoundError:
+      raise errors.DecodeError(f"{media.path}: there are no features of experts.") from None
   kept = {}
   for name, values in found.items():
     if values.dtype.kind not in "fiu":
@@ -69,11 +66,11 @@ def _arrays(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
       for other in ALIASES.get(name, (name,)):
         path = os.path.join(media.path, media.pattern.replace(_NAME, other))
         if os.path.isfile(path):
-          found[name] = np.load(path, allow_pickle=False)
+          found[name] = reading.array(path)
           break
     return found
   if media.path.lower().endswith(".npz"):
-    with np.load(media.path, allow_pickle=False) as f:
+    with reading.arrays(media.path) as f:
       return _chosen(f, names)
   if media.path.lower().endswith(H5):
     with _hdf5(media.path) as f:
@@ -87,6 +84,7 @@ def _hdf5(path: str):
     import h5py
   except ImportError:
     raise errors.ConfigError(f"{path} needs the library h5py: pip install vidx[text].") from None
+  reading.regular(path)
   return h5py.File(path, "r")
 
 
@@ -96,11 +94,8 @@ def all_of(path: str) -> dict[str, np.ndarray]:
   Raises:
     DecodeError: it cannot be read.
   """
-  try:
-    with _hdf5(path) as f:
-      return {k.removeprefix("features."): np.asarray(f[k]) for k in f if k.startswith("features.")}
-  except OSError as e:
-    raise errors.DecodeError(f"{path}: no HDF5 file ({' '.join(str(e).split())[:120]}).") from e
+  with reading.boundary(f"{path}: no HDF5 file", errors.DecodeError), _hdf5(path) as f:
+    return {k.removeprefix("features."): _whole(f, k) for k in f if k.startswith("features.")}
 
 
 def _chosen(store: Mapping, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -110,8 +105,18 @@ def _chosen(store: Mapping, names: Sequence[str]) -> dict[str, np.ndarray]:
     keys = (key for other in ALIASES.get(name, (name,)) for key in (other, f"features.{other}"))
     key = next((k for k in keys if k in store), None)
     if key is not None:
-      found[name] = np.asarray(store[key])
+      found[name] = _whole(store, key)
   return found
+
+
+def _whole(store: Mapping, key: str) -> np.ndarray:
+  """An array of an open file; one of HDF5 says its size before it is read."""
+  found = store[key]
+  if not isinstance(found, np.ndarray):
+    size, on_disk = getattr(found, "nbytes", 0), os.path.getsize(store.filename)
+    if size > max(reading.MODEST, reading.RATIO * on_disk):
+      raise ValueError(f"'{key}' would unfold into {size:,} bytes")
+  return np.asarray(found)
 
 
 class Stores:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data.records import Record
 
 TOLERANCE = 0.05  # share of the labels by which features may be longer or shorter,
@@ -26,12 +26,13 @@ def load(record: Record) -> FeatureSequence:
     DataError: the two do not belong together.
   """
   path = record.media.path
-  try:
-    x = np.loadtxt(path, np.float32, ndmin=2)[:, 1:] if path.endswith(".txt") else np.load(path, allow_pickle=False)
-  except (OSError, ValueError, EOFError) as e:
-    raise errors.DecodeError(f"features {path} cannot be read ({e}).") from e
+  with reading.boundary(f"features {path} cannot be read", errors.DecodeError):
+    reading.regular(path)
+    x = np.loadtxt(path, np.float32, ndmin=2)[:, 1:] if path.endswith(".txt") else reading.array(path)
   if x.ndim != 2:
     raise errors.DecodeError(f"features {path}: of shape {x.shape}, expected frames x features.")
+  if x.dtype.kind not in "fiu":
+    raise errors.DecodeError(f"features {path}: of {x.dtype}, not of numbers.")
   x = np.asarray(x.T if record.extra["time_axis"] else x, np.float32)
   if not np.isfinite(x).all():
     raise errors.DecodeError(f"features {path}:"
@@ -65,8 +66,10 @@ def size_of(record: Record) -> int | None:
   """Features per frame, None where the file cannot be read."""
   path = record.media.path
   if path.endswith(".txt"):
-    with open(path, encoding="utf-8") as f:
-      return len(f.readline().split()) - 1 or None
+    with reading.boundary(f"features {path} cannot be read"):
+      reading.regular(path)
+      with open(path, encoding="utf-8") as f:
+        return len(f.readline().split()) - 1 or None
   shape = array_shape(path)
   return shape and shape[1 - record.extra["time_axis"]]
 
@@ -74,8 +77,8 @@ def size_of(record: Record) -> int | None:
 def array_shape(path: str) -> tuple[int, int] | None:
   """Shape of the matrix in a .npy file, None where it cannot be read."""
   try:
-    shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-  except (OSError, ValueError, EOFError):
+    shape = reading.array_shape(path)
+  except Exception:  # a damaged header may raise anything; whoever loads the file says what
     return None
   if len(shape) != 2 or not all(shape):
     raise errors.DataError(f"features {path}: of shape {shape}, expected frames x features or features x frames.")

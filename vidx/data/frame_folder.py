@@ -9,7 +9,7 @@ import av
 from av.video.reformatter import VideoReformatter
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data import frame_tools, media_files
 
 _FPS = 12.0  # that of Something-Something, the best known set of frame folders
@@ -111,6 +111,7 @@ class FrameFolder:
 
   def encoded(self, i: int) -> bytes:
     """The bytes of an image file."""
+    reading.regular(os.path.join(self.name, self.files[i]))
     with open(os.path.join(self.name, self.files[i]), "rb") as f:
       return f.read()
 
@@ -121,9 +122,10 @@ class FrameFolder:
     with frame_tools.DecodeErrors(path):
       data = self.encoded(i)
       decoder = av.CodecContext.create(codec, "r")
+      decoder.options = frame_tools.DECODER
       if reduced and short_side and codec == "mjpeg":
         halvings = max(k for k in range(4) if k == 0 or min(self._shape[:2]) >> k >= short_side)
-        decoder.options = {"lowres": str(halvings)}
+        decoder.options = {**frame_tools.DECODER, "lowres": str(halvings)}
       found = decoder.decode(av.Packet(data)) + decoder.decode(None) if data else []
       if not found:
         raise ValueError("it is no image")

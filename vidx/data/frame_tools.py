@@ -7,7 +7,16 @@ import av
 from av.video.reformatter import Interpolation, VideoReformatter
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
+
+MOST_PIXELS = 1 << 26  # of a frame, twice those of 8K
+DECODER = {"max_pixels": str(MOST_PIXELS)}  # which the decoder then refuses before it asks for memory
+
+
+def check_pixels(width: int, height: int) -> None:
+  """Raises ValueError for a frame that is larger than any camera's; a few bytes may ask for gigabytes."""
+  if width * height > MOST_PIXELS:
+    raise ValueError(f"a frame of {width}x{height} pixels, more than the {MOST_PIXELS:,} that are read")
 
 
 def fit_short_side(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -29,7 +38,12 @@ def checked(indices: np.ndarray, count: int, name: str) -> tuple[np.ndarray, np.
 
 
 def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter, width: int, height: int) -> np.ndarray:
-  """uint8 (height, width, 3) of a decoded frame: averages where it shrinks, bilinear where it grows."""
+  """uint8 (height, width, 3) of a decoded frame: averages where it shrinks, bilinear where it grows.
+
+  Raises:
+    ValueError: it would have more than MOST_PIXELS, as a narrow frame with a large short side.
+  """
+  check_pixels(width, height)
   how = Interpolation.BILINEAR
   if width < frame.width and height < frame.height:
     how = Interpolation.AREA | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND  # colour at full size
@@ -65,7 +79,7 @@ class DecodeErrors:
     return None
 
   def __exit__(self, kind, error, trace) -> None:
-    if kind is None or isinstance(error, (IndexError, errors.UserError)):
+    if kind is None or isinstance(error, errors.UserError) or not isinstance(error, Exception):
       return
     if isinstance(error, FileNotFoundError):
       raise errors.DecodeError(f"{self._name}: no such file.") from error
@@ -73,6 +87,7 @@ class DecodeErrors:
       raise errors.DecodeError(f"{self._name}: not a video that can be decoded ({error.strerror}).") from error
     if isinstance(error, (ValueError, OSError)):
       raise errors.DecodeError(f"{self._name}: {getattr(error, 'strerror', None) or error}.") from error
+    raise errors.DecodeError(f"{self._name}: it is damaged ({reading.reason(error)}).") from error
 
 
 def file_size(file: BinaryIO) -> int:

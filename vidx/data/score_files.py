@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data.datasets import common
 
 
@@ -64,12 +64,11 @@ def convert(root: str, out: str, names: str = "") -> dict[str, Any]:
 def _read(path: str) -> list[tuple[np.ndarray, np.ndarray]]:
   """(scores (T, C), class ids (T,)) of the videos of a file."""
   from scipy import io
-  try:
+  with reading.boundary(f"{path} is no .mat file with the cells S and Y"):
+    reading.regular(path)
     cells = io.loadmat(path)
     videos = [(np.asarray(s, np.float64), np.asarray(y).ravel().astype(np.int64))
               for s, y in zip(cells["S"].ravel(), cells["Y"].ravel(), strict=True)]
-  except (OSError, ValueError, KeyError, TypeError, io.matlab.MatReadError) as e:
-    raise errors.DataError(f"{path} is no .mat file with the cells S and Y ({' '.join(str(e).split())}).") from e
   for i, (scores, labels) in enumerate(videos, 1):
     if scores.ndim != 2 or len(scores) != len(labels) or labels.min(initial=0) < 0:
       raise errors.DataError(f"{path}, video {i}: scores of shape {scores.shape} for {len(labels)} labels.")

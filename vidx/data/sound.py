@@ -61,7 +61,9 @@ def _opened(source) -> Iterator[tuple[av.container.InputContainer, av.AudioStrea
       yield container, stream, name
   except FileNotFoundError:
     raise errors.DecodeError(f"{name}: no such file.") from None
-  except (av.FFmpegError, ValueError, OSError) as e:
+  except errors.UserError:
+    raise
+  except Exception as e:  # a damaged file may raise anything
     raise errors.DecodeError(f"{name}: its sound cannot be decoded ({getattr(e, 'strerror', None) or e}).") from e
 
 

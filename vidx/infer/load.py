@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from vidx import errors, tasks
+from vidx import errors, reading, tasks
 from vidx.data import examples, records
 from vidx.train import build, checkpoint, config as config_lib, sharding, workdirs
 
@@ -62,14 +62,15 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   workdir = os.fspath(workdir)
   if not workdir:
     raise errors.CheckpointError("no workdir: add --workdir=FOLDER, the folder of a run.")
-  config = config_lib.from_json(_read(workdir, "config.json"))
+  text = _read(workdir, "config.json")
+  with reading.boundary(f"{os.path.join(workdir, 'config.json')} is damaged", errors.CheckpointError):
+    config = config_lib.from_json(text)
   config.data.cache = ""  # whoever uses a run sees videos
   kept = os.path.join(workdir, workdirs.VOCABULARY)
   if os.path.exists(kept):
     config.data.text.vocab = os.path.abspath(kept)
   config_lib.override(config, overrides)
-  targets = json.loads(_read(workdir, "classes.json"))
-  targets = targets if isinstance(targets, dict) else {records.LABEL: targets}
+  targets = _targets(workdir)
   reader = checkpoint.Checkpointer(workdir, read_only=True)
   try:
     chosen = _choose(reader, workdir, step)
@@ -88,6 +89,17 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
     _check(model, variables, config.data, workdir, num_classes)
   named = {name: tuple(classes) for name, classes in targets.items()}
   return Loaded(model, variables, config, named.get(records.LABEL, ()), task, chosen, dtype, members, named)
+
+
+def _targets(workdir: str) -> dict[str, list[str]]:
+  """Class names of every target, of classes.json."""
+  text = _read(workdir, "classes.json")
+  with reading.boundary(f"{os.path.join(workdir, 'classes.json')} is damaged", errors.CheckpointError):
+    found = json.loads(text)
+    found = found if isinstance(found, dict) else {records.LABEL: found}
+    if not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in found.values()):
+      raise ValueError("it holds no lists of names")
+    return found
 
 
 def make_mesh(config: ConfigDict) -> jax.sharding.Mesh:

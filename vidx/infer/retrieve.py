@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import experts, media_files, tokens
 from vidx.data.records import Dataset, Record
 from vidx.infer import load
@@ -113,15 +113,12 @@ def _read_index(path, loaded, files):
   """As `_embedded`, None where the file is absent or of something else."""
   if not path or not os.path.exists(path):
     return None
-  try:
-    with np.load(path, allow_pickle=False) as f:
+  with reading.boundary(f"{path} is no index of videos"):
+    with reading.arrays(path) as f:
       facts = json.loads(str(f["facts"]))
       failures = facts.pop("failures")
       same = facts == json.loads(json.dumps(_facts(loaded, files)))
       return ({k.removeprefix(VIDEO): f[k] for k in f if k.startswith(VIDEO)}, f["rows"], failures) if same else None
-  except (OSError, ValueError, KeyError) as e:
-    why = " ".join(str(e).split())[:80]
-    raise errors.DataError(f"{path} is no index of videos ({why}): name another --index.") from e
 
 
 def to_table(found: Sequence[dict[str, Any]]) -> str:

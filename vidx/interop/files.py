@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.interop import pickles
 
 _SAFE = {
@@ -46,10 +46,11 @@ def read_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
   """
   path = os.fspath(path)
   try:
+    reading.regular(path)
     with open(path, "rb") as f:
       start = f.read(9)
-  except OSError as e:
-    raise errors.CheckpointError(f"{path} cannot be read: {(e.strerror or 'unreadable').lower()}.") from None
+  except (OSError, ValueError) as e:
+    raise errors.CheckpointError(f"{path} cannot be read: {reading.reason(e)}.") from None
   if path.endswith(".safetensors") or start[8:] == b"{":
     return read_safetensors(path)
   found = _state_of(pickles.load(path), path)
@@ -57,8 +58,8 @@ def read_state(path: str | os.PathLike) -> dict[str, np.ndarray]:
   for key, value in found.items():
     try:
       state[str(key)] = pickles.array(value)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:
-      raise errors.CheckpointError(f"{path} is damaged: {key}: {e}.") from e
+    except Exception as e:  # such as a shape that is none
+      raise errors.CheckpointError(f"{path} is damaged: {str(key)[:80]}: {reading.reason(e)}.") from e
     if state[str(key)] is None:
       raise errors.CheckpointError(f"{path}: {key} is a {type(value).__name__.lstrip('_')}, no array.")
   return _without_module(state)
@@ -106,7 +107,7 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
   try:
     header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     places = {k: _place(**v) for k, v in header.items() if k != "__metadata__"}
-  except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
+  except Exception as e:  # of JSON of any content
     raise damaged(f"its header cannot be understood ({type(e).__name__}: {str(e)[:80]})") from e
   at = 0
   for key, (dtype, shape, begin, end) in sorted(places.items(), key=lambda item: item[1][2:]):
@@ -121,7 +122,8 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
   if at != size - 8 - length:
     raise damaged(f"the header speaks of {at} bytes, {size - 8 - length} are there")
   data = np.memmap(path, np.uint8, "r", 8 + length) if at else np.zeros(0, np.uint8)
-  return {key: data[begin:end].view(dtype).reshape(shape) for key, (dtype, shape, begin, end) in places.items()}
+  with reading.boundary(f"{path} is a damaged safetensors file", errors.CheckpointError):  # shapes with a 0 may be any
+    return {key: data[begin:end].view(dtype).reshape(shape) for key, (dtype, shape, begin, end) in places.items()}
 
 
 def _place(dtype, shape, data_offsets):

@@ -9,7 +9,7 @@ per storage, and, before its version 1.6, five pickles with the storages behind 
 import collections
 import dataclasses
 import math
-import pickle
+import os
 import sys
 from typing import Any, BinaryIO
 import zipfile
@@ -17,7 +17,7 @@ import zipfile
 import ml_dtypes
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 
 _LEGACY = 0x1950A86A20F9469CFC6C  # first of the five pickles
 
@@ -66,6 +66,8 @@ class _Tensor:
       raise ValueError(f"a tensor of {size} lies outside its storage of {len(flat)}")
     if not math.prod(size):
       return np.zeros(size, dtype)
+    if math.prod(size) > max(reading.MODEST, len(flat)):  # strides of 0 need no storage
+      raise ValueError(f"a tensor of {size} in a storage of {len(flat)}")
     return np.lib.stride_tricks.as_strided(
         flat[self.offset:], size, [s * dtype.itemsize for s in stride], writeable=False)
 
@@ -155,7 +157,7 @@ def _names() -> dict[tuple[str, str], Any]:
   return names
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(reading.Unpickler):
   """Knows the names of arrays and nothing else."""
 
   def __init__(self, file: BinaryIO, path: str):
@@ -193,9 +195,8 @@ def load(path: str) -> Any:
   except (errors.UserError, OSError):
     raise
   except Exception as e:  # a damaged pickle may raise anything
-    why = " ".join(str(e).split())[:120]
     raise errors.CheckpointError(
-        f"{path} is damaged, or no file of torch, safetensors or pickled arrays ({why}).") from e
+        f"{path} is damaged, or no file of torch, safetensors or pickled arrays ({reading.reason(e)}).") from e
 
 
 def _load_zip(path: str) -> Any:
@@ -205,6 +206,10 @@ def _load_zip(path: str) -> Any:
     if root is None or f"{root}constants.pkl" in names:
       what = "an archive without data.pkl" if root is None else "a TorchScript program"
       raise errors.CheckpointError(f"{path} is {what}, not a state dict saved by torch.save.")
+    size = os.path.getsize(path)
+    wants = sum(info.file_size for info in archive.infolist())
+    if wants > max(reading.MODEST, reading.RATIO * size):
+      raise errors.CheckpointError(f"{path} of {size:,} bytes would unfold into {wants:,}; it is not read.")
     with archive.open(f"{root}data.pkl") as file:
       reader = _Unpickler(file, path)
       found = reader.load()

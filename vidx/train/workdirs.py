@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import records, tokens
 from vidx.data.records import Dataset
 from vidx.train import checkpoint, config as config_lib, integrity, provenance
@@ -27,7 +27,8 @@ def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset
   path = os.path.join(workdir, "config.json")
   kept = os.path.exists(path) and trained(workdir)
   if kept:
-    old = config_lib.from_json(json.dumps(_kept(workdir, "config.json")))
+    with reading.boundary(f"{path} is damaged", errors.CheckpointError):
+      old = config_lib.from_json(json.dumps(_kept(workdir, "config.json")))
     changed = [d for d in config_lib.differences(old, config_lib.from_json(config_lib.to_json(config)))
                if not d.startswith(FREE_KEYS)]
     if changed:
@@ -109,6 +110,6 @@ def _kept(workdir: str, name: str) -> Any:
       return json.load(f)
   except FileNotFoundError:
     return None
-  except (OSError, ValueError) as e:
+  except Exception as e:  # of JSON of any content
     raise errors.CheckpointError(f"{path} is damaged ({' '.join(str(e).split())[:100]}): bring it back, or begin"
                                  " another --workdir.") from e

@@ -8,7 +8,7 @@ import importlib
 import os
 from typing import Any
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data.records import Dataset
 
 READERS = {
@@ -89,4 +89,5 @@ def read(name: str, root: str, split: str, **options: Any) -> Dataset:
     raise errors.DataError(f"data root {root} does not exist or is not a folder.")
   reader = importlib.import_module(READERS[name]).read
   errors.check_options(reader, options, f"the reader '{name}'", "data.dataset.", ("root", "split"))
-  return reader(root, split, **options)
+  with reading.boundary(f"split '{split}' of {root} cannot be read by the reader '{name}'"):
+    return reader(root, split, **options)

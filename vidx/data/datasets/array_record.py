@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data.records import Dataset, Media, Record, Target
 
 
@@ -23,8 +23,13 @@ def read(root: str, split: str) -> Dataset:
     raise errors.AbsentError(
         f"{root} has no split '{split}': " + (f"it has {', '.join(have)}." if have else
                                                "`vidx data build` did not write it."))
-  with open(path, encoding="utf-8") as f:
-    header, *lines = (json.loads(line) for line in f)
+  with reading.boundary(f"{path} is damaged"):
+    with open(path, encoding="utf-8") as f:
+      header, *lines = (json.loads(line) for line in f)
+    return _dataset(root, split, header, lines)
+
+
+def _dataset(root: str, split: str, header: dict[str, Any], lines: list[dict[str, Any]]) -> Dataset:
   return Dataset(
       name=header["name"], split=split, records=tuple(_record(root, line) for line in lines),
       classes=tuple(header["classes"]), multilabel=header["multilabel"],
@@ -47,10 +52,11 @@ def read_media(media: Media) -> tuple[str, list[bytes]]:
     DecodeError: the file or the place in it does not exist.
   """
   from vidx.data.tfds import features
-  reader = _reader(media.path)
-  if not 0 <= media.index < reader.num_records():
-    raise errors.DecodeError(f"{media.path}: no record {media.index} among {reader.num_records()}.")
-  return features.media_of(reader.read([media.index])[0])
+  with reading.boundary(f"{media.path}[{media.index}] is damaged", errors.DecodeError):
+    reader = _reader(media.path)
+    if not 0 <= media.index < reader.num_records():
+      raise errors.DecodeError(f"{media.path}: no record {media.index} among {reader.num_records()}.")
+    return features.media_of(reader.read([media.index])[0])
 
 
 def open_media(media: Media, threads: int = 1) -> Any:

@@ -8,7 +8,7 @@ import math
 import os
 from typing import Any
 
-from vidx import errors
+from vidx import errors, reading
 
 
 def read_text(path: str) -> str:
@@ -19,12 +19,13 @@ def read_text(path: str) -> str:
     DataError: it is no text.
   """
   try:
+    reading.regular(path)
     with open(path, encoding="utf-8-sig") as f:
       return f.read()
   except FileNotFoundError:
     raise errors.AbsentError(f"annotation file {path} does not exist.") from None
-  except (OSError, UnicodeDecodeError) as e:
-    raise errors.DataError(f"annotation file {path} cannot be read as text ({e}).") from e
+  except (OSError, ValueError) as e:
+    raise errors.DataError(f"annotation file {path} cannot be read as text ({reading.reason(e)}).") from e
 
 
 def read_lines(path: str) -> list[str]:
@@ -41,9 +42,12 @@ def read_json(path: str) -> Any:
     DataError: it is no JSON.
   """
   try:
-    return json.loads(read_text(path))
-  except json.JSONDecodeError as e:
-    raise errors.DataError(f"{path}, line {e.lineno}: no JSON ({e.msg}).") from None
+    with reading.boundary(f"{path}: no JSON"):  # nested too deeply, or a number of too many digits
+      return json.loads(read_text(path))
+  except errors.DataError as e:
+    if isinstance(e.__cause__, json.JSONDecodeError):
+      raise errors.DataError(f"{path}, line {e.__cause__.lineno}: no JSON ({e.__cause__.msg}).") from None
+    raise
 
 
 def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

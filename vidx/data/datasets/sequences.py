@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data import feature_files
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
@@ -166,10 +166,8 @@ def labels_of_array(path: str, classes: int) -> np.ndarray:
 def whole_numbers(path: str) -> np.ndarray:
   """A .npy file of a list of whole numbers, none below 0."""
   _needed(path)
-  try:
-    found = np.load(path, allow_pickle=False)
-  except (OSError, ValueError, EOFError) as e:
-    raise errors.DataError(f"{path} cannot be read ({e}).") from e
+  with reading.boundary(f"{path} cannot be read"):
+    found = reading.array(path)
   if found.ndim != 1 or found.dtype.kind not in "iuf" or (found != np.round(found)).any() or (found < 0).any():
     raise errors.DataError(f"{path}: of shape {found.shape} and type {found.dtype}, expected a list of whole numbers.")
   return found.astype(np.int64)

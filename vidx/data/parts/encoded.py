@@ -9,12 +9,11 @@ import hashlib
 import json
 import os
 from typing import Any
-import zipfile
 
 from ml_collections import ConfigDict
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
 from vidx.data import geometry
@@ -79,7 +78,7 @@ class Encoded(parts_lib.OneShape):
     try:
       with open(os.path.join(self._folder, SETTINGS), encoding="utf-8") as f:
         self._shapes = {name: tuple(shape) for name, shape in json.load(f)["shapes"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except Exception as e:  # of JSON of any content
       raise errors.DataError(f"data.cache={self._folder} holds no {SETTINGS} that can be read ({e}); training with it"
                              " fills it.") from e
 
@@ -102,14 +101,14 @@ class Encoded(parts_lib.OneShape):
     del cut, rng, room
     path = path_of(self._folder, self._dataset.records[index])
     try:
-      with np.load(path, allow_pickle=False) as f:
+      with reading.arrays(path) as f:
         found = {name: np.asarray(f[name], np.float32) for name in self._shapes}
         seconds, (height, width, *place) = f["cut/seconds"], f["cut/geometry"].tolist()
     except FileNotFoundError:
       raise errors.DecodeError(f"{self._dataset.records[index].media.path}: it could not be decoded, and data.cache"
                                " holds nothing of it.") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
-      raise _damaged(path, " ".join(str(e).split())) from e
+    except Exception as e:  # a damaged file may raise anything
+      raise _damaged(path, reading.reason(e)) from e
     if {name: x.shape for name, x in found.items()} != self._shapes:
       raise _damaged(path, f"other shapes than {SETTINGS} says")
     where = geometry.Geometry(int(height), int(width), tuple(place[:2]), tuple(place[2:]))
