@@ -349,7 +349,8 @@ VERBS: dict[str, Verb] = {
                       _all(_number("minutes", 1.0, "how long spoilt files are tried, after all intact ones"),
                            _integer("seed", 0, "of the files and of what is done to them"),
                            _string("out", "", "folder for the files that failed and for fuzz.json; empty: none"),
-                           _string("kinds", "", "kinds of files, such as video; empty: all"),
+                           _string("kinds", "", "video, annotations, features, array_records, configs, weights or results,"
+                                   " several with commas; empty: all"),
                            _string("files", "*", "names of intact files, such as 'h264*.mp4'")),
                       _data_fuzz, words=False),
     "data prepare": Verb("re-encode a data set for quick random access", "--root=FOLDER --out=FOLDER",

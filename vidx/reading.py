@@ -61,8 +61,9 @@ def regular(path: str | os.PathLike) -> None:
   """Raises OSError for what is no file on a disk: a pipe or a device may keep its reader waiting for ever."""
   mode = os.stat(path).st_mode
   if not stat.S_ISREG(mode):
-    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-    raise OSError(22, f"{kind}, not a file", os.fspath(path))
+    if stat.S_ISDIR(mode):
+      raise IsADirectoryError(21, os.strerror(21), os.fspath(path))
+    raise OSError(22, "a pipe, a socket or a device, not a file", os.fspath(path))
 
 
 def json_text(path: str | os.PathLike) -> Any:

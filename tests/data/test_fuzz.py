@@ -42,7 +42,7 @@ def test_mutations_follow_from_their_seed_and_change_the_file(name):
 
 
 def test_what_cannot_be_tried_is_said(tmp_path):
-  with pytest.raises(errors.ConfigError, match="kinds=videos is not one of video .nearest: 'video'"):
+  with pytest.raises(errors.ConfigError, match="kinds=videos is not one of video, .*results .nearest: 'video'"):
     fuzz.fuzz(0.1, kinds="videos")
   with pytest.raises(errors.ConfigError, match="minutes=0"):
     fuzz.fuzz(0)

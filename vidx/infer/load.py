@@ -62,15 +62,12 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   workdir = os.fspath(workdir)
   if not workdir:
     raise errors.CheckpointError("no workdir: add --workdir=FOLDER, the folder of a run.")
-  text = _read(workdir, "config.json")
-  with reading.boundary(f"{os.path.join(workdir, 'config.json')} is damaged", errors.CheckpointError):
-    config = config_lib.from_json(text)
+  config, targets = settings(workdir)
   config.data.cache = ""  # whoever uses a run sees videos
   kept = os.path.join(workdir, workdirs.VOCABULARY)
   if os.path.exists(kept):
     config.data.text.vocab = os.path.abspath(kept)
   config_lib.override(config, overrides)
-  targets = _targets(workdir)
   reader = checkpoint.Checkpointer(workdir, read_only=True)
   try:
     chosen = _choose(reader, workdir, step)
@@ -91,15 +88,22 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   return Loaded(model, variables, config, named.get(records.LABEL, ()), task, chosen, dtype, members, named)
 
 
-def _targets(workdir: str) -> dict[str, list[str]]:
-  """Class names of every target, of classes.json."""
+def settings(workdir: str) -> tuple[ConfigDict, dict[str, list[str]]]:
+  """The config of a run, and the class names of every target by id.
+
+  Raises:
+    CheckpointError: there is no run, or its config.json or classes.json is damaged.
+  """
+  text = _read(workdir, "config.json")
+  with reading.boundary(f"{os.path.join(workdir, 'config.json')} is damaged", errors.CheckpointError):
+    config = config_lib.from_json(text)
   text = _read(workdir, "classes.json")
   with reading.boundary(f"{os.path.join(workdir, 'classes.json')} is damaged", errors.CheckpointError):
     found = json.loads(text)
     found = found if isinstance(found, dict) else {records.LABEL: found}
     if not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in found.values()):
       raise ValueError("it holds no lists of names")
-    return found
+  return config, found
 
 
 def make_mesh(config: ConfigDict) -> jax.sharding.Mesh:
@@ -114,6 +118,8 @@ def _read(workdir: str, name: str) -> str:
   try:
     with open(os.path.join(workdir, name), encoding="utf-8") as f:
       return f.read()
+  except UnicodeDecodeError as e:
+    raise errors.CheckpointError(f"{os.path.join(workdir, name)} is damaged ({reading.reason(e)}).") from e
   except OSError:
     raise errors.CheckpointError(
         f"{workdir} is not the folder of a run: it holds no {name};"

@@ -192,7 +192,7 @@ def load(path: str) -> Any:
       reader = _Unpickler(file, path)
       first = reader.load()
       return _load_legacy(file, path) if isinstance(first, int) and first == _LEGACY else first
-  except (errors.UserError, OSError):
+  except errors.UserError:
     raise
   except Exception as e:  # a damaged pickle may raise anything
     raise errors.CheckpointError(

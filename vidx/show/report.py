@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, tasks
+from vidx import errors, reading, tasks
 from vidx.data.records import Media
 from vidx.show import clips, page, plots
 
@@ -40,12 +40,21 @@ def write_report(workdir: str, out: str | None = None, against: str = "") -> str
   if config is None:
     raise errors.CheckpointError(f"{workdir} is not the folder of a run: it holds no config.json;"
                                  " train there first, or name another --workdir.")
+  path = out or os.path.join(workdir, "report.html")
+  with reading.boundary(f"what {workdir} keeps of its evaluations and steps is damaged", errors.CheckpointError):
+    try:
+      _write(path, workdir, config, against)
+    except OSError as e:
+      raise errors.UserError(f"{path} cannot be written: {reading.reason(e)}; add --out=FILE elsewhere.") from e
+  return path
+
+
+def _write(path: str, workdir: str, config: Mapping[str, Any], against: str) -> None:
   rows = _rows(os.path.join(workdir, "metrics.jsonl"))
   evaluations = _evaluations(workdir)
   if not rows and not evaluations:
     raise errors.CheckpointError(f"{workdir} has nothing to report yet: it holds no figures of a training and no"
                                  " evaluation; run vidx train or vidx eval first.")
-  path = out or os.path.join(workdir, "report.html")
   page.write(
       path, "report.html",
       title=f"{config['system']['name']} on {config['data']['dataset']['name']}",
@@ -60,14 +69,13 @@ def write_report(workdir: str, out: str | None = None, against: str = "") -> str
       failures=_failures(evaluations, rows),
       provenance=_table(_json(workdir, "provenance.json") or {}),
       config=json.dumps(config, indent=2, sort_keys=True))
-  return path
 
 
 def _json(workdir: str, name: str) -> Any:
   try:
     with open(os.path.join(workdir, name), encoding="utf-8") as f:
       return json.load(f)
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):
     return None
 
 
@@ -75,11 +83,11 @@ def _rows(path: str) -> list[dict[str, Any]]:
   """The lines of metrics.jsonl; a last line that was cut off is left out."""
   rows = []
   if os.path.exists(path):
-    with open(path, encoding="utf-8") as f:
+    with open(path, encoding="utf-8", errors="replace") as f:
       for line in f:
         try:
           rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
           continue
   return rows
 

@@ -72,6 +72,11 @@ def open_media(media: Media, threads: int = 1) -> Any:
     raise errors.DecodeError(f"{name}: {e}") from e
 
 
+def close() -> None:
+  """Closes all open shards of this process."""
+  _reader.cache_clear()
+
+
 @functools.lru_cache(maxsize=64)
 def _reader(path: str) -> Any:
   """One open file per shard and process; reads of different records may overlap."""
