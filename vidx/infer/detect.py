@@ -299,7 +299,8 @@ def linked(boxes: Sequence[np.ndarray], scores: Sequence[np.ndarray], link: str 
     numbers = np.concatenate([*found.tracks, np.zeros(0, int)])
     for frame, (b, s, t) in enumerate(zip(found.boxes, found.scores, found.tracks)):
       kept = linking.suppress(b, s, suppress) if len(b) else np.zeros(0, int)
-      rows += [(frame, *b[i], c, s[i], t[i] + tracks if t[i] >= 0 else -1) for i in kept]
+      rows += [(frame, *b[i], c, s[i], t[i] + tracks if t[i] >= 0 else -1) for i in kept
+               if s[i] > LEAST]
     tracks += int(numbers.max(initial=-1)) + 1
   table = np.array(rows, np.float64).reshape(-1, 8)
   table = table[np.lexsort((-table[:, 6], table[:, 0]))]
