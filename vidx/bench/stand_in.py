@@ -52,7 +52,8 @@ def dataset(config: ConfigDict) -> Dataset:
   named = [n for field in ("background", "ignore") for n in np.atleast_1d(config.task.get(field, ()))
            if isinstance(n, str)]
   names = tuple(dict.fromkeys([*named, *map(str, range(CLASSES))]))[:CLASSES]
-  extra = dict(frames=64, transcript=(0, 1), runs=((0, 32), (1, 32))) if whole else {}
+  extra = dict(frames=64, transcript=(0, 1), runs=((0, 32), (1, 32))) if whole else (
+      dict(actions=((0, 0.0, 1.0),)) if config.data.clip_labels else {})
   records = tuple(Record(str(i), Media(str(i), "features" if whole else "video"), (0, 1) if several else 1, extra=extra,
                          labels=dict.fromkeys(beside, 1)) for i in range(size))
   return Dataset("none", "train", records, names, multilabel=several, categories=_kinds(config) if several else {},
