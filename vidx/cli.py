@@ -189,6 +189,11 @@ def _data_detections(fv, args, overrides):
   _show(detection_files.convert(fv.root, fv.out, **flag_text.options((detection_files.convert,), args, fv)))
 
 
+def _data_crops(fv, args, overrides):
+  from vidx.data import crops
+  _show(crops.convert(fv.root, fv.out, **flag_text.options((crops.convert,), args, fv)))
+
+
 def _data_triplets(fv, args, overrides):
   if not fv.root:
     raise errors.ConfigError("no root: add --root=FOLDER.")
@@ -201,7 +206,7 @@ def _data_triplets(fv, args, overrides):
 def _generate(fv, args, overrides):
   process.start_jax()
   from vidx.infer import generate
-  _show(generate.generate(fv.workdir, fv.identities, fv.poses, fv.out, flag_text.step(fv.step)))
+  _show(generate.generate(fv.workdir, fv.identities, fv.poses, fv.out, flag_text.step(fv.step), fv.boxes))
 
 
 def _data_check(fv, args, overrides):
@@ -281,9 +286,11 @@ VERBS: dict[str, Verb] = {
              _integer("top", 5, "classes per video")), _predict),
     "generate": Verb(
         "make images of the identities of some in the poses of others",
-        "--workdir=FOLDER --identities=FOLDER --poses=FOLDER --out=FOLDER",
+        "--workdir=FOLDER --identities=FOLDER --poses=FOLDER --out=FOLDER [--boxes=FILE]",
         _all(_WORKDIR, _STEP, _OUT, _string("identities", "", "folder of images, or one"),
-             _string("poses", "", "folder of images, or one")), _generate, words=False),
+             _string("poses", "", "folder of images, or one"),
+             _string("boxes", "", "csv file `photo,left,top,right,bottom`: the identities take the place of what is in"
+                     " these boxes")), _generate, words=False),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE] [--against=FOLDER]",
                    _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html"),
                         _string("against", "", "another run, with whose classes this one's are compared")),
@@ -335,6 +342,9 @@ VERBS: dict[str, Verb] = {
         "published features of experts as files for retrieval", "--root=PATH --out=FOLDER [--names=rgb,audio]",
         _all(_ROOT, _OUT, _string("names", "", "only these experts; empty: all")), _converted("expert_files"),
         words=False),
+    "data crops": Verb("crops of objects: clips from YouTube-BoundingBoxes, EPFL's cars by azimuth",
+                       "--root=FOLDER --out=FOLDER [source=ytbb|epfl_cars] [name=car] [least=16]",
+                       _all(_ROOT, _OUT), _data_crops),
     "data triplets": Verb(
         "triplets of identity, pose and target from clips in folders of images, for the systems that make images",
         "--root=FOLDER [--split=train] [--workdir=TRUNK] [count=N clusters=20 balance=True site=conv4.2 seed=0]",

@@ -10,7 +10,7 @@ vidx generate --workdir=runs/disentangle --identities=FOLDER --poses=FOLDER --ou
 
 FOLDER has crops of the object, clips/{train,val}/CLIP/FRAME.jpg; N is the number of training clips. Behind the colon:
 the method; without verified pixels, and without reconstruction too; with critics of patches; and the baselines
-pix2pixHD, DrNet and FusionImage. 200,000 steps at a batch of 16.
+pix2pixHD, DrNet and FusionImage. 200,000 steps at a batch of 16; triplets are drawn anew in each of 32 epochs.
 """
 
 from vidx.train import config
@@ -25,8 +25,8 @@ def get_config(variant="full"):
   c = config.base()
   c.system = dict(name="disentangle", clips=2233, **LESS[variant]) if variant in LESS else dict(name=variant)
   c.task = dict(name="generation", **({"weights": WEIGHTS[variant]} if variant in WEIGHTS else {}))
-  c.data.update(dataset=dict(name="triplets"), frames=3, crop=128, scales=(0.9, 1.1), colour_jitter=0.2, flip=False,
-                mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+  c.data.update(dataset=dict(name="triplets", draws=100_000), frames=3, crop=128, scales=(0.9, 1.1), colour_jitter=0.2,
+                flip=False, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
   c.optimizer.update(name="adamw", b1=0.5, b2=0.999, weight_decay=0.0, ema=0.999)
   c.schedule.update(name="linear", peak=1e-4, hold=0.5, epochs=32.0)
   c.train.batch_size = 16

@@ -83,6 +83,18 @@ def test_it_trains_resumes_evaluates_generates_and_reports(root, tmp_path, capsy
   soft = generate.compose(generator, photo, (10, 5, 40, 45), donor)
   np.testing.assert_array_equal(soft[:5], photo[:5])
   assert (whole[5:45, 10:40] != soft[5:45, 10:40]).any() and (whole[:, 40:] == 90).all()
+  boxes = tmp_path / "boxes.csv"
+  cv2.imwrite(str(tmp_path / "photo.png"), photo)
+  boxes.write_text("photo,left,top,right,bottom\nphoto.png,10,5,40,45\nphoto.png,0,0,30,30\n")
+  command = ["generate", f"--workdir={run}", f"--identities={folders[0]}/000.png", f"--out={tmp_path}/composed",
+             f"--boxes={boxes}"]
+  assert cli.main(command) == 0
+  assert {p.name for p in (tmp_path / "composed").iterdir()} == {
+      "000__in__photo_0.png", "000__in__photo_1.png", "compositions.png"}
+  put = cv2.imread(str(tmp_path / "composed/000__in__photo_0.png"))
+  assert (put[:5] == 90).all() and (put[15:35, 20:30] != 90).any()
+  boxes.write_text("photo,left,top,right,bottom\nphoto.png,10,5,70,45\n")
+  assert cli.main(command) == 2 and "does not lie in a photo of 60x50" in capsys.readouterr().err
   for box, mask, word in (((10, 5, 70, 45), None, "does not lie"), ((0, 0, 8, 8), np.ones((3, 3)), "mask")):
     with pytest.raises(errors.DataError, match=word):
       generate.compose(generator, photo, box, donor, mask)

@@ -57,8 +57,9 @@ def read_crops(root: str, split: str) -> Crops:
       names.append(name)
   if not paths:
     raise errors.DataError(f"{folder} holds no images in folders of clips.")
-  videos = {v: i for i, v in enumerate(dict.fromkeys(n.partition("__")[0] for n in names))}
-  of_clip = np.asarray([videos[n.partition("__")[0]] for n in names], np.int32)
+  video = [n.rpartition("__")[0] or n for n in names]
+  videos = {v: i for i, v in enumerate(dict.fromkeys(video))}
+  of_clip = np.asarray([videos[v] for v in video], np.int32)
   clip = np.asarray(clip, np.int32)
   return Crops(tuple(paths), clip, of_clip[clip], tuple(names))
 

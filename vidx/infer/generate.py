@@ -12,13 +12,15 @@ import jax
 import numpy as np
 
 from vidx import errors
-from vidx.data import media_files
+from vidx.data import clips, media_files
+from vidx.data.datasets import common
 from vidx.data.parts.triplets import image
 from vidx.data.records import Media
 from vidx.infer import load
 from vidx.nn import augment
 from vidx.tasks import generation
 
+BOX_COLUMNS = ("photo", "left", "top", "right", "bottom")
 _FEATHER = 3.0  # pixels, deviation of the Gaussian at the edge of what is put into a photo
 
 
@@ -76,8 +78,12 @@ def images_of(path: str) -> list[str]:
   return found
 
 
-def generate(workdir: str, identities: str, poses: str, out: str, step: int | str | None = None) -> dict[str, Any]:
+def generate(workdir: str, identities: str, poses: str, out: str, step: int | str | None = None, boxes: str = ""
+             ) -> dict[str, Any]:
   """Every identity in every pose: OUT/IDENTITY__POSE.png, and OUT/matrix.png with all of them.
+
+  With boxes also every identity in the place of every boxed object: OUT/IDENTITY__in__PHOTO_ROW.png, and
+  OUT/compositions.png, the photos in the first row and what became of them below.
 
   Args:
     workdir: of a run.
@@ -85,25 +91,80 @@ def generate(workdir: str, identities: str, poses: str, out: str, step: int | st
     poses: the same.
     out: folder to write.
     step: which checkpoint, as in `load_checkpoint`.
+    boxes: csv file `photo,left,top,right,bottom`, photos relative to it and boxes in pixels; '': none. The poses may
+      be left out then.
 
   Returns:
-    {'identities', 'poses', 'images', 'matrix'}.
+    {'identities', 'poses', 'images', 'matrix', 'compositions'}, of which there may be fewer.
+
+  Raises:
+    DataError: images or boxes that are not there or cannot be used.
   """
   if not out:
     raise errors.ConfigError("no folder to write: add --out=FOLDER.")
-  files = images_of(identities), images_of(poses)
+  files = images_of(identities), images_of(poses) if poses or not boxes else []
+  places = read_boxes(boxes) if boxes else []
   generator = Generator(load.load_checkpoint(workdir, step))
+  os.makedirs(out, exist_ok=True)
+  done = {"identities": len(files[0])}
+  if files[1]:
+    done |= _in_poses(generator, files, out)
+  return done | (_in_photos(generator, files[0], places, out) if places else {})
+
+
+def _stem(path):
+  return os.path.splitext(os.path.basename(path))[0]
+
+
+def _in_poses(generator, files, out):
   who, how = (np.stack([image(Media(f, "image"), generator.side) for f in some]) for some in files)
   made = generator(np.repeat(who, len(how), 0), np.tile(how, (len(who), 1, 1, 1)))
   made = made.reshape(len(who), len(how), *made.shape[1:])
-  os.makedirs(out, exist_ok=True)
-  stem = lambda path: os.path.splitext(os.path.basename(path))[0]
   for i, one in enumerate(files[0]):
     for j, other in enumerate(files[1]):
-      write_image(os.path.join(out, f"{stem(one)}__{stem(other)}.png"), made[i, j])
+      write_image(os.path.join(out, f"{_stem(one)}__{_stem(other)}.png"), made[i, j])
   path = os.path.join(out, "matrix.png")
   write_image(path, matrix(who, how, made))
-  return {"identities": len(who), "poses": len(how), "images": made.shape[0] * made.shape[1], "matrix": path}
+  return {"poses": len(how), "images": made.shape[0] * made.shape[1], "matrix": path}
+
+
+def read_boxes(path: str) -> list[tuple[str, tuple[int, ...]]]:
+  """[(path of a photo, (left, top, right, bottom))] of a csv file."""
+  folder, found = os.path.dirname(path), []
+  for line, row in common.read_table(path, BOX_COLUMNS):
+    found.append((os.path.join(folder, row["photo"]),
+                  tuple(common.as_int(row[key], key, path, line) for key in BOX_COLUMNS[1:])))
+  return found
+
+
+def _in_photos(generator, identities, places, out):
+  columns = []
+  for row, (path, box) in enumerate(places):
+    photo = whole_image(path)
+    column = [photo]
+    for one in identities:
+      column.append(compose(generator, photo, box, whole_image(one)))
+      write_image(os.path.join(out, f"{_stem(one)}__in__{_stem(path)}_{row}.png"), column[-1])
+    side = 2 * generator.side  # of the sheet alone: photos keep their proportions in it, between white
+    columns.append(np.concatenate([_framed(x, side) for x in column]))
+  path = os.path.join(out, "compositions.png")
+  write_image(path, np.concatenate(columns, 1))
+  return {"compositions": path}
+
+
+def _framed(picture, side):
+  share = side / max(picture.shape[:2])
+  height, width = (max(1, round(n * share)) for n in picture.shape[:2])
+  sheet = np.full((side, side, 3), 255, np.uint8)
+  top, left = (side - height) // 2, (side - width) // 2
+  sheet[top:top + height, left:left + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+  return sheet
+
+
+def whole_image(path: str) -> np.ndarray:
+  """uint8 (H, W, 3) of an image file; raises DecodeError."""
+  with clips.open_media(Media(path, "image")) as opened:
+    return opened.frames([0])[0]
 
 
 def matrix(identities: np.ndarray, poses: np.ndarray, made: np.ndarray) -> np.ndarray:

@@ -74,8 +74,8 @@ class Judges:
   def _lpips(self, judge, place):
     folder, colon, heads = place.rpartition(":")
     if not (colon and os.path.isfile(heads)):
-      raise errors.ConfigError(f"--judges=lpips={place}: write FOLDER:FILE, AlexNet and the published file of the heads,"
-                               " alex.pth of version 0.1.")
+      raise errors.ConfigError(f"--judges=lpips={place}: write FOLDER:FILE, AlexNet and the published file of the"
+                               " heads, alex.pth of version 0.1.")
     weights = generation.known("lpips", _digest(folder), files.sha256(heads))
     generation.named("lpips", weights)
     loaded, state = load.load_checkpoint(folder), files.read_state(heads)

@@ -2,7 +2,7 @@
 
 root/triplets/SPLIT.csv is a list, with columns identity, pose, target: paths of images below the root; clip,
 pose_clip: numbers of the clips of the first two. root/triplets/SPLIT_crops.csv has all images of the split, with
-columns path, clip, cluster, neighbour (the path of the pose image of whoever has this one as target, or nothing); of
+columns path, clip, cluster, neighbour (the path of the pose image of whoever has this one as target); of
 them training draws triplets anew in each epoch.
 """
 
