@@ -163,7 +163,8 @@ def test_tasks_are_hashable_and_their_losses_jit():
     task = tasks.get(name)
     assert hash(task) == hash(tasks.get(name))
     heads = list(task.targets) if any(k != "label" for k in task.targets) else []
-    outputs = lambda x: {"logits": dict.fromkeys(heads, x) if heads else x, "features": x, "match": x[:, :2],
+    features = lambda x: jnp.stack([x, x[::-1], x + 1], 1) if name == "affinity" else x  # those of triplets
+    outputs = lambda x: {"logits": dict.fromkeys(heads, x) if heads else x, "features": features(x), "match": x[:, :2],
                          "mismatch": x[:, 2:4], "paired": jnp.ones(4), "turn": x[:, :4], "turned": jnp.arange(4),
                          "image": x[:, None, None, :3], "text/local": x[:, None], "video/local": x[:, None]}
     batch = {**BATCH, "video": jnp.zeros((4, 3, 1, 1, 3)), "text_mask": jnp.ones((4, 6)), "index": jnp.arange(4),
