@@ -32,7 +32,7 @@ import numpy as np
 from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import examples as examples_lib
-from vidx.data import plans, workers
+from vidx.data import packed_records, plans, workers
 from vidx.data.records import Dataset
 
 _ENDLESS = 1 << 40  # batches
@@ -333,7 +333,8 @@ class BatchIterator:
         grain.experimental.DatasetOptions(min_shm_size=1 << 60))
     self._elements = iter(plain.mp_prefetch(grain.MultiprocessingOptions(count, each),
                                             worker_init_fn=functools.partial(workers.start, spool)))
-    with workers.interrupts_for_the_parent():
+    shared = packed_records.shared(self._source.dataset, spool)
+    with workers.interrupts_for_the_parent(), shared:
       self._elements.get_state()  # makes the iterators that `start_prefetch` starts
       self._elements.start_prefetch()
 

@@ -10,6 +10,7 @@ from vidx import errors
 from vidx.data.plans import Plan
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")  # endings of files without pictures
+SHARED: dict[int, Any] = {}  # by `id`, what stands for a data set's records while processes start
 LABEL = "label"  # the target of data sets that have one
 
 
@@ -111,6 +112,10 @@ class Dataset:
 
   def __len__(self) -> int:
     return len(self.records)
+
+  def __getstate__(self) -> dict[str, Any]:
+    """What is pickled; records that processes share travel as where they lie (vidx/data/packed_records.py)."""
+    return {**self.__dict__, "records": SHARED.get(id(self.records), self.records)}
 
   @property
   def epoch(self) -> int:

@@ -8,6 +8,8 @@ gone stops, and when the parent dies, in whatever way, they remove it and end.
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import fcntl
+import glob
 import itertools
 import multiprocessing
 from multiprocessing import connection, resource_tracker
@@ -22,6 +24,9 @@ import numpy as np
 
 SHARED_MEMORY = "/dev/shm"
 _MIN_BYTES = 4096  # smaller arrays travel with the message
+PREFIX = "vidx-batches-"
+_OWNER = "owner"  # file of a spool that its owner has locked
+_held: dict[str, int] = {}
 _numbers = itertools.count()
 
 
@@ -86,8 +91,34 @@ def mark_flags_parsed() -> None:
 
 
 def make_spool(size: int) -> str:
-  """A new folder in shared memory, or among the temporary files where `size` bytes do not fit there."""
-  return tempfile.mkdtemp(prefix="vidx-batches-", dir=SHARED_MEMORY if _free(SHARED_MEMORY) >= size else None)
+  """A new folder in shared memory, or among the temporary files where `size` bytes do not fit there.
+
+  This process holds a lock in it until `remove`, or its end; folders whose owner was
+  killed together with its processes, so that nobody was left to remove them, go now.
+  """
+  for place in {SHARED_MEMORY, tempfile.gettempdir()}:
+    clear(place)
+  spool = tempfile.mkdtemp(prefix=PREFIX, dir=SHARED_MEMORY if _free(SHARED_MEMORY) >= size else None)
+  fd = os.open(os.path.join(spool, _OWNER), os.O_RDWR | os.O_CREAT, 0o600)
+  fcntl.flock(fd, fcntl.LOCK_EX)
+  _held[spool] = fd
+  return spool
+
+
+def clear(place: str) -> None:
+  """Removes the spool folders in a place whose owners have ended; those of others' are left where they may not be."""
+  for spool in glob.glob(os.path.join(glob.escape(place), f"{PREFIX}*")):
+    try:
+      fd = os.open(os.path.join(spool, _OWNER), os.O_RDWR)
+    except OSError:
+      continue  # being made, of somebody else, or gone
+    try:
+      fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      remove(spool)
+    except OSError:
+      continue  # its owner lives
+    finally:
+      os.close(fd)
 
 
 def _free(folder: str) -> int:
@@ -99,6 +130,8 @@ def _free(folder: str) -> int:
 
 def remove(spool: str) -> None:
   """Removes a spool folder, though others may still be writing there."""
+  if (fd := _held.pop(spool, None)) is not None:
+    os.close(fd)
   for _ in range(3):
     shutil.rmtree(spool, ignore_errors=True)
     if not os.path.exists(spool):

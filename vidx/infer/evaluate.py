@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from vidx import tasks
-from vidx.data import examples, records
+from vidx.data import examples, pipeline, records
 from vidx.infer import judges as judges_lib, load, results, savings, submission as submission_lib
 from vidx.train import build
 from vidx.train import evaluator as evaluator_lib
@@ -33,6 +33,9 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
 
   Returns:
     What the file holds (see vidx/infer/results.py).
+
+  Raises:
+    DataError: more than `data.max_failures` of the videos cannot be decoded; the file is written all the same.
   """
   made = judges_lib.Judges(judges) if judges else None
   found = of_workdir(workdir, split, clips=clips, crops=crops, step=step, batch_size=batch_size, overrides=overrides,
@@ -53,6 +56,8 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
     path = results.write(described, workdir)
     others = results.write_files(found.result, found.task, path)
     print("\n".join([*results.lines(described), *lines, f"written to {', '.join([path, *others])}"]), flush=True)
+  limit = found.loaded.config.data.max_failures
+  pipeline.check_failures(found.result.failures, found.result.videos, limit)
   return described
 
 

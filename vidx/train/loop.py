@@ -176,6 +176,8 @@ class _Loop:
       if last or evaluated or (every and step % every == 0) or self._due(config.checkpoint.every_epochs, step, False):
         self._read()  # never keep a state that came from a loss that is not finite
         self.lock.check()
+        together = {k: v for part in sharding.gather_json(dict(self.batches.failures)) for k, v in part.items()}
+        pipeline.check_failures(together, len(self.train_set), config.data.max_failures)
         self.saves.save(state, self.batches.get_state(), evaluated, run.task.best_metric)
         if last:
           self.saves.wait()
