@@ -194,6 +194,12 @@ def _data_crops(fv, args, overrides):
   _show(crops.convert(fv.root, fv.out, **flag_text.options((crops.convert,), args, fv)))
 
 
+def _data_vocabulary(fv, args, overrides):
+  from vidx.data import vocabulary
+  _show(vocabulary.build(fv.dataset, fv.root, fv.out, fv.split or "train",
+                         **flag_text.options((vocabulary.build,), args, fv)))
+
+
 def _data_triplets(fv, args, overrides):
   if not fv.root:
     raise errors.ConfigError("no root: add --root=FOLDER.")
@@ -321,8 +327,8 @@ VERBS: dict[str, Verb] = {
                            "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
                            " noisy_tags, conjunction, hands, tones, beats, sentences, tracks, acts or turntable"),
              _string("layout", "",
-                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid, ava or clips; empty: as"
-                     " the labels need"),
+                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid, ava, clips or coco; empty:"
+                     " as the labels need"),
              _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),
     "data features": Verb(
         "features of every frame of videos, from a trained trunk",
@@ -345,6 +351,11 @@ VERBS: dict[str, Verb] = {
     "data crops": Verb("crops of objects: clips from YouTube-BoundingBoxes, EPFL's cars by azimuth",
                        "--root=FOLDER --out=FOLDER [source=ytbb|epfl_cars] [name=car] [least=16]",
                        _all(_ROOT, _OUT), _data_crops),
+    "data vocabulary": Verb(
+        "the words of a data set's captions as a file, for systems that read texts",
+        "--dataset=coco --root=FOLDER [--out=FILE] [least=5 most=10000 option=value ...]",
+        _all(_READER, _ROOT, _string("out", "", "file to write; ROOT/vocab.txt"),
+             _string("split", "train", "split of the data set")), _data_vocabulary),
     "data triplets": Verb(
         "triplets of identity, pose and target from clips in folders of images, for the systems that make images",
         "--root=FOLDER [--split=train] [--workdir=TRUNK] [count=N clusters=20 balance=True site=conv4.2 seed=0]",

@@ -35,6 +35,9 @@ def dataset(config: ConfigDict) -> Dataset:
     said = dict(captions=("a", "b"))
     return Dataset("none", "train", tuple(Record(str(i), Media(f"{i}.npz", "experts"), extra=said)
                                           for i in range(size)))
+  if task in ("grounding", "next_word"):
+    media = Media("0.jpg", "still" if task == "grounding" else "text")
+    return Dataset("none", "train", tuple(Record(str(i), media, extra=dict(captions=("a b",))) for i in range(size)))
   if task in ("generation", "affinity"):
     media = Media("0", "image")
     return Dataset("none", "train", tuple(Record(str(i), media, companions=dict(pose=media, target=media),
@@ -68,9 +71,11 @@ def batch(config: ConfigDict, data: Dataset, wanted: Any) -> Mapping[str, jax.Sh
     data: the training split.
     wanted: what the model and its task read (`vidx.data.batch.wanted`).
   """
-  made = examples.make(data, config.data, training=True, wanted=wanted)
+  section = config.data.copy_and_resolve_references()
+  section.phrases.codes = ""  # which an earlier stage keeps
+  made = examples.make(data, section, training=True, wanted=wanted)
   example = made.blank(0, made.room([0]))
-  if made.lengths is None and not examples.of_experts(data):
+  if made.lengths is None and not examples.of_experts(data) and not examples.of_texts(data):
     example["flow" if config.data.flow else "video"] = np.zeros(clips.clip_shape(config.data), np.uint8)
   size = config.train.batch_size
   return {k: jax.ShapeDtypeStruct((size, *np.shape(v)), np.asarray(v).dtype) for k, v in example.items() if k != "id"}

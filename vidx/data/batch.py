@@ -83,6 +83,12 @@ FIELDS: dict[str, Field] = {
                   axes=-1),
     "text_mask": Field("the same, 1 for a word piece, 0 for padding; a text without any is none", axes=-1),
     "text_count": Field("() captions that there are", np.int32, kept=True),
+    "phrases": Field("(N, L) numbers of words of each phrase of an image, zeros behind the last", np.int32, axes=2),
+    "phrase_mask": Field("the same, 1 for a word", axes=2),
+    "phrase_codes": Field("(N, D) in place of both: codes of phrases, kept on disk", axes=2),
+    "phrase_parent": Field("(N,) place of the phrase that holds each in its tree, -1 of a root", np.int32, -1, 1),
+    "phrase_name": Field("(N,) a number for each phrase, equal for equal ones; -1 for padding", np.int32, -1, 1),
+    "phrase_count": Field("() phrases that there are", np.int32, kept=True),
     "instances": Field("(2,) clips of the images of identity and of pose, -1 where unknown", np.int32, -1, 1, last=2),
     "length": Field("() frames of `features` that are live", np.int32, kept=True),
     "view_weight": Field("() 1 for a view, 0 where a video has fewer views than others", axes=0, views=True),
@@ -162,9 +168,11 @@ def inputs(model: Any, batch: Mapping[str, Any]) -> list[Any]:
   """The arrays that a model is called with, None for targets that a batch lacks.
 
   Where a batch has flow and no video, flow takes its place, or else what was encoded, as one {name: array};
-  progress is 1 where a batch does not say it.
+  progress is 1 where a batch does not say it; kept codes of phrases take the place of their words, without a mask.
   """
   names = getattr(model, "inputs", ("video",))
+  if "phrase_codes" in batch:
+    batch = {**batch, "phrases": batch["phrase_codes"], "phrase_mask": None}
   if "progress" in names and "progress" not in batch:
     batch = {**batch, "progress": np.ones(len(batch["weight"]), np.float32)}
   return [batch.get(name) if is_target(name) else _clip(batch) if name == "video" else batch[name] for name in names]

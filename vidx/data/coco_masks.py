@@ -6,12 +6,31 @@ Lin et al.: "Microsoft COCO: Common Objects in Context", 2014.
 """
 
 from collections.abc import Mapping, Sequence
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 _SCALE = 5  # how much larger polygons are drawn
 _MOST = 1 << 28  # pixels of a mask
+
+
+@dataclasses.dataclass(frozen=True)
+class Things:
+  """All things of a category in an image, as their annotations have them.
+
+  Attributes:
+    parts: of each, polygons or run lengths, see `mask_of`.
+  """
+
+  parts: tuple[Any, ...]
+
+  def mask(self, height: int, width: int) -> np.ndarray:
+    """bool (height, width): the union of their masks; raises as `mask_of`."""
+    found = np.zeros((height, width), bool)
+    for part in self.parts:
+      found |= mask_of(part, height, width)
+    return found
 
 
 def mask_of(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -46,6 +65,15 @@ def mask_of(segmentation: Any, height: int, width: int) -> np.ndarray:
   for polygon in polygons:
     mask |= from_polygon(polygon, height, width)
   return mask
+
+
+def check(segmentation: Any, height: int, width: int) -> None:
+  """Raises ValueError for what `mask_of` would refuse, without drawing it."""
+  if isinstance(segmentation, Mapping):
+    mask_of(segmentation, height, width)
+  else:
+    for polygon in segmentation:
+      _check_polygon(np.asarray(polygon).reshape(-1))
 
 
 def from_counts(counts: Sequence[int], height: int, width: int) -> np.ndarray:
@@ -110,8 +138,7 @@ def from_polygon(xy: np.ndarray, height: int, width: int) -> np.ndarray:
   Raises:
     ValueError: fewer than three corners, an odd number of values, or such as are no numbers.
   """
-  if len(xy) < 6 or len(xy) % 2 or not np.isfinite(xy).all():
-    raise ValueError("a polygon that is none: it takes three corners or more, x and y of each")
+  _check_polygon(xy)
   corners = np.trunc(_SCALE * np.clip(xy.reshape(-1, 2), -1e6, 1e6) + 0.5).astype(np.int64)
   u, v = (np.concatenate(part) for part in zip(*map(_line, corners, np.roll(corners, -1, 0))))
   # Where the boundary goes from one column to the next.
@@ -124,6 +151,11 @@ def from_polygon(xy: np.ndarray, height: int, width: int) -> np.ndarray:
   at = (x[whole] * height + y[whole]).astype(np.int64)
   turns = np.bincount(at, minlength=height * width + 1)[:height * width]
   return (np.cumsum(turns) % 2 == 1).reshape(width, height).T
+
+
+def _check_polygon(xy: np.ndarray) -> None:
+  if len(xy) < 6 or len(xy) % 2 or not np.isfinite(xy).all():
+    raise ValueError("a polygon that is none: it takes three corners or more, x and y of each")
 
 
 def _line(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,11 @@ def of_experts(dataset: Dataset) -> bool:
   return _kind(dataset) == "experts"
 
 
+def of_texts(dataset: Dataset) -> bool:
+  """Whether the records are texts alone."""
+  return _kind(dataset) == "text"
+
+
 def with_feature_size(data: ConfigDict, dataset: Dataset) -> None:
   """Sets `data.feature_size` where a set of sequences finds it 0.
 

@@ -21,7 +21,7 @@ class Media:
   Attributes:
     path: a file of video, of sound or of an image, a folder of frames, an ArrayRecord file, or a file of features.
     kind: "video", "sound", "frames", "image", "still", an image as a video of one frame, "array_record", "features"
-      (see datasets/sequences.py) or "experts" (see experts.py; its path may be a folder).
+      (see datasets/sequences.py), "experts" (see experts.py; its path may be a folder) or "text", captions alone.
     index: position inside the ArrayRecord file.
     pattern: file name pattern of a frame folder, such as "{:05d}.jpg"; of a folder per expert, "NAME/<video>.npy".
     fps: frames per second, where the annotation says it and the media do not; 0: not said.

@@ -63,7 +63,7 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   if not workdir:
     raise errors.CheckpointError("no workdir: add --workdir=FOLDER, the folder of a run.")
   config, targets = settings(workdir)
-  config.data.cache = ""  # whoever uses a run sees videos
+  config.data.cache = config.data.phrases.codes = ""  # whoever uses a run sees videos, and reads phrases
   kept = os.path.join(workdir, workdirs.VOCABULARY)
   if os.path.exists(kept):
     config.data.text.vocab = os.path.abspath(kept)

@@ -50,7 +50,9 @@ def protocol(config: ConfigDict, dataset: Dataset, *, clips: int, crops: int, dt
            **({"flow": data.flow} if data.flow else {}), "sampler": data.sampler, "frames": data.frames,
            "consecutive": data.consecutive, "stride": data.stride, "short side": data.short_side,
            "crop": data.test_crop or data.crop}
-  shown = whole if examples.of_features(dataset) else seen if examples.of_experts(dataset) else views
+  told = {"views": "whole", "tokens": data.text.length, "tokenizer": data.text.tokenizer}
+  shown = next((s for s, of in ((whole, examples.of_features), (seen, examples.of_experts), (told, examples.of_texts))
+                if of(dataset)), views)
   return {
       "system": config.system.name, "task": config.task.name,
       "data": dataset.name, "split": dataset.split, "fingerprint": dataset.fingerprint(),

@@ -17,6 +17,7 @@ TIMELINES = 3  # of the best videos, and of the worst
 PICTURES = 8  # of what the system sees
 OTHERS = 24  # samples that are neither scores nor timelines
 LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "videos_per_s": "videos per second",
+          "texts_per_s": "texts per second",
           "grad_norm": "gradient norm"}
 
 
@@ -112,7 +113,7 @@ def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tupl
   train = [r for r in rows if r["split"] == "train"]
   if train:
     tiles.append(("steps", f"{train[-1]['step']:,}"))
-    for name in ("clips_per_s", "videos_per_s"):
+    for name in ("clips_per_s", "videos_per_s", "texts_per_s"):
       if rates := [r[name] for r in train if r.get(name)]:
         tiles.append((LABELS[name], f"{np.median(rates):,.0f}"))
   return tiles
@@ -143,7 +144,7 @@ def _curves(rows: Sequence[Mapping[str, Any]], headlines: Sequence[str]) -> list
   metrics = [k for k in headlines if any(k in r for r in val)]
   plot("validation accuracy, %" if "mAP" not in metrics else "validation mAP, %",
        {k: values(val, k) for k in metrics}, dots=metrics, percent=True)
-  for name in ("lr", "clips_per_s", "videos_per_s", "grad_norm"):
+  for name in ("lr", "clips_per_s", "videos_per_s", "texts_per_s", "grad_norm"):
     plot(LABELS[name], {LABELS[name]: values(train, name)})
   plot("model FLOPs utilization (bf16), %", {"utilization": values(train, "mfu", 100.0)})
   plot("waiting for data, % of the time", {"wait": values(train, "data_wait", 100.0)}, percent=True)

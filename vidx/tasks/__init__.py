@@ -22,6 +22,8 @@ _TASKS = {
     "detection": ("vidx.tasks.detection", "Detection"),
     "generation": ("vidx.tasks.generation", "Generation"),
     "affinity": ("vidx.tasks.affinity", "Affinity"),
+    "grounding": ("vidx.tasks.grounding", "Grounding"),
+    "next_word": ("vidx.tasks.next_word", "NextWord"),
     "segmentation": ("vidx.tasks.segmentation", "Segmentation"),
 }
 

@@ -21,7 +21,7 @@ class Run:
   """What a config means: everything that is built before the first step.
 
   Attributes:
-    unit: what an example is called: "clips", or "videos" where it is a whole one.
+    unit: what an example is called: "clips", "videos" where it is a whole one, or "texts".
     inputs: shapes of what the model takes, of one example.
     abstract: shapes of the state; with `train.seeds` above 1 every leaf has their axis in front.
     init: () -> TrainState, placed.
@@ -114,7 +114,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
   if whole != examples.of_features(dataset):
     raise errors.ConfigError(f"system.name '{config.system.name}' takes {'features' if whole else 'clips'}, but the"
                              f" records of data set '{dataset.name}' are {'clips' if whole else 'features'}.")
-  clips = not whole and not examples.of_experts(dataset)
+  clips = not whole and not examples.of_experts(dataset) and not examples.of_texts(dataset)
   if not clips and (config.train.mixup or config.train.cutmix):
     raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 for features.")
   if task.pairs and config.optimizer.accumulate > 1:
@@ -149,7 +149,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
     shardings = sharding.stacked(shardings)
   return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch,
-             "clips" if clips else "videos", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
+             "clips" if clips else "texts" if examples.of_texts(dataset) else "videos", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
 
 
 def check_vocabulary(model: Any, config: ConfigDict) -> None:

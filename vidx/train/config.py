@@ -76,6 +76,8 @@ def base() -> ConfigDict:
           expert_tokens="first",      # of more tokens than that: first | random
           text=dict(vocab="vocab.txt", tokenizer="wordpiece", lower=True, length=37, captions="one"),  # a file of one
                                       # token a line; wordpiece | words; tokens of a text; one | joined
+          phrases=dict(nodes=24, take="tree", captions="one",  # of an image: most of them; tree | leaves, its nouns;
+                       codes=""),     # one | all captions; folder that keeps their codes, {runs} as in train.init_from
           max_missing=0.1,            # share of annotated files that may be absent
           max_failures=0.05,          # share of videos that may fail to decode
       ),
@@ -307,11 +309,11 @@ def differences(a: ConfigDict, b: ConfigDict, prefix: str = "") -> list[str]:
   return found
 
 
-RUNS = "{runs}"  # in train.init_from and data.cache: the folder of the earlier stages of a recipe
+RUNS = "{runs}"  # in train.init_from, data.cache, data.phrases.codes: the folder of the earlier stages of a recipe
 
 
 def with_runs(config: ConfigDict, runs: str) -> None:
-  """Puts the folder of the earlier stages into `train.init_from` and `data.cache`.
+  """Puts the folder of the earlier stages into `train.init_from`, `data.cache` and `data.phrases.codes`.
 
   Raises:
     ConfigError: stages are named and the folder is not.
@@ -325,6 +327,7 @@ def with_runs(config: ConfigDict, runs: str) -> None:
 
   config.train.init_from = filled(config.train.init_from)
   config.data.cache = filled(config.data.cache)
+  config.data.phrases.codes = filled(config.data.phrases.codes)
 
 
 def reader_options(data: ConfigDict) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from vidx import tasks
 from vidx import writing
 from vidx.data import batch as batch_lib, examples, notices, pipeline, records
 from vidx.measure import peak
-from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory, precise_bn
-from vidx.train import sharding, state as state_lib, step as step_lib, stop, warm_start, workdirs, writers
+from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory
+from vidx.train import phrase_codes, precise_bn, sharding, state as state_lib, step as step_lib, stop, warm_start
+from vidx.train import workdirs, writers
 
 
 def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "") -> dict[str, Any]:
@@ -55,7 +56,7 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
            main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
   """`train` once the workdir is this run's."""
   run = build.build(config, train_set)
-  if "text" in batch_lib.wanted(run.model, run.task):
+  if {"text", "phrases"} & set(batch_lib.wanted(run.model, run.task)):
     build.check_vocabulary(run.model, config)
     workdirs.keep_vocabulary(config, workdir, main)
   saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
@@ -73,6 +74,8 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
     return {"step": start, "metrics": {}, "best_step": saves.best(), "failures": {}}
   if config.data.cache:
     cache.fill(run, state, (train_set, val_set), main)
+  if config.data.phrases.codes:
+    phrase_codes.fill(run, state, (train_set, val_set), main)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed, start=start,
       process=(jax.process_index(), jax.process_count()), wanted=batch_lib.wanted(run.model, run.task))

@@ -54,6 +54,9 @@ PARTS: dict[str, Row] = {
     "sound": Row("vidx.data.parts.audio:Sound", ("audio", "audio_valid"), ("sound",)),  # in place of frames
     "experts": Row("vidx.data.parts.experts:Experts", ("expert/", "expert_mask/"), ("experts",)),
     "text": Row("vidx.data.parts.text:Text", ("text", "text_mask", "text_count")),
+    "sentences": Row("vidx.data.parts.text:Text", ("text", "text_mask", "text_count"), ("text",)),  # of texts alone
+    "phrases": Row("vidx.data.parts.phrases:Phrases", ("phrases", "phrase_mask", "phrase_codes", "phrase_parent",
+                                                       "phrase_name", "phrase_count")),
 }
 ALWAYS = ("label", "label/", "weight", "index", "id", "progress")  # of every example, whatever its parts
 
@@ -126,7 +129,7 @@ def chosen(kind: str, wanted: Sequence[str], kept: bool = False) -> tuple[str, .
 
 def _called(name: str) -> str:
   return {"features": "sequences of features", "sound": "sounds", "experts": "features of experts",
-          "encoded": "encoded (data.cache)", "triplets": "images"}.get(name, "videos")
+          "encoded": "encoded (data.cache)", "triplets": "images", "sentences": "texts"}.get(name, "videos")
 
 
 def shapes(wanted: Sequence[str], data: Any, num_classes: int | Mapping[str, int]) -> dict[str, tuple[Any, Any]]:

@@ -8,13 +8,14 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import batch as batch_lib
+from vidx.data import parts as parts_lib
 from vidx.data import tokens
 from vidx.data.records import Dataset
 
 CAPTIONS = ("one", "joined")
 
 
-class Text:
+class Text(parts_lib.OneShape):
   """`text` and `text_mask`, in training of one caption, in evaluation of all, which `text_count` counts.
 
   The captions of a record are in its `extra`; of a split all have room for as many as
@@ -31,6 +32,11 @@ class Text:
     self._length = int(data.text.length)
     self._room = 1 if data.text.captions == "joined" else max(
         (len(r.extra.get("captions", ())) for r in dataset.records), default=1)
+
+  @property
+  def size(self) -> int:
+    """Bytes of an example of texts alone."""
+    return 8 * self._length * (1 if self._training else max(1, self._room))
 
   def make(self, index: int, cut: Any, rng: np.random.Generator | None, room: int) -> tuple[batch_lib.Batch, None]:
     """One caption, drawn anew in every epoch, all joined, or (in evaluation) all."""

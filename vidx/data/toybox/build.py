@@ -35,12 +35,13 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
       layout, size, frames, fps and seed.
     labels: motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen, noisy_tags,
       conjunction, hands, tones, beats, sentences, tracks, acts or turntable.
-    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid, ava or clips; '' is hvu for
-      sets of tags, nn_viterbi for kitchen, epic100 for hands, msrvtt for sentences, imagenet_vid for tracks, ava for
-      acts, clips for turntable and folder for the others.
+    layout: folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid, ava, clips, or coco, which has
+      still images of sentences; '' is hvu for sets of tags, nn_viterbi for kitchen, epic100 for hands, msrvtt for
+      sentences, imagenet_vid for tracks, ava for acts, clips for turntable and folder for the others.
     split: numbers of training, validation and test videos; classes take turns.
     size: height and width in pixels, even.
-    frames: per video, for kitchen those of one of usual length; None is 240 for kitchen and 24 for the others.
+    frames: per video, for kitchen those of one of usual length; None is 240 for kitchen, 1 for the layout coco and 24
+      for the others.
     fps: frames per second.
     seed: of everything random.
     workers: processes; 0 and 1 work in this process.
@@ -57,7 +58,7 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
   layout = layout or chosen.layouts[0]
   layouts.check(layout, labels)
   errors.check_choice("Toybox: features", features, FEATURES)
-  frames = chosen.frames if frames is None else frames
+  frames = (1 if layout == "coco" else chosen.frames) if frames is None else frames
   if not out:
     raise errors.ConfigError("no folder to write: add --out=FOLDER.")
   _check_numbers(size, frames, fps, seed, workers)
@@ -96,15 +97,17 @@ def build(out: str, labels: str = "motion", layout: str = "", split: Sequence[in
 
 def make(job: tuple) -> None:
   """Renders and writes one video, and before it its features, so that whoever sees the video finds them."""
-  from vidx.data.toybox.render import RATE, render, sound
-  from vidx.data.toybox.write import write_images, write_video
+  from vidx.data.toybox.render import RATE, masks, render, sound
+  from vidx.data.toybox.write import write_image, write_images, write_video
   path, labels, split, index, size, frames, fps, seed, features, kind = job
   scene, label = label_sets.scene_of(labels, split, index, frames, seed)
   pictures = render(scene, size)
   try:
     if features:
       [rng] = label_sets.rng_of(labels, split, index, seed).spawn(1)  # other numbers than those that drew the label
-      if labels == "sentences":
+      if path.endswith(".png"):
+        writing.write_arrays(features, {"masks": masks(scene, size)})
+      elif labels == "sentences":
         writing.write_arrays(features, sentences.experts(label, rng))
       elif labels == "tracks":
         tracks.write_xml(features, scene, label, size)
@@ -114,6 +117,8 @@ def make(job: tuple) -> None:
         found = kitchen.describe(pictures) if kind == "frames" else kitchen.prototype_features(
             kitchen.frame_labels(label), rng)
         writing.write_array(features, np.ascontiguousarray(found.T))
+    if path.endswith(".png"):
+      return write_image(path, pictures[0])
     if labels == "tracks":
       return tracks.write_frames(path, pictures)
     if labels == "turntable":

@@ -289,7 +289,7 @@ LABEL_SETS = {
     "hands": LabelSet(hands.CLASSES, hands.scene, ("epic100",), drawn=True),
     "tones": LabelSet(TONES, tones_scene),
     "beats": LabelSet(BEATS, beats_scene),
-    "sentences": LabelSet(sentences.SHAPES, sentences_scene, ("msrvtt",), drawn=True),
+    "sentences": LabelSet(sentences.SHAPES, sentences_scene, ("msrvtt", "coco"), drawn=True),
     "tracks": LabelSet(tracks.CLASSES, tracks.scene, ("imagenet_vid",), drawn=True),
     "acts": LabelSet(acts.CLASSES, acts.scene, ("ava",), drawn=True, frames=36),
     "turntable": LabelSet(turntable.CLASSES, turntable.scene, ("clips",), drawn=True),

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 import dataclasses
 import functools
+import json
 import os
 
 import numpy as np
 
 from vidx import errors, writing
+from vidx.data import coco_masks, vocabulary
 from vidx.data.toybox import acts, hands, kitchen, sentences, tracks, turntable
 from vidx.data.toybox import labels as label_sets
 
@@ -33,6 +35,8 @@ def path_of(layout: str, classes: Sequence[str], entry: Entry) -> str:
     return f"videos/{video_id(entry)}_000000_{int(entry.seconds):06d}.mp4"
   if layout in LONG or layout in ("msrvtt", "ava"):
     return f"videos/{video_id(entry)}.mp4"
+  if layout == "coco":
+    return f"{entry.split}2014/COCO_{entry.split}2014_{entry.index + 1:012d}.png"
   if layout == "imagenet_vid":
     return f"Data/VID/{entry.split}/{snippet(entry)}"
   if layout == "epic100":
@@ -133,6 +137,8 @@ def features_of(layout: str, entry: Entry) -> str:
   """Path of a video's features below the root, '' where the layout has none."""
   if layout == "epic100":
     return f"detections/{kitchen_id(entry)}.npz"
+  if layout == "coco":
+    return f"masks/{video_id(entry)}.npz"
   if layout == "imagenet_vid":
     return f"Annotations/VID/{entry.split}/{snippet(entry)}"
   if layout == "msrvtt":
@@ -227,8 +233,54 @@ def _clips(root, classes, entries):
   _rows(root, "turntable.csv", turntable.COLUMNS, rows)
 
 
+def _coco(root, classes, entries):
+  """Captions, their trees and masks as COCO has them, phrases with boxes as Visual Genome has them, and vocab.txt."""
+  said: list[str] = []
+  for split in label_sets.SPLITS:
+    of_split = [e for e in entries if e.split == split]
+    if not of_split:
+      continue
+    images, captions, brackets, things, regions = [], [], [], [], []
+    for e in of_split:
+      number, (_, told) = e.index + 1, e.label
+      with np.load(os.path.join(root, features_of("coco", e))) as f:
+        masks = f["masks"]
+      height, width = masks.shape[1:]
+      images.append({"id": number, "file_name": os.path.basename(path_of("coco", classes, e)), "height": height,
+                     "width": width})
+      for text, tree in sentences.stills(e.label):
+        said.append(text)
+        captions.append({"id": len(captions) + 1, "image_id": number, "caption": text})
+        brackets.append(json.dumps({"image_id": number, "caption_id": len(captions), "caption": text, "tree": tree}))
+      of_image = []
+      for mask, (colour, shape, _) in zip(masks, told):
+        y, x = np.nonzero(mask)
+        if not len(x):
+          continue
+        box = [int(x.min()), int(y.min()), int(np.ptp(x)) + 1, int(np.ptp(y)) + 1]
+        things.append({"id": len(things) + 1, "image_id": number, "category_id": COCO_IDS[classes.index(shape)],
+                       "bbox": box, "area": len(x), "iscrowd": 0,
+                       "segmentation": {"counts": coco_masks.to_counts(mask), "size": [height, width]}})
+        for phrase in (f"a {colour} {shape}", shape):
+          of_image.append({"region_id": len(of_image), "image_id": number, "phrase": phrase,
+                           **dict(zip(("x", "y", "width", "height"), box))})
+      regions.append({"id": number, "regions": of_image})
+    at = lambda name, split=split: os.path.join(root, "annotations", f"{name}_{split}2014.json")
+    writing.write_json(at("captions"), {"images": images, "annotations": captions})
+    _lines(root, f"annotations/trees_{split}2014.jsonl", brackets)
+    categories = [{"id": i, "name": name, "supercategory": "shape"} for i, name in zip(COCO_IDS, classes)]
+    writing.write_json(at("instances"), {"images": images, "annotations": things, "categories": categories})
+    if split == "val":
+      writing.write_json(os.path.join(root, "region_descriptions.json"), regions)
+      writing.write_json(os.path.join(root, "image_data.json"), [
+          {"image_id": i["id"], "width": i["width"], "height": i["height"], "coco_id": i["id"], "url": ""}
+          for i in images])
+  _lines(root, "vocab.txt", vocabulary.words(said))
+
+
+COCO_IDS = (1, 2, 4, 7)  # with gaps, as COCO's have them
 WRITERS = {"epic100": _epic100, "msrvtt": _msrvtt, "folder": _folder, "csv": _csv, "ucf101": _ucf101, "hvu": _hvu,
-           "imagenet_vid": _imagenet_vid, "ava": _ava, "clips": _clips,
+           "imagenet_vid": _imagenet_vid, "ava": _ava, "clips": _clips, "coco": _coco,
            **{name: functools.partial(_long, name) for name in LONG}}
 
 

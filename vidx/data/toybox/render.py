@@ -1,5 +1,7 @@
 """A scene as frames, and as sound."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 
@@ -90,6 +92,25 @@ def _draw(picture: np.ndarray, thing: world.Object, t: int, dx: float, dy: float
   inner = (np.minimum(dark, cover)[..., None].astype(np.float32) / 255) * 0.6
   colour = np.asarray(thing.colour, np.float32) * (1 - inner)
   return picture * (1 - alpha) + colour * alpha
+
+
+def masks(scene: world.Scene, size: tuple[int, int], t: int = 0) -> np.ndarray:
+  """bool (things, H, W): where each object of a frame is seen, whatever lies in front of it left out."""
+  margin = 4
+  dx, dy = np.clip(scene.camera[t], -margin, margin)
+  seen = []
+  for i, thing in enumerate(scene.objects):
+    picture = np.zeros((*size, 3), np.float32)
+    for other in scene.objects[i:]:
+      shade = (255.0 if other is thing else 0.0,) * 3
+      if other.size[t] > 0:
+        picture = _draw(picture, dataclasses.replace(other, colour=shade), t, dx, dy)
+    seen.append(picture[..., 0])
+  if not seen:
+    return np.zeros((0, *size), bool)
+  shown = np.stack(seen)
+  first = np.arange(len(seen))[:, None, None] == shown.argmax(0)  # at an edge, that of which more is seen
+  return first & (shown > 64)  # marks are darker: 102
 
 
 def sound(scene: world.Scene | turntable.Turn, fps: float, rate: int = RATE) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vidx.data import tokens
+from vidx.data import tokens, trees
 from vidx.data.toybox import world
 
 COLOURS = tuple(world.COLOURS)[:4]
@@ -30,6 +30,18 @@ def captions(told: Told) -> list[str]:
       " , ".join(f"the {shape} that {WAYS[way]} is {colour}" for colour, shape, way in reversed(things)),
       " while ".join(f"a {shape} {WAYS[way]}" for _, shape, way in things) + f" in front of {background}",
   ]
+
+
+def stills(told: Told) -> list[tuple[str, str]]:
+  """Three sentences that tell of one frame, where nothing moves, and the brackets of their trees."""
+  background, things = told
+  join = lambda parts, tag, word: parts[0] if len(parts) == 1 else f"(NP {parts[0]} ({tag} {word}) {parts[1]})"
+  full = join([f"(NP (DT a) (JJ {colour}) (NN {shape}))" for colour, shape, _ in things], "CC", "and")
+  shapes = [f"(NP (DT a) (NN {shape}))" for _, shape, _ in things]
+  beside = shapes[0] if len(shapes) == 1 else f"(NP {shapes[0]} (PP (IN beside) {shapes[1]}))"
+  over = f"(NP {join(shapes, 'CC', 'and')} (PP (IN over) (NP (NN {background}))))"
+  brackets = [f"(ROOT {tree})" for tree in (full, beside, over)]
+  return [(" ".join(w.word for w in trees.parse(b).words()), b) for b in brackets]
 
 
 def vocabulary() -> list[str]:

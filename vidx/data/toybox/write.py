@@ -1,4 +1,4 @@
-"""Frames and sound as an mp4 file, h264 and AAC; or frames as a folder of images."""
+"""Frames and sound as an mp4 file, h264 and AAC; frames as a folder of images, or one as a png file."""
 
 from fractions import Fraction
 import os
@@ -9,6 +9,15 @@ import cv2
 import numpy as np
 
 from vidx import writing
+
+
+def write_image(path: str, picture: np.ndarray) -> None:
+  """Writes uint8 (H, W, 3) RGB as a png file in one piece.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  writing.write_bytes(path, cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1].tobytes())
 
 
 def write_video(path: str, frames: np.ndarray, fps: float, sound: np.ndarray | None = None, rate: int = 16000,

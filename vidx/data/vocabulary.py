@@ -1,0 +1,55 @@
+"""Vocabularies of words from the captions of a data set, as vidx/data/tokens.py reads them."""
+
+from collections import Counter
+from collections.abc import Iterable
+import os
+from typing import Any
+
+from vidx import errors, writing
+from vidx.data import datasets, tokens, trees
+
+
+def words(texts: Iterable[str], least: int = 1, most: int = 0) -> list[str]:
+  """The special tokens, then the words of texts, the most frequent first.
+
+  Args:
+    texts: sentences; signs are no words and capitals are small letters.
+    least: how often a word has to occur.
+    most: of all tokens; 0: no limit.
+  """
+  counts = Counter(w for text in texts for w in trees.plain(text).split())
+  found = [w for w, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= least]
+  return [*tokens.SPECIAL, *found][:most or None]
+
+
+def build(name: str, root: str, out: str = "", split: str = "train", least: int = 5, most: int = 10_000, **options: Any
+          ) -> dict[str, Any]:
+  """Writes the vocabulary of a data set's captions.
+
+  Args:
+    name: of a reader whose records have captions, such as coco or texts.
+    root: folder that it reads.
+    out: file to write; '': vocab.txt in the root.
+    split: of the data set.
+    least: see `words`.
+    most: see `words`.
+    **options: of the reader.
+
+  Returns:
+    {'vocabulary': its path, 'captions', 'words'}.
+
+  Raises:
+    DataError: the data set has no captions, or the file cannot be written.
+  """
+  if name == "coco":
+    options = {"media": "text", **options}  # no image is needed
+  dataset = datasets.load(name, root, split, max_missing=1.0, **options)
+  said = [text for record in dataset.records for text in record.extra.get("captions", ())]
+  if not said:
+    raise errors.DataError(f"data set '{name}' at {root} has no captions in split '{split}'.")
+  found, path = words(said, least, most), out or os.path.join(root, "vocab.txt")
+  try:
+    writing.write_lines(path, found)
+  except OSError as e:
+    raise errors.DataError(f"{path} cannot be written ({e.strerror or e}).") from e
+  return {"vocabulary": path, "captions": len(said), "words": len(found) - len(tokens.SPECIAL)}
