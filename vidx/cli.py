@@ -77,6 +77,9 @@ def _predict(fv, args, overrides):
   process.start_jax()
   clips, crops = flag_text.views(fv.views)
   loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
+  if fv.phrase:
+    from vidx.show import grounded
+    return grounded.main(loaded, fv.phrase, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)
   if fv.text or fv.index:
     from vidx.show import ranked
     return ranked.main(loaded, fv.text, args, top=fv.top, index=fv.index, json=fv.json, show=fv.show, out=fv.out,
@@ -272,7 +275,7 @@ VERBS: dict[str, Verb] = {
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
              _REPORT), _eval, words=False),
     "predict": Verb(
-        "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] [--text=TEXT] PATH [PATH ...]",
+        "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] [--text=TEXT] [--phrase=TEXT] PATH [PATH ...]",
         _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE, _WINDOWS,
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
              _string("out", "",
@@ -285,6 +288,8 @@ VERBS: dict[str, Verb] = {
                      "csv of people in the videos, for a run that tells what each does; --show=people draws them;"
                      " of a run that finds boxes, --show=boxes,memory draws these and what is remembered where"),
              _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page"),
+             _string("phrase", "", "what to find in images and frames, several with semicolons: --out=FOLDER of masks and"
+                     " pictures, WORKDIR/phrases; --show=phrases writes a page"),
              _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _number("threshold", 0.0,

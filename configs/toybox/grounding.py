@@ -3,7 +3,7 @@
 vidx data toybox --out=runs/toybox/stills --labels=sentences --layout=coco
 vidx train --config=configs/toybox/grounding.py:language --workdir=runs/toybox_language
 vidx train --config=configs/toybox/grounding.py --runs=runs --workdir=runs/toybox_grounding
-vidx predict --workdir=runs/toybox_grounding --phrase="a red circle" --out=runs/grounded runs/toybox/stills/val2014
+vidx predict --workdir=runs/toybox_grounding --phrase="a red circle" --out=runs/grounded 'runs/toybox/stills/val2014/*'
 
 Behind the colon: ours, language, disc_only, token, pc or sib; by `vidx eval --config.data.dataset.name=visual_genome`
 the phrases have boxes in place of masks.

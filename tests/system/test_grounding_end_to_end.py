@@ -4,13 +4,14 @@ import json
 import pathlib
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.system.conftest import losses
 from vidx import cli, errors
-from vidx.data import phrase_codes, toybox
-from vidx.infer import evaluate
+from vidx.data import clips, phrase_codes, records, toybox
+from vidx.infer import evaluate, ground, load
 from vidx.show import report
 from vidx.train import config, loop
 
@@ -90,6 +91,61 @@ def test_they_evaluate_and_report(world, runs):
   for stage in ("toybox_language", "grounding"):
     page = pathlib.Path(report.write_report(str(runs / stage))).read_text()
     assert ("pointing" if stage == "grounding" else "perplexity") in page
+
+
+def test_phrases_are_found_in_an_image_and_in_every_frame_of_a_video(world, runs, tmp_path, capsys):
+  image = sorted((world / "val2014").glob("*.png"))[0]
+  toybox.build(str(tmp_path / "toy"), split=(1, 0, 0), size=(36, 50), frames=11, workers=1)
+  video = next((tmp_path / "toy").rglob("*.mp4"))
+  (tmp_path / "broken.mp4").write_bytes(b"no video")
+  out = tmp_path / "out"
+  words = ["predict", f"--workdir={runs / 'grounding'}", f"--out={out}", "--phrase=a red circle; a purple square"]
+  assert cli.main([*words, "--json", "--show=phrases", str(image), str(video), str(tmp_path / "broken.mp4")]) == 0
+  found = json.loads(capsys.readouterr().out)
+  assert found == json.loads((out / "phrases.json").read_text())
+  assert [f["frames"] for f in found] == [1, 11, 0] and found[2]["error"] and not found[0]["error"]
+  mask = cv2.imread(str(out / f"{image.stem}_0.png"), 0)
+  assert mask.shape == (32, 48)
+  first = found[0]["found"][0]["phrases"][0]
+  x, y = first["point"]
+  assert mask[y, x] == mask.max() == round(255 * first["highest"])
+  assert len(list((out / f"{video.stem}_1").glob("*.png"))) == 11
+  with clips.open_media(records.media_of(str(out / f"{video.stem}_1.mp4"))) as over:
+    assert over.num_frames == 11
+  picture = cv2.imread(str(out / f"{image.stem}_0_over.png"))
+  assert (np.abs(picture.astype(int) - (255, 255, 0)).max(-1) < 40).any()  # the dot
+  page = (out / "index.html").read_text()
+  assert "1 of its words are unknown" in page and "data:video/mp4" in page and "data:image/png" in page
+  assert cli.main([*words, str(image)]) == 0
+  assert "a red circle at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("phrase, words", [
+    (" ; ", "is empty"), ("a ?; ...", "is empty"), ("purple", "none of the words of 'purple'"),
+    (" ".join(["a red circle"] * 5), "15 words, and the model takes 12")])
+def test_phrases_that_cannot_be_found_are_one_line(world, runs, capsys, phrase, words):
+  assert cli.main(["predict", f"--workdir={runs / 'grounding'}", f"--phrase={phrase}", str(world / "val2014")]) == 2
+  said = capsys.readouterr().err
+  assert words in said and said.count("\n") == 1
+
+
+def test_runs_and_flags_that_do_not_fit_are_one_line(world, runs, capsys):
+  for stage, flags, words in (("grounding", [], "add --phrase"), ("toybox_language", [], "sees no videos"),
+                              ("toybox_language", ["--phrase=a"], "does not ground phrases"),
+                              ("grounding", ["--phrase=a circle", "--show=kept"], "phrases")):
+    assert cli.main(["predict", f"--workdir={runs / stage}", *flags, str(world / "val2014")]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_names_of_real_videos_are_phrases(world, runs, real_data):
+  loaded = load.load_checkpoint(str(runs / "grounding"))
+  grounder = ground.Grounder(loaded, ["a circle"])
+  folder = next(p for p in sorted((real_data("davis2016_val") / "JPEGImages/240p").iterdir()) if p.is_dir())
+  some = next(grounder.ground(str(folder)))
+  assert some.masks.shape == (len(some.frames), 1, *some.frames.shape[1:3]) and some.fps >= 0
+  assert (some.masks >= 0).all() and (some.masks <= 1).all()
+  with pytest.raises(errors.DataError, match="none of the words"):
+    ground.Grounder(loaded, [folder.name])
 
 
 def test_recipes_that_cannot_be_are_one_line(world, runs, tmp_path):

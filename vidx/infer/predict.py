@@ -62,6 +62,9 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
     endings = media_files.VIDEOS + SOUNDS
   if retrieve.applies(loaded):
     raise errors.ConfigError(f"system '{loaded.config.system.name}' ranks videos for a text: add --text='...'.")
+  if loaded.config.task.name in ("grounding", "next_word"):
+    needs = "grounds a phrase: add --phrase='...'" if loaded.config.task.name == "grounding" else "sees no videos"
+    raise errors.ConfigError(f"system '{loaded.config.system.name}' {needs}.")
   files, boxes = media_files.find(paths, endings), features.pop("boxes", "")
   if predict_people.applies(loaded):
     return predict_people.predict(loaded, files, unlabelled, boxes=boxes, top=top, batch_size=batch_size)
