@@ -13,7 +13,7 @@ import sys
 from absl import flags
 
 from vidx import errors
-from vidx.command import flag_text, measuring, process, usage
+from vidx.command import flag_text, measuring, process, proposing, usage
 from vidx.command.verb import (
     Verb, every as _all, integer as _integer, number as _number, string as _string, switch as _bool)
 
@@ -386,6 +386,7 @@ VERBS: dict[str, Verb] = {
                        "--dataset=READER --root=FOLDER --out=FOLDER [option=value ...]",
                        _all(_READER, _ROOT, _OUT, _integer("shards", 0, "files per split; 0: by size"),
                             _string("beam_runner", "", "run on Apache Beam, such as DirectRunner")), _data_build),
+    **proposing.VERBS,
     **measuring.VERBS,
 }
 

@@ -1,0 +1,212 @@
+import json
+import pathlib
+import runpy
+
+import cv2
+import numpy as np
+import pytest
+
+from vidx import cli, errors
+from vidx.data import coco_masks
+from vidx.data.toybox.write import write_video
+from vidx.infer.proposals import candidates, compare, growing, masks, propose, settings, stages
+from vidx.metrics import tubes as metrics
+from vidx.train import config as config_lib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORLD = runpy.run_path(str(ROOT / "tests/infer/rendered_objects.py"))
+
+
+def tiny():
+  c = WORLD["small"]()
+  c.boxes.update(per_map=40, refine=1)
+  c.masks.update(grid=32, samples=3000, rounds=2, iterations=40, gmm_steps=3)
+  c.growing.steps = 5
+  c.tubes.masked = 1
+  return c
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+  """A file of a rendered video, its boxes, and what is found in it."""
+  folder = tmp_path_factory.mktemp("rendered")
+  frames, boxes = WORLD["rendered"](0, frames=12)
+  write_video(str(folder / "square.mp4"), frames, 12.0)
+  done = propose.main([str(folder / "square.mp4")], str(folder / "out"), tiny(), lambda text: None)
+  return folder, boxes, done[0]["found"]
+
+
+def test_the_object_is_among_the_first_five_tubes(rendered):
+  _, boxes, found = rendered
+  assert metrics.best_of(metrics.frame_iou(found.boxes, boxes).mean(1), 5)[1] > 0.6  # of 40 boxes a map
+  assert found.boxes.shape[1:] == (12, 4) and (np.diff(found.score) <= 0).all() and found.notes == []
+
+
+def test_the_file_has_boxes_and_masks_that_other_tools_read(rendered):
+  folder, _, found = rendered
+  held = json.loads((folder / "out/square.json").read_text())
+  assert held["frames"] == list(range(12)) and len(held["tubes"]) == len(found.score)
+  first = held["tubes"][0]
+  mask = coco_masks.mask_of(first["masks"][3], 96, 128)
+  np.testing.assert_array_equal(mask, found.mask(0)[3])
+  y, x = np.nonzero(mask)
+  np.testing.assert_allclose(first["boxes"][3], [x.min(), y.min(), x.max() + 1, y.max() + 1], atol=0.01)
+
+
+def test_a_second_call_takes_what_is_there_and_a_change_makes_anew_what_depends_on_it(rendered):
+  folder, _, found = rendered
+  again = propose.main([str(folder / "square.mp4")], str(folder / "out"), tiny(), lambda text: None)[0]["found"]
+  assert set(again.seconds.values()) == {0.0}
+  np.testing.assert_array_equal(again.boxes, found.boxes)
+  c = tiny()
+  c.tubes.dp, c.tubes.masked = False, -1
+  other = propose.main([str(folder / "square.mp4")], str(folder / "out"), c, lambda text: None)[0]["found"]
+  assert {k for k, v in other.seconds.items() if v} == {"tubes"} and not other.masks
+  broken = next((folder / "out/stages/square").glob("features_*.npz"))
+  broken.write_bytes(broken.read_bytes()[:100])
+  c.growing.detector = "lda"
+  other = propose.main([str(folder / "square.mp4")], str(folder / "out"), c, lambda text: None)[0]["found"]
+  assert other.seconds["features"] > 0 and other.seconds["boxes"] == 0
+
+
+def test_objectness_is_the_product_of_both_scores_of_every_box(rendered):
+  folder, *_ = rendered
+  block = np.load(folder / "out/stages/square/boxes_000000.npz")
+  assert block["boxes"].shape == (12, 80, 4)
+  wanted = np.where(block["valid"], block["appearance"] * (block["motion"] + 1e-3), -1)
+  np.testing.assert_allclose(block["objectness"], wanted, rtol=1e-5)
+  assert (block["motion"][:, :40] > 0).any() and (block["appearance"][:, 40:] > 0).any()
+
+
+def images(folder, frames):
+  folder.mkdir(parents=True)
+  for i, frame in enumerate(frames):
+    cv2.imwrite(str(folder / f"{i:03d}.png"), frame[..., ::-1])
+  return str(folder)
+
+
+def found_in(path, tmp_path):
+  c = tiny()
+  c.tubes.masked = -1
+  done = propose.main([path], str(tmp_path / "out"), c, lambda text: None)
+  return done[0]
+
+
+def test_one_frame_no_motion_and_a_cut_are_noted(tmp_path):
+  frames, _ = WORLD["rendered"](1, frames=6)
+  one = found_in(images(tmp_path / "one", frames[:1]), tmp_path)["found"]
+  assert one.boxes.shape[1] == 1 and len(one.score) and "one frame" in one.notes[0]
+  still = found_in(images(tmp_path / "still", frames[[0, 0, 0]]), tmp_path)["found"]
+  assert "nothing moves" in still.notes[0] and np.isfinite(still.score).all() and len(still.score)
+  cut = found_in(images(tmp_path / "cut", np.concatenate([frames[:3], 255 - frames[3:] // 2])), tmp_path)["found"]
+  assert any("cut before frame 3" in note for note in cut.notes)
+
+
+def test_frames_of_several_sizes_and_mistakes_are_one_line(tmp_path, capsys):
+  frames, _ = WORLD["rendered"](1, frames=2)
+  folder = images(tmp_path / "mixed", [frames[0], frames[1][:80]])
+  assert "differ in size" in found_in(folder, tmp_path)["error"]
+  for argv, words in ((["propose"], "no out"), (["propose", "--out=x"], "no videos"),
+                      (["propose", "--out=x", "y.mp4", "--config.growing.mode=nne"], "nearest: 'none'"),
+                      (["propose", "--out=x", "y.mp4", "--config.growng.mode=none"], "unknown key"),
+                      (["propose", "--out=x", "y.mp4", f"--config={ROOT}/configs/toybox/tsm.py"], "none of proposals"),
+                      (["propose", "--out=x", "y.mp4", "--config.flow.source=files"], "flow.files"),
+                      (["propose", "--out=x", "y.mp4", "--config.features.name=trunk"], "features.workdir")):
+    assert cli.main(argv) == 2
+    line = capsys.readouterr().err
+    assert words in line and line.count("\n") == 1
+
+
+def random_video(frames=31, each=12, size=10, seed=0):
+  rng = np.random.default_rng(seed)
+  x = rng.normal(size=(frames, each, size)).astype("f")
+  corner = rng.uniform(0, 50, (frames, each, 2))
+  return x / np.linalg.norm(x, axis=-1, keepdims=True), np.concatenate([corner, corner + 20], -1).astype("f")
+
+
+@pytest.mark.parametrize("seeds, reach", [([15], 3), ([0, 30], 3), ([3, 9, 20], 3), ([29], 5)])
+def test_a_round_covers_exactly_the_frames_within_reach(seeds, reach):
+  x, boxes = random_video()
+  read = lambda i: (x[8 * i:8 * i + 8], boxes[8 * i:8 * i + 8], np.ones((len(x[8 * i:8 * i + 8]), 12), bool))
+  instances = np.full((2, 31), -1)
+  instances[:, seeds] = 4
+  grown = growing.grow(read, 4, 8, 31, instances, reach=reach, steps=3, negatives=5)
+  away = np.abs(np.arange(31)[:, None] - np.array(seeds)).min(1)
+  for i, covered in enumerate(grown.covered):
+    np.testing.assert_array_equal(covered, np.tile(away <= reach * i, (2, 1)))
+  assert len(grown.covered) == 1 + -(-away.max() // reach) and (grown.instances >= 0).all()
+  fixed = growing.grow(read, 4, 8, 31, instances, mode="none", steps=3)
+  assert len(fixed.covered) == 1
+
+
+def test_negatives_are_boxes_away_from_the_instance_of_their_own_frame():
+  x, boxes = random_video(frames=3)
+  w = np.random.default_rng(0).normal(size=(2, 11)).astype("f")
+  own = np.array([[0, 5, -1], [2, -1, 7]])
+  rows, some = growing._hardest(x, boxes, np.ones((3, 12), bool), own, w, 0.4, 4)
+  for k in range(2):
+    for t in range(3):
+      away = metrics.frame_iou(boxes[t], boxes[t, own[k, t]]) < 0.4 if own[k, t] >= 0 else np.zeros(12, bool)
+      score = np.where(away, x[t] @ w[k, :-1], -np.inf)
+      wanted = [r for r in np.argsort(-score)[:4] if away[r]]
+      assert np.asarray(rows)[k, t][np.asarray(some)[k, t]].tolist() == wanted
+
+
+def test_parts_that_are_small_or_away_from_the_box_are_left_out():
+  mask = np.zeros((20, 30), bool)
+  mask[2:8, 2:8], mask[2:8, 10:14], mask[10:12, 3:5], mask[2:18, 20:30] = True, True, True, True
+  kept = masks.parts(mask, np.array([0, 0, 15, 15.0]), 0.6)
+  assert kept[3, 3] and kept[3, 11] and not kept[10, 3] and not kept[3, 25]
+  assert not masks.parts(mask, np.array([0, 18, 5, 20.0]), 0.6).any()
+
+
+def test_edges_are_ridges_along_what_they_bound():
+  image = np.zeros((30, 40, 1), "f")
+  image[:, 20:] = 1
+  size, ridges, along = candidates.edges(image, 1.0)
+  assert size.max() == 1 and (ridges[5:25] > 0.5).sum(1).max() <= 2
+  np.testing.assert_allclose(along[10, 19] % np.pi, np.pi / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name, words", [("otb2013", ("full", "boxes", "fixed")), ("segtrack_v2", (None,)),
+                                         ("small", (None,))])
+def test_configs_can_be_run_and_say_how(name, words):
+  file = ROOT / f"configs/proposals/{name}.py"
+  assert f"--config=configs/proposals/{name}.py" in file.read_text()
+  for word in words:
+    c = settings.load(f"{file}:{word}" if word else str(file), ["boxes.top=20"])
+    assert c.boxes.top == 20
+  assert not config_lib.differences(settings.base(), settings.load(""))
+
+
+def test_stages_of_another_key_are_made_anew(tmp_path):
+  made = []
+  kept = stages.Stages(str(tmp_path))
+  fill = lambda a, b: made.append((a, b)) or {"x": np.arange(a, b)}
+  for key in ("a", "a", "b"):
+    found = kept.blocks("x", key, 70, fill)
+    np.testing.assert_array_equal(found.whole("x")[0], np.arange(70))
+    assert found.at(69, "x") == 69
+  assert made == 2 * [(0, 32), (32, 64), (64, 70)]
+
+
+def test_sequences_are_compared_with_their_annotation_and_shown(tmp_path, capsys):
+  frames, boxes = WORLD["rendered"](0, frames=4)
+  images(tmp_path / "d/JPEGImages/480p/square", frames)
+  truth = np.zeros((4, 96, 128, 3), np.uint8)
+  for t, (x0, y0, x1, y1) in enumerate(boxes.astype(int)):
+    truth[t, y0:y1, x0:x1] = 255
+  images(tmp_path / "d/Annotations/480p/square", truth)
+  text = f"import runpy\n\ndef get_config():\n  return runpy.run_path({__file__!r})['tiny']()\n"
+  (tmp_path / "tiny.py").write_text(text)
+  assert cli.main(["propose", "--dataset=davis", f"--root={tmp_path}/d", f"--out={tmp_path}/o", "--show", "--quiet",
+                   f"--config={tmp_path}/tiny.py"]) == 0
+  figures = json.loads((tmp_path / "o/figures.json").read_text())
+  assert {"auc", "box_rank", "per_object", "per_sequence", "rank", "pixels", "first", "first_5"} <= set(figures)
+  out = capsys.readouterr().out
+  assert "per_object: " in out and (tmp_path / "o/square.mp4").stat().st_size > 500
+  assert "data:video/mp4" in (tmp_path / "o/index.html").read_text()
+  with pytest.raises(errors.ConfigError, match="says no objects"):
+    (tmp_path / "v/val/x.mp4").parent.mkdir(parents=True)
+    (tmp_path / "v/val/x.mp4").write_bytes(b"x")
+    compare.main("videos", str(tmp_path / "v"), "val", str(tmp_path / "o"), tiny(), print)

@@ -1,0 +1,100 @@
+"""Objects of videos over their frames: boxes and masks of the best tubes, as a moving clip, a sheet and a page."""
+
+from collections.abc import Mapping, Sequence
+import os
+from typing import Any
+
+import numpy as np
+
+from vidx import writing
+from vidx.data import clips as clips_lib
+from vidx.data.records import media_of
+from vidx.show import clips, page
+
+COLOURS = ((230, 60, 60), (60, 130, 235), (70, 190, 90), (240, 180, 40), (170, 90, 210), (60, 200, 200),
+           (240, 120, 180), (150, 150, 60))
+STRENGTH = 0.45  # share of a mask's colour
+SIDE, COLUMNS, TUBES, FRAMES = 240, 6, 5, 120  # pixels of a short side, pictures of a sheet, tubes and frames shown
+
+
+def draw(frames: np.ndarray, boxes: np.ndarray, masks: Sequence[np.ndarray] = ()) -> np.ndarray:
+  """Frames with tubes over them; the first tube is drawn last, over the others.
+
+  Args:
+    frames: uint8 (N, H, W, 3).
+    boxes: (K, N, 4) in pixels of the frames.
+    masks: of some of the first tubes, bool (N, H', W').
+
+  Returns:
+    uint8 (N, H, W, 3).
+  """
+  import cv2
+  made = np.ascontiguousarray(frames)
+  made = made.copy() if made is frames else made
+  height, width = frames.shape[1:3]
+  for k in reversed(range(len(boxes))):
+    colour = COLOURS[k % len(COLOURS)]
+    for t, picture in enumerate(made):
+      if k < len(masks):
+        mask = cv2.resize(masks[k][t].astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        picture[mask] = np.round(picture[mask] * (1 - STRENGTH) + np.array(colour) * STRENGTH)
+        edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, edges, -1, colour, 1)
+      x0, y0, x1, y1 = np.round(boxes[k, t]).astype(int).tolist()
+      cv2.rectangle(picture, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, 1 if k else 2)
+      cv2.putText(picture, str(k + 1), (x0 + 3, y0 + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+  return made
+
+
+def pictures(found: Any, tubes: int = TUBES, side: int = SIDE) -> np.ndarray:
+  """uint8 (N, H, W, 3): the frames of a video with its best tubes, small; an even choice of long videos.
+
+  Args:
+    found: `vidx.infer.proposals.propose.Found`.
+    tubes: how many are drawn.
+    side: pixels of the short side.
+  """
+  shown = np.unique(np.linspace(0, len(found.frames) - 1, min(FRAMES, len(found.frames))).round().astype(int))
+  side = min(side, *found.size)
+  with clips_lib.open_media(media_of(found.path)) as video:
+    frames = video.frames(found.frames[shown], short_side=side)
+  unit = np.tile(np.array(frames.shape[2:0:-1]) / found.size[::-1], 2)
+  masks = [found.mask(k)[shown] for k in range(min(tubes, len(found.masks)))]
+  return draw(frames, found.boxes[:tubes, shown] * unit, masks)
+
+
+def write(done: Sequence[Mapping[str, Any]], folder: str, title: str, tubes: int = TUBES) -> str:
+  """Writes FOLDER/NAME.mp4 and FOLDER/NAME.png of each video, and FOLDER/index.html with all.
+
+  Args:
+    done: of `vidx.infer.proposals.propose.main`; an entry may have 'figures', {name: number}, beside.
+    folder: where.
+    title: of the page.
+    tubes: how many are drawn.
+
+  Returns:
+    Path of the page.
+  """
+  import cv2
+  videos = []
+  for entry in done:
+    found = entry["found"]
+    if found is None:
+      videos.append({"path": entry["path"], "error": entry["error"]})
+      continue
+    drawn = pictures(found, tubes)
+    clip = clips.encode_mp4(drawn, max(1.0, min(found.fps, 25.0)))
+    writing.write_bytes(os.path.join(folder, f"{found.name}.mp4"), clip)
+    places = np.unique(np.linspace(0, len(drawn) - 1, min(COLUMNS, len(drawn))).round().astype(int))
+    sheet = cv2.imencode(".png", np.concatenate(list(drawn[places]), 1)[..., ::-1])[1].tobytes()
+    writing.write_bytes(os.path.join(folder, f"{found.name}.png"), sheet)
+    colour = lambda k: "rgb({}, {}, {})".format(*COLOURS[k % len(COLOURS)])
+    colours = [{"rank": k + 1, "score": f"{found.score[k]:.3f}", "colour": colour(k)}
+               for k in range(min(tubes, len(found.score)))]
+    videos.append({"path": found.path, "error": None, "notes": found.notes, "clip": clips.data_uri(clip, "video/mp4"),
+                   "sheet": clips.data_uri(sheet, "image/png"), "tubes": colours, "count": len(found.score),
+                   "figures": entry.get("figures") or {},
+                   "seconds": f"{sum(found.seconds.values()) / len(found.frames):.2f}"})
+  path = os.path.join(folder, "index.html")
+  page.write(path, "tubes.html", title=title, videos=videos)
+  return path
