@@ -14,11 +14,11 @@ from vidx.metrics import tubes as metrics
 from vidx.train import config as config_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-WORLD = runpy.run_path(str(ROOT / "tests/infer/rendered_objects.py"))
+CLAIMS = runpy.run_path(str(ROOT / "configs/claims/proposals.py"))
 
 
 def tiny():
-  c = WORLD["small"]()
+  c = CLAIMS["small"]()
   c.boxes.update(per_map=40, refine=1)
   c.masks.update(grid=32, samples=3000, rounds=2, iterations=40, gmm_steps=3)
   c.growing.steps = 5
@@ -30,7 +30,7 @@ def tiny():
 def rendered(tmp_path_factory):
   """A file of a rendered video, its boxes, and what is found in it."""
   folder = tmp_path_factory.mktemp("rendered")
-  frames, boxes = WORLD["rendered"](0, frames=12)
+  frames, boxes = CLAIMS["rendered"](0, frames=12)
   write_video(str(folder / "square.mp4"), frames, 12.0)
   done = propose.main([str(folder / "square.mp4")], str(folder / "out"), tiny(), lambda text: None)
   return folder, boxes, done[0]["found"]
@@ -93,7 +93,7 @@ def found_in(path, tmp_path):
 
 
 def test_one_frame_no_motion_and_a_cut_are_noted(tmp_path):
-  frames, _ = WORLD["rendered"](1, frames=6)
+  frames, _ = CLAIMS["rendered"](1, frames=6)
   one = found_in(images(tmp_path / "one", frames[:1]), tmp_path)["found"]
   assert one.boxes.shape[1] == 1 and len(one.score) and "one frame" in one.notes[0]
   still = found_in(images(tmp_path / "still", frames[[0, 0, 0]]), tmp_path)["found"]
@@ -103,7 +103,7 @@ def test_one_frame_no_motion_and_a_cut_are_noted(tmp_path):
 
 
 def test_frames_of_several_sizes_and_mistakes_are_one_line(tmp_path, capsys):
-  frames, _ = WORLD["rendered"](1, frames=2)
+  frames, _ = CLAIMS["rendered"](1, frames=2)
   folder = images(tmp_path / "mixed", [frames[0], frames[1][:80]])
   assert "differ in size" in found_in(folder, tmp_path)["error"]
   for argv, words in ((["propose"], "no out"), (["propose", "--out=x"], "no videos"),
@@ -191,7 +191,7 @@ def test_stages_of_another_key_are_made_anew(tmp_path):
 
 
 def test_sequences_are_compared_with_their_annotation_and_shown(tmp_path, capsys):
-  frames, boxes = WORLD["rendered"](0, frames=4)
+  frames, boxes = CLAIMS["rendered"](0, frames=4)
   images(tmp_path / "d/JPEGImages/480p/square", frames)
   truth = np.zeros((4, 96, 128, 3), np.uint8)
   for t, (x0, y0, x1, y1) in enumerate(boxes.astype(int)):

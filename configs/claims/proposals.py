@@ -1,10 +1,14 @@
-"""Objects to find without labels: one whose looks drift, as features, and a rendered one on a moving ground."""
+"""What growing, spread seeds and masks are for: appearance that drifts, and a rendered object on a moving ground.
+
+vidx claims proposals
+"""
 
 import os
 import tempfile
 
 import numpy as np
 
+from vidx.bench.claims import Claim
 from vidx.data.records import media_of
 from vidx.data.toybox.render import texture
 from vidx.data.toybox.write import write_video
@@ -99,3 +103,14 @@ def pipeline(seed):
   centre = np.array([width, height, width, height]) * (0.25, 0.25, 0.75, 0.75)
   return {"method": of(found.boxes), "baseline": of(np.tile(centre, (1, len(frames), 1))),
           "before masks": of(found.first_boxes)}
+
+
+def get_claims():
+  return [
+      Claim("drift", "A detector that grows over an object that changes its looks finds it in at least 20 % more of the"
+            " frames than one that is trained on its easy instances.", drift, margin=20.0),
+      Claim("spread", "Easy instances from the whole video make a better detector than as many from its middle.",
+            spread, margin=1.0),
+      Claim("rendered", "Among the first five tubes of a rendered video is the object, by an overlap that is 50 points"
+            " above that of the middle of the frame.", pipeline, margin=50.0),
+  ]
