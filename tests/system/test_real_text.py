@@ -8,7 +8,7 @@ import pytest
 
 import vidx
 from vidx.data import tokens
-from vidx.metrics import retrieval
+from vidx.metrics import retrieval, sentences
 from vidx.nn import pool
 
 BATCH = 512
@@ -31,7 +31,7 @@ def embed(tmp_path_factory):
 
   def run(texts, kind="words"):
     path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    words = sorted({w for t in texts for w in tokens._WORD.findall(t.lower())})
+    words = sorted({w for t in texts for w in sentences.words(t)})
     path.write_text("\n".join([*tokens.SPECIAL, *words]) + "\n", encoding="utf-8")
     tokenizer = tokens.Tokenizer(str(path), kind, 32)
     ids, mask = (np.stack(x) for x in zip(*map(tokenizer, texts)))
@@ -76,7 +76,7 @@ def test_sentences_of_several_segments_find_one_of_them(embed, real_data):
 def test_word_pieces_of_real_sentences_are_their_words_where_all_are_known(real_data, tmp_path):
   pytest.importorskip("tokenizers", reason="word pieces need the extra 'text'")
   said = column(real_data("annotations") / "text_video" / "msrvtt_test.csv", "sentence")
-  words = sorted({w for t in said for w in tokens._WORD.findall(t.lower()) if w.isascii() and w.isalnum()})
+  words = sorted({w for t in said for w in sentences.words(t) if w.isascii() and w.isalnum()})
   (tmp_path / "vocab.txt").write_text("\n".join([*tokens.SPECIAL, *words]) + "\n", encoding="utf-8")
   by = {kind: tokens.Tokenizer(str(tmp_path / "vocab.txt"), kind, 32) for kind in tokens.KINDS}
   plain = [t for t in said if t.replace(" ", "").isascii() and t.replace(" ", "").isalnum()]

@@ -8,16 +8,15 @@ one that is too long the first tokens are kept, and [SEP].
 from collections.abc import Sequence
 import functools
 import os
-import re
 
 import numpy as np
 
 from vidx import errors
 from vidx.data.datasets import common
+from vidx.metrics import sentences
 
 KINDS = ("wordpiece", "words")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-_WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def read_vocabulary(path: str) -> dict[str, int]:
@@ -73,7 +72,7 @@ class Tokenizer:
 
   def _words(self, text: str) -> list[int]:
     number, unknown = self.vocabulary.get, self.vocabulary["[UNK]"]
-    words = _WORD.findall(text.lower() if self._lower else text)[:self.length - 2]
+    words = sentences.words(text, self._lower)[:self.length - 2]
     return [number("[CLS]"), *(number(w, unknown) for w in words), number("[SEP]")]
 
 
