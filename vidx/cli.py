@@ -90,6 +90,9 @@ def _predict(fv, args, overrides):
                       boxes=fv.boxes, windows=fv.windows, threshold=fv.threshold)
   if fv.windows:
     raise errors.ConfigError(f"--windows is for runs that find boxes; task '{loaded.config.task.name}' does not.")
+  if loaded.config.task.name == "captioning":
+    from vidx.show import captions
+    return captions.main(loaded, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)
   if fv.show:
     if "features" in loaded.model.inputs:
       raise errors.ConfigError("--show draws what a system sees in clips;"

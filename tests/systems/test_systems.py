@@ -86,7 +86,7 @@ def test_lists_of_a_config_file_become_fields():
 
 
 # Makers of images, and a model of language: without a trunk.
-WITHOUT_SITES = ("disentangle", "pix2pixhd", "drnet", "fusion_image", "language_model")
+WITHOUT_SITES = ("captioner", "pos_generator", "disentangle", "pix2pixhd", "drnet", "fusion_image", "language_model")
 
 
 def test_every_listed_name_makes_a_model_with_sites():

@@ -7,6 +7,8 @@ from typing import Any
 
 from vidx import errors, writing
 from vidx.data import datasets, tokens, trees
+from vidx.data.records import Dataset
+from vidx.metrics import sentences
 
 
 def words(texts: Iterable[str], least: int = 1, most: int = 0) -> list[str]:
@@ -17,9 +19,33 @@ def words(texts: Iterable[str], least: int = 1, most: int = 0) -> list[str]:
     least: how often a word has to occur.
     most: of all tokens; 0: no limit.
   """
-  counts = Counter(w for text in texts for w in trees.plain(text).split())
-  found = [w for w, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= least]
-  return [*tokens.SPECIAL, *found][:most or None]
+  return _ranked((w for text in texts for w in trees.plain(text).split()), least, most)
+
+
+def from_captions(dataset: Dataset, least: int = 1, most: int = 20_000, lower: bool = True) -> list[str]:
+  """The special tokens, then words and signs of the captions that training sees, the most frequent first.
+
+  Args:
+    dataset: the training split.
+    least: how often a word has to occur.
+    most: of all tokens.
+    lower: whether letters become small.
+
+  Raises:
+    DataError: there are no captions.
+  """
+  said = [text for record in dataset.records for text in record.extra.get("captions", ())]
+  if not said:
+    raise errors.DataError(f"split '{dataset.split}' of data set '{dataset.name}' has no captions to take words from:"
+                           " set data.text.vocab to a file of one token a line.")
+  return _ranked((w for text in said for w in sentences.words(text, lower)), least, most)
+
+
+def _ranked(found: Iterable[str], least: int, most: int) -> list[str]:
+  """The special tokens and words in the order of how often they occur, of equal ones in that of the alphabet."""
+  counts = Counter(found)
+  ranked = [w for w, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= least]
+  return [*tokens.SPECIAL, *ranked][:most or None]
 
 
 def build(name: str, root: str, out: str = "", split: str = "train", least: int = 5, most: int = 10_000, **options: Any

@@ -80,7 +80,7 @@ def of_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
   check(loaded.task)
   config = loaded.config
   dataset = records.aligned(build.load_split(config, split or config.data.val_split), loaded.targets)
-  task = tasks.from_config(config.task.to_dict(), dataset)
+  task = build.with_words(tasks.from_config(config.task.to_dict(), dataset), config)
   mesh = load.make_mesh(config)
   examples.with_feature_size(config.data, dataset)
   evaluator = evaluator_lib.Evaluator(loaded.model, task, mesh=mesh, config=config, dtype=loaded.dtype,

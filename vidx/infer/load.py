@@ -75,7 +75,7 @@ def load_checkpoint(workdir: str, step: int | str | None = None, overrides: Sequ
   finally:
     reader.close()
   dtype = build.compute_dtype(config.train.precision)
-  task = tasks.from_config(config.task.to_dict())
+  task = build.with_words(tasks.from_config(config.task.to_dict()), config)
   model, num_classes = build.make_model(config, task, {name: len(c) for name, c in targets.items()}, dtype)
   if records.LABEL in targets and isinstance(num_classes, int):
     targets[records.LABEL] += [f"class {i}" for i in range(len(targets[records.LABEL]), num_classes)]

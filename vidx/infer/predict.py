@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from vidx import errors, writing
 from vidx.data import detections, media_files
 from vidx.data.records import LABEL, SOUNDS, Dataset, Media, Record, Target, media_of
-from vidx.infer import chosen_frames, detect, load, predict_boxes, predict_people, predict_segments, retrieve, timelines
+from vidx.infer import (
+    captions, chosen_frames, detect, load, predict_boxes, predict_people, predict_segments, retrieve, timelines)
 from vidx.train import evaluator as evaluator_lib
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
@@ -65,6 +66,8 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   if loaded.config.task.name in ("grounding", "next_word"):
     needs = "grounds a phrase: add --phrase='...'" if loaded.config.task.name == "grounding" else "sees no videos"
     raise errors.ConfigError(f"system '{loaded.config.system.name}' {needs}.")
+  if captions.applies(loaded):
+    return captions.predict(loaded, paths, batch_size=batch_size)
   files, boxes = media_files.find(paths, endings), features.pop("boxes", "")
   if predict_people.applies(loaded):
     return predict_people.predict(loaded, files, unlabelled, boxes=boxes, top=top, batch_size=batch_size)
@@ -153,7 +156,7 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
         label = first["label"] if name == "predictions" else f"{name}: {first['label']}"
         table.add_row(Text(entry["path"] if not i else ""), Text(label), f"{100 * first['score']:.1f} %",
                       Text(", ".join(f"{p['label']} {100 * p['score']:.1f} %" for p in rest)))
-      shown = ((k, v) for k, v in entry.items() if k not in ("path", "error", *scored))
+      shown = ((k, v) for k, v in entry.items() if k not in ("path", "error", "gates", *scored))
       if not scored:
         table.add_row(Text(entry["path"]), Text(", ".join(f"{k}: {_short(v)}" for k, v in shown)))
   console.print(table)
@@ -182,6 +185,9 @@ def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
   writing.write_text(path, to_json(found) + "\n")
   if any("segments" in entry for entry in found):
     writing.write_text(os.path.splitext(path)[0] + ".csv", timelines.to_csv(found))
+  if any("caption" in entry for entry in found):
+    writing.write_table(os.path.splitext(path)[0] + ".csv", ("path", "caption"),
+                        ((e["path"], e["caption"]) for e in found if not e["error"]))
   if any("rows" in entry for entry in found):
     writing.write_text(os.path.splitext(path)[0] + ".csv", predict_people.to_csv(found))
   if any("count" in entry for entry in found):

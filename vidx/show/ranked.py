@@ -39,12 +39,12 @@ def write(found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:
   Returns:
     `path`.
   """
-  shown = [{**entry, "found": [{**f, **_clip(f["path"])} for f in entry["found"]]} for entry in found]
+  shown = [{**entry, "found": [{**f, **clip_of(f["path"])} for f in entry["found"]]} for entry in found]
   page.write(path, "ranked.html", title=title, texts=shown)
   return path
 
 
-def _clip(path: str) -> dict[str, str]:
+def clip_of(path: str) -> dict[str, str]:
   """A video's clip, or why there is none; files of features have no pictures."""
   if not media_files.is_video(path):
     return {"clip": "", "problem": ""}

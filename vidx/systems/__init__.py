@@ -132,6 +132,10 @@ SYSTEMS: dict[str, Row] = {
     "t2vlad": _t2vlad(_MSRVTT, 37),
     "t2vlad_lsmdc": _t2vlad(_LSMDC, 30),
     "t2vlad_activitynet": _t2vlad(_ACTIVITYNET, 100, centres=16),
+    "captioner": Row("vidx.systems.captioner:Captioner", {}, _FAYYAZ, (
+        (1, 28), (1, 20, 2048), (1, 20, 1024), (1, 20), (1, 20), (1,))),
+    "pos_generator": Row("vidx.systems.captioner:POSGenerator", {}, "Wang et al. 2019", (
+        (1, 28), (1, 20, 2048), (1, 20, 1024), (1, 20), (1, 20))),
     "mee": _t2vlad(_MSRVTT, 37, "Miech et al. 2018", use_local=False),
     "gap": Row("vidx.systems.gap:gap", {}, "baseline", (_CLIP_64,)),
     "ms_tcn": Row("vidx.systems.ms_tcn:MSTCN", {}, "Farha and Gall 2019", (_FEATURES,)),

@@ -20,6 +20,8 @@ _TASKS = {
     "verb_noun": ("vidx.tasks.verb_noun", "VerbNoun"),
     "retrieval": ("vidx.tasks.retrieval", "Retrieval"),
     "detection": ("vidx.tasks.detection", "Detection"),
+    "captioning": ("vidx.tasks.captioning", "Captioning"),
+    "tagging": ("vidx.tasks.captioning", "Tagging"),
     "generation": ("vidx.tasks.generation", "Generation"),
     "affinity": ("vidx.tasks.affinity", "Affinity"),
     "grounding": ("vidx.tasks.grounding", "Grounding"),

@@ -47,6 +47,7 @@ class Task:
     targets: what the data must say of every video: {name: whether it may have several classes}.
     inputs: batch keys that losses and predictions read besides those of the model and labels.
     fusable: predictions that fusion may average over runs, each with the target whose classes are its last axis.
+    reads_words: whether it takes the words of a vocabulary, see `for_texts`.
     pairs: whether the loss compares the examples of a batch, which then may not be cut into micro-batches.
     combine: how gradients are combined where the patterns of objectives overlap:
       'sum', or a function (list of gradient trees, int32 step from 0, total steps)
@@ -58,6 +59,7 @@ class Task:
   targets: ClassVar[Mapping[str, bool]] = {LABEL: False}
   inputs: ClassVar[tuple[str, ...]] = ()
   fusable: ClassVar[Mapping[str, str]] = {}
+  reads_words: ClassVar[bool] = False
   pairs: ClassVar[bool] = False
   combine: ClassVar[str | Callable[[list[Any], jax.Array, int], tuple[Any, dict[str, jax.Array]]]] = "sum"
 
@@ -161,6 +163,11 @@ class Task:
   def for_dataset(self, dataset: Any) -> "Task":
     """The task with what only the data set knows, such as categories of classes."""
     del dataset
+    return self
+
+  def for_texts(self, tokenizer: Any, dataset: Any = None) -> "Task":
+    """The task with what only a vocabulary knows, and of a training split what is said in it."""
+    del tokenizer, dataset
     return self
 
   def with_threshold(self, threshold: float) -> "Task":

@@ -153,10 +153,21 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
 
 
 def check_vocabulary(model: Any, config: ConfigDict) -> None:
-  """Raises ConfigError where a system has no place for a token of the vocabulary."""
-  size, have = len(tokens.open_tokenizer(config.data).vocabulary), model.vocab
+  """Raises ConfigError where a system has no place for a token of the vocabulary, or other special ones."""
+  size = len(tokens.open_tokenizer(config.data).vocabulary)
+  have = getattr(model, "vocab", size)
   if size > have:
     raise errors.ConfigError(f"system.vocab is {have}, but {tokens.path_of(config.data)} has {size} tokens.")
+  for field, token in (("start", "[CLS]"), ("end", "[SEP]")):
+    number = tokens.open_tokenizer(config.data).vocabulary[token]
+    if getattr(model, field, number) != number:
+      raise errors.ConfigError(f"system.{field} is {getattr(model, field)}, but {token} of"
+                               f" {tokens.path_of(config.data)} is {number}.")
+
+
+def with_words(task: Any, config: ConfigDict, dataset: Dataset | None = None) -> Any:
+  """The task with the words of the vocabulary, where it takes them; of a training split with what is said in it."""
+  return task.for_texts(tokens.open_tokenizer(config.data), dataset) if task.reads_words else task
 
 
 def balanced(config: ConfigDict, dataset: Dataset) -> Dataset:

@@ -73,9 +73,13 @@ def base() -> ConfigDict:
           cache="",                   # folder where training keeps what frozen networks make of each clip, the one that
                                       # evaluation sees, and decodes no more; {runs} as in train.init_from
           experts=(),                 # (name, features of a token, most tokens) of each expert
-          expert_tokens="first",      # of more tokens than that: first | random
-          text=dict(vocab="vocab.txt", tokenizer="wordpiece", lower=True, length=37, captions="one"),  # a file of one
+          expert_tokens="first",      # of more tokens than that: first | random | even
+          text=dict(vocab="vocab.txt", tokenizer="wordpiece", lower=True, length=37, captions="one",  # a file of one
                                       # token a line; wordpiece | words; tokens of a text; one | joined
+                    least=1, most=20_000,  # of a vocabulary that vocab="" takes from the training captions: how often
+                                      # a word occurs, and tokens
+                    tags="",          # parts of speech: rules, or a file of words with theirs; "": none
+                    references=0),    # captions of a video with which drawn sentences are compared
           phrases=dict(nodes=24, take="tree", captions="one",  # of an image: most of them; tree | leaves, its nouns;
                        codes=""),     # one | all captions; folder that keeps their codes, {runs} as in train.init_from
           max_missing=0.1,            # share of annotated files that may be absent

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Mapping
+import dataclasses
 import math
 import os
 import time
@@ -56,9 +57,11 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
            main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
   """`train` once the workdir is this run's."""
   run = build.build(config, train_set)
-  if {"text", "phrases"} & set(batch_lib.wanted(run.model, run.task)):
+  if {"text", "tags", "phrases"} & set(batch_lib.wanted(run.model, run.task)):
+    workdirs.make_vocabulary(config, workdir, train_set)
     build.check_vocabulary(run.model, config)
     workdirs.keep_vocabulary(config, workdir, main)
+    run = dataclasses.replace(run, task=build.with_words(run.task, config, train_set))
   saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
                                   metric="_best")
   for name in saves.unfinished:

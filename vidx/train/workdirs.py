@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vidx import errors, reading, writing
-from vidx.data import records, tokens
+from vidx.data import records, tokens, vocabulary
 from vidx.data.records import Dataset
 from vidx.train import checkpoint, config as config_lib, integrity, provenance
 
@@ -47,6 +47,17 @@ def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset
           data={s.split: _described(s) for s in (train_set, val_set)}))
   except OSError as e:
     raise errors.UserError(f"cannot write to workdir {workdir}: {e.strerror}.") from e
+
+
+def make_vocabulary(config: ConfigDict, workdir: str, train_set: Dataset) -> None:
+  """Where `data.text.vocab` is empty, writes the words of the training captions into the folder, and names the file."""
+  if config.data.text.vocab:
+    return
+  text, path = config.data.text, os.path.abspath(os.path.join(workdir, VOCABULARY))
+  if not os.path.exists(path):
+    words = vocabulary.from_captions(train_set, int(text.least), int(text.most), bool(text.lower))
+    writing.write_text(path, "\n".join(words) + "\n")
+  text.vocab = path
 
 
 def keep_vocabulary(config: ConfigDict, workdir: str, main: bool) -> None:

@@ -53,7 +53,8 @@ PARTS: dict[str, Row] = {
     "encoded": Row("vidx.data.parts.encoded:Encoded", ("encoded/",), ("encoded",)),  # in place of frames
     "sound": Row("vidx.data.parts.audio:Sound", ("audio", "audio_valid"), ("sound",)),  # in place of frames
     "experts": Row("vidx.data.parts.experts:Experts", ("expert/", "expert_mask/"), ("experts",)),
-    "text": Row("vidx.data.parts.text:Text", ("text", "text_mask", "text_count")),
+    "text": Row("vidx.data.parts.text:Text", ("text", "text_mask", "text_count", "tags", "references",
+                                              "references_mask")),
     "sentences": Row("vidx.data.parts.text:Text", ("text", "text_mask", "text_count"), ("text",)),  # of texts alone
     "phrases": Row("vidx.data.parts.phrases:Phrases", ("phrases", "phrase_mask", "phrase_codes", "phrase_parent",
                                                        "phrase_name", "phrase_count")),

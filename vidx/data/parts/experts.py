@@ -12,14 +12,14 @@ from vidx.data import experts
 from vidx.data import parts as parts_lib
 from vidx.data.records import Dataset
 
-TOKENS = ("first", "random")
+TOKENS = ("first", "random", "even")
 
 
 class Experts(parts_lib.OneShape):
   """`expert/NAME` and `expert_mask/NAME` of the experts in `data.experts`; one that saw nothing has no live token.
 
   Of more tokens than there is room for the first ones are kept, or ("random") in training an
-  ordered choice, in evaluation the same one every time.
+  ordered choice, in evaluation the same one every time, or ("even") those of evenly spread places.
   """
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
@@ -65,6 +65,8 @@ class Experts(parts_lib.OneShape):
     """Which of the tokens stay."""
     if have <= count or self._how == "first":
       return slice(count)
+    if self._how == "even":
+      return np.arange(count) * have // count
     rng = np.random.default_rng(0) if rng is None else rng
     return np.sort(rng.permutation(have)[:count])
 

@@ -1,0 +1,40 @@
+"""Sentences about videos as a page: the clips, and each word the darker the wider it opens its gate."""
+
+from collections.abc import Mapping, Sequence
+import os
+import sys
+from typing import Any
+
+from vidx import errors
+from vidx.infer import captions, predict
+from vidx.show import page, ranked
+
+KIND = "words"
+
+
+def main(loaded: Any, paths: Sequence[str], *, json: bool, show: str, out: str, workdir: str) -> int:
+  """`vidx predict` of a captioner: prints sentences; writes them as JSON and csv, or with --show=words as a page."""
+  if show not in ("", KIND):
+    raise errors.ConfigError(f"--show={show}: of sentences it is '{KIND}'{errors.hint(show, (KIND,))}.")
+  found = captions.predict(loaded, paths)
+  print(predict.to_json(found) if json else predict.to_table(found))
+  if show:
+    title = f"{loaded.config.system.name}, step {loaded.step}: what it says"
+    at = write(found, os.path.join(out, "index.html") if out else os.path.join(workdir, "captions.html"), title)
+    print(f"page: {at}", file=sys.stderr if json else sys.stdout)
+  elif out:
+    predict.write(found, out)
+  return 2 if found and all(f["error"] for f in found) else 0
+
+
+def write(found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:
+  """Writes the page of what `vidx.infer.captions.predict` found; its path."""
+  page.write(path, "captions.html", title=title, videos=[{**f, **_words(f), **ranked.clip_of(f["path"])} for f in found])
+  return path
+
+
+def _words(entry: Mapping[str, Any]) -> dict[str, Any]:
+  """{'words': [(word, share of the widest gate of the sentence, the gate)]}."""
+  gates = entry.get("gates") or []
+  most = max([*gates, 1e-9])
+  return {"words": [(w, round(g / most, 3), g) for w, g in zip(entry.get("caption", "").split(), gates)]}
