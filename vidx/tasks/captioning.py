@@ -109,8 +109,8 @@ class Captioning(base.Task):
     return "count" if key in ("words", "gates") else None
 
   def said(self, predictions: Mapping[str, Any], row: int) -> list[str]:
-    """The words of a sentence."""
-    return [self.words[int(i)] for i in predictions["words"][row]]
+    """The words of a sentence; a number for which a system has a place and the vocabulary no word is unknown."""
+    return [self.words[i] if i < len(self.words) else "[UNK]" for i in map(int, predictions["words"][row])]
 
   def metrics(self, predictions: Mapping[str, Any]) -> dict[str, float]:
     """BLEU of one to four words, percent, of the videos that have captions."""
