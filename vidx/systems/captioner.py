@@ -33,7 +33,7 @@ def _halves(arrays: Sequence[jax.Array]) -> tuple[Sequence[jax.Array], Sequence[
 
 def _first(words: jax.Array) -> jax.Array:
   """Of several sentences of a video, (B, Q, L), the first."""
-  return words[:, 0] if words.ndim == 3 else words
+  return (words[:, 0] if words.ndim == 3 else words).astype(jnp.int32)
 
 
 class POSGenerator(nn.Module):
