@@ -158,17 +158,29 @@ def test_the_default_objective_trains_everything_on_the_loss():
   np.testing.assert_array_equal(objective.loss({"logits": LOGITS}, batch)[0], task.loss({"logits": LOGITS}, batch)[0])
 
 
+# What tasks take that has a shape of its own.
+OWN = {
+    "affinity": lambda x: {"features": jnp.stack([x, x[::-1], x + 1], 1)},  # of triplets
+    "captioning": lambda x: {"logits": jnp.stack([x] * 5, 1)},  # after each of five words
+    "tagging": lambda x: {"logits": jnp.stack([x] * 5, 1)},
+    "next_word": lambda x: {"logits": jnp.stack([x] * 5, 1)},
+    "grounding": lambda x: {"score": x, "drawn": x[::-1], "there": jnp.ones(x.shape),
+                            "masks": jax.nn.sigmoid(x)[..., None, None] * jnp.ones((3, 3))},
+}
+
+
 def test_tasks_are_hashable_and_their_losses_jit():
   for name in tasks.names():
     task = tasks.get(name)
     assert hash(task) == hash(tasks.get(name))
     heads = list(task.targets) if any(k != "label" for k in task.targets) else []
-    features = lambda x: jnp.stack([x, x[::-1], x + 1], 1) if name == "affinity" else x  # those of triplets
-    outputs = lambda x: {"logits": dict.fromkeys(heads, x) if heads else x, "features": features(x), "match": x[:, :2],
+    outputs = lambda x: {"logits": dict.fromkeys(heads, x) if heads else x, "features": x, "match": x[:, :2],
                          "mismatch": x[:, 2:4], "paired": jnp.ones(4), "turn": x[:, :4], "turned": jnp.arange(4),
-                         "image": x[:, None, None, :3], "text/local": x[:, None], "video/local": x[:, None]}
+                         "image": x[:, None, None, :3], "text/local": x[:, None], "video/local": x[:, None],
+                         **OWN.get(name, lambda x: {})(x)}
     batch = {**BATCH, "video": jnp.zeros((4, 3, 1, 1, 3)), "text_mask": jnp.ones((4, 6)), "index": jnp.arange(4),
-             "text_count": jnp.ones(4, int),
+             "text_count": jnp.ones(4, int), "text": jnp.ones((4, 6), int), "tags": jnp.ones((4, 6), int),
+             "phrase_name": jnp.arange(5) * jnp.ones((4, 1), int), "phrase_parent": jnp.array([[-1, 0, 0, 1, 1]] * 4),
              **{f"label/{k}": jnp.array([0, 1, 2, -1]) for k in task.targets if k != "label"}}
     grad = jax.jit(jax.grad(lambda x: task.loss(outputs(x), batch)[0].sum()))(LOGITS)
     assert np.isfinite(grad).all()
