@@ -6,16 +6,16 @@ library; it imports what it needs when it runs, so `vidx --help` is quick.
 
 from collections.abc import Sequence
 import dataclasses
-import importlib
 import os
 import sys
 
 from absl import flags
 
 from vidx import errors
-from vidx.command import flag_text, measuring, process, proposing, usage
+from vidx.command import flag_text, measuring, preparing, process, proposing, usage
 from vidx.command.verb import (
-    Verb, every as _all, integer as _integer, number as _number, string as _string, switch as _bool)
+    JSON, OUT, STEP, STRIDE, WINDOW, WORKDIR, Verb, every as _all, integer as _integer, number as _number, show,
+    string as _string, switch as _bool)
 
 
 # ---------------------------------------------------------------- the verbs
@@ -157,107 +157,25 @@ def _convert(fv, args, overrides):
     convert.main(*args, to=fv.to, **options)
 
 
-def _data_build(fv, args, overrides):
-  from vidx.data import build
-  summary = build.build(fv.dataset, fv.root, fv.out, beam_runner=fv.beam_runner, shards=fv.shards,
-                        **flag_text.options((build.build,), args, fv))
-  _show(summary)
-
-
-def _data_prepare(fv, args, overrides):
-  from vidx.data import prepare
-  _show(prepare.prepare(fv.root, fv.out, short_side=fv.short_side, gop=fv.gop, workers=fv.workers))
-
-
-def _data_features(fv, args, overrides):
-  for flag in ("workdir", "root", "out"):
-    if not fv[flag].value:
-      raise errors.ConfigError(f"no {flag}: add --{flag}=FOLDER.")
-  process.start_jax()
-  from vidx.infer import features
-  summary = features.extract(fv.workdir, fv.root, fv.out, window=fv.window, stride=fv.stride, batch_size=fv.batch,
-                             step=flag_text.step(fv.step))
-  bad = summary.pop("bad")
-  _show(summary)
-  for path, reason in bad.items():
-    print(f"bad: {path}: {reason.removeprefix(f'{path}: ')}")
-  return 2 if len(bad) == summary["videos"] else 0
-
-
-def _converted(module: str):
-  """The verb that turns published files into those that readers take, by a module of vidx.data."""
-  return lambda fv, args, overrides: _show(
-      importlib.import_module(f"vidx.data.{module}").convert(fv.root, fv.out, fv.names))
-
-
-def _data_detections(fv, args, overrides):
-  from vidx.data import detection_files
-  _show(detection_files.convert(fv.root, fv.out, **flag_text.options((detection_files.convert,), args, fv)))
-
-
-def _data_crops(fv, args, overrides):
-  from vidx.data import crops
-  _show(crops.convert(fv.root, fv.out, **flag_text.options((crops.convert,), args, fv)))
-
-
-def _data_vocabulary(fv, args, overrides):
-  from vidx.data import vocabulary
-  _show(vocabulary.build(fv.dataset, fv.root, fv.out, fv.split or "train",
-                         **flag_text.options((vocabulary.build,), args, fv)))
-
-
-def _data_triplets(fv, args, overrides):
-  if not fv.root:
-    raise errors.ConfigError("no root: add --root=FOLDER.")
-  process.start_jax()
-  from vidx.infer import triplets
-  _show(triplets.build(fv.root, fv.split or "train", workdir=fv.workdir,
-                       **flag_text.options((triplets.build,), args, fv)))
-
-
 def _generate(fv, args, overrides):
   process.start_jax()
   from vidx.infer import generate
-  _show(generate.generate(fv.workdir, fv.identities, fv.poses, fv.out, flag_text.step(fv.step), fv.boxes))
+  show(generate.generate(fv.workdir, fv.identities, fv.poses, fv.out, flag_text.step(fv.step), fv.boxes))
 
 
-def _data_check(fv, args, overrides):
-  from vidx.data import check
-  return check.main(fv.dataset, fv.root, fv.split, **flag_text.options((check.main, check.check), args, fv))
-
-
-def _data_fuzz(fv, args, overrides):
-  from vidx.data import fuzz
-  return fuzz.main(fv.minutes, fv.seed, fv.out, fv.kinds, fv.files)
-
-
-def _data_toybox(fv, args, overrides):
-  from vidx.data import toybox
-  _show(toybox.build(fv.out, labels=fv.labels, layout=fv.layout, seed=fv.seed, workers=fv.workers,
-                     **flag_text.options((toybox.build,), args, fv)))
-
-
-_WORKDIR = _string("workdir", "", "folder of the run")
-_ROOT = _string("root", "", "folder of the data set")
-_OUT = _string("out", "", "folder to write")
-_READER = _string("dataset", "folder", "reader: folder, videos, csv, ucf101, hmdb51, kinetics, ssv1, ssv2, hvu, ...")
-_WORKERS = _integer("workers", os.cpu_count() or 1, "processes")
 _REPORT = _bool("report", "write the HTML report as well")
-_JSON = _bool("json", "print JSON")
 _OFFLINE = _bool("offline", "download nothing: weights by name come from the cache alone")
-_WINDOW = _integer("window", 21, "frames around every frame that a trunk is shown")
-_STRIDE = _integer("stride", 1, "frames of a video per row of features")
 _VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
 _WINDOWS = _string("windows", "", "boxes of all frames: how windows go over a video, such as"
-                   " center_overlap,size=11,step=10,passes=2,link=seqnms,still=FOLDER; links are seqnms, dt_link and none")
-_STEP = _string("step", "best", "which checkpoint: best, last, or a number")
+                   " center_overlap,size=11,step=10,passes=2,link=seqnms,still=FOLDER; links are seqnms, dt_link and"
+                   " none")
 
 VERBS: dict[str, Verb] = {
     "train": Verb(
         "train a system, or go on where an earlier call stopped; status 75: stopped before the end, call again",
         "--config=FILE --workdir=FOLDER [--config.SECTION.KEY=VALUE ...]",
         _all(_string("config", "", "config file, or the name of one that comes along, such as folder/tsm;"
-                     " --config.SECTION.KEY=VALUE sets any key that --print_config lists"), _WORKDIR, _REPORT, _OFFLINE,
+                     " --config.SECTION.KEY=VALUE sets any key that --print_config lists"), WORKDIR, _REPORT, _OFFLINE,
              _string("runs", "", "folder of the runs of earlier stages, which a config calls {runs}/NAME"),
              _bool("print_config", "print every key of the config with its value, and train nothing"),
              _bool("dry_run", "read, build, compile and take two steps; say what memory and time a step needs"),
@@ -266,7 +184,7 @@ VERBS: dict[str, Verb] = {
         "evaluate a trained system, every video once",
         "--workdir=FOLDER [--split=test] [--views=10x3] [--fuse=FOLDER,...] [--submission=FILE]"
         " [--config.data.KEY=VALUE ...]",
-        _all(_WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, _STEP,
+        _all(WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, STEP,
              _integer("batch_size", 0, "videos per batch; 0: as the config says"),
              _WINDOWS,
              _string("fuse", "", "further runs, whose scores are averaged with this one's: two streams, ensembles"),
@@ -278,8 +196,9 @@ VERBS: dict[str, Verb] = {
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
              _REPORT), _eval, words=False),
     "predict": Verb(
-        "name what videos show", "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] [--text=TEXT] [--phrase=TEXT] PATH [PATH ...]",
-        _all(_WORKDIR, _VIEWS, _STEP, _JSON, _WINDOW, _STRIDE, _WINDOWS,
+        "name what videos show",
+        "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] [--text=TEXT] [--phrase=TEXT] PATH [PATH ...]",
+        _all(WORKDIR, _VIEWS, STEP, JSON, WINDOW, STRIDE, _WINDOWS,
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
              _string("out", "",
                      "JSON file to write, segments and people as .csv beside it;"
@@ -291,8 +210,8 @@ VERBS: dict[str, Verb] = {
                      "csv of people in the videos, for a run that tells what each does; --show=people draws them;"
                      " of a run that finds boxes, --show=boxes,memory draws these and what is remembered where"),
              _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page"),
-             _string("phrase", "", "what to find in images and frames, several with semicolons: --out=FOLDER of masks and"
-                     " pictures, WORKDIR/phrases; --show=phrases writes a page"),
+             _string("phrase", "", "what to find in images and frames, several with semicolons: --out=FOLDER of masks"
+                     " and pictures, WORKDIR/phrases; --show=phrases writes a page"),
              _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _number("threshold", 0.0,
@@ -301,18 +220,18 @@ VERBS: dict[str, Verb] = {
     "generate": Verb(
         "make images of the identities of some in the poses of others",
         "--workdir=FOLDER --identities=FOLDER --poses=FOLDER --out=FOLDER [--boxes=FILE]",
-        _all(_WORKDIR, _STEP, _OUT, _string("identities", "", "folder of images, or one"),
+        _all(WORKDIR, STEP, OUT, _string("identities", "", "folder of images, or one"),
              _string("poses", "", "folder of images, or one"),
              _string("boxes", "", "csv file `photo,left,top,right,bottom`: the identities take the place of what is in"
                      " these boxes")), _generate, words=False),
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE] [--against=FOLDER]",
-                   _all(_WORKDIR, _string("out", "", "file to write; WORKDIR/report.html"),
+                   _all(WORKDIR, _string("out", "", "file to write; WORKDIR/report.html"),
                         _string("against", "", "another run, with whose classes this one's are compared")),
                    _report, words=False),
     "export": Verb("write a run as a StableHLO program that needs no vidx: bytes of clips in, predictions out",
-                   "--workdir=FOLDER OUT [--step=best]", _all(_WORKDIR, _STEP), _export),
+                   "--workdir=FOLDER OUT [--step=best]", _all(WORKDIR, STEP), _export),
     "models": Verb("list the models with their sizes, and of one model its fields", "[PATTERN|NAME]",
-                   _all(_JSON, _bool("count", "count parameters and operations anew"),
+                   _all(JSON, _bool("count", "count parameters and operations anew"),
                         _bool("markdown", "print a Markdown table"),
                         _bool("weights", "list the public checkpoints by name, with what was published of them")),
                    _models),
@@ -329,77 +248,13 @@ VERBS: dict[str, Verb] = {
              _string("inputs", "", "shape of the input, such as 1x16x112x112x3, where parameters depend on it"),
              _string("sha256", "", "what the file's has to be, or its first 8 digits or more"),
              _bool("overwrite", "replace what an earlier call wrote")), _convert, "--model."),
-    "data toybox": Verb(
-        "render the embedded data set", "--out=FOLDER [--labels=motion] [option=value ...]",
-        _all(_OUT, _string("labels", "motion",
-                           "motion, appearance, biased, tags, needle, redundant, cluttered, untrimmed, kitchen,"
-                           " noisy_tags, conjunction, hands, tones, beats, sentences, tracks, acts or turntable"),
-             _string("layout", "",
-                     "folder, csv, ucf101, hvu, nn_viterbi, ms_tcn, msrvtt, epic100, imagenet_vid, ava, clips or coco; empty:"
-                     " as the labels need"),
-             _integer("seed", 0, "random seed"), _WORKERS), _data_toybox),
-    "data features": Verb(
-        "features of every frame of videos, from a trained trunk",
-        "--workdir=TRUNK --root=VIDEOS --out=FOLDER [--window=21] [--stride=1]",
-        _all(_WORKDIR, _ROOT, _OUT, _STEP, _WINDOW, _STRIDE, _integer("batch", 8, "windows at once")),
-        _data_features, words=False),
-    "data scores": Verb(
-        "published frame scores (.mat files per fold) as features, for the reader ms_tcn",
-        "--root=FOLDER --out=FOLDER [--names=FILE]",
-        _all(_ROOT, _OUT, _string("names", "", "file of class names from 1 on, one a line")),
-        _converted("score_files"), words=False),
-    "data detections": Verb(
-        "objects that a detector found, as one store per video, for the systems that look at them",
-        "--root=PATH --out=FOLDER [width=1920 height=1080 fps=60 count=10 size=2048]",
-        _all(_ROOT, _OUT), _data_detections),
-    "data experts": Verb(
-        "published features of experts as files for retrieval", "--root=PATH --out=FOLDER [--names=rgb,audio]",
-        _all(_ROOT, _OUT, _string("names", "", "only these experts; empty: all")), _converted("expert_files"),
-        words=False),
-    "data crops": Verb("crops of objects: clips from YouTube-BoundingBoxes, EPFL's cars by azimuth",
-                       "--root=FOLDER --out=FOLDER [source=ytbb|epfl_cars] [name=car] [least=16]",
-                       _all(_ROOT, _OUT), _data_crops),
-    "data vocabulary": Verb(
-        "the words of a data set's captions as a file, for systems that read texts",
-        "--dataset=coco --root=FOLDER [--out=FILE] [least=5 most=10000 option=value ...]",
-        _all(_READER, _ROOT, _string("out", "", "file to write; ROOT/vocab.txt"),
-             _string("split", "train", "split of the data set")), _data_vocabulary),
-    "data triplets": Verb(
-        "triplets of identity, pose and target from clips in folders of images, for the systems that make images",
-        "--root=FOLDER [--split=train] [--workdir=TRUNK] [count=N clusters=20 balance=True site=conv4.2 seed=0]",
-        _all(_ROOT, _string("split", "train", "split: the folder below clips/"),
-             _string("workdir", "", "trunk whose features tell poses; empty: histograms of oriented gradients")),
-        _data_triplets),
-    "data check": Verb("verify a data set and list every bad file",
-                       "--dataset=READER --root=FOLDER [--split=train] [option=value ...]",
-                       _all(_READER, _ROOT, _string("split", "", "one split; empty: all")), _data_check),
-    "data fuzz": Verb("read intact and spoilt files in every way, against a reading from start to end",
-                      "[--minutes=M] [--seed=N] [--out=FOLDER] [--files=PATTERN]",
-                      _all(_number("minutes", 1.0, "how long spoilt files are tried, after all intact ones"),
-                           _integer("seed", 0, "of the files and of what is done to them"),
-                           _string("out", "", "folder for the files that failed and for fuzz.json; empty: none"),
-                           _string("kinds", "", "video, annotations, features, array_records, configs, weights or results,"
-                                   " several with commas; empty: all"),
-                           _string("files", "*", "names of intact files, such as 'h264*.mp4'")),
-                      _data_fuzz, words=False),
-    "data prepare": Verb("re-encode a data set for quick random access", "--root=FOLDER --out=FOLDER",
-                         _all(_ROOT, _OUT, _integer("short_side", 256, "pixels"),
-                              _integer("gop", 8, "frames between key frames"), _WORKERS), _data_prepare, words=False),
-    "data build": Verb("write a data set as ArrayRecord files",
-                       "--dataset=READER --root=FOLDER --out=FOLDER [option=value ...]",
-                       _all(_READER, _ROOT, _OUT, _integer("shards", 0, "files per split; 0: by size"),
-                            _string("beam_runner", "", "run on Apache Beam, such as DirectRunner")), _data_build),
+    **preparing.VERBS,
     **proposing.VERBS,
     **measuring.VERBS,
 }
 
 
 # ---------------------------------------------------------------- the machinery
-
-
-def _show(summary) -> None:
-  for key, value in (summary or {}).items():
-    print(f"{key}: {value}")
 
 
 def _underscored(word: str) -> str:

@@ -2,7 +2,7 @@
 
 from vidx import errors
 from vidx.command.verb import (
-    Verb, every as _all, integer as _integer, number as _number, string as _string, switch as _bool)
+    JSON, Verb, every as _all, integer as _integer, number as _number, string as _string, switch as _bool)
 
 
 def _bench_input(fv, args, overrides):
@@ -51,7 +51,6 @@ def _claims(fv, args, overrides):
   return claims.main(args, fv.seeds, fv.json)
 
 
-_JSON = _bool("json", "print JSON")
 _TRAIN = _bool("train", "forward and backward pass; otherwise the forward pass")
 _BATCH = _integer("batch", 1, "clips at once")
 _DTYPE = _string("dtype", "float32", "float32 or bfloat16")
@@ -59,35 +58,35 @@ _PEER = _bool("peer", "measure the PyTorch peer as well, in turns")
 
 VERBS: dict[str, Verb] = {
     "bench input": Verb("clips per second of decoding, beside decord", "[--json]",
-                        _all(_JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")),
+                        _all(JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")),
                         _bench_input, words=False),
     "bench model": Verb("speed of a model, beside its PyTorch peer", "NAME [--train] [--batch=N] [--peer] [--json]",
-                        _all(_JSON, _TRAIN, _BATCH, _DTYPE, _PEER,
+                        _all(JSON, _TRAIN, _BATCH, _DTYPE, _PEER,
                              _number("seconds", 10.0, "how long the slower side is measured"),
                              _integer("frames", 0, "of a clip; 0: as published"),
                              _integer("side", 0, "of the frames, in pixels; 0: as published")), _bench_model),
     "bench compiled": Verb(
         "what XLA's compiler makes of a model or a config's train step, for a chip that need not be there",
         "NAME|--config=FILE [--train] [--target=v5e:2x2|v5p:...|v6e:...|h100] [--batch=N] [--fit] [--json]",
-        _all(_JSON, _TRAIN, _string("config", "", "in place of a name: its whole train step"),
+        _all(JSON, _TRAIN, _string("config", "", "in place of a name: its whole train step"),
              _string("target", "v5e:2x2", "chips: v5e:2x2, v5p:2x2x1, v6e:2x2, larger slices, or h100"),
              _integer("batch", 0, "examples per chip; 0: 8, of a config its own"),
              _bool("fit", "find the largest batch that fits the chip"),
              _integer("top", 12, "instructions that are listed"),
              _string("hlo", "", "file for the program's text")), _bench_compiled),
     "bench adaptive": Verb("what samplers save, counted and on the clock", "[NAME ...] [--peer] [--json]",
-                           _all(_JSON, _DTYPE, _PEER,
+                           _all(JSON, _DTYPE, _PEER,
                                 _bool("branching", "measure one program with branches per capacity as well, in turns"),
                                 _integer("batch", 0, "examples at once; 0: as published"),
                                 _integer("batches", 0, "in a stream; 0: as each case has it"),
                                 _number("seconds", 20.0, "how long the slower side is measured")), _bench_adaptive),
     "bench segmentation": Verb(
         "speed and memory of systems of long videos, and of the duration DP", "[NAME ...] [--runs=FILE] [--json]",
-        _all(_JSON,
+        _all(JSON,
              _string("runs", "", "text file of real segments, a video per line in words LABEL:FRAMES; empty: drawn"),
              _number("seconds", 3.0, "how long each is measured")), _bench_segmentation),
     "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
-                   _all(_JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
+                   _all(JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
     "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",
-                       _all(_JSON, _TRAIN, _BATCH, _DTYPE), _bench_conv),
+                       _all(JSON, _TRAIN, _BATCH, _DTYPE), _bench_conv),
 }

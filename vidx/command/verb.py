@@ -53,3 +53,18 @@ def every(*defines):
     for d in defines:
       d(fv)
   return define
+
+
+def show(summary) -> None:
+  """Prints what a verb did, a line for each entry."""
+  for key, value in (summary or {}).items():
+    print(f"{key}: {value}")
+
+
+# Flags of several rooms.
+WORKDIR = string("workdir", "", "folder of the run")
+OUT = string("out", "", "folder to write")
+WINDOW = integer("window", 21, "frames around every frame that a trunk is shown")
+STRIDE = integer("stride", 1, "frames of a video per row of features")
+STEP = string("step", "best", "which checkpoint: best, last, or a number")
+JSON = switch("json", "print JSON")
