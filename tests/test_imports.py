@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "bench": set(ROOMS) - {"bench", "show", "command"},
     "show": {"nn", "systems", "tasks", "metrics", "data", "infer"},
     "interop": {"nn", "backbones", "systems", "data", "metrics", "infer"},
-    "command": {"train", "bench", "infer", "show"},
+    "command": {"data", "train", "bench", "infer", "show"},
 }
 NO_ERRORS_EITHER = ("nn", "backbones")
 
