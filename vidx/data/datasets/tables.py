@@ -227,7 +227,8 @@ def _split_of(row: Mapping[str, str], hashed: Mapping[str, str], table: str, lin
     train, val = common.folds(train_folds, "train_folds"), common.folds(val_folds, "val_folds")
     if not train or not val:
       raise errors.ConfigError(f"{table} has folds: choose them with --config.data.train_folds=0,1"
-                               " --config.data.val_folds=2.")
+                               " --config.data.val_folds=2, or in vidx data check and build with train_folds=0,1"
+                               " val_folds=2.")
     if train & val:
       raise errors.ConfigError(f"train_folds and val_folds share {sorted(train & val)}.")
     return "train" if fold in train else "val" if fold in val else "test"
