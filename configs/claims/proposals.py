@@ -20,12 +20,12 @@ BLOCK = 30
 
 
 def drifting(seed, knots, look, noise=0.25):
-  """Features (N, P, D), boxes (N, P, 4): box 0 is the object, whose look moves along `knots` directions; box 1 is like
-  its look in the middle, by the cosine `look`, throughout."""
+  """Features (N, P, D), boxes (N, P, 4): box 0 is the object, whose look moves smoothly along `knots` directions; box 1
+  is like its look in the middle, by the cosine `look`, throughout."""
   rng = np.random.default_rng(seed)
   basis = np.linalg.qr(rng.normal(size=(SIZE, SIZE)))[0]
   at = np.linspace(0, knots - 1, FRAMES)
-  share = np.maximum(1 - np.abs(at[:, None] - np.arange(knots)), 0)
+  share = np.exp(-(at[:, None] - np.arange(knots)) ** 2 / 2)
   unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
   own = unit(share @ basis[:knots])
   middle = own[FRAMES // 2]
