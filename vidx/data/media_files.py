@@ -80,6 +80,16 @@ def names(folder: str) -> list[str]:
     return []
 
 
+def folders(folder: str) -> list[str]:
+  """Sorted names of the folders in a folder, as `names`."""
+  return [n for n in names(folder) if os.path.isdir(os.path.join(folder, n))]
+
+
+def images(folder: str) -> list[str]:
+  """Sorted names of the images in a folder, as `names`."""
+  return [n for n in names(folder) if is_image(n)]
+
+
 def walk(root: str) -> list[Folder]:
   """A folder and those below it, each once, however many links lead to it.
 

@@ -23,7 +23,7 @@ def read(root: str, split: str, size: str = "") -> Dataset:
     size: folder below JPEGImages, such as 480p; empty: 480p, or the only one.
   """
   frames = os.path.join(root, "JPEGImages")
-  known = [n for n in media_files.names(frames) if os.path.isdir(os.path.join(frames, n))]
+  known = media_files.folders(frames)
   size = size or ("480p" if "480p" in known or not known else known[0])
   if size not in known:
     raise errors.DataError(f"{frames} holds no folder {size}{errors.hint(size, known)}.")
@@ -31,11 +31,11 @@ def read(root: str, split: str, size: str = "") -> Dataset:
   if os.path.isfile(listed):
     names = [os.path.basename(line.split()[0]) for line in common.read_lines(listed) if line.strip()]
   else:
-    names = [n for n in media_files.names(os.path.join(frames, size)) if os.path.isdir(os.path.join(frames, size, n))]
+    names = media_files.folders(os.path.join(frames, size))
   records, missing = [], []
   for name in names:
     folder = os.path.join(frames, size, name)
-    stems = [os.path.splitext(n)[0] for n in object_tracks.images(folder)]
+    stems = object_tracks.stems(folder)
     if not stems:
       missing.append(name)
       continue

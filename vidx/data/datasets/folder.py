@@ -44,12 +44,12 @@ def read(root: str, split: str, classes: str = "", train_folds: Any = "", val_fo
 
 def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Dataset:
   """Class folders, perhaps below split folders."""
-  split_names = [d for d in ("train", "val", "test") if _folders_in(os.path.join(root, d))]
+  split_names = [d for d in ("train", "val", "test") if media_files.folders(os.path.join(root, d))]
   base = os.path.join(root, split) if split_names else root
   if split_names and split not in split_names:
     raise errors.AbsentError(f"{root} has folders for {', '.join(split_names)} and none for split '{split}'.")
   all_bases = [os.path.join(root, d) for d in split_names] or [root]
-  found = sorted({name for b in all_bases for name in _folders_in(b)})
+  found = sorted({name for b in all_bases for name in media_files.folders(b)})
   if not found:
     raise errors.DataError(f"{root} holds neither a clips.csv nor a folder per class.")
   order = given or tuple(found)
@@ -79,7 +79,7 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
     chosen = files if split_names else [f for f in files if (f in val) == (split == "val") and split != "test"]
     records += [Record(f, media_of(os.path.join(base, f)), label) for f in chosen]
   notes = _notes(base, by_class, others, inside.media)
-  beside = [n for n in _folders_in(root) if n not in split_names] if split_names else []
+  beside = [n for n in media_files.folders(root) if n not in split_names] if split_names else []
   if beside:
     notes.append(f"{root}: beside {', '.join(split_names)} not read: {media_files.listed(beside)}")
   return Dataset("folder", split, tuple(records), order, notes=tuple(notes))
@@ -102,8 +102,3 @@ def _notes(base: str, by_class: dict[str, list[str]], others: Sequence[str], med
     kinds = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(3)) + (", ..." if len(kinds) > 3 else "")
     notes.append(f"{base}: left out {len(rest)} file(s) that are no videos: {kinds} ({media_files.listed(rest, base)})")
   return notes
-
-
-def _folders_in(path: str) -> list[str]:
-  """Names of the folders in a folder: classes, where it is a split and not a class of that name."""
-  return [n for n in media_files.names(path) if os.path.isdir(os.path.join(path, n))]

@@ -130,8 +130,8 @@ def _annotated(root: str, split: str, name: str, ids: Mapping[str, int]) -> tupl
   files = [f for f in media_files.names(folder) if f.endswith(".xml")]
   if not files:
     return None
-  images = media_files.names(os.path.join(root, "Data", "VID", split, name))
-  number = {os.path.splitext(image)[0]: i for i, image in enumerate(filter(media_files.is_image, images))}
+  images = media_files.images(os.path.join(root, "Data", "VID", split, name))
+  number = {os.path.splitext(image)[0]: i for i, image in enumerate(images)}
   bare = next((f for f in files if os.path.splitext(f)[0] not in number), None)
   if bare is not None:
     raise errors.DataError(f"{os.path.join(folder, bare)} has no image beside it in Data; copy the snippet again.")

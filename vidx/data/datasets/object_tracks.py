@@ -21,22 +21,22 @@ from vidx.data.records import Record
 _HALF = 128  # level from which a pixel is of an object
 
 
-def images(folder: str) -> list[str]:
-  """The image files of a folder by name, without their paths."""
-  return [n for n in media_files.names(folder) if media_files.is_image(n)]
+def stems(folder: str) -> list[str]:
+  """The names of the images in a folder without their endings."""
+  return [os.path.splitext(n)[0] for n in media_files.images(folder)]
 
 
-def by_stem(folder: str, stems: Sequence[str], whose: str) -> tuple[str, ...]:
+def by_stem(folder: str, frames: Sequence[str], whose: str) -> tuple[str, ...]:
   """The masks of frames by their names without endings, which may differ.
 
   Raises:
     DataError: a frame has no mask.
   """
-  known = {os.path.splitext(n)[0]: os.path.join(folder, n) for n in images(folder)}
-  lost = [s for s in stems if s not in known]
+  known = {os.path.splitext(n)[0]: os.path.join(folder, n) for n in media_files.images(folder)}
+  lost = [s for s in frames if s not in known]
   if lost:
     raise errors.DataError(f"{folder}: no mask of frame {lost[0]} of '{whose}' ({len(lost)} are missing).")
-  return tuple(known[s] for s in stems)
+  return tuple(known[s] for s in frames)
 
 
 def masks(record: Record, number: int, frames: Sequence[int]) -> np.ndarray:

@@ -15,11 +15,11 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import media_files
-from vidx.data.datasets import common, object_tracks
+from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
 
 ATTRIBUTES = ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR")
-FIRST = {"David": 300, "Football1": 1, "Freeman3": 1, "Freeman4": 1}  # number of the frame of the first line, from 1 on
+FIRST = {"David": 300}  # number of the frame of the first line where it is not 1
 
 
 def read(root: str, split: str) -> Dataset:
@@ -35,7 +35,7 @@ def read(root: str, split: str) -> Dataset:
     files = [n for n in media_files.names(folder) if re.fullmatch(r"groundtruth_rect(\.\d+)?\.txt", n)]
     if not files:
       continue
-    count = len(object_tracks.images(frames))
+    count = len(media_files.images(frames))
     if not count:
       missing.append(name)
       continue

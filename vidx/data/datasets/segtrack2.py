@@ -24,17 +24,17 @@ def read(root: str, split: str) -> Dataset:
     split: "train", "val" or "test".
   """
   frames, truth = os.path.join(root, "JPEGImages"), os.path.join(root, "GroundTruth")
-  names = [n for n in media_files.names(frames) if os.path.isdir(os.path.join(frames, n))]
+  names = media_files.folders(frames)
   if not names:
     raise errors.DataError(f"{root} holds no JPEGImages/SEQUENCE with frames.")
   records, missing = [], []
   for name in names:
-    stems = [os.path.splitext(n)[0] for n in object_tracks.images(os.path.join(frames, name))]
+    stems = object_tracks.stems(os.path.join(frames, name))
     folder = os.path.join(truth, name)
     if not stems or not os.path.isdir(folder):
       missing.append(name)
       continue
-    objects = common.natural([n for n in media_files.names(folder) if os.path.isdir(os.path.join(folder, n))]) or [""]
+    objects = common.natural(media_files.folders(folder)) or [""]
     masks = tuple(object_tracks.by_stem(os.path.join(folder, o), stems, name) for o in objects)
     records.append(Record(name, Media(os.path.join(frames, name), "frames"),
                           extra={"objects": tuple(o or "1" for o in objects), "masks": masks, "first": 0,
