@@ -51,7 +51,7 @@ def scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tupl
     y = rng.uniform(0.52, 0.62) + still
     if pose == 3:
       y = y - 0.14 * np.abs(np.sin(np.pi * (rng.uniform() + 2.5 * time)))
-    colour = tuple(world.COLOURS.values())[int(rng.integers(len(world.COLOURS)))]
+    colour = world.some(rng, tuple(world.COLOURS.values()))
     objects += [world.Object("triangle", colour, x, y, size + still, still),
                 world.Object("circle", _SKIN, x, y - _AWAY * size, _HEAD * size + still, still)]
     if held >= 0:
@@ -59,7 +59,7 @@ def scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tupl
       objects.append(world.Object(shape, own, x + 0.6 * size, y - 0.1 * size, 0.4 * size + still, still))
     does = (pose, *([held] if held == _STAR or (held == _BELL and rings) else []))
     people.append(Person(does, tuple(x.tolist()), tuple(y.tolist()), size))
-  background = world.BACKGROUNDS[int(rng.integers(len(world.BACKGROUNDS)))]
+  background = world.some(rng, world.BACKGROUNDS)
   shown = world.Scene(background, int(rng.integers(1 << 31)), tuple(objects), np.zeros((frames, 2)),
                       rng.uniform(700, 1000) + still, loudness=np.full(frames, float(rings)),
                       hum=float(rng.uniform(3000, 7000)))

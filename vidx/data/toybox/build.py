@@ -120,7 +120,7 @@ def make(job: tuple) -> None:
     if path.endswith(".png"):
       return write_image(path, pictures[0])
     if labels == "tracks":
-      return tracks.write_frames(path, pictures)
+      return write_images(path, pictures, tracks.IMAGES)
     if labels == "turntable":
       return write_images(path, pictures)
     write_video(path, pictures, fps, sound(scene, fps), RATE)

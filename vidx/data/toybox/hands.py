@@ -42,13 +42,13 @@ def scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tupl
   things, places = [], rng.permutation(len(_PLACES))
   for (n, v), at in zip([(noun, verb), *zip(others, ways)], places):
     x, y = np.array(_PLACES[at]) + rng.uniform(-0.04, 0.04, 2)
-    colour = tuple(world.COLOURS.values())[int(rng.integers(len(world.COLOURS)))]
+    colour = world.some(rng, tuple(world.COLOURS.values()))
     path = _moved(motions[v], frames, x, y, rng.uniform(0.1, 0.13), rng.uniform(0, 2 * np.pi))
     things.append(world.Object(shapes[n], colour, **path))
   held = things[0]
   hand = world.Object("hook", _SKIN, held.x + 0.02, held.y + 1.1 * held.size, np.full(frames, 0.09), np.zeros(frames))
   camera = np.cumsum(rng.normal(0, 0.2, (frames, 2)), axis=0)
-  background = world.BACKGROUNDS[int(rng.integers(len(world.BACKGROUNDS)))]
+  background = world.some(rng, world.BACKGROUNDS)
   return world.Scene(background, int(rng.integers(1 << 31)), (*things, hand), camera - camera.mean(axis=0),
                      np.full(frames, 440.0)), (verb, noun)
 

@@ -145,7 +145,7 @@ def scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tupl
              thing("circle", (70, 190, 200), *places["cup"], 0.15)]
   objects += [thing(*TOOLS[tool], x, y, 0.12 * seen, angle) for tool, seen in held.items()]
   objects.append(thing("hook", _SKIN, x + 0.05, y - 0.16, 0.14 * (labels != CLASSES.index("idle")), angle + np.pi))
-  background = world.BACKGROUNDS[int(rng.integers(len(world.BACKGROUNDS)))]
+  background = world.some(rng, world.BACKGROUNDS)
   return world.Scene(background, int(rng.integers(1 << 31)), tuple(objects), np.zeros((len(labels), 2)),
                      440.0 + zeros), found
 

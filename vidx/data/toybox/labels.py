@@ -9,6 +9,7 @@ from vidx import errors
 from vidx.data.toybox import acts, hands, kitchen, sentences, tracks, turntable, world
 
 MOTION = ("left", "right", "up", "down", "grow", "shrink", "clockwise", "anticlockwise")
+_some = world.some
 _SMALL, _LARGE = 0.12, 0.34  # half extents between which things grow and shrink
 _COLOURS = tuple(world.COLOURS)[:4]
 _FORMS = ("circle", "square", "triangle", "star")
@@ -63,10 +64,6 @@ def _scene(background: str, objects: list[world.Object], frames: int, rng: np.ra
   ramp = np.linspace(-0.5, 0.5, frames)
   return world.Scene(background, int(rng.integers(1 << 31)), tuple(objects), camera - camera.mean(axis=0),
                      pitch * 2.0 ** (slope * ramp))
-
-
-def _some(rng: np.random.Generator, of) -> str:
-  return of[int(rng.integers(len(of)))]
 
 
 _SLOPES = {"up": 1.0, "down": -1.0, "grow": -0.5, "shrink": 0.5, "right": 0.25, "left": -0.25}

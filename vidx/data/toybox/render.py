@@ -51,13 +51,12 @@ def render(scene: world.Scene | turntable.Turn, size: tuple[int, int]) -> np.nda
     return turntable.pictures(scene, size)
   height, width = size
   rng = np.random.default_rng((scene.seed, 1))
-  margin = 4
-  back = texture(scene.background, height + 2 * margin, width + 2 * margin, rng)
+  back = texture(scene.background, height + 2 * world.MARGIN, width + 2 * world.MARGIN, rng)
   noise = np.random.default_rng((scene.seed, 2))
   frames = np.empty((scene.frames, height, width, 3), np.uint8)
   for t in range(scene.frames):
-    dx, dy = np.clip(scene.camera[t], -margin, margin)
-    matrix = np.float32([[1, 0, -margin - dx], [0, 1, -margin - dy]])
+    dx, dy = scene.offset(t)
+    matrix = np.float32([[1, 0, -world.MARGIN - dx], [0, 1, -world.MARGIN - dy]])
     picture = cv2.warpAffine(back, matrix, (width, height), flags=cv2.INTER_LINEAR)
     for thing in (o for o in scene.objects if o.size[t] > 0):
       picture = _draw(picture, thing, t, dx, dy)
@@ -73,10 +72,9 @@ def _draw(picture: np.ndarray, thing: world.Object, t: int, dx: float, dy: float
   """The picture with an object painted over it, at every place where it wraps around."""
   height, width = picture.shape[:2]
   side = min(height, width)
-  c, s = np.cos(thing.angle[t]), np.sin(thing.angle[t])
-  body = world.SHAPES[thing.shape] @ np.array([[c, s], [-s, c]]) * (thing.size[t] * side)
+  body = thing.turned(world.SHAPES[thing.shape], t, side)
   mark = np.asarray([(0.25 * x + 0.4, 0.25 * y) for x, y in world.PLAIN["circle"]])
-  mark = mark @ np.array([[c, s], [-s, c]]) * (thing.size[t] * side)
+  mark = thing.turned(mark, t, side)
   x, y = (thing.x[t] % 1.0) * width - dx, (thing.y[t] % 1.0) * height - dy
   cover = np.zeros((height, width), np.uint8)
   dark = np.zeros((height, width), np.uint8)
@@ -96,8 +94,7 @@ def _draw(picture: np.ndarray, thing: world.Object, t: int, dx: float, dy: float
 
 def masks(scene: world.Scene, size: tuple[int, int], t: int = 0) -> np.ndarray:
   """bool (things, H, W): where each object of a frame is seen, whatever lies in front of it left out."""
-  margin = 4
-  dx, dy = np.clip(scene.camera[t], -margin, margin)
+  dx, dy = scene.offset(t)
   seen = []
   for i, thing in enumerate(scene.objects):
     picture = np.zeros((*size, 3), np.float32)

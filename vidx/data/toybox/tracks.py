@@ -6,9 +6,7 @@ where it is can be seen, what it is only in frames nearby.
 
 from collections.abc import Sequence
 import os
-import shutil
 
-import cv2
 import numpy as np
 
 from vidx import writing
@@ -42,7 +40,7 @@ def scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tupl
   labels = (label, *(int(n) for n in rng.integers(0, len(CLASSES), count - 1)))
   things = []
   for n in labels:
-    colour = tuple(world.COLOURS.values())[int(rng.integers(len(world.COLOURS)))]
+    colour = world.some(rng, tuple(world.COLOURS.values()))
     things.append(world.Object(CLASSES[n], colour, **_path(frames, rng.uniform(0.13, 0.2), rng)))
   # Runs of one to three frames, until the share is reached.
   blurred, hidden = np.zeros(frames, bool), np.zeros((count, frames), bool)
@@ -56,7 +54,7 @@ def scene(label: int, split: str, frames: int, rng: np.random.Generator) -> tupl
   covers = [world.Object("square", (int(shade),) * 3, o.x, o.y, np.where(hide, 1.25 * o.size, 0), np.zeros(frames))
             for o, hide, shade in zip(things, hidden, shades)]
   camera = np.cumsum(rng.normal(0, 0.2, (frames, 2)), axis=0)
-  background = world.BACKGROUNDS[int(rng.integers(len(world.BACKGROUNDS)))]
+  background = world.some(rng, world.BACKGROUNDS)
   blur = np.where(blurred, _BLUR * np.mean([o.size[0] for o in things]), 0.0)
   return world.Scene(background, int(rng.integers(1 << 31)), (*things, *covers), camera - camera.mean(axis=0),
                      np.full(frames, 440.0), blur=blur), labels
@@ -75,17 +73,7 @@ def hard(shown: world.Scene) -> np.ndarray:
 
 # ---------------------------------------------------------------- as ImageNet VID has it
 
-
-def write_frames(folder: str, frames: np.ndarray) -> None:
-  """Writes 000000.JPEG, 000001.JPEG, ...; the folder is there whole or not at all."""
-  temporary = folder + ".part"
-  shutil.rmtree(temporary, ignore_errors=True)
-  os.makedirs(temporary)
-  for i, frame in enumerate(frames):
-    if not cv2.imwrite(os.path.join(temporary, f"{i:06d}.jpg"), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]):
-      raise OSError(f"{temporary} cannot be written")
-    os.rename(os.path.join(temporary, f"{i:06d}.jpg"), os.path.join(temporary, f"{i:06d}.JPEG"))
-  os.rename(temporary, folder)
+IMAGES = "{:06d}.JPEG"  # names of frames
 
 
 def write_xml(folder: str, shown: world.Scene, labels: Sequence[int], size: tuple[int, int]) -> None:

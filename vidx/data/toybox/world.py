@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,12 @@ COLOURS = {
 }
 
 BACKGROUNDS = ("noise", "stripes", "checks", "gradient", "blobs", "grain")
+MARGIN = 4  # pixels by which the camera may be off, either way
+
+
+def some(rng: np.random.Generator, of: Sequence[Any]) -> Any:
+  """One of several, all as likely."""
+  return of[int(rng.integers(len(of)))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +69,11 @@ class Object:
   y: np.ndarray
   size: np.ndarray
   angle: np.ndarray
+
+  def turned(self, corners: np.ndarray, t: int, side: int) -> np.ndarray:
+    """Corners (N, 2) of a unit box as they stand in frame t, in pixels around the centre; `side` is the shorter one."""
+    c, s = np.cos(self.angle[t]), np.sin(self.angle[t])
+    return corners @ np.array([[c, s], [-s, c]]) * (self.size[t] * side)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +106,10 @@ class Scene:
   def frames(self) -> int:
     return len(self.camera)
 
+  def offset(self, t: int) -> np.ndarray:
+    """(2,) by how many pixels the picture of frame t is moved, x and y."""
+    return np.clip(self.camera[t], -MARGIN, MARGIN)
+
   def reversed(self) -> "Scene":
     """The same scene backwards in time."""
     back = lambda o: dataclasses.replace(
@@ -104,16 +120,15 @@ class Scene:
                                blur=None if self.blur is None else self.blur[::-1])
 
 
-def boxes(shown: Scene, size: tuple[int, int], things: Sequence[Object], margin: int = 4) -> np.ndarray:
+def boxes(shown: Scene, size: tuple[int, int], things: Sequence[Object]) -> np.ndarray:
   """(T, things, 4) in parts of a frame of `size`, height and width: where some objects of a scene are drawn."""
   height, width = size
   side = min(height, width)
   found = np.zeros((shown.frames, len(things), 4))
   for t in range(shown.frames):
-    dx, dy = np.clip(shown.camera[t], -margin, margin)
+    dx, dy = shown.offset(t)
     for i, thing in enumerate(things):
-      c, s = np.cos(thing.angle[t]), np.sin(thing.angle[t])
-      body = SHAPES[thing.shape] @ np.array([[c, s], [-s, c]]) * (thing.size[t] * side)
-      points = (body + (thing.x[t] * width - dx, thing.y[t] * height - dy)) / (width, height)
+      points = thing.turned(SHAPES[thing.shape], t, side)
+      points = (points + (thing.x[t] * width - dx, thing.y[t] * height - dy)) / (width, height)
       found[t, i] = *points.min(0), *points.max(0)
   return np.clip(found, 0, 1)

@@ -54,17 +54,19 @@ def write_video(path: str, frames: np.ndarray, fps: float, sound: np.ndarray | N
       out.mux(audio.encode())
 
 
-def write_images(path: str, frames: np.ndarray) -> None:
+def write_images(path: str, frames: np.ndarray, name: str = "{:03d}.png") -> None:
   """Writes a folder of images 000.png, 001.png, ... in one piece.
 
   Args:
     path: of the folder.
     frames: uint8 (T, H, W, 3) RGB.
+    name: pattern of the names; their ending, in small letters, is the format.
   """
+  ending = os.path.splitext(name)[1].lower()
   temporary = f"{path}.part"
   shutil.rmtree(temporary, ignore_errors=True)
   os.makedirs(temporary)
   for i, frame in enumerate(frames):
-    with open(os.path.join(temporary, f"{i:03d}.png"), "wb") as f:
-      f.write(cv2.imencode(".png", np.ascontiguousarray(frame[..., ::-1]))[1])
+    with open(os.path.join(temporary, name.format(i)), "wb") as f:
+      f.write(cv2.imencode(ending, np.ascontiguousarray(frame[..., ::-1]))[1])
   os.rename(temporary, path)
