@@ -8,7 +8,6 @@ neither run anything nor ask for memory that its own length does not justify (`U
 
 from collections.abc import Iterator, Mapping
 import contextlib
-import json
 import math
 import os
 import pickle
@@ -66,18 +65,6 @@ def regular(path: str | os.PathLike) -> None:
     raise OSError(22, "a pipe, a socket or a device, not a file", os.fspath(path))
 
 
-def json_text(path: str | os.PathLike) -> Any:
-  """The content of a JSON file.
-
-  Raises:
-    OSError: it cannot be opened.
-    ValueError, RecursionError: it is no JSON.
-  """
-  regular(path)
-  with open(path, encoding="utf-8") as f:
-    return json.load(f)
-
-
 # ---------------------------------------------------------------- arrays
 
 
@@ -97,7 +84,7 @@ def array_shape(path: str | os.PathLike) -> tuple[int, ...]:
   """The shape of a .npy file that is as long as it says; raises as `array`."""
   regular(path)
   with open(path, "rb") as f:
-    shape, *_ = _header(f, os.fstat(f.fileno()).st_size)
+    shape, *_ = header(f, os.fstat(f.fileno()).st_size)
     return shape
 
 
@@ -136,8 +123,12 @@ class Arrays(Mapping[str, np.ndarray]):
     return len(self._members)
 
 
-def _header(f: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-  """(shape, whether in Fortran's order, dtype, bytes) of an array at the start of a file of a size."""
+def header(f: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+  """(shape, whether in Fortran's order, dtype, bytes) of an array that begins where a file stands; `size` is its end.
+
+  Raises:
+    ValueError: it holds no numbers or text, or is longer than the file. A damaged header raises whatever it comes upon.
+  """
   version = np.lib.format.read_magic(f)
   readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0,
              (3, 0): np.lib.format.read_array_header_2_0}
@@ -155,7 +146,7 @@ def _header(f: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype, in
 
 
 def _array(f: BinaryIO, size: int) -> np.ndarray:
-  shape, fortran, dtype, length = _header(f, size)
+  shape, fortran, dtype, length = header(f, size)
   found = np.empty(math.prod(shape), dtype)
   if length:
     view = memoryview(found.view(np.uint8))

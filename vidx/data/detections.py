@@ -52,19 +52,18 @@ class Store:
     Raises:
       DecodeError: it is absent, is no such file, or holds boxes that cannot be.
     """
-    try:
-      with reading.boundary(f"{path} holds no detections", errors.DecodeError), reading.arrays(path) as f:
-        arrays = {k: f[k] for k in _NEEDED[:3]}
-        self.frame_index = f["frame_index"] if "frame_index" in f else np.arange(len(arrays["time_s"]))
-        feats = _mapped(path, "feats.npy")
-        self.feats = f["feats"] if feats is None else feats
+    with reading.boundary(f"{path} holds no detections", errors.DecodeError):
+      try:
+        with reading.arrays(path) as f:
+          arrays = {k: f[k] for k in _NEEDED[:3]}
+          self.frame_index = f["frame_index"] if "frame_index" in f else np.arange(len(arrays["time_s"]))
+          feats = _mapped(path, "feats.npy")
+          self.feats = f["feats"] if feats is None else feats
         _check({**arrays, "feats": self.feats}, path)
-    except errors.DecodeError as e:
-      if isinstance(e.__cause__, FileNotFoundError):
+      except FileNotFoundError:
         raise errors.DecodeError(f"{path}: there are no detections of this video.") from None
-      raise
-    except errors.DataError as e:
-      raise errors.DecodeError(str(e)) from None
+      except errors.DataError as e:
+        raise errors.DecodeError(str(e)) from None
     self.name = path
     self.time_s, self.boxes, self.scores = (arrays[k] for k in _NEEDED[:3])
 
@@ -130,10 +129,8 @@ def _mapped(path: str, name: str) -> np.ndarray | None:
     header = f.read(30)
     start = info.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     f.seek(start)
-    version = np.lib.format.read_magic(f)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(f)
-    if dtype.hasobject or not np.prod(shape):
+    shape, fortran, dtype, length = reading.header(f, os.path.getsize(path))
+    if not length:
       return None
     return np.memmap(path, dtype, "r", f.tell(), shape, "F" if fortran else "C")
 

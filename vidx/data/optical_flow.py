@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 
 FILES = (".flo", ".npy", ".png")
 _MAGIC = 202021.25  # of a .flo file, which reads PIEH
@@ -26,9 +26,9 @@ def read_flow(path: str) -> np.ndarray:
   Raises:
     DataError: no such file, another kind, or what it holds is no flow.
   """
-  try:
+  with reading.boundary(f"{path} is no optical flow"):
     if path.endswith(".npy"):
-      flow = np.load(path, allow_pickle=False)
+      flow = reading.array(path)
       flow = np.moveaxis(flow, 0, -1) if flow.ndim == 3 and flow.shape[0] == 2 and flow.shape[-1] != 2 else flow
     elif path.endswith(".flo"):
       flow = _middlebury(path)
@@ -43,8 +43,6 @@ def read_flow(path: str) -> np.ndarray:
       raise ValueError(f"its ending is none of {', '.join(FILES)}")
     if flow.ndim != 3 or flow.shape[-1] != 2 or flow.dtype.kind != "f":
       raise ValueError(f"its shape is {flow.shape} of {flow.dtype}")
-  except (OSError, ValueError, EOFError) as e:
-    raise errors.DataError(f"{path} is no optical flow: {getattr(e, 'strerror', None) or e}.") from e
   flow = flow.astype(np.float32)
   return np.where(np.isfinite(flow) & (np.abs(flow) < _UNKNOWN), flow, 0)
 

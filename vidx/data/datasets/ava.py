@@ -15,12 +15,11 @@ Gu et al.: "AVA: A Video Dataset of Spatio-temporally Localized Atomic Visual Ac
 
 from collections.abc import Mapping, Set
 import os
-import pickle
 from typing import Any
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.data import plain_pickle
 from vidx.data.datasets import common, places
 from vidx.data.frame_boxes import PROPOSED, TRUTH, FrameBoxes, frame_boxes
@@ -133,11 +132,9 @@ def _listed(path: str):
 
 
 def _pickled(path: str):
-  try:
+  with reading.boundary(f"{path} holds no boxes of key frames"):
     content = plain_pickle.load(path)
     rows = [(key, np.asarray(value, np.float64).reshape(-1, 5)) for key, value in content.items()]
-  except (OSError, ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as e:
-    raise errors.DataError(f"{path} holds no boxes of key frames ({' '.join(str(e).split())}).") from e
   for key, boxes in rows:
     video, _, second = str(key).rpartition(",")
     where = f"'{path}', key frame '{key}'"

@@ -41,13 +41,11 @@ def read_json(path: str) -> Any:
     AbsentError: there is no such file.
     DataError: it is no JSON.
   """
-  try:
-    with reading.boundary(f"{path}: no JSON"):  # nested too deeply, or a number of too many digits
+  with reading.boundary(f"{path}: no JSON"):  # nested too deeply, or a number of too many digits
+    try:
       return json.loads(read_text(path))
-  except errors.DataError as e:
-    if isinstance(e.__cause__, json.JSONDecodeError):
-      raise errors.DataError(f"{path}, line {e.__cause__.lineno}: no JSON ({e.__cause__.msg}).") from None
-    raise
+    except json.JSONDecodeError as e:
+      raise errors.DataError(f"{path}, line {e.lineno}: no JSON ({e.msg}).") from None
 
 
 def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
