@@ -6,6 +6,7 @@ import os
 
 from vidx import errors
 from vidx.data import media_files
+from vidx.data.frame_boxes import TRUTH
 from vidx.data.records import LABEL, Dataset, Record
 
 
@@ -47,7 +48,7 @@ def show(train: Dataset, val: Dataset, active: bool = True) -> None:
 
 
 def _unlabelled(d: Dataset, record: Record) -> bool:
-  return bool(d.targets) and "frame_boxes" not in record.extra and all(record.value(name) == -1 for name in d.targets)
+  return bool(d.targets) and TRUTH not in record.extra and all(record.value(name) == -1 for name in d.targets)
 
 
 def _unlearnt(train: Dataset, other: Dataset) -> list[str]:
@@ -68,8 +69,8 @@ def _counts(d: Dataset) -> Counter[str]:
         if c >= 0:
           counts[target.classes[c] if name == LABEL else f"{name} {target.classes[c]}"] += n
   for record in d.records:
-    if "frame_boxes" in record.extra and record.label == -1:  # else they are those of the label
-      counts.update(d.classes[c] for c in record.extra["frame_boxes"].classes())
+    if TRUTH in record.extra and record.label == -1:  # else they are those of the label
+      counts.update(d.classes[c] for c in record.extra[TRUTH].classes())
   return counts
 
 

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from vidx import errors
+from vidx.data.frame_boxes import TRUTH
 from vidx.data.plans import Plan
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")  # endings of files without pictures
@@ -138,8 +139,8 @@ class Dataset:
       if r.labels or r.companions:
         others = sorted((name, m.index, _size(m)) for name, m in r.companions.items())
         digest.update(repr((sorted(r.labels.items()), others)).encode())
-      if "frame_boxes" in r.extra:
-        digest.update(r.extra["frame_boxes"].digest().encode())
+      if TRUTH in r.extra:
+        digest.update(r.extra[TRUTH].digest().encode())
     if self.plan is not None:
       digest.update(self.plan.fingerprint().encode())
     return digest.hexdigest()[:16]
@@ -183,8 +184,8 @@ def aligned(dataset: Dataset, classes: Mapping[str, Sequence[str]]) -> Dataset:
       label = move(label, to)
       if "transcript" in extra:
         extra.update(transcript=move(extra["transcript"], to), runs=tuple((to[c], n) for c, n in extra["runs"]))
-      if "frame_boxes" in extra:
-        extra["frame_boxes"] = extra["frame_boxes"].moved(to)
+      if TRUTH in extra:
+        extra[TRUTH] = extra[TRUTH].moved(to)
     labels = {name: move(value, moves[name]) if name in moves else value for name, value in record.labels.items()}
     return dataclasses.replace(record, label=label, extra=extra, labels=labels)
 

@@ -7,7 +7,6 @@ Objects of the other 170 classes are no objects here. Where an image shows sever
 counts as one of the first. The classes are those of ImageNet VID, or of root/classes.txt as for it.
 """
 
-import glob
 import os
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from vidx import errors
 from vidx.data import media_files
 from vidx.data.datasets import common, voc_xml
-from vidx.data.frame_boxes import frame_boxes
+from vidx.data.frame_boxes import TRUTH, frame_boxes
 from vidx.data.records import Dataset, Media, Record
 
 
@@ -48,10 +47,8 @@ def read(root: str, split: str, most: int = 2000, classes_from: str = "", propos
       continue
     boxes = frame_boxes(found.box, found.label, np.zeros(len(found.label)), source=f"{name}.xml")
     dropped += boxes.dropped
-    beside = {"proposals": Media(os.path.join(common.inside(root, proposals), f"{name.split('/')[-1]}.npz"),
-                                 "detections")} if proposals else {}
-    records.append(Record(f"{split}/{name}", Media(file, "still"), extra={"size": found.size, "frame_boxes": boxes},
-                          companions=beside))
+    records.append(Record(f"{split}/{name}", Media(file, "still"), extra={"size": found.size, TRUTH: boxes},
+                          companions=voc_xml.beside(root, proposals, name)))
   notes = (f"DET {split}: {dropped} boxes without area, or outside of their image, were left out",) if dropped else ()
   return Dataset("imagenet_det", split, tuple(records), names, missing=tuple(missing), notes=notes)
 
@@ -59,7 +56,7 @@ def read(root: str, split: str, most: int = 2000, classes_from: str = "", propos
 def _images(root: str, split: str) -> list[str]:
   """Names of the images of a split below its folder, without ending, each once."""
   listed = os.path.join(root, "ImageSets", "DET")
-  paths = sorted(glob.glob(os.path.join(listed, "train_*.txt")), key=lambda p: (len(p), p)) if split == "train" else []
+  paths = voc_xml.class_lists(listed) if split == "train" else []
   paths = paths or [p for p in [os.path.join(listed, f"{split}.txt")] if os.path.isfile(p)]
   words = [line.split() for path in paths for line in common.read_lines(path) if line.strip()]
   found = list(dict.fromkeys(w[0] for w in words if split != "train" or len(w) < 2 or w[1] in ("1", "0")))

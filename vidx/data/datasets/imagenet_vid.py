@@ -17,7 +17,6 @@ Russakovsky et al.: "ImageNet Large Scale Visual Recognition Challenge", 2015.
 """
 
 from collections.abc import Mapping, Sequence
-import glob
 import os
 
 import numpy as np
@@ -25,7 +24,7 @@ import numpy as np
 from vidx import errors
 from vidx.data import media_files, plans
 from vidx.data.datasets import common, imagenet_det, voc_xml
-from vidx.data.frame_boxes import FrameBoxes, frame_boxes
+from vidx.data.frame_boxes import TRUTH, FrameBoxes, frame_boxes
 from vidx.data.records import Dataset, Media, Record
 
 DRAWS = ("tracks", "snippets")
@@ -62,17 +61,14 @@ def read(root: str, split: str, draws: str = "tracks", least_frames: int = 1, pr
     known = _annotated(root, split, name, ids)
     extra = {}
     if known is not None:
-      extra = {"size": known[0], "frame_boxes": known[1]}
+      extra = {"size": known[0], TRUTH: known[1]}
       dropped += known[1].dropped
-    beside = {}
-    if proposals:
-      beside["proposals"] = Media(os.path.join(common.inside(root, proposals), f"{name.split('/')[-1]}.npz"),
-                                  "detections")
-    records.append(Record(f"{split}/{name}", Media(folder, "frames"), extra=extra, companions=beside))
+    records.append(Record(f"{split}/{name}", Media(folder, "frames"), extra=extra,
+                          companions=voc_xml.beside(root, proposals, name)))
   if dropped:
     notes.append(f"split '{split}': {dropped} boxes without area, or outside of their frame, were left out")
   plan = None
-  if split == "train" and records and all("frame_boxes" in r.extra for r in records):
+  if split == "train" and records and all(TRUTH in r.extra for r in records):
     entries, cell = tracks(records, least_frames)
     if draws == "tracks" and len(entries):
       plan = plans.Balanced(entries, cell, len(records))
@@ -89,7 +85,7 @@ def tracks(records: Sequence[Record], least: int) -> tuple[np.ndarray, np.ndarra
   """Tracks to draw: (M, 3) int of record, first frame and end (exclusive), and (M,) their classes."""
   rows, cell = [], []
   for number, record in enumerate(records):
-    found: FrameBoxes = record.extra["frame_boxes"]
+    found: FrameBoxes = record.extra[TRUTH]
     own = []
     for track in np.unique(found.track):
       at = np.flatnonzero(found.track == track)
@@ -106,8 +102,7 @@ def _snippets(root: str, split: str) -> list[str]:
   """Names of the snippets of a split, below its folder, each once."""
   listed = os.path.join(root, "ImageSets", "VID")
   if split == "train":
-    paths = sorted(glob.glob(os.path.join(listed, "train_*.txt")), key=lambda p: (len(p), p))
-    lines = [line.split()[0] for path in paths for line in common.read_lines(path) if line.strip()]
+    lines = [name for path in voc_xml.class_lists(listed) for name in _lines(path)]
     lines = lines or _lines(os.path.join(listed, "train.txt"))
   else:
     lines = [name.rpartition("/")[0] for name in _lines(os.path.join(listed, f"{split}.txt"))]

@@ -2,10 +2,13 @@
 
   <annotation><size><width/><height/></size>
     <object><trackid/><name/><bndbox><xmax/><xmin/><ymax/><ymin/></bndbox></object> ...</annotation>
+
+What else the readers of both share is here, too.
 """
 
 from collections.abc import Mapping, Sequence
 import concurrent.futures
+import glob
 import os
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -14,6 +17,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data.datasets import common
+from vidx.data.records import Media
 
 CLASSES = {
     "n02691156": "airplane", "n02419796": "antelope", "n02131653": "bear", "n02834778": "bicycle", "n01503061": "bird",
@@ -95,6 +99,17 @@ def read(path: str, ids: Mapping[str, int], others: bool = False) -> Objects:
     raise errors.DataError(f"{path}: the box {[f'{x:g}' for x in boxes[bad[0]]]} has swapped corners; xmin and ymin are"
                            " the smaller ones.")
   return Objects((int(height), int(width)), box, np.array(labels, np.int32), np.array(tracks, np.int32))
+
+
+def class_lists(folder: str) -> list[str]:
+  """The lists of training, train_1.txt and so on, in their order."""
+  return sorted(glob.glob(os.path.join(folder, "train_*.txt")), key=lambda p: (len(p), p))
+
+
+def beside(root: str, proposals: str, name: str) -> dict[str, Media]:
+  """The companions of a snippet or an image: its store of proposed boxes, where a folder of them is named."""
+  path = os.path.join(common.inside(root, proposals), f"{name.split('/')[-1]}.npz")
+  return {"proposals": Media(path, "detections")} if proposals else {}
 
 
 def read_all(paths: Sequence[str], ids: Mapping[str, int], others: bool = False) -> list[Objects]:
