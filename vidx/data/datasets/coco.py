@@ -96,15 +96,12 @@ class Files:
     return Media(os.path.join(self._at, name), "still") if name in self._names else None
 
 
-def _said(root: str, split: str, year: str) -> tuple[dict[int, dict[str, Any]], list[tuple[int, int, str, str]], tuple]:
-  """Images by number, (image, caption, its text, its tree or '') of all captions, and notes."""
+def _said(root: str, split: str, year: str, brackets: Mapping[int, str]
+          ) -> tuple[dict[int, dict[str, Any]], list[tuple[int, int, str, str]], tuple[str, ...]]:
+  """Images by number, (image, caption, its text, its tree or '') of all captions with a word, and notes."""
   path, found = content(root, f"captions_{split}{year}.json", ("images", "annotations"))
   known = images(path, found["images"])
   rows, notes = [], []
-  at = os.path.join(root, "annotations", f"trees_{split}{year}.jsonl")
-  brackets = _trees(at) if os.path.exists(at) else {}
-  if not brackets:
-    notes.append(f"there is no {os.path.basename(at)} beside the captions of '{split}': phrases are cut by rules")
   for i, row in enumerate(found["annotations"], 1):
     try:
       image, number, text = int(row["image_id"]), int(row["id"]), " ".join(str(row["caption"]).split())
@@ -115,9 +112,10 @@ def _said(root: str, split: str, year: str) -> tuple[dict[int, dict[str, Any]], 
     rows.append((image, number, text, brackets.get(number, "")))
   if brackets and (bare := sum(not tree for *_, tree in rows)):
     notes.append(f"{bare} of the {len(rows)} captions of '{split}' have no tree: they are cut by rules")
-  if empty := sum(not trees.plain(text) for _, _, text, _ in rows):
+  kept = [row for row in rows if trees.plain(row[2])]
+  if empty := len(rows) - len(kept):
     notes.append(f"{empty} caption(s) of '{split}' have no word and are left out")
-  return known, [row for row in rows if trees.plain(row[2])], tuple(notes)
+  return known, kept, tuple(notes)
 
 
 def _trees(path: str) -> dict[int, str]:
@@ -134,7 +132,8 @@ def _trees(path: str) -> dict[int, str]:
       row = json.loads(text)
       number, tree = int(row["caption_id"]), str(row["tree"])
     except (ValueError, KeyError, TypeError) as e:
-      raise errors.DataError(f"{path}, line {line}: no JSON with caption_id and tree ({' '.join(str(e).split())}).") from None
+      raise errors.DataError(f"{path}, line {line}: no JSON with caption_id and tree ({' '.join(str(e).split())})."
+                             ) from None
     try:
       trees.parse(tree)
     except trees.BrokenTree as e:
@@ -144,7 +143,11 @@ def _trees(path: str) -> dict[int, str]:
 
 
 def _captions(root: str, split: str, year: str) -> Dataset:
-  known, rows, notes = _said(root, split, year)
+  at = os.path.join(root, "annotations", f"trees_{split}{year}.jsonl")
+  brackets = _trees(at) if os.path.exists(at) else {}
+  known, rows, notes = _said(root, split, year, brackets)
+  if not brackets:
+    notes = (f"there is no {os.path.basename(at)} beside the captions of '{split}': phrases are cut by rules", *notes)
   of_image: dict[int, list[tuple[str, str]]] = {}
   for image, _, text, tree in rows:
     of_image.setdefault(image, []).append((text, tree))
@@ -161,7 +164,7 @@ def _captions(root: str, split: str, year: str) -> Dataset:
 
 
 def _texts(root: str, split: str, year: str) -> Dataset:
-  _, rows, _ = _said(root, split, year)
+  _, rows, _ = _said(root, split, year, {})
   media = Media(os.path.join(root, "annotations", f"captions_{split}{year}.json"), "text")
   return Dataset("coco", split, tuple(Record(str(number), media, extra={"captions": (trees.plain(text),)})
                                       for _, number, text, _ in rows))
