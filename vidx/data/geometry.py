@@ -4,6 +4,7 @@ Boxes are (..., 4) as x0, y0, x1, y1: in parts of the whole frame, 0..1, where t
 kept, and in pixels of the array beside them where a model sees them.
 """
 
+from collections.abc import Sequence
 import dataclasses
 
 import numpy as np
@@ -52,6 +53,13 @@ class Geometry:
   def pad(self, height: int, width: int) -> "Geometry":
     """After rows were added below and columns on the right, up to a size."""
     return Geometry(height, width, self.scale, self.offset)
+
+
+def smallest(sizes: Sequence[Sequence[int]], height: int, width: int) -> int:
+  """The number of the smallest of several sizes (height, width) that holds an array; of the largest where none does."""
+  areas = [h * w for h, w in sizes]
+  holding = [i for i, (h, w) in enumerate(sizes) if h >= height and w >= width]
+  return min(holding, key=areas.__getitem__) if holding else int(np.argmax(areas))
 
 
 def to_pixels(boxes: np.ndarray, geometry: Geometry) -> np.ndarray:

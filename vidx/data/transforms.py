@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
-from vidx.data.geometry import Geometry
+from vidx.data.geometry import Geometry, smallest
 
 Place = tuple[int, int, int, int]  # x, y, width, height of a rectangle in pixels
 Rng = np.random.Generator
@@ -129,9 +129,7 @@ def fitting_size(height: int, width: int, data: ConfigDict, room: tuple[int, int
 def bucket(height: int, width: int, data: ConfigDict) -> int:
   """The number of the smallest of `data.sizes` that holds frames as they are scaled; of the largest where none does."""
   across, down = fitting_size(height, width, data, (10**9, 10**9))
-  areas = [h * w for h, w in data.sizes]
-  holding = [i for i, (h, w) in enumerate(data.sizes) if h >= down and w >= across]
-  return min(holding, key=areas.__getitem__) if holding else int(np.argmax(areas))
+  return smallest(data.sizes, down, across)
 
 
 def fit(frames: np.ndarray, data: ConfigDict, room: tuple[int, int], mirrored: bool = False

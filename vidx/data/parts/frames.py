@@ -9,6 +9,7 @@ import numpy as np
 
 from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
+from vidx.data import geometry
 from vidx.data.records import Dataset
 
 
@@ -29,20 +30,16 @@ class Frames:
     self.lengths = None
     if self._sizes:
       from vidx.data import transforms
-      known: dict[tuple[int, int], int] = {}
-      for size in {tuple(r.extra.get("size", (1, 1))) for r in dataset.records}:
-        known[size] = transforms.bucket(*size, data)
-      self.lengths = tuple(known[tuple(r.extra.get("size", (1, 1)))] for r in dataset.records)
+      own = [tuple(r.extra.get("size", (1, 1))) for r in dataset.records]
+      known = {size: transforms.bucket(*size, data) for size in set(own)}
+      self.lengths = tuple(known[size] for size in own)
 
   def room(self, indices: Sequence[int]) -> int:
     """1 + the number of the smallest of `data.sizes` that holds all records of a global batch; 0 without sizes."""
     if not self._sizes:
       return 0
     own = [self._sizes[self.lengths[i]] for i in indices] or self._sizes[:1]
-    most = [max(sides) for sides in zip(*own)]
-    holding = [i for i, (h, w) in enumerate(self._sizes) if h >= most[0] and w >= most[1]]
-    key = lambda i: math.prod(self._sizes[i])
-    return 1 + (min(holding, key=key) if holding else max(range(len(self._sizes)), key=key))
+    return 1 + geometry.smallest(self._sizes, *(max(sides) for sides in zip(*own)))
 
   def fits(self, index: int, room: int) -> bool:
     """Whether a record has its place in a batch of that size: always, it is scaled down if need be."""
