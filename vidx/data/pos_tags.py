@@ -30,6 +30,7 @@ _CLOSED: Mapping[str, str] = {
     "adverb": "not very then there here also too together away back just now quickly", "plural": "people men women"
                                                                                                 " children",
     "comparative": "more most less least better best"}
+_GROUP_OF = {word: group for group, known in _CLOSED.items() for word in known.split()}
 _ENDINGS = ((r"ing$", "gerund"), (r"ed$", "past"), (r"ly$", "adverb"), (r"(ful|ous|ive|able|al|ish)$", "adjective"),
             (r"iest$|ier$", "comparative"), (r"(ss|us|is)$", "noun"), (r"s$", "plural"))
 
@@ -37,9 +38,8 @@ _ENDINGS = ((r"ing$", "gerund"), (r"ed$", "past"), (r"ly$", "adverb"), (r"(ful|o
 def by_rules(word: str) -> str:
   """The group of a word."""
   word = word.lower()
-  for group, known in _CLOSED.items():
-    if word in known.split():
-      return group
+  if word in _GROUP_OF:
+    return _GROUP_OF[word]
   if re.fullmatch(r"\d+", word):
     return "number"
   if not word.isalpha():
