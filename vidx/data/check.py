@@ -15,6 +15,7 @@ from rich.text import Text
 
 from vidx import errors
 from vidx.data import clips, datasets, feature_files, media_files, notices
+from vidx.data.frame_boxes import TRUTH
 from vidx.data.records import Dataset, Media, Record
 
 _CHUNK = 32  # frames decoded at once, which bounds the memory
@@ -159,7 +160,7 @@ def _bad(d: Dataset, probed: Mapping[Media, dict]) -> list[dict[str, str]]:
 def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str, Any]:
   media = {r.media: probed[r.media] for r in d.records}
   good = [m for m in media.values() if "reason" not in m]
-  labels = [tuple(r.extra["frame_boxes"].classes()) if "frame_boxes" in r.extra else
+  labels = [tuple(r.extra[TRUTH].classes()) if TRUTH in r.extra else
             r.label if isinstance(r.label, tuple) else (r.label,) for r in d.records]
   counts = Counter(c for label in labels for c in label if c >= 0)
   return {
@@ -177,7 +178,7 @@ def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str,
 
 def _boxes(d: Dataset) -> dict[str, int]:
   """{'total', 'tracks', 'most', 'dropped'} of a set with boxes, most of a frame; {} of one without."""
-  found = [r.extra["frame_boxes"] for r in d.records if "frame_boxes" in r.extra]
+  found = [r.extra[TRUTH] for r in d.records if TRUTH in r.extra]
   return {"total": sum(map(len, found)), "tracks": sum(len(set(b.track[b.track >= 0].tolist())) for b in found),
           "most": max(b.most() for b in found), "dropped": sum(b.dropped for b in found)} if found else {}
 
@@ -216,6 +217,8 @@ def main(name: str, root: str, split: str = "", max_missing: float = 0.1, max_li
 def show(result: Mapping[str, Any], console: Console, max_listed: int = 0) -> None:
   """Prints a result of `check` as tables and lists; `max_listed` as for `main`."""
   splits = result["splits"]
+  boxes = [("boxes: all, tracks, most of a frame, left out",
+            *(", ".join(map(str, d["boxes"].values())) or "none" for d in splits.values()))]
   _line(console, f"{result['dataset']}: {result['root']}")
   console.print(_table(["", *splits], [
       ("records", *(str(d["records"]) for d in splits.values())),
@@ -229,9 +232,7 @@ def show(result: Mapping[str, Any], console: Console, max_listed: int = 0) -> No
       ("frames per second", *(_head(d["fps"]) for d in splits.values())),
       ("sizes", *(_head(d["sizes"]) for d in splits.values())),
       ("without label", *(str(d["unlabelled"]) for d in splits.values())),
-      *[("boxes: all, tracks, most of a frame, left out", *(", ".join(map(str, d["boxes"].values())) or "none"
-                                                            for d in splits.values()))
-        for _ in range(any(d["boxes"] for d in splits.values()))],
+      *(boxes if any(d["boxes"] for d in splits.values()) else []),
   ]))
   _show_labels(result, console)
   for why in result["absent"].values():

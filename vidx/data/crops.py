@@ -121,7 +121,6 @@ def _crop(frame, box):
 
 
 def _write(path, image):
-  os.makedirs(os.path.dirname(path), exist_ok=True)
   writing.write_bytes(path, cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]),
                                          [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
 

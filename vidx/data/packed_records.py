@@ -28,7 +28,9 @@ class PackedRecords(Sequence[Record]):
 
   def __init__(self, path: str, offsets: np.ndarray, count: int):
     self._path, self._offsets, self._count = path, offsets, count
-    self._open()
+    with open(path, "rb") as f:
+      self._map = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+    self._block = functools.lru_cache(maxsize=8)(self._unpacked)
 
   def __len__(self) -> int:
     return self._count
@@ -46,17 +48,8 @@ class PackedRecords(Sequence[Record]):
     for block in range(len(self._offsets) - 1):
       yield from self._unpacked(block)
 
-  def __getstate__(self) -> tuple[str, np.ndarray, int]:
-    return self._path, self._offsets, self._count
-
-  def __setstate__(self, state: tuple[str, np.ndarray, int]) -> None:
-    self._path, self._offsets, self._count = state
-    self._open()
-
-  def _open(self) -> None:
-    with open(self._path, "rb") as f:
-      self._map = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
-    self._block = functools.lru_cache(maxsize=8)(self._unpacked)
+  def __reduce__(self) -> tuple[Any, ...]:
+    return PackedRecords, (self._path, self._offsets, self._count)
 
   def _unpacked(self, block: int) -> tuple[Record, ...]:
     return pickle.loads(self._map[self._offsets[block]:self._offsets[block + 1]])

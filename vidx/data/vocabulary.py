@@ -34,11 +34,15 @@ def from_captions(dataset: Dataset, least: int = 1, most: int = 20_000, lower: b
   Raises:
     DataError: there are no captions.
   """
-  said = [text for record in dataset.records for text in record.extra.get("captions", ())]
+  said = _captions(dataset)
   if not said:
     raise errors.DataError(f"split '{dataset.split}' of data set '{dataset.name}' has no captions to take words from:"
                            " set data.text.vocab to a file of one token a line.")
   return _ranked((w for text in said for w in sentences.words(text, lower)), least, most)
+
+
+def _captions(dataset: Dataset) -> list[str]:
+  return [text for record in dataset.records for text in record.extra.get("captions", ())]
 
 
 def _ranked(found: Iterable[str], least: int, most: int) -> list[str]:
@@ -70,7 +74,7 @@ def build(name: str, root: str, out: str = "", split: str = "train", least: int 
   if name == "coco":
     options = {"media": "text", **options}  # no image is needed
   dataset = datasets.load(name, root, split, max_missing=1.0, **options)
-  said = [text for record in dataset.records for text in record.extra.get("captions", ())]
+  said = _captions(dataset)
   if not said:
     raise errors.DataError(f"data set '{name}' at {root} has no captions in split '{split}'.")
   found, path = words(said, least, most), out or os.path.join(root, "vocab.txt")
