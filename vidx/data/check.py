@@ -100,7 +100,7 @@ def probe(media: Media, frames: int) -> dict[str, Any]:
 
 
 def damage_to_sound(media: Media, seconds: float, whole: bool) -> str:
-  """Why the sound of a video cannot be decoded, '' where it can, at its start, in its middle, and at its end, or whole."""
+  """Why the sound of a video cannot be decoded, '' where it can: at its start, its middle and its end, or whole."""
   from vidx.data import sound
   from vidx.data.parts import audio
   spans = [(0.0, seconds)] if whole else [(at, at + _HEARD) for at in np.linspace(0, max(0.0, seconds - _HEARD), 3)]

@@ -159,7 +159,7 @@ def _check_polygon(xy: np.ndarray) -> None:
 
 
 def _line(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """The points from one corner to the next, both included, in that order; drawn from the lower end of the longer axis."""
+  """The points from one corner to the next, both included, in order; drawn from the lower end of the longer axis."""
   (xs, ys), (xe, ye) = start.tolist(), end.tolist()
   dx, dy = abs(xe - xs), abs(ye - ys)
   flip = xs > xe if dx >= dy else ys > ye

@@ -102,8 +102,8 @@ class Examples:
     main, *others = parts_lib.chosen(_kind(dataset), wanted, bool(data.cache))
     self._of_clip = training and data.clip_labels
     if self._of_clip and not any(ACTIONS in r.extra for r in dataset.records):
-      raise errors.ConfigError(f"data.clip_labels: data set '{dataset.name}' does not say when its actions are; set it to"
-                               " False.")
+      raise errors.ConfigError(f"data.clip_labels: data set '{dataset.name}' does not say when its actions are; set it"
+                               " to False.")
     timed = bool(others) or self._of_clip
     self._first = parts_lib.load(main)(dataset, data, training, clips, crops, seed, timed=timed)
     self._others = [parts_lib.load(name)(dataset, data, training, clips, crops, seed) for name in others]
@@ -152,7 +152,8 @@ class Examples:
       example |= part.make(index, cut, rng, room)[0]
     example |= self._always(index, 1)
     if self._of_clip:
-      example[LABEL] = batch_lib.label_array(_during(self.dataset.records[index], *cut.seconds[0, [0, -1]]), self.dataset)
+      actions = _during(self.dataset.records[index], *cut.seconds[0, [0, -1]])
+      example[LABEL] = batch_lib.label_array(actions, self.dataset)
     return example
 
   def _always(self, index: int, weight: float) -> batch_lib.Batch:

@@ -168,7 +168,8 @@ def annotations() -> dict[str, Case]:
       "EPIC_100_noun_classes.csv": _text("id,key,instances,category", "0,cup,['cup'],a", "1,pan,['pan'],a"),
       "EPIC_100_video_info.csv": _text("video_id,duration,fps,resolution", "P01_1,20.5,50,1920x1080"),
       "EPIC_100_train.csv": _text(
-          "narration_id,participant_id,video_id,start_timestamp,stop_timestamp,narration,verb,verb_class,noun,noun_class",
+          "narration_id,participant_id,video_id,start_timestamp,stop_timestamp,narration,verb,verb_class,noun,"
+          "noun_class",
           *(f"P01_1_{i},P01,P01_1,00:00:0{i}.10,00:00:0{i}.90,take cup,take,{i % 2},cup,{i % 2}" for i in range(5))),
       "P01/videos/P01_1.MP4": b"x"}
   found |= _of(kitchen, _dataset("epic100"), *(k for k in kitchen if k.endswith(".csv")))
@@ -193,8 +194,8 @@ def features() -> dict[str, Case]:
   found = _of({"v.npy": _npy(x)}, of_path("v.npy"), "v.npy")
   found |= _of({"v.txt": _text(*(" ".join(map(str, (i, *row))) for i, row in enumerate(x)))}, of_path("v.txt"), "v.txt")
   found |= _of({"d.npz": _npz(**store)}, lambda root: detections.Store(os.path.join(root, "d.npz")), "d.npz")
-  found |= _of({"e.npz": _npz(rgb=x)}, lambda root: experts.read(Media(os.path.join(root, "e.npz"), "experts"), ["rgb"]),
-               "e.npz")
+  seen = lambda root: experts.read(Media(os.path.join(root, "e.npz"), "experts"), ["rgb"])
+  found |= _of({"e.npz": _npz(rgb=x)}, seen, "e.npz")
   converted = lambda module, **options: lambda root: module.convert(
       root, os.path.join(root, "out"), **options)
   found |= _of({"d.pkl": pickle.dumps(picked)}, converted(detection_files), "d.pkl")

@@ -44,8 +44,8 @@ class Codes:
     except FileNotFoundError:
       raise errors.DataError(f"data.phrases.codes={folder} holds no codes; training with it makes them.") from None
     except (OSError, ValueError) as e:
-      raise errors.DataError(f"data.phrases.codes={folder} is damaged ({' '.join(str(e).split())}); remove it, and it is"
-                             " made again.") from e
+      raise errors.DataError(f"data.phrases.codes={folder} is damaged ({' '.join(str(e).split())}); remove it, and it"
+                             " is made again.") from e
     self.width = int(self._codes.shape[1])
 
   def __getitem__(self, text: str) -> np.ndarray:

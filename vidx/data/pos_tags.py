@@ -17,19 +17,18 @@ END, START = len(GROUPS), len(GROUPS) + 1
 RULES = "rules"
 _CLOSED: Mapping[str, str] = {
     "modal": "can could may might must shall should will would",
-    "preposition": "about above across after against along among around at before behind below beneath beside between by"
-                   " down during for from in inside into near of off on onto out outside over through toward towards"
+    "preposition": "about above across after against along among around at before behind below beneath beside between"
+                   " by down during for from in inside into near of off on onto out outside over through toward towards"
                    " under up upon with within without",
     "to": "to", "determiner": "a an the this that these those some any each every no another all both",
     "pronoun": "i you he she it we they me him us them someone somebody something himself herself itself themselves",
     "possessive": "my your his her its our their", "conjunction": "and or but nor so yet while as because if than",
     "question": "who whom whose which what when where why how",
     "number": "one two three four five six seven eight nine ten first second third",
-    "verb_s": "is has does goes", "past": "was were had did went made said been shown seen", "verb": "be are am have do"
-                                                                                                  " go make say show",
-    "adverb": "not very then there here also too together away back just now quickly", "plural": "people men women"
-                                                                                                " children",
-    "comparative": "more most less least better best"}
+    "verb_s": "is has does goes", "past": "was were had did went made said been shown seen",
+    "verb": "be are am have do go make say show",
+    "adverb": "not very then there here also too together away back just now quickly",
+    "plural": "people men women children", "comparative": "more most less least better best"}
 _GROUP_OF = {word: group for group, known in _CLOSED.items() for word in known.split()}
 _ENDINGS = ((r"ing$", "gerund"), (r"ed$", "past"), (r"ly$", "adverb"), (r"(ful|ous|ive|able|al|ish)$", "adjective"),
             (r"iest$|ier$", "comparative"), (r"(ss|us|is)$", "noun"), (r"s$", "plural"))

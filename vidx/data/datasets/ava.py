@@ -139,7 +139,8 @@ def _pickled(path: str):
     video, _, second = str(key).rpartition(",")
     where = f"'{path}', key frame '{key}'"
     for row in boxes:
-      yield where, video, ava.second_of(second, where), ava.box_of([repr(float(x)) for x in row[:4]], where), float(row[4])
+      box = ava.box_of([repr(float(x)) for x in row[:4]], where)
+      yield where, video, ava.second_of(second, where), box, float(row[4])
 
 
 def _truth(path: str, names: Mapping[int, str], source: str, left_out: Set[KeyFrame]
@@ -157,8 +158,8 @@ def _truth(path: str, names: Mapping[int, str], source: str, left_out: Set[KeyFr
     _inside(box, where)
     action, = ava.numbers_of(row[6:7], where)
     if action not in names:
-      raise errors.DataError(f"{where}: action '{row[6]}' is not one of the {len(names)} of {source}; name the list of all"
-                             " actions by actions=FILE.")
+      raise errors.DataError(f"{where}: action '{row[6]}' is not one of the {len(names)} of {source}; name the list of"
+                             " all actions by actions=FILE.")
     people.setdefault(box, set()).add(int(action))
   return found
 
@@ -202,8 +203,8 @@ def _record(key: KeyFrame, there: tuple[Media, float, dict[str, Media]], ids: tu
   (video, second), (media, begins, companions) = key, there
   at = second - begins
   if at < 0:
-    raise errors.DataError(f"{path}: the key frame of '{video}' at {second} s lies before its file begins, at {begins:g} s;"
-                           " say when files begin by begins=SECOND.")
+    raise errors.DataError(f"{path}: the key frame of '{video}' at {second} s lies before its file begins, at"
+                           f" {begins:g} s; say when files begin by begins=SECOND.")
   extra, label = {"video": video, "second": second}, -1
   if truth is not None:
     own = truth.get(key, {})

@@ -4,7 +4,8 @@
   root/Charades_v1_classes.txt          `c000 Holding some clothes`
   root/**/<id>.mp4
 
-The label of a video is all of its actions; data.clip_labels trains clips on those in their time. The test list is validation too, as in papers.
+The label of a video is all of its actions; data.clip_labels trains clips on those in their time.
+The test list is validation too, as in papers.
 
 Sigurdsson et al.: "Hollywood in Homes: Crowdsourcing Data Collection for Activity
 Understanding", 2016.

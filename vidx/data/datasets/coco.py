@@ -2,7 +2,7 @@
 
   root/train2014/..., root/val2014/...            images, or below root/images
   root/annotations/captions_train2014.json        five captions per image, of training
-  root/annotations/trees_train2014.jsonl          their trees, a line {"image_id", "caption_id", "caption", "tree"} each;
+  root/annotations/trees_train2014.jsonl          their trees, {"image_id", "caption_id", "caption", "tree"} a line;
                                                   without this file captions are cut by rules (vidx/data/trees.py)
   root/annotations/instances_val2014.json         masks of 80 categories, of validation
 

@@ -35,8 +35,9 @@ def read(root: str, split: str, year: str = "2014") -> Dataset:
   year = str(year)
   if split == "train":
     return coco.read(root, split, year)
-  lists = [n for n in (t.format(f"{split}{year}") for t in _LISTS) if os.path.isfile(os.path.join(root, "annotations", n))]
-  at, found = coco.content(root, (lists or [_LISTS[0].format(f"{split}{year}")])[0], ("images",))
+  lists = [name.format(f"{split}{year}") for name in _LISTS]
+  listed = next((n for n in lists if os.path.isfile(os.path.join(root, "annotations", n))), lists[0])
+  at, found = coco.content(root, listed, ("images",))
   known = coco.images(at, found["images"])
   sizes = _sizes(os.path.join(root, "image_data.json"))
   path = os.path.join(root, "region_descriptions.json")

@@ -189,7 +189,8 @@ def _msrvtt(root, classes, entries):
 def _ava(root, classes, entries):
   """The csv files of AVA, with the boxes of a detector: key frames are the whole seconds inside of a video."""
   at = lambda name: os.path.join("annotations", name)
-  listed = lambda chosen: [line for c in chosen for line in ("item {", f'  name: "{classes[c]}"', f"  id: {c + 1}", "}")]
+  item = lambda c: ("item {", f'  name: "{classes[c]}"', f"  id: {c + 1}", "}")
+  listed = lambda chosen: [line for c in chosen for line in item(c)]
   _lines(root, at("ava_action_list_v2.2.pbtxt"), listed(range(len(classes))))
   _lines(root, at("ava_action_list_v2.2_for_activitynet_2019.pbtxt"), listed(acts.SCORED))
   for split in label_sets.SPLITS:
