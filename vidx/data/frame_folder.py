@@ -141,4 +141,4 @@ def _numbered(names: Sequence[str], pattern: str) -> list[str]:
     prefix, _, suffix = re.split(r"(\{[^}]*\})", pattern, maxsplit=1)
     names = [n for n in names if re.fullmatch(rf"{re.escape(prefix)}\d+{re.escape(suffix)}", n)]
   names = [n for n in names if media_files.is_image(n) and not n.startswith(".")]
-  return sorted(names, key=lambda n: ([int(d) for d in re.findall(r"\d+", n)][-1:], n))
+  return sorted(names, key=media_files.by_number)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import fnmatch
 import glob
 import os
+import re
 import sys
 from typing import NamedTuple
 
@@ -86,8 +87,13 @@ def folders(folder: str) -> list[str]:
 
 
 def images(folder: str) -> list[str]:
-  """Sorted names of the images in a folder, as `names`."""
-  return [n for n in names(folder) if is_image(n)]
+  """Names of the images in a folder, in the order of `by_number`, as a folder of frames has them; else as `names`."""
+  return sorted(filter(is_image, names(folder)), key=by_number)
+
+
+def by_number(name: str) -> tuple[list[int], str]:
+  """What names of frames are sorted by: their last numbers, whether or not zeros stand in front, then all of them."""
+  return [int(d) for d in re.findall(r"\d+", name)][-1:], name
 
 
 def walk(root: str) -> list[Folder]:

@@ -7,11 +7,11 @@ streams learn from, are those of `flow_frames`.
 
 from collections.abc import Iterator, Sequence
 import os
-import re
 
 import numpy as np
 
 from vidx import errors, reading, writing
+from vidx.data import media_files
 
 FILES = (".flo", ".npy", ".png")
 _MAGIC = 202021.25  # of a .flo file, which reads PIEH
@@ -98,7 +98,7 @@ class FlowFiles:
       raise errors.DataError(f"flow of {name}: folder {self._folder} cannot be read ({e.strerror}).") from e
     if not names:
       raise errors.DataError(f"flow of {name}: {self._folder} holds no file that ends in {', '.join(FILES)}.")
-    names.sort(key=lambda n: ([int(d) for d in re.findall(r"\d+", n)][-1:], n))
+    names.sort(key=media_files.by_number)
     self.files = [os.path.join(self._folder, n) for n in names]
 
   def check(self, frames: int) -> None:

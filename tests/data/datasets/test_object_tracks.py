@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from vidx import errors
-from vidx.data import datasets
+from vidx.data import datasets, decode
 from vidx.data.datasets import object_tracks
 
 
@@ -38,6 +38,16 @@ def test_segtrack_has_folders_for_several_objects_and_other_endings(tmp_path):
   assert bmx.extra["objects"] == ("1", "2") and frog.extra["objects"] == ("1",)
   assert not object_tracks.masks(bmx, 0, [0, 1]).any() and object_tracks.masks(bmx, 1, [0, 1]).all()
   assert np.isnan(object_tracks.boxes_of(object_tracks.masks(bmx, 0, [0]))).all()
+
+
+def test_masks_are_in_the_order_of_frames_whose_numbers_have_no_zeros_in_front(tmp_path):
+  for i in range(8, 12):
+    image(tmp_path / f"JPEGImages/frog/{i}.png", i)
+    image(tmp_path / f"GroundTruth/frog/{i}.bmp", 255 * (np.arange(48).reshape(6, 8) < i))
+  frog, = datasets.load("segtrack2", str(tmp_path), "test").records
+  assert object_tracks.masks(frog, 0, range(4)).sum((1, 2)).tolist() == [8, 9, 10, 11]
+  with decode.open_video(frog.media) as frames:
+    assert frames.frames(range(4))[:, 0, 0, 0].tolist() == [8, 9, 10, 11]
 
 
 def otb(tmp_path, text, name="Deer", frames=3):
