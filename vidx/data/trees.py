@@ -223,7 +223,7 @@ def _kind(token: str, runs: Sequence[tuple[str, list[str]]]) -> str:
   inside = bool(runs) and runs[-1][0] == "NP" and all(w in _DETERMINERS for w in runs[-1][1])  # behind a or the
   if token in _PREPOSITIONS and not inside or token == "front" and runs and runs[-1][1][-1] == "in":
     return "P"
-  if token in _VERBS | _JOINERS and not inside or token in _PRONOUNS:
+  if (token in _VERBS or token in _JOINERS) and not inside or token in _PRONOUNS:
     return "V"
   if token.endswith("ing") and len(token) > 4 and token not in _NOUNS_IN_ING and not inside:
     return "V"
