@@ -61,6 +61,12 @@ def test_what_cannot_be_cropped_is_said_in_one_line(tmp_path, text, word):
   assert "\n" not in str(e.value)
 
 
+def test_a_table_that_is_no_text_is_refused(tmp_path):
+  (tmp_path / "yt_bb_detection_train.csv").write_bytes(b"\xe9\xff,")
+  with pytest.raises(errors.DataError, match="yt_bb_detection_train.csv cannot be read"):
+    crops.convert(str(tmp_path), str(tmp_path / "out"))
+
+
 def test_unknown_sources_and_broken_lists_are_refused(tmp_path):
   with pytest.raises(errors.ConfigError, match="nearest: 'ytbb'"):
     crops.convert(str(tmp_path), str(tmp_path), "ytb")

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import media_files
 from vidx.data.decode import open_video
 
@@ -62,7 +62,7 @@ def boxes(path: str, name: str) -> dict[str, list[tuple[str, int, tuple[float, .
     DataError: a line that is none.
   """
   found = collections.defaultdict(list)
-  with open(path, newline="", encoding="utf-8") as f:
+  with reading.boundary(f"{path} cannot be read"), open(path, newline="", encoding="utf-8") as f:
     for line, row in enumerate(csv.reader(f), 1):
       if row == list(YTBB_COLUMNS):
         continue
