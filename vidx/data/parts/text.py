@@ -9,9 +9,9 @@ import numpy as np
 from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import parts as parts_lib
-from vidx.data.datasets import common
 from vidx.data import pos_tags
 from vidx.data import tokens
+from vidx.data.datasets import common
 from vidx.data.records import Dataset
 
 CAPTIONS = ("one", "joined")
