@@ -7,11 +7,12 @@ import sys
 
 import jax
 import jax.export
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.system.conftest import environment, tiny, toy  # noqa: F401: fixtures
-from vidx import cli
+from vidx import cli, errors
 from vidx.infer import export, load, predict, save
 from vidx import systems
 
@@ -98,3 +99,16 @@ def test_what_cannot_be_exported_is_one_line(run, tmp_path, capsys):
   assert "one folder to write" in capsys.readouterr().err
   assert cli.main(["export", f"--workdir={run}", "/proc/none/out"]) == 2
   assert "/proc/none/out cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", [
+    lambda loaded, clip, names, x: {"scores": jnp.zeros((3 if x.shape[0] > 4 else 2, 1))},
+    lambda loaded, clip, names, x: {"scores": x.reshape(7, -1)},
+    lambda loaded, clip, names, x: {"scores": jnp.zeros(int(x.sum()))},
+    lambda loaded, clip, names, x: {"scores": {clip: x}["flow"]},
+])
+def test_a_program_that_depends_on_the_number_of_clips_is_refused_in_one_line(program, run, tmp_path, monkeypatch):
+  monkeypatch.setattr(export, "_predictions", program)
+  with pytest.raises(errors.ConfigError, match="cannot be exported for any number of clips") as e:
+    export.export(str(run), str(tmp_path / "out"))
+  assert "\n" not in str(e.value) and not (tmp_path / "out").exists()

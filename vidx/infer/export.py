@@ -82,7 +82,9 @@ def export(workdir: str, out: str, step: int | str | None = None, overrides: Any
   program = functools.partial(_predictions, loaded, clip, names)
   try:
     exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(*args)
-  except (jax.errors.JAXTypeError, TypeError, ValueError, NotImplementedError, KeyError) as e:
+  # What tracing raises where the number of clips has to be known, an operation has no program for it or for a platform,
+  # or a task predicts from what no clip brings.
+  except (jax.errors.InconclusiveDimensionOperation, TypeError, ValueError, NotImplementedError, KeyError) as e:
     raise errors.ConfigError(f"system '{config.system.name}' cannot be exported for any number of clips"
                              f" ({' '.join(str(e).split())[:160]}).") from e
   facts = {
