@@ -65,3 +65,22 @@ def test_the_same_data_goes_on_wherever_it_lies(begun, tmp_path):
   (tmp_path / "run/provenance.json").unlink()  # of an earlier version, or lost
   workdirs.claim(config.base(), workdir, train, val, main=True)
   assert json.loads((tmp_path / "run/classes.json").read_text()) == ["even", "odd"]
+
+
+def test_words_of_the_captions_are_made_anew_until_something_has_trained(tmp_path):
+  train = tiny.dataset(tmp_path, 1)
+  said = lambda *texts: dataclasses.replace(
+      train, records=(dataclasses.replace(train.records[0], extra={"captions": texts}),))
+
+  def words(data):
+    c = config.base()
+    c.data.text.vocab = ""
+    workdirs.make_vocabulary(c, str(tmp_path / "run"), data)
+    with open(c.data.text.vocab, encoding="utf-8") as f:
+      return f.read().split()
+
+  assert "dog" in words(said("a dog"))
+  other = words(said("a cat"))
+  assert "cat" in other and "dog" not in other
+  (tmp_path / "run/checkpoints/1").mkdir(parents=True)  # it has trained
+  assert words(said("a bird")) == other

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from vidx import errors, reading, writing
 from vidx.data import records, tokens, vocabulary
 from vidx.data.records import Dataset
-from vidx.train import checkpoint, config as config_lib, integrity, provenance
+from vidx.train import checkpoint, config as config_lib, integrity, provenance, sharding
 
 VOCABULARY = "vocab.txt"
 # Keys that may change between the stops of one run: they change no figure.
@@ -49,14 +49,19 @@ def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset
     raise errors.UserError(f"cannot write to workdir {workdir}: {e.strerror}.") from e
 
 
-def make_vocabulary(config: ConfigDict, workdir: str, train_set: Dataset) -> None:
-  """Where `data.text.vocab` is empty, writes the words of the training captions into the folder, and names the file."""
+def make_vocabulary(config: ConfigDict, workdir: str, train_set: Dataset, main: bool = True) -> None:
+  """Where `data.text.vocab` is empty, names a file in the folder, of the words of the training captions; a collective.
+
+  Once something has trained there, the file stays as it is.
+  """
   if config.data.text.vocab:
     return
   text, path = config.data.text, os.path.abspath(os.path.join(workdir, VOCABULARY))
-  if not os.path.exists(path):
+  if not (os.path.exists(path) and trained(workdir)):
     words = vocabulary.from_captions(train_set, int(text.least), int(text.most), bool(text.lower))
-    writing.write_text(path, "\n".join(words) + "\n")
+    if main:
+      writing.write_lines(path, words)
+  sharding.gather_json(None)  # it is there before any reads it
   text.vocab = path
 
 
