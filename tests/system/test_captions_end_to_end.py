@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 
 from tests.system.conftest import losses
@@ -11,7 +12,7 @@ from vidx import cli, errors
 from vidx.data import toybox
 from vidx.infer import evaluate, load
 from vidx.show import report
-from vidx.train import config, loop
+from vidx.train import config, dry_run, loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -52,6 +53,11 @@ def test_each_stage_starts_from_those_before_it(runs):
   assert words == (runs / "captioner_critical" / "vocab.txt").read_text() and "\na\n" in words
   figures = json.loads((runs / "captioner_critical" / "metrics.jsonl").read_text().splitlines()[0])
   assert {"reward", "likeliest", "critical"} <= set(figures)
+
+
+def test_a_dry_run_takes_the_words_from_the_captions(world, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert np.isfinite(dry_run.dry_run(tiny(world, "alone"))["loss"]) and not list(tmp_path.iterdir())
 
 
 def test_it_resumes_exactly(world, runs, tmp_path, capsys):

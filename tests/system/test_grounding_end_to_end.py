@@ -10,10 +10,10 @@ import pytest
 
 from tests.system.conftest import losses
 from vidx import cli, errors
-from vidx.data import clips, phrase_codes, records, toybox
+from vidx.data import clips, phrase_codes, records, toybox, vocabulary
 from vidx.infer import evaluate, ground, load
 from vidx.show import report
-from vidx.train import config, loop
+from vidx.train import config, dry_run, loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -54,6 +54,14 @@ def test_both_stages_train_and_codes_are_kept_once(world, runs, capsys, tmp_path
   loop.train(config.override(tiny(world, "disc_only"), ["train.max_steps=1"]), str(tmp_path / "disc"), runs=str(runs))
   assert "codes of" not in capsys.readouterr().out
   assert (runs / "toybox_language" / "phrases" / "codes.npy").stat().st_mtime_ns == written
+
+
+def test_a_dry_run_makes_no_codes(world, tmp_path):
+  words = tmp_path / "vocab.txt"
+  words.write_text("\n".join(vocabulary.words(["a red circle left of a blue square"])))
+  c = config.override(tiny(world), [f"data.phrases.codes={tmp_path}/phrases", f"data.text.vocab={words}"])
+  c.train.init_from = ()
+  assert np.isfinite(dry_run.dry_run(c)["loss"]) and not (tmp_path / "phrases").exists()
 
 
 def test_kept_codes_and_words_that_are_read_each_time_learn_alike(world, runs, tmp_path):

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors, systems, tasks
-from vidx.data import datasets, examples, plans, tokens
+from vidx.data import batch as batch_lib, datasets, examples, notices, plans, tokens
 from vidx.data.records import LABEL, Dataset
 from vidx.train import config as config_lib, optim, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib
@@ -148,8 +148,9 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     create = lambda: jax.vmap(lambda seed: complete(begin(seed)))(seeds)
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
     shardings = sharding.stacked(shardings)
-  return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch,
-             "clips" if clips else "texts" if examples.of_texts(dataset) else "videos", inputs, abstract, shardings, jax.jit(create, out_shardings=shardings))
+  unit = "clips" if clips else "texts" if examples.of_texts(dataset) else "videos"
+  return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch, unit, inputs,
+             abstract, shardings, jax.jit(create, out_shardings=shardings))
 
 
 def check_vocabulary(model: Any, config: ConfigDict) -> None:
@@ -163,6 +164,21 @@ def check_vocabulary(model: Any, config: ConfigDict) -> None:
     if getattr(model, field, number) != number:
       raise errors.ConfigError(f"system.{field} is {getattr(model, field)}, but {token} of"
                                f" {tokens.path_of(config.data)} is {number}.")
+
+
+def reads_texts(run: Run) -> bool:
+  """Whether its model or its task takes what a vocabulary numbers."""
+  return not {"text", "tags", "phrases"}.isdisjoint(batch_lib.wanted(run.model, run.task))
+
+
+def with_vocabulary(run: Run, dataset: Dataset) -> Run:
+  """A run that reads texts, once `data.text.vocab` is there: its task knows the words, and what is said in training.
+
+  Raises:
+    ConfigError: see `check_vocabulary`.
+  """
+  check_vocabulary(run.model, run.config)
+  return dataclasses.replace(run, task=with_words(run.task, run.config, dataset))
 
 
 def with_words(task: Any, config: ConfigDict, dataset: Dataset | None = None) -> Any:
@@ -185,6 +201,22 @@ def balanced(config: ConfigDict, dataset: Dataset) -> Dataset:
   labels = np.array([r.label for r in dataset.records])
   known = np.flatnonzero(labels >= 0)
   return dataclasses.replace(dataset, plan=plans.Balanced(known, labels[known], len(dataset)))
+
+
+def load_splits(config: ConfigDict, main: bool = True) -> tuple[Dataset, Dataset]:
+  """The splits of training and validation; what the config leaves to their records is put into it.
+
+  Args:
+    config: whole config.
+    main: whether this process says what is to be known of them.
+  """
+  train_set = balanced(config, load_split(config, config.data.train_split))
+  val_set = load_split(config, config.data.val_split)
+  notices.show(train_set, val_set, main)
+  for part in (train_set, val_set):
+    examples.with_feature_size(config.data, part)
+  tasks.keep_categories(config.task, train_set)
+  return train_set, val_set
 
 
 def load_split(config: ConfigDict, split: str) -> Dataset:

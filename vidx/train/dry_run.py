@@ -1,17 +1,19 @@
 """What a config would do, tried without a workdir: reads, builds, compiles and takes two steps."""
 
+import tempfile
 import time
 
 import jax
 from ml_collections import ConfigDict
 
-from vidx import tasks
-from vidx.data import batch as batch_lib, examples, notices, pipeline
-from vidx.train import build, config as config_lib, memory, sharding, step as step_lib, warm_start
+from vidx.data import batch as batch_lib, pipeline
+from vidx.train import build, config as config_lib, memory, sharding, step as step_lib, warm_start, workdirs
 
 
 def dry_run(config: ConfigDict, runs: str = "") -> dict[str, float]:
   """Reads the data, builds and compiles the train step, and takes it twice; keeps nothing.
+
+  What `data.cache` and `data.phrases.codes` would keep is made in the step.
 
   Args:
     config: complete config.
@@ -24,14 +26,18 @@ def dry_run(config: ConfigDict, runs: str = "") -> dict[str, float]:
     UserError: config or data that cannot be used, or memory that does not suffice.
   """
   config_lib.with_runs(config, runs)
-  config.data.cache = ""
-  train_set, val_set = (build.load_split(config, s) for s in (config.data.train_split, config.data.val_split))
-  train_set = build.balanced(config, train_set)
-  notices.show(train_set, val_set, True)
-  for part in (train_set, val_set):
-    examples.with_feature_size(config.data, part)
-  tasks.keep_categories(config.task, train_set)
+  config.data.cache = config.data.phrases.codes = ""
+  with tempfile.TemporaryDirectory(prefix="vidx-dry-run-") as folder:
+    return _dry_run(config, folder)
+
+
+def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
+  """`dry_run` with a folder for what a workdir would hold."""
+  train_set, val_set = build.load_splits(config)
   run = build.build(config, train_set)
+  if build.reads_texts(run):
+    workdirs.make_vocabulary(config, folder, train_set)
+    run = build.with_vocabulary(run, train_set)
   parameters = sum(x.size for x in jax.tree.leaves(run.abstract.params)) // config.train.seeds
   print(f"{config.system.name}: {parameters:,} parameters, {len(train_set)} {run.unit} to train on, {len(val_set)} to"
         f" evaluate, {run.total_steps} steps, {jax.device_count()} device(s)", flush=True)

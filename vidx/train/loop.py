@@ -2,7 +2,6 @@
 
 import collections
 from collections.abc import Mapping
-import dataclasses
 import math
 import os
 import time
@@ -13,9 +12,8 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
-from vidx import tasks
 from vidx import writing
-from vidx.data import batch as batch_lib, examples, notices, pipeline, records
+from vidx.data import batch as batch_lib, pipeline, records
 from vidx.measure import peak
 from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory
 from vidx.train import phrase_codes, precise_bn, sharding, state as state_lib, step as step_lib, stop, warm_start
@@ -42,12 +40,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
     raise errors.ConfigError("no workdir: add --workdir=FOLDER, where the run is kept.")
   config_lib.with_runs(config, runs)
   main = jax.process_index() == 0
-  train_set = build.balanced(config, build.load_split(config, config.data.train_split))
-  val_set = build.load_split(config, config.data.val_split)
-  notices.show(train_set, val_set, main)
-  for part in (train_set, val_set):
-    examples.with_feature_size(config.data, part)
-  tasks.keep_categories(config.task, train_set)
+  train_set, val_set = build.load_splits(config, main)
   with lock_lib.hold(workdir, main) as lock:
     workdirs.claim(config, workdir, train_set, val_set, main)
     return _train(config, workdir, train_set, val_set, profile, main, lock)
@@ -57,11 +50,10 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
            main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
   """`train` once the workdir is this run's."""
   run = build.build(config, train_set)
-  if {"text", "tags", "phrases"} & set(batch_lib.wanted(run.model, run.task)):
-    workdirs.make_vocabulary(config, workdir, train_set)
-    build.check_vocabulary(run.model, config)
+  if build.reads_texts(run):
+    workdirs.make_vocabulary(config, workdir, train_set, main)
+    run = build.with_vocabulary(run, train_set)
     workdirs.keep_vocabulary(config, workdir, main)
-    run = dataclasses.replace(run, task=build.with_words(run.task, config, train_set))
   saves = checkpoint.Checkpointer(workdir, config.checkpoint.keep_last, config.checkpoint.keep_best,
                                   metric="_best")
   for name in saves.unfinished:
