@@ -41,17 +41,11 @@ def main(reader: str, root: str, split: str, out: str, config: ConfigDict, say: 
     raise errors.ConfigError(f"the reader '{reader}' says no objects in frames: davis, segtrack2 and otb2013 do.")
   done, overlaps = [], {}
   for record in dataset.records:
-    name = record.id.replace(os.sep, "-")
-    try:
-      found = propose_lib.propose(record.media, os.path.join(out, "stages", name), config, say)
-    except errors.DecodeError as e:
-      done.append({"path": record.media.path, "file": None, "found": None, "error": str(e)})
-      continue
-    file = os.path.join(out, f"{name}.json")
-    propose_lib.write(found, file)
-    overlaps[record.id] = of_record(record, found)
-    done.append({"path": record.media.path, "file": file, "found": found, "error": None,
-                 "figures": _percent(summary({record.id: overlaps[record.id]}, {}))})
+    entry = propose_lib.one(record.media, record.id.replace(os.sep, "-"), out, config, say)
+    if entry["found"] is not None:
+      overlaps[record.id] = of_record(record, entry["found"])
+      entry["figures"] = _percent(summary({record.id: overlaps[record.id]}, {}))
+    done.append(entry)
   figures = _percent(summary(overlaps, {r.id: r.extra["attributes"] for r in dataset.records}))
   writing.write_json(os.path.join(out, "figures.json"), {k: writing.number(v) for k, v in figures.items()})
   return done, figures
@@ -111,16 +105,19 @@ def summary(overlaps: Mapping[str, Sequence[Mapping[str, np.ndarray]]], attribut
 
 
 def _of_object(found):
-  mean = np.array([np.nanmean(v) if not np.isnan(v).all() else np.nan for v in found["boxes"]])
-  rank, _ = metrics.best_of(mean)
-  out = {"box_rank": rank, "box_first": metrics.best_of(mean, 1)[1], "box_some": metrics.best_of(mean, FIRST)[1],
+  rank, _, first, some = _ranked(found["boxes"])
+  out = {"box_rank": rank, "box_first": first, "box_some": some,
          "auc": metrics.success_auc(found["boxes"][rank - 1]) if rank else float("nan")}
   if "masks" in found:
-    mean = np.array([np.nanmean(v) if not np.isnan(v).all() else np.nan for v in found["masks"]])
-    rank, best = metrics.best_of(mean)
-    out.update(rank=rank, best=best, first=metrics.best_of(mean, 1)[1], some=metrics.best_of(mean, FIRST)[1],
-               pixels=found["pixels"][max(rank - 1, 0)])
+    rank, best, first, some = _ranked(found["masks"])
+    out.update(rank=rank, best=best, first=first, some=some, pixels=found["pixels"][max(rank - 1, 0)])
   return out
+
+
+def _ranked(overlaps):
+  """Of overlaps (K, N): rank and overlap of the tube that fits best, overlap of the first and of the best of FIRST."""
+  mean = np.array([np.nanmean(v) if not np.isnan(v).all() else np.nan for v in overlaps])
+  return (*metrics.best_of(mean), metrics.best_of(mean, 1)[1], metrics.best_of(mean, FIRST)[1])
 
 
 def _percent(figures):

@@ -49,7 +49,7 @@ class Segmenter:
     self._fit = jax.jit(lambda x, y: linear_detector.logistic_regression(x, y, c.regularisation))
     self._cut = jax.jit(self._cut_frame)
     self._paste = jax.jit(lambda grid, box: roi_align(grid[None, ..., None], box[None, None],
-                                                                (video.height, video.width), samples=1)[0, 0, ..., 0])
+                                                      (video.height, video.width), samples=1)[0, 0, ..., 0])
     self._sharpen = jax.jit(self._sharpen_frame)
 
   def __call__(self, boxes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,25 +63,25 @@ class Segmenter:
     """
     c, rng = self._c, np.random.default_rng((self._seed, number))
     held = self._frames(boxes)
-    labels, known = np.zeros((len(boxes), c.grid, c.grid), bool), None
+    labels = None  # bool (N, G, G)
     for _ in range(c.rounds):
       x, y = [], []
       share = -(-c.samples // len(boxes))
       for t, (columns, _, valid) in enumerate(held()):
-        label = np.where(labels[t], 1, -1) if known is not None else _first(boxes[t], c.region, self._band, c.grid)
+        label = _first(boxes[t], c.region, self._band, c.grid) if labels is None else np.where(labels[t], 1, -1)
         at = rng.permutation(np.flatnonzero((label != 0) & valid))[:share]
         x.append(columns.reshape(-1, columns.shape[-1])[at])
         y.append(label.reshape(-1)[at])
       x, y = np.concatenate(x).astype(np.float32), np.concatenate(y)
       if (y > 0).all() or (y < 0).all():  # nothing is around the box, or nothing is left in it
-        if known is None:
+        if labels is None:
           labels = np.stack([_first(b, c.region, self._band, c.grid) > 0 for b in boxes])
         break
       room = c.samples + len(boxes)
       w = self._fit(np.pad(x, ((0, room - len(x)), (0, 0))), np.pad(y, (0, room - len(y))))
       new = np.stack([np.asarray(self._cut(columns, edges, valid, w)) for columns, edges, valid in held()])
-      changed = (new != labels).mean() if known is not None else 1.0
-      labels, known = new, True
+      changed = 1.0 if labels is None else (new != labels).mean()
+      labels = new
       if changed < c.changed:
         break
     return self._whole(boxes, labels, number)

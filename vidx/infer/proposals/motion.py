@@ -104,7 +104,7 @@ class Motion:
     if files is not None:
       if len(video) > 1 and np.diff(video.indices[:2])[0] != 1:
         raise errors.ConfigError("video.stride: files of flow are from each frame to the next; set it to 1.")
-      files.check(max(len(files.files) if len(files.files) > len(video) else len(video), 2))
+      files.check(max(len(files.files), len(video), 2))  # more of them are those of a longer video
     size, count = (video.height, video.width), len(video)
 
     def make(start, stop):

@@ -160,22 +160,24 @@ def main(paths: Sequence[str], out: str, config: ConfigDict, say: Say | None = N
   """
   say = say or (lambda text: print(text, file=sys.stderr, flush=True))
   files = media_files.find(paths)
-  done, names = [], {}
+  names: dict[str, str] = {}
   for path in files:
     name = os.path.splitext(os.path.basename(os.path.normpath(path)))[0]
     if name in names:
       raise errors.DataError(f"{path} and {names[name]} would both become {name}.json; propose them apart.")
     names[name] = path
-  for name, path in names.items():
-    try:
-      found = propose(media_of(path), os.path.join(out, "stages", name), config, say)
-    except errors.DecodeError as e:
-      done.append({"path": path, "file": None, "found": None, "error": str(e)})
-      continue
-    file = os.path.join(out, f"{name}.json")
-    write(found, file)
-    done.append({"path": path, "file": file, "found": found, "error": None})
-  return done
+  return [one(media_of(path), name, out, config, say) for name, path in names.items()]
+
+
+def one(media: Media, name: str, out: str, config: ConfigDict, say: Say) -> dict[str, Any]:
+  """Writes OUT/NAME.json of a video, its stages below OUT/stages/NAME; its entry as `main` gives it."""
+  try:
+    found = propose(media, os.path.join(out, "stages", name), config, say)
+  except errors.DecodeError as e:
+    return {"path": media.path, "file": None, "found": None, "error": str(e)}
+  file = os.path.join(out, f"{name}.json")
+  write(found, file)
+  return {"path": media.path, "file": file, "found": found, "error": None}
 
 
 def write(found: Found, path: str) -> None:

@@ -66,9 +66,7 @@ def _grown(candidates, regions, seeds, config):
   frames, c = len(regions), config.growing
 
   def read(i):
-    rows, features = regions.blocks[i]["rows"], regions.blocks[i]["features"]
-    boxes = np.take_along_axis(candidates.blocks[i]["boxes"], np.maximum(rows, 0)[..., None], 1)
-    return features, boxes, rows >= 0
+    return regions.blocks[i]["features"], _of_rows(candidates, regions, i, "boxes"), regions.blocks[i]["rows"] >= 0
 
   moments = _moments(regions) if c.detector == "lda" else None
   out = []
@@ -78,18 +76,22 @@ def _grown(candidates, regions, seeds, config):
     w = grow(read, len(regions.blocks), BLOCK, frames, padded, mode=c.mode, reach=c.reach, overlap=c.overlap,
              negatives=c.negatives, detector=c.detector, regularisation=c.regularisation, steps=c.steps,
              moments=moments).detectors
-    out.append(_paths(candidates, read, w, frames, config.tubes)[:len(some)])
+    out.append(_paths(candidates, regions, read, w, frames, config.tubes)[:len(some)])
   return np.concatenate(out) if out else np.zeros((0, frames, 4), np.float32)
 
 
-def _paths(candidates, read, w, frames, settings):
+def _of_rows(candidates, regions, i, name):
+  """What the candidates of block i know of the boxes that are looked at, (F, P, ...)."""
+  return np.take_along_axis(candidates.blocks[i][name], np.maximum(regions.blocks[i]["rows"], 0)[..., None], 1)
+
+
+def _paths(candidates, regions, read, w, frames, settings):
   """The boxes (K, N, 4) of each detector's path; those of a frame that score highest alone are looked at."""
   top, room = settings.top, -(-frames // _FRAMES) * _FRAMES
   kept = []
   for i in range(len(candidates.blocks)):
     features, boxes, valid = read(i)
-    rows = np.maximum(candidates_rows(candidates, i, boxes), 0)
-    shift = np.take_along_axis(candidates.blocks[i]["shift"], rows[..., None], 1)
+    shift = _of_rows(candidates, regions, i, "shift")
     kept.append([np.asarray(x) for x in _pruned(features, boxes, valid, shift, w, min(top, valid.shape[1]))])
   scores, boxes, moved = (np.concatenate(x, 1) for x in zip(*kept))  # (K, N, T, ...)
   if not settings.dp:
@@ -99,13 +101,6 @@ def _paths(candidates, read, w, frames, settings):
   scaled = np.where(np.isfinite(scores), settings.score_scale * scores, -np.inf)
   path = np.asarray(_search(pad(scaled), pad(boxes), pad(moved), frames).path)[:, :frames]
   return np.take_along_axis(boxes, path[..., None, None], 2)[:, :, 0]
-
-
-def candidates_rows(candidates: Candidates, i: int, boxes: np.ndarray) -> np.ndarray:
-  """int (F, P): which candidates of block i the boxes that are looked at are, the best by objectness."""
-  objectness, valid = candidates.blocks[i]["objectness"], candidates.blocks[i]["valid"]
-  order = np.argsort(-objectness, 1, kind="stable")[:, :boxes.shape[1]]
-  return np.where(np.take_along_axis(valid, order, 1), order, -1)
 
 
 @functools.partial(jax.jit, static_argnums=5)
