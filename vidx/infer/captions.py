@@ -1,15 +1,14 @@
 """What new videos show, in sentences."""
 
+from collections.abc import Mapping, Sequence
+import csv
+import io
 from typing import Any
 
 import numpy as np
 
-from vidx.data import experts, media_files
-from vidx.data.records import Dataset, Record
-from vidx.infer import load
-from vidx.train import evaluator as evaluator_lib
-
-ENDINGS = experts.ENDINGS + media_files.VIDEOS
+from vidx.data import media_files
+from vidx.infer import load, unlabelled
 
 
 def applies(loaded: load.Loaded) -> bool:
@@ -32,13 +31,18 @@ def predict(loaded: load.Loaded, paths: Any, *, batch_size: int = 64) -> list[di
   Raises:
     DataError: `paths` match nothing.
   """
-  files = media_files.find(paths, ENDINGS)
-  config = loaded.config.copy_and_resolve_references()
-  config.data.workers = 0
-  dataset = Dataset("paths", "predict", tuple(Record(f, experts.of_file(f)) for f in files))
-  evaluator = evaluator_lib.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
-                                      dtype=loaded.dtype)
-  result = evaluator(loaded.variables, dataset, batch_size=min(batch_size, len(files)))
+  files = media_files.find(paths, unlabelled.OF_EXPERTS)
+  dataset = unlabelled.of_experts(files)
+  result = unlabelled.evaluated(loaded, dataset, batch_size)
   row = {int(index): i for i, index in enumerate(np.asarray(result.predictions["index"]))}
   said = lambda i: {"error": None, **loaded.task.describe(result.predictions, row[i], dataset)}
   return [{"path": file, **(said(i) if i in row else {"error": result.failures[file]})} for i, file in enumerate(files)]
+
+
+def to_csv(entries: Sequence[Mapping[str, Any]]) -> str:
+  """`path,caption`, a line per video that can be read."""
+  out = io.StringIO()
+  rows = csv.writer(out)
+  rows.writerow(("path", "caption"))
+  rows.writerows((e["path"], e["caption"]) for e in entries if not e["error"])
+  return out.getvalue()

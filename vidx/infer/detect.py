@@ -7,8 +7,10 @@ frame that no window comes to any more a bounded number of boxes is left.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import csv
 import dataclasses
 import functools
+import io
 from typing import Any, NamedTuple
 
 import jax
@@ -330,8 +332,6 @@ def entry_of(found: Found, classes: Sequence[str], least: float = 0.05) -> list[
 
 def to_csv(entries: Sequence[Mapping[str, Any]]) -> str:
   """`path,frame,track,label,score,x0,y0,x1,y1`, a line per box."""
-  import csv
-  import io
   out = io.StringIO()
   rows = csv.writer(out, lineterminator="\n")
   rows.writerow(("path", "frame", "track", "label", "score", "x0", "y0", "x1", "y1"))

@@ -11,12 +11,16 @@ from ml_collections import ConfigDict
 
 from vidx import errors, writing
 from vidx.data import detections, media_files
-from vidx.data.records import LABEL, SOUNDS, Dataset, Media, Record, Target, media_of
+from vidx.data.records import SOUNDS, Dataset, Media, Record, media_of
 from vidx.infer import (
-    captions, chosen_frames, detect, load, predict_boxes, predict_people, predict_segments, retrieve, timelines)
+    captions, chosen_frames, detect, load, predict_boxes, predict_people, predict_segments, retrieve, timelines,
+    unlabelled)
 from vidx.train import evaluator as evaluator_lib
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
+_APART = ("rows", "memory")  # of entries, what is no part of the JSON: lines of AVA's format, and arrays
+_TABLES = {"segments": timelines.to_csv, "caption": captions.to_csv, "rows": predict_people.to_csv,
+           "count": detect.to_csv}  # entries with this key also become a csv
 
 
 def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike], *, clips: int = 1, crops: int = 1,
@@ -70,7 +74,7 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
     return captions.predict(loaded, paths, batch_size=batch_size)
   files, boxes = media_files.find(paths, endings), features.pop("boxes", "")
   if predict_people.applies(loaded):
-    return predict_people.predict(loaded, files, unlabelled, boxes=boxes, top=top, batch_size=batch_size)
+    return predict_people.predict(loaded, files, boxes=boxes, top=top, batch_size=batch_size)
   if predict_boxes.applies(loaded):
     return predict_boxes.predict(loaded, files, **features)
   if boxes:
@@ -80,14 +84,11 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   if features.get("trunk"):
     raise errors.ConfigError(f"system '{loaded.config.system.name}' takes videos themselves: leave --trunk out.")
   config, dataset = as_split(loaded, files)
-  batch_size = min(batch_size, len(files))
   if chosen_frames.applies(loaded.model, clips, crops):
     result = chosen_frames.predict(loaded.model, loaded.variables, loaded.task, dataset, config, loaded.dtype,
-                                   batch_size=batch_size)
+                                   batch_size=min(batch_size, len(files)))
   else:
-    evaluator = evaluator_lib.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
-                                   dtype=loaded.dtype)
-    result = evaluator(loaded.variables, dataset, clips=clips, crops=crops, batch_size=batch_size)
+    result = unlabelled.evaluated(loaded, dataset, batch_size, config, clips=clips, crops=crops)
   row = {int(index): i for i, index in enumerate(result.predictions["index"])}
   return [_entry(file, loaded.task, result, row.get(i), top) for i, file in enumerate(files)]
 
@@ -97,15 +98,8 @@ def as_split(loaded: load.Loaded, files: Sequence[str]) -> tuple[ConfigDict, Dat
   config = loaded.config.copy_and_resolve_references()
   if len(files) <= FEW:
     config.data.workers = 0
-  return config, unlabelled(loaded, [
+  return config, unlabelled.of_records(loaded, [
       Record(f, media_of(f), companions={"detections": Media(detections.beside(f), "detections")}) for f in files])
-
-
-def unlabelled(loaded: load.Loaded, found: Sequence[Record]) -> Dataset:
-  """Records of which nothing is known, as a split of what a run has learned from."""
-  several = lambda name: bool(loaded.task.targets.get(name))
-  named = {name: Target(classes, several(name)) for name, classes in loaded.targets.items() if name != LABEL}
-  return Dataset("paths", "predict", tuple(found), loaded.classes, multilabel=several(LABEL), named=named)
 
 
 def _entry(file: str, task: Any, result: evaluator_lib.EvalResult, row: int | None, top: int) -> dict[str, Any]:
@@ -122,7 +116,8 @@ def _entry(file: str, task: Any, result: evaluator_lib.EvalResult, row: int | No
 
 def to_json(found: Sequence[Mapping[str, Any]]) -> str:
   """The predictions as JSON text."""
-  return json.dumps(predict_boxes.without_maps(predict_people.without_rows(found)), indent=2, ensure_ascii=False)
+  told = [{key: value for key, value in entry.items() if key not in _APART} for entry in found]
+  return json.dumps(told, indent=2, ensure_ascii=False)
 
 
 def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
@@ -181,14 +176,8 @@ def _columns() -> int:
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
-  """Writes the predictions as a JSON file in one piece; segments, people and boxes also as .csv beside it."""
+  """Writes the predictions as a JSON file in one piece; segments, sentences, people and boxes also as .csv beside it."""
   writing.write_text(path, to_json(found) + "\n")
-  if any("segments" in entry for entry in found):
-    writing.write_text(os.path.splitext(path)[0] + ".csv", timelines.to_csv(found))
-  if any("caption" in entry for entry in found):
-    writing.write_table(os.path.splitext(path)[0] + ".csv", ("path", "caption"),
-                        ((e["path"], e["caption"]) for e in found if not e["error"]))
-  if any("rows" in entry for entry in found):
-    writing.write_text(os.path.splitext(path)[0] + ".csv", predict_people.to_csv(found))
-  if any("count" in entry for entry in found):
-    writing.write_text(os.path.splitext(path)[0] + ".csv", detect.to_csv(found))
+  for key, to_csv in _TABLES.items():
+    if any(key in entry for entry in found):
+      writing.write_text(os.path.splitext(path)[0] + ".csv", to_csv(found))

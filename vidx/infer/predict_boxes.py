@@ -1,6 +1,6 @@
 """What there is in every frame of new videos, and the measure of a split whose boxes are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -124,8 +124,3 @@ def _proposed(record: records.Record) -> Any:
   if "proposals" in record.companions:
     return lambda frame: detections.open_store(record.companions["proposals"].path).of_frame(frame)[0]
   return None
-
-
-def without_maps(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-  """The entries for JSON."""
-  return [{key: value for key, value in entry.items() if key != "memory"} for entry in entries]

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 import os
 from typing import Any
 
-
 from vidx import errors
 from vidx.data.datasets import ava
 from vidx.data.frame_boxes import PROPOSED
 from vidx.data.records import Record, media_of
-from vidx.infer import load
-from vidx.train import evaluator as evaluator_lib
+from vidx.infer import load, unlabelled
 
 _SCORE = 0.8  # from which on a person counts where the run's config does not say
 
@@ -20,14 +18,13 @@ def applies(loaded: load.Loaded) -> bool:
   return loaded.config.task.name == "box_actions"
 
 
-def predict(loaded: load.Loaded, files: Sequence[str], unlabelled: Any, *, boxes: str = "", top: int = 5,
+def predict(loaded: load.Loaded, files: Sequence[str], *, boxes: str = "", top: int = 5,
             batch_size: int = 8) -> list[dict[str, Any]]:
   """Tells what people do at every second of which there are boxes.
 
   Args:
     loaded: the run.
     files: videos and folders of frames.
-    unlabelled: (loaded, records) -> a data set of which nothing is known.
     boxes: csv of `video, second, x0, y0, x1, y1, [action,] score`, where a video is the name of a file without its
       ending and seconds count from its start (or from `data.dataset.begins` of the run, where that is set); see
       `vidx.data.datasets.ava.read_proposals`.
@@ -43,8 +40,7 @@ def predict(loaded: load.Loaded, files: Sequence[str], unlabelled: Any, *, boxes
     ConfigError: no file of boxes.
     DataError: it cannot be read, or knows none of the videos.
   """
-  config = loaded.config.copy_and_resolve_references()
-  config.data.workers = 0
+  config = loaded.config
   if not boxes:
     raise errors.ConfigError(f"system '{config.system.name}' tells what people in boxes do: add --boxes=FILE, a csv of"
                              " video, second, x0, y0, x1, y1, score.")
@@ -62,10 +58,8 @@ def predict(loaded: load.Loaded, files: Sequence[str], unlabelled: Any, *, boxes
                     extra={"video": video, "second": second,
                            PROPOSED: ava.proposed(*found[video, second], f"{boxes}, '{video}' at {second} s")})
              for video, second in keys]
-  dataset = unlabelled(loaded, records)
-  evaluator = evaluator_lib.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
-                                      dtype=loaded.dtype)
-  result = evaluator(loaded.variables, dataset, batch_size=min(batch_size, len(records)))
+  dataset = unlabelled.of_records(loaded, records)
+  result = unlabelled.evaluated(loaded, dataset, batch_size)
   task = loaded.task.for_dataset(dataset)
   rows = task.files(result.predictions, dataset)[".csv"].splitlines()
   entries = {video: {"path": file, "error": None, "frames": [], "problems": [], "rows": []} for video, file in of.items()}
@@ -90,11 +84,6 @@ def predict(loaded: load.Loaded, files: Sequence[str], unlabelled: Any, *, boxes
 def to_csv(entries: Sequence[Mapping[str, Any]]) -> str:
   """`video, second, x0, y0, x1, y1, action, score` of every person and action, as AVA has it."""
   return "".join(row + "\n" for entry in entries for row in entry["rows"])
-
-
-def without_rows(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-  """The entries for JSON."""
-  return [{key: value for key, value in entry.items() if key != "rows"} for entry in entries]
 
 
 def lines(entry: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

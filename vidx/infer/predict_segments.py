@@ -10,11 +10,10 @@ import numpy as np
 from vidx import errors, writing
 from vidx.data import feature_files
 from vidx.data.records import Dataset, Media, Record
-from vidx.infer import load
+from vidx.infer import load, unlabelled
 from vidx.infer import timelines as segments_lib
 from vidx.tasks import timelines
 from vidx.tasks.base import FRAMES
-from vidx.train import evaluator as evaluator_lib
 
 
 def applies(loaded: load.Loaded) -> bool:
@@ -40,15 +39,13 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, trunk: str = "", windo
   Raises:
     ConfigError: videos without a trunk, or a trunk whose features have another size.
   """
-  config = loaded.config.copy_and_resolve_references()
-  config.data.workers = 0
   videos = [f for f in files if not f.endswith(".npy")]
   if videos and not trunk:
     raise errors.ConfigError(f"{videos[0]} is no .npy file of features; name the trunk that gives those of videos with"
                              " --trunk=WORKDIR.")
   with tempfile.TemporaryDirectory(prefix="vidx-features-") as folder:
     records, rates, failures = [], {}, {}
-    extractor = _extractor(trunk, window, stride, config.data.feature_size) if videos else None
+    extractor = _extractor(trunk, window, stride, loaded.config.data.feature_size) if videos else None
     for i, file in enumerate(files):
       try:
         path = file
@@ -57,15 +54,13 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, trunk: str = "", windo
           rows, fps, frames = extractor(file)
           writing.write_array(path, rows)
           rates[file] = (fps, frames)
-        records.append(_record(file, path, config.data.feature_size))
+        records.append(_record(file, path, loaded.config.data.feature_size))
       except errors.DecodeError as e:
         failures[file] = str(e)
     rows = {}
     if records:
-      evaluator = evaluator_lib.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
-                                     dtype=loaded.dtype)
       dataset = Dataset("paths", "predict", tuple(records), loaded.classes, multilabel=True)
-      result = evaluator(loaded.variables, dataset, batch_size=1)  # of one video the length is the best
+      result = unlabelled.evaluated(loaded, dataset, 1)  # of one video the length is the best
       failures.update(result.failures)
       rows = {records[int(i)].id: row for row, i in enumerate(result.predictions["index"])}
   return [_entry(file, result.predictions, rows[file], loaded.classes, *rates.get(file, (None, 0)),

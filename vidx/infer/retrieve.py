@@ -9,14 +9,10 @@ import jax
 import numpy as np
 
 from vidx import errors, reading, writing
-from vidx.data import experts, media_files, tokens
-from vidx.data.records import Dataset, Record
-from vidx.infer import load
+from vidx.data import media_files, tokens
+from vidx.infer import load, unlabelled
 from vidx.metrics import retrieval
 from vidx.tasks.retrieval import VIDEO
-from vidx.train import evaluator as evaluator_lib
-
-ENDINGS = experts.ENDINGS + media_files.VIDEOS
 
 
 def applies(loaded: load.Loaded) -> bool:
@@ -49,7 +45,7 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
   empty = next((t for t in texts if not t.strip()), None)
   if empty is not None:
     raise errors.DataError("the text is empty: write what the videos should show, as in --text='a dog runs'.")
-  files = media_files.find(paths, ENDINGS)
+  files = media_files.find(paths, unlabelled.OF_EXPERTS)
   kept = _read_index(index, loaded, files)
   if kept is None:
     kept = _embedded(loaded, files, batch_size)
@@ -71,12 +67,7 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
 
 def _embedded(loaded, files, batch_size):
   """Embeddings by name, which files they are of, and why others have none."""
-  config = loaded.config.copy_and_resolve_references()
-  config.data.workers = 0
-  dataset = Dataset("paths", "predict", tuple(Record(f, experts.of_file(f)) for f in files))
-  evaluator = evaluator_lib.Evaluator(loaded.model, loaded.task, mesh=load.make_mesh(config), config=config,
-                                      dtype=loaded.dtype)
-  result = evaluator(loaded.variables, dataset, batch_size=min(batch_size, len(files)))
+  result = unlabelled.evaluated(loaded, unlabelled.of_experts(files), batch_size)
   video = {k.removeprefix(VIDEO): v for k, v in result.predictions.items() if k.startswith(VIDEO)}
   return video, np.asarray(result.predictions["index"]), dict(result.failures)
 
