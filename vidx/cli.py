@@ -103,15 +103,14 @@ def _predict(fv, args, overrides):
   if fv.threshold:
     loaded = dataclasses.replace(loaded, task=loaded.task.with_threshold(fv.threshold))
   found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top, boxes=fv.boxes, **trunk)
-  print(predict.to_json(found) if fv.json else predict.to_table(found))
-  if fv.show:
+
+  def draw():
     from vidx.show import maps
-    page = maps.write(explainer(found), found, fv.out or os.path.join(fv.workdir, "maps"),
+    return maps.write(explainer(found), found, fv.out or os.path.join(fv.workdir, "maps"),
                       f"{loaded.config.system.name}, step {loaded.step}: what it sees")
-    print(f"pictures: {page}", file=sys.stderr if fv.json else sys.stdout)
-  elif fv.out:
-    predict.write(found, fv.out)
-  return 2 if found and all(f["error"] for f in found) else 0
+
+  from vidx.show import told
+  return told.tell(found, json=fv.json, out=fv.out, draw=draw if fv.show else None, drawn="pictures")
 
 
 def _report(fv, args, overrides):

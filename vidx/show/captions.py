@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 import os
-import sys
 from typing import Any
 
 from vidx import errors
-from vidx.infer import captions, predict
-from vidx.show import page, ranked
+from vidx.infer import captions
+from vidx.show import page, ranked, told
 
 KIND = "words"
 
@@ -17,14 +16,9 @@ def main(loaded: Any, paths: Sequence[str], *, json: bool, show: str, out: str, 
   if show not in ("", KIND):
     raise errors.ConfigError(f"--show={show}: of sentences it is '{KIND}'{errors.hint(show, (KIND,))}.")
   found = captions.predict(loaded, paths)
-  print(predict.to_json(found) if json else predict.to_table(found))
-  if show:
-    title = f"{loaded.config.system.name}, step {loaded.step}: what it says"
-    at = write(found, os.path.join(out, "index.html") if out else os.path.join(workdir, "captions.html"), title)
-    print(f"page: {at}", file=sys.stderr if json else sys.stdout)
-  elif out:
-    predict.write(found, out)
-  return 2 if found and all(f["error"] for f in found) else 0
+  at = os.path.join(out, "index.html") if out else os.path.join(workdir, "captions.html")
+  title = f"{loaded.config.system.name}, step {loaded.step}: what it says"
+  return told.tell(found, json=json, out=out, draw=(lambda: write(found, at, title)) if show else None)
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 import os
-import sys
 
 from vidx.infer import load, predict, predict_boxes
-from vidx.show import people, tracks
+from vidx.show import people, told, tracks
 
 LEAST = 0.3  # score from which a box is told
 
@@ -34,11 +33,6 @@ def main(loaded: load.Loaded, paths: Sequence[str], *, show: str = "", out: str 
   if show:
     drawing.check(show)
   found = predict.predict_loaded(loaded, paths, **options)
-  print(predict.to_json(found) if json else predict.to_table(found))
-  if show:
-    page = drawing.write(found, out or os.path.join(workdir, "maps"),
-                         f"{loaded.config.system.name}, step {loaded.step}: {title}")
-    print(f"pictures: {page}", file=sys.stderr if json else sys.stdout)
-  elif out:
-    predict.write(found, out)
-  return 2 if all(f["error"] for f in found) else 0
+  draw = lambda: drawing.write(found, out or os.path.join(workdir, "maps"),
+                               f"{loaded.config.system.name}, step {loaded.step}: {title}")
+  return told.tell(found, json=json, out=out, draw=draw if show else None, drawn="pictures")

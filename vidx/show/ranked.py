@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 import os
-import sys
 from typing import Any
 
 from vidx import errors
 from vidx.data import media_files
 from vidx.data.records import media_of
-from vidx.infer import predict, retrieve
-from vidx.show import clips, page
+from vidx.infer import retrieve
+from vidx.show import clips, page, told
 
 
 def main(loaded: Any, text: str, paths: Sequence[str], *, top: int, index: str, json: bool, show: str, out: str,
@@ -18,14 +17,10 @@ def main(loaded: Any, text: str, paths: Sequence[str], *, top: int, index: str, 
   if show not in ("", "ranked"):
     raise errors.ConfigError(f"--show={show}: with --text it is 'ranked'{errors.hint(show, ('ranked',))}.")
   found = retrieve.rank(loaded, [text], paths, top=top, index=index)
-  print(predict.to_json(found) if json else retrieve.to_table(found))
-  if show:
-    title = f"{loaded.config.system.name}, step {loaded.step}: videos for a text"
-    page_at = write(found, out or os.path.join(workdir, "ranked.html"), title)
-    print(f"page: {page_at}", file=sys.stderr if json else sys.stdout)
-  elif out:
-    predict.write(found, out)
-  return 0
+  at = out or os.path.join(workdir, "ranked.html")
+  title = f"{loaded.config.system.name}, step {loaded.step}: videos for a text"
+  return told.tell(found, json=json, out=out, draw=(lambda: write(found, at, title)) if show else None,
+                   table=retrieve.to_table)
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:
