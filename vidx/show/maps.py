@@ -181,10 +181,42 @@ def moving(explained: Explained) -> np.ndarray:
   return np.concatenate([s[spread(len(s), count)] for s in sides], axis=2)
 
 
+def tiled(pictures: Sequence[np.ndarray], headings: Sequence[str], columns: int = 6) -> np.ndarray:
+  """Pictures of one size in rows of so many, each below its heading: uint8 (H, W, 3)."""
+  import cv2
+  height, width = pictures[0].shape[:2]
+  columns = min(columns, len(pictures))
+  down, across = LINE + height + MARGIN, width + MARGIN
+  canvas = np.full((-(-len(pictures) // columns) * down + MARGIN, columns * across + MARGIN, 3), 255, np.uint8)
+  for i, (picture, heading) in enumerate(zip(pictures, headings)):
+    top, left = i // columns * down + LINE, MARGIN + i % columns * across
+    cv2.putText(canvas, heading, (left, top - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+    canvas[top:top + height, left:left + width] = picture
+  return canvas
+
+
 def png(image: np.ndarray) -> bytes:
   """A uint8 (H, W, 3) RGB image as a PNG file."""
   import cv2
   return cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+
+
+def keep(folder: str, name: str, sheet: np.ndarray, clip: bytes) -> dict[str, str]:
+  """Writes what is shown of a video into a folder, which is made where there is none.
+
+  Args:
+    folder: where.
+    name: of its files, without an ending.
+    sheet: uint8 (H, W, 3), FOLDER/NAME.png.
+    clip: an mp4 file, FOLDER/NAME.mp4.
+
+  Returns:
+    {'sheet', 'clip'}, links for a page that hold both.
+  """
+  picture = png(sheet)
+  writing.write_bytes(os.path.join(folder, f"{name}.png"), picture)
+  writing.write_bytes(os.path.join(folder, f"{name}.mp4"), clip)
+  return {"sheet": clips.data_uri(picture, "image/png"), "clip": clips.data_uri(clip, "video/mp4")}
 
 
 def file_names(paths: Sequence[str]) -> Iterator[str]:
@@ -213,11 +245,9 @@ def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], fo
   shown = {}
   for one in explained:
     frames = moving(one)
-    files = {"png": png(sheet(one)), "mp4": clips.encode_mp4(frames, min(25.0, max(2.0, len(frames) / 3)), crf=20)}
-    for kind, content in files.items():
-      writing.write_bytes(os.path.join(folder, f"{names[one.path]}.{kind}"), content)
+    clip = clips.encode_mp4(frames, min(25.0, max(2.0, len(frames) / 3)), crf=20)
     shown[one.path] = {
-        "sheet": clips.data_uri(files["png"], "image/png"), "clip": clips.data_uri(files["mp4"], "video/mp4"),
+        **keep(folder, names[one.path], sheet(one), clip),
         "order": [heading for heading, _ in rows(one)],
         "boxes": any(m.kind in BOXES for m in one.maps),
         "explains": one.label if any(m.kind == "gradcam" for m in one.maps) else ""}

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
 from vidx.show import clips, maps, page
 
 KIND = "people"
 SIDE = 240  # pixels of the short side of a picture
-COLUMNS, MOST = 6, 48  # pictures in a row of a sheet, and in all
+MOST = 48  # pictures of a sheet
 FRAMES, SECONDS = 600, 60.0  # most of a drawn video
 NAMED, LEAST = 3, 0.3  # most actions beside a box, and the score from which on those behind the first are named
 
@@ -58,20 +58,6 @@ def drawn(frame: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
   return out
 
 
-def sheet(pictures: Sequence[np.ndarray], headings: Sequence[str]) -> np.ndarray:
-  """Pictures of one size in rows, each below its heading: uint8 (H, W, 3)."""
-  import cv2
-  height, width = pictures[0].shape[:2]
-  columns = min(COLUMNS, len(pictures))
-  down, across = maps.LINE + height + maps.MARGIN, width + maps.MARGIN
-  canvas = np.full((-(-len(pictures) // columns) * down + maps.MARGIN, columns * across + maps.MARGIN, 3), 255, np.uint8)
-  for i, (picture, heading) in enumerate(zip(pictures, headings)):
-    top, left = i // columns * down + maps.LINE, maps.MARGIN + i % columns * across
-    cv2.putText(canvas, heading, (left, top - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
-    canvas[top:top + height, left:left + width] = picture
-  return canvas
-
-
 def pictures_of(entry: Mapping[str, Any]) -> tuple[np.ndarray, bytes]:
   """The sheet of an entry's key frames, and its video as mp4 with the boxes of the nearest one, up to half a second.
 
@@ -93,7 +79,7 @@ def pictures_of(entry: Mapping[str, Any]) -> tuple[np.ndarray, bytes]:
     near = int(np.abs(at - time).argmin())
     if abs(at[near] - time) <= 0.5:
       film[i] = drawn(film[i], frames[near]["people"])
-  return (sheet(made, [f"{frames[i]['second']} s" for i in chosen]),
+  return (maps.tiled(made, [f"{frames[i]['second']} s" for i in chosen]),
           clips.encode_mp4(film, max(1.0, rate), crf=23))
 
 
@@ -114,11 +100,8 @@ def write(found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
       shown.append({"path": entry["path"], "error": entry["error"]})
       continue
     picture, film = pictures_of(entry)
-    files = {"png": maps.png(picture), "mp4": film}
-    for kind, content in files.items():
-      writing.write_bytes(os.path.join(folder, f"{name}.{kind}"), content)
-    shown.append({"path": entry["path"], "error": "", "sheet": clips.data_uri(files["png"], "image/png"),
-                  "clip": clips.data_uri(film, "video/mp4"), "problems": entry["problems"]})
+    shown.append({"path": entry["path"], "error": "", "problems": entry["problems"],
+                  **maps.keep(folder, name, picture, film)})
   path = os.path.join(folder, "index.html")
   page.write(path, "people.html", title=title, videos=shown)
   return path

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
 from vidx.show import clips, maps, page
 
 KINDS = ("boxes", "memory")
 SIDE = 240  # pixels of the short side of a picture
-FRAMES, COLUMNS, MOST = 600, 6, 24  # most of a drawn video; pictures in a row of a sheet, and in all
+FRAMES, MOST = 600, 24  # most of a drawn video, and pictures of a sheet
 
 
 def check(show: str) -> None:
@@ -78,7 +78,6 @@ def write(found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
   Returns:
     The path of the page.
   """
-  from vidx.show import people
   shown = []
   for entry, name in zip(found, maps.file_names([f["path"] for f in found])):
     if entry["error"]:
@@ -86,12 +85,9 @@ def write(found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
       continue
     film, numbers, rate = film_of(entry)
     chosen = maps.spread(len(film), min(MOST, len(film)))
-    sheet = people.sheet([film[i] for i in chosen], [f"frame {numbers[i]}" for i in chosen])
-    files = {"png": maps.png(sheet), "mp4": clips.encode_mp4(film, max(1.0, rate), crf=23)}
-    for kind, content in files.items():
-      writing.write_bytes(os.path.join(folder, f"{name}.{kind}"), content)
-    shown.append({"path": entry["path"], "error": "", "sheet": clips.data_uri(files["png"], "image/png"),
-                  "clip": clips.data_uri(files["mp4"], "video/mp4")})
+    sheet = maps.tiled([film[i] for i in chosen], [f"frame {numbers[i]}" for i in chosen])
+    clip = clips.encode_mp4(film, max(1.0, rate), crf=23)
+    shown.append({"path": entry["path"], "error": "", **maps.keep(folder, name, sheet, clip)})
   path = os.path.join(folder, "index.html")
   page.write(path, "tracks.html", title=title, videos=shown)
   return path

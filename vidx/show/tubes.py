@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from vidx import writing
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
-from vidx.show import clips, page
+from vidx.show import clips, maps, page
 
 COLOURS = ((230, 60, 60), (60, 130, 235), (70, 190, 90), (240, 180, 40), (170, 90, 210), (60, 200, 200),
            (240, 120, 180), (150, 150, 60))
@@ -75,7 +74,6 @@ def write(done: Sequence[Mapping[str, Any]], folder: str, title: str, tubes: int
   Returns:
     Path of the page.
   """
-  import cv2
   videos = []
   for entry in done:
     found = entry["found"]
@@ -84,16 +82,13 @@ def write(done: Sequence[Mapping[str, Any]], folder: str, title: str, tubes: int
       continue
     drawn = pictures(found, tubes)
     clip = clips.encode_mp4(drawn, max(1.0, min(found.fps, 25.0)))
-    writing.write_bytes(os.path.join(folder, f"{found.name}.mp4"), clip)
     places = np.unique(np.linspace(0, len(drawn) - 1, min(COLUMNS, len(drawn))).round().astype(int))
-    sheet = cv2.imencode(".png", np.concatenate(list(drawn[places]), 1)[..., ::-1])[1].tobytes()
-    writing.write_bytes(os.path.join(folder, f"{found.name}.png"), sheet)
+    kept = maps.keep(folder, found.name, np.concatenate(list(drawn[places]), 1), clip)
     colour = lambda k: "rgb({}, {}, {})".format(*COLOURS[k % len(COLOURS)])
     colours = [{"rank": k + 1, "score": f"{found.score[k]:.3f}", "colour": colour(k)}
                for k in range(min(tubes, len(found.score)))]
-    videos.append({"path": found.path, "error": None, "notes": found.notes, "clip": clips.data_uri(clip, "video/mp4"),
-                   "sheet": clips.data_uri(sheet, "image/png"), "tubes": colours, "count": len(found.score),
-                   "figures": entry.get("figures") or {},
+    videos.append({"path": found.path, "error": None, "notes": found.notes, **kept, "tubes": colours,
+                   "count": len(found.score), "figures": entry.get("figures") or {},
                    "seconds": f"{sum(found.seconds.values()) / len(found.frames):.2f}"})
   path = os.path.join(folder, "index.html")
   page.write(path, "tubes.html", title=title, videos=videos)
