@@ -16,7 +16,7 @@ from vidx.data import clips, media_files
 from vidx.data.datasets import common
 from vidx.data.parts.triplets import image
 from vidx.data.records import Media
-from vidx.infer import load
+from vidx.infer import batched, load
 from vidx.nn import augment
 from vidx.tasks import generation
 
@@ -55,12 +55,7 @@ class Generator:
 
   def __call__(self, identities: np.ndarray, poses: np.ndarray) -> np.ndarray:
     pairs = np.stack([identities, poses], 1)
-    made = []
-    for start in range(0, len(pairs), self._batch):
-      some = pairs[start:start + self._batch]
-      padded = np.pad(some, [(0, self._batch - len(some)), *[(0, 0)] * 4])
-      made.append(np.asarray(self._forward(self._variables, padded))[:len(some)])
-    return np.concatenate(made)
+    return batched.mapped(lambda some: self._forward(self._variables, some), self._batch, pairs)
 
 
 def images_of(path: str) -> list[str]:

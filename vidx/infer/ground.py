@@ -13,7 +13,7 @@ from vidx import errors
 from vidx.data import clips, media_files, tokens, trees
 from vidx.data.parts import phrases as phrases_part
 from vidx.data.records import Media, media_of
-from vidx.infer import load
+from vidx.infer import batched, load
 from vidx.metrics import grounding
 from vidx.nn import augment
 
@@ -109,12 +109,8 @@ class Grounder:
     shrinks = height * width < frames.shape[1] * frames.shape[2]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     small = np.stack([cv2.resize(f, (width, height), interpolation=how) for f in frames])
-    found = []
-    for start in range(0, len(small), BATCH):
-      some = small[start:start + BATCH]
-      padded = np.pad(some, [(0, BATCH - len(some)), *[(0, 0)] * 3])
-      found.append(np.asarray(self._forward(self._loaded.variables, padded))[:len(some)])
-    return grounding.upsample(np.concatenate(found), *frames.shape[1:3])
+    found = batched.mapped(lambda some: self._forward(self._loaded.variables, some), BATCH, small)
+    return grounding.upsample(found, *frames.shape[1:3])
 
   def ground(self, path: str) -> Iterator[Grounded]:
     """All frames of a file, some at a time.

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx import errors
-from vidx.infer import load
+from vidx.infer import batched, load
 from vidx.interop import convert, files
 from vidx.metrics import generation
 from vidx.nn import augment, sites
@@ -88,12 +88,10 @@ class Judges:
       found = sites.taps(loaded.model, variables, x[:, None], sites=generation.LPIPS_SITES, train=False)[1]
       return [found[site][:, 0].astype(jnp.float32) for site in generation.LPIPS_SITES]
 
-    def score(p):
-      each = []
-      for start in range(0, len(p["image"]), BATCH):
-        x, y = (taps(loaded.variables, _padded(p[k][start:start + BATCH])) for k in ("image", "target"))
-        each.append(generation.lpips(x, y, heads, weights)[:len(p["image"]) - start])
-      return float(np.concatenate(each).mean())
+    def each(image, target):
+      return generation.lpips(*(taps(loaded.variables, x) for x in (image, target)), heads, weights)
+
+    score = lambda p: float(batched.mapped(each, BATCH, p["image"], p["target"]).mean())
 
     self.names["lpips"], self._score["lpips"] = weights, score
 
@@ -115,10 +113,6 @@ def _digest(folder: str) -> str:
     return ""
 
 
-def _padded(images: np.ndarray) -> np.ndarray:
-  return np.pad(images, [(0, BATCH - len(images)), (0, 0), (0, 0), (0, 0)])
-
-
 def _features(loaded: load.Loaded, side: int) -> Callable[[np.ndarray], np.ndarray]:
   """uint8 (N, H, W, 3) -> float32 (N, D), the `features` of a run for images of a side."""
   data = loaded.config.data
@@ -129,8 +123,4 @@ def _features(loaded: load.Loaded, side: int) -> Callable[[np.ndarray], np.ndarr
     out = loaded.model.apply(variables, resize(x, (1, side, side)), train=False)["features"]
     return out.astype(jnp.float32).reshape(len(images), -1)
 
-  def of(images):
-    parts = (images[i:i + BATCH] for i in range(0, len(images), BATCH))
-    return np.concatenate([np.asarray(forward(loaded.variables, _padded(part)))[:len(part)] for part in parts])
-
-  return of
+  return lambda images: batched.mapped(lambda some: forward(loaded.variables, some), BATCH, images)

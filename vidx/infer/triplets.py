@@ -10,7 +10,7 @@ from vidx import errors
 from vidx.data import triplets
 from vidx.data.parts.triplets import image
 from vidx.data.records import Media
-from vidx.infer import load
+from vidx.infer import batched, load
 from vidx.metrics import clustering
 from vidx.nn import augment, sites
 
@@ -84,8 +84,7 @@ def _by_trunk(medias, workdir, site, components, batch, seed):
 
   def of(some):
     images = np.stack([image(m, _SIDE) for m in some])
-    padded = np.pad(images, [(0, batch - len(images)), (0, 0), (0, 0), (0, 0)])
-    return np.asarray(forward(loaded.variables, padded))[:len(images)]
+    return np.asarray(forward(loaded.variables, batched.padded(images, batch)))[:len(images)]
 
   every = lambda some: (of(some[i:i + batch]) for i in range(0, len(some), batch))
   if not components:
