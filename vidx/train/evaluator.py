@@ -155,9 +155,7 @@ def run(forward, variables, task, batches: Iterable[Mapping[str, Any]], *, num_v
     rows.append(_rows(pending, task, seeds))
   if not rows:
     raise errors.DataError("there is nothing to evaluate: the split gave no batches.")
-  failures = {}
-  for part in sharding.gather_json(dict(getattr(batches, "failures", {}))):
-    failures.update(part)
+  failures = sharding.gather_dict(getattr(batches, "failures", {}))
   members = [[r[i] for r in rows] for i in range(seeds)]
   return [_once({k: np.concatenate([r[k] for r in own]) for k in own[0]}, num_videos) for own in members], failures
 

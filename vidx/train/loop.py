@@ -99,8 +99,7 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
       console.close()
       log.close()
       saves.close()
-    failures = {k: v for part in sharding.gather_json(result["failures"]) for k, v in part.items()}
-    result["failures"] = failures
+    failures = result["failures"] = sharding.gather_dict(result["failures"])
     if main:
       for line in failure_lines(failures):
         print(line, flush=True)
@@ -174,8 +173,8 @@ class _Loop:
       if last or evaluated or (every and step % every == 0) or self._due(config.checkpoint.every_epochs, step, False):
         self._read()  # never keep a state that came from a loss that is not finite
         self.lock.check()
-        together = {k: v for part in sharding.gather_json(dict(self.batches.failures)) for k, v in part.items()}
-        pipeline.check_failures(together, len(self.train_set), config.data.max_failures)
+        failures = sharding.gather_dict(self.batches.failures)
+        pipeline.check_failures(failures, len(self.train_set), config.data.max_failures)
         self.saves.save(state, self.batches.get_state(), evaluated, run.task.best_metric)
         if last:
           self.saves.wait()

@@ -93,3 +93,8 @@ def gather_json(value: Any) -> list[Any]:
   longest = int(np.max(multihost_utils.process_allgather(np.asarray(len(text)))))
   padded = multihost_utils.process_allgather(np.pad(text, (0, longest - len(text)), constant_values=32))
   return [json.loads(bytes(row).decode()) for row in padded]
+
+
+def gather_dict(value: Mapping[str, Any]) -> dict[str, Any]:
+  """What the JSON-able dicts of all processes hold together; a collective."""
+  return {k: v for part in gather_json(dict(value)) for k, v in part.items()}
