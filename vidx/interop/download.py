@@ -1,7 +1,6 @@
 """A file from an address: once, resumed where it broke off, checked, and given up where nothing comes."""
 
 import contextlib
-import hashlib
 import http.client
 import json
 import os
@@ -13,6 +12,7 @@ import urllib.parse
 import urllib.request
 
 from vidx import errors, places
+from vidx.interop import files
 
 OFFLINE, MIRROR = "VIDX_OFFLINE", "VIDX_MIRROR"
 TIMEOUT_S = 30.0  # nothing, or less than SLOWEST, for so long: the connection is given up
@@ -75,7 +75,7 @@ def fetch(address: str, path: str, what: str, *, sha256: str = "", size: int = 0
       before = _size(part)
       try:
         _attempt(where, part, what, size)
-        found = _sha256(part)
+        found = files.sha256(part)
         if found.startswith(sha256):
           break
         _forget(part)
@@ -251,11 +251,6 @@ def _size(path: str) -> int:
     return os.path.getsize(path)
   except OSError:
     return 0
-
-
-def _sha256(path: str) -> str:
-  with open(path, "rb") as f:
-    return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _words(e: object) -> str:

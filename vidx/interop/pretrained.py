@@ -6,7 +6,7 @@ import os
 from typing import Any
 import urllib.parse
 
-from vidx import errors, interop, places
+from vidx import errors, places
 from vidx.interop import convert, download, files, published
 
 
