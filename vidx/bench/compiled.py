@@ -108,7 +108,8 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
       modules=program_text.totals(found, lambda i: program_text.module(i.scope, 1)),
       collectives=_collectives(found), custom_calls=program_text.custom_calls(text),
       instructions=_listed(program_text.largest(found)[:top]),
-      copies=_listed(program_text.largest(i for i in found if i.kind == "layout")[:top]), versions=versions(("libtpu", "jax-cuda12-plugin")))
+      copies=_listed(program_text.largest(i for i in found if i.kind == "layout")[:top]),
+      versions=versions(("libtpu", "jax-cuda12-plugin")))
   return {**result, **({"tried": tried} if fit else {})}
 
 

@@ -45,8 +45,8 @@ def dataset(config: ConfigDict) -> Dataset:
   if task == "box_actions":
     hot = np.zeros((1, CLASSES), bool)
     extra = {TRUTH: frame_boxes([(0.0, 0.0, 1.0, 1.0)], hot)}
-    return Dataset("none", "train", tuple(Record(str(i), Media(str(i)), (0, 1), (0.0, 0.0), extra) for i in range(size)),
-                   tuple(map(str, range(CLASSES))), multilabel=True)
+    records = tuple(Record(str(i), Media(str(i)), (0, 1), (0.0, 0.0), extra) for i in range(size))
+    return Dataset("none", "train", records, tuple(map(str, range(CLASSES))), multilabel=True)
   if task == "detection":
     return _boxes(size)
   several = task in ("multilabel", "tags_and_class", "segmentation")

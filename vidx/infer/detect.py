@@ -59,8 +59,8 @@ class How:
     errors.check_choice("windows: mode", self.mode, frame_windows.MODES)
     errors.check_choice("windows: link", self.link, LINKS)
     if self.passes not in (1, 2) or self.size < 1 or self.step < 0:
-      raise errors.ConfigError(f"windows: passes={self.passes} is 1 or 2, size={self.size} 1 or more, step={self.step} 0"
-                               " or more.")
+      raise errors.ConfigError(f"windows: passes={self.passes} is 1 or 2, size={self.size} 1 or more, step={self.step}"
+                               " 0 or more.")
 
 
 def how(text: str) -> How:
@@ -326,7 +326,8 @@ def entry_of(found: Found, classes: Sequence[str], least: float = 0.05) -> list[
   for frame, box, label, score, track in zip(*found):
     if score >= least:
       out.setdefault(int(frame), []).append({
-          "label": classes[label], "score": float(score), "track": int(track), "box": [round(float(x), 2) for x in box]})
+          "label": classes[label], "score": float(score), "track": int(track),
+          "box": [round(float(x), 2) for x in box]})
   return [{"frame": frame, "boxes": boxes} for frame, boxes in sorted(out.items())]
 
 

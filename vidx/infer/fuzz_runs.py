@@ -39,7 +39,8 @@ def weights() -> dict[str, Case]:
 def _archive(x: np.ndarray) -> bytes:
   """What torch.save writes of {'fc.weight': x}: the opcodes of its pickle by hand, so that torch is not needed."""
   text = lambda word: b"X" + len(word).to_bytes(4, "little") + word.encode()
-  storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K" + bytes([x.size]) + b"tQ"
+  storage = (b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K" + bytes([x.size])
+             + b"tQ")
   number = lambda n: b"K" + bytes([n])
   tensor = (b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + number(0) + number(x.shape[0]) + number(x.shape[1])
             + b"\x86" + number(x.shape[1]) + number(1) + b"\x86" + b"\x89ccollections\nOrderedDict\n)RtR")

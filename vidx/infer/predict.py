@@ -176,7 +176,7 @@ def _columns() -> int:
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
-  """Writes the predictions as a JSON file in one piece; segments, sentences, people and boxes also as .csv beside it."""
+  """Writes the predictions as a JSON file in one piece; some kinds also as .csv beside it, see `_TABLES`."""
   writing.write_text(path, to_json(found) + "\n")
   for key, to_csv in _TABLES.items():
     if any(key in entry for entry in found):

@@ -62,7 +62,8 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, boxes: str = "", top: 
   result = unlabelled.evaluated(loaded, dataset, batch_size)
   task = loaded.task.for_dataset(dataset)
   rows = task.files(result.predictions, dataset)[".csv"].splitlines()
-  entries = {video: {"path": file, "error": None, "frames": [], "problems": [], "rows": []} for video, file in of.items()}
+  entries = {video: {"path": file, "error": None, "frames": [], "problems": [], "rows": []}
+             for video, file in of.items()}
   for row, index in enumerate(result.predictions["index"].tolist()):
     extra = dataset.records[index].extra
     entries[extra["video"]]["frames"].append({

@@ -23,7 +23,8 @@ def main(loaded: Any, paths: Sequence[str], *, json: bool, show: str, out: str, 
 
 def write(found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:
   """Writes the page of what `vidx.infer.captions.predict` found; its path."""
-  page.write(path, "captions.html", title=title, videos=[{**f, **_words(f), **ranked.clip_of(f["path"])} for f in found])
+  shown = [{**f, **_words(f), **ranked.clip_of(f["path"])} for f in found]
+  page.write(path, "captions.html", title=title, videos=shown)
   return path
 
 

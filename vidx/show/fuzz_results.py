@@ -11,12 +11,14 @@ def results() -> dict[str, Case]:
   protocol = {"system": "tsm", "task": "classification", "data": "folder", "split": "val", "views": "1x1", "clips": 1,
               "crops": 1, "precision": "float32"}
   labels = ["run", "jump"]
-  sample = lambda i: {"id": f"v{i}", "media": {"path": f"/none/v{i}.mp4", "kind": "video"}, "span": None, "truth": "run",
+  sample = lambda i: {"id": f"v{i}", "media": {"path": f"/none/v{i}.mp4", "kind": "video"}, "span": None,
+                      "truth": "run",
                       "top": [{"label": labels[i % 2], "score": 0.7}, {"label": labels[1 - i % 2], "score": 0.3}],
                       "right": i % 2 == 0}
   evaluation = {"protocol": protocol, "step": 20, "videos": 4, "evaluated": 4, "labelled": 4,
-                "failures": [{"id": "v9", "reason": "damaged"}], "metrics": {"top-1": 50.0, "loss": 0.69, "top-5": None},
-                "headline": "top-1", "per_class": [{"name": n, "n": 2, "accuracy": 50.0} for n in labels],
+                "failures": [{"id": "v9", "reason": "damaged"}],
+                "metrics": {"top-1": 50.0, "loss": 0.69, "top-5": None}, "headline": "top-1",
+                "per_class": [{"name": n, "n": 2, "accuracy": 50.0} for n in labels],
                 "confusion": [[1, 1], [1, 1]], "samples_limit": 1000, "samples": [sample(i) for i in range(4)]}
   row = lambda s: {"split": "train", "step": s, "epoch": s / 10, "loss": 1 / s, "lr": 0.1, "clips_per_s": 9.0}
   rows = [*map(row, range(1, 20)), {"split": "val", "step": 20, "epoch": 2.0, "top-1": 50.0, "loss": 0.69,

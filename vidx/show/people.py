@@ -1,4 +1,4 @@
-"""People in boxes with what they do, drawn over their videos: a sheet of the key frames, the video, and a page of all."""
+"""People in boxes with what they do, drawn over videos: a sheet of the key frames, the video, and a page of all."""
 
 from collections.abc import Mapping, Sequence
 import os

@@ -35,8 +35,8 @@ def fill(run: Any, state: Any, splits: Sequence[Dataset], main: bool = True) -> 
   config, folder = run.config, run.config.data.phrases.codes
   names = getattr(run.model, "encoders", ())
   if "phrases" not in getattr(run.model, "inputs", ()) or not names or config.train.seeds > 1:
-    raise errors.ConfigError(f"data.phrases.codes: {config.train.seeds} seed(s) of system '{config.system.name}' have no"
-                             " one language encoder whose codes could be kept; leave it empty.")
+    raise errors.ConfigError(f"data.phrases.codes: {config.train.seeds} seed(s) of system '{config.system.name}' have"
+                             " no one language encoder whose codes could be kept; leave it empty.")
   frozen = optim.matches(run.abstract.params, config.optimizer.frozen, "optimizer.frozen")
   for name in names:
     if not all(jax.tree.leaves(frozen[name])):
