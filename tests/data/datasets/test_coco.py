@@ -119,6 +119,7 @@ def test_missing_images_are_listed_and_too_many_are_an_error(coco):
     datasets.load("coco", str(coco), "train")
 
 
+@pytest.mark.parametrize("options", [{}, {"media": "text"}])
 @pytest.mark.parametrize("name, change, words", [
     ("annotations/trees_train2014.jsonl", '{"caption_id": 1, "tree": "(ROOT (NN a)"}\n', "jsonl, line 1: 1 bracket"),
     ("annotations/trees_train2014.jsonl", '\n{"caption_id": 1}\n', "line 2: no JSON with caption_id and tree"),
@@ -127,10 +128,10 @@ def test_missing_images_are_listed_and_too_many_are_an_error(coco):
     ("annotations/captions_train2014.json", {"images": []}, "no list 'annotations'"),
     ("annotations/captions_train2014.json", {"images": [{"id": 1}], "annotations": []}, "image 1: no id, file_name"),
     ("annotations/captions_train2014.json", "{", "no JSON")])
-def test_broken_captions_are_one_line_with_its_place(coco, name, change, words):
+def test_broken_captions_are_one_line_with_its_place(coco, name, change, words, options):
   write(coco, name, change)
   with pytest.raises(errors.DataError, match=words) as e:
-    datasets.load("coco", str(coco), "train")
+    datasets.load("coco", str(coco), "train", **options)
   assert "\n" not in str(e.value)
 
 

@@ -96,12 +96,15 @@ class Files:
     return Media(os.path.join(self._at, name), "still") if name in self._names else None
 
 
-def _said(root: str, split: str, year: str, brackets: Mapping[int, str]
-          ) -> tuple[dict[int, dict[str, Any]], list[tuple[int, int, str, str]], tuple[str, ...]]:
+def _said(root: str, split: str, year: str) -> tuple[dict[int, dict[str, Any]], list[tuple[int, int, str, str]], tuple]:
   """Images by number, (image, caption, its text, its tree or '') of all captions with a word, and notes."""
   path, found = content(root, f"captions_{split}{year}.json", ("images", "annotations"))
   known = images(path, found["images"])
   rows, notes = [], []
+  at = os.path.join(root, "annotations", f"trees_{split}{year}.jsonl")
+  brackets = _trees(at) if os.path.exists(at) else {}
+  if not brackets:
+    notes.append(f"there is no {os.path.basename(at)} beside the captions of '{split}': phrases are cut by rules")
   for i, row in enumerate(found["annotations"], 1):
     try:
       image, number, text = int(row["image_id"]), int(row["id"]), " ".join(str(row["caption"]).split())
@@ -143,11 +146,7 @@ def _trees(path: str) -> dict[int, str]:
 
 
 def _captions(root: str, split: str, year: str) -> Dataset:
-  at = os.path.join(root, "annotations", f"trees_{split}{year}.jsonl")
-  brackets = _trees(at) if os.path.exists(at) else {}
-  known, rows, notes = _said(root, split, year, brackets)
-  if not brackets:
-    notes = (f"there is no {os.path.basename(at)} beside the captions of '{split}': phrases are cut by rules", *notes)
+  known, rows, notes = _said(root, split, year)
   of_image: dict[int, list[tuple[str, str]]] = {}
   for image, _, text, tree in rows:
     of_image.setdefault(image, []).append((text, tree))
@@ -164,7 +163,7 @@ def _captions(root: str, split: str, year: str) -> Dataset:
 
 
 def _texts(root: str, split: str, year: str) -> Dataset:
-  _, rows, _ = _said(root, split, year, {})
+  _, rows, _ = _said(root, split, year)
   media = Media(os.path.join(root, "annotations", f"captions_{split}{year}.json"), "text")
   return Dataset("coco", split, tuple(Record(str(number), media, extra={"captions": (trees.plain(text),)})
                                       for _, number, text, _ in rows))
