@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -69,3 +70,19 @@ def losses(workdir, split="train"):
   lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
   rows = [json.loads(line) for line in lines]
   return {r["step"]: r["loss"] for r in rows if r["split"] == split}
+
+
+def goes_on_exactly(config, workdir, capsys, at, steps, runs=""):
+  """A finished run of so many steps, copied and started again from its checkpoint at a step before, ends as it did.
+
+  Returns the folder of the copy.
+  """
+  from vidx.train import loop
+  again = workdir.with_name(workdir.name + "_again")
+  shutil.copytree(workdir, again)
+  shutil.rmtree(again / "checkpoints" / str(steps))
+  (again / "DONE.json").unlink()
+  loop.train(config, str(again), runs=str(runs))
+  assert f"resumed at step {at}" in capsys.readouterr().out
+  assert losses(again) == losses(workdir) and len(losses(workdir)) == steps
+  return again

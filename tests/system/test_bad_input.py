@@ -1,9 +1,8 @@
 """What a user can get wrong: one clear line, exit status 2, nothing half-written, nothing lost."""
 
-import pathlib
-
 import pytest
 
+from tests.system.conftest import ROOT
 from vidx import cli
 
 
@@ -127,5 +126,5 @@ def test_help_explains_itself(capsys):
 
 
 def test_the_console_script_is_the_module():
-  text = (pathlib.Path(__file__).resolve().parents[2] / "setup.cfg").read_text()
+  text = (ROOT / "setup.cfg").read_text()
   assert "vidx = vidx.cli:run" in text

@@ -3,12 +3,11 @@
 import csv
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import ROOT, goes_on_exactly
 from vidx import cli, errors
 from vidx.data import toybox
 from vidx.infer import evaluate, load, predict
@@ -16,8 +15,6 @@ from vidx.metrics import ava
 from vidx.nn import conv
 from vidx.show import people, report
 from vidx.train import config, loop
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,14 +51,8 @@ def run(acts, tmp_path_factory):
   return workdir
 
 
-def test_a_run_goes_on_exactly(acts, run, tmp_path, capsys):
-  again = tmp_path / "again"
-  shutil.copytree(run, again)
-  shutil.rmtree(again / "checkpoints" / "2")
-  (again / "DONE.json").unlink()
-  loop.train(tiny(acts), str(again))
-  assert "resumed at step 1" in capsys.readouterr().out
-  assert losses(again) == losses(run) and len(losses(run)) == 2
+def test_a_run_goes_on_exactly(acts, run, capsys):
+  goes_on_exactly(tiny(acts), run, capsys, at=1, steps=2)
 
 
 def test_evaluation_writes_a_file_of_which_ava_s_own_measure_says_the_same_and_a_report(acts, run, capsys):
@@ -118,8 +109,6 @@ def test_without_boxes_of_people_or_with_another_picture_it_says_what_to_do(acts
     predict.predict_loaded(loaded, [film], boxes=str(tmp_path / "other.csv"))
   with pytest.raises(errors.ConfigError, match="--show=gradcam"):
     people.check("gradcam")
-
-
 
 
 def test_scores_of_a_person_do_not_depend_on_who_else_is_there(acts, run, tmp_path):

@@ -2,19 +2,16 @@
 
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import ROOT, goes_on_exactly
 from vidx import cli, errors
 from vidx.data import toybox
 from vidx.infer import evaluate, load
 from vidx.show import report
 from vidx.train import config, dry_run, loop
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +57,8 @@ def test_a_dry_run_takes_the_words_from_the_captions(world, tmp_path, monkeypatc
   assert np.isfinite(dry_run.dry_run(tiny(world, "alone"))["loss"]) and not list(tmp_path.iterdir())
 
 
-def test_it_resumes_exactly(world, runs, tmp_path, capsys):
-  again = tmp_path / "again"
-  shutil.copytree(runs / "captioner", again)
-  shutil.rmtree(again / "checkpoints" / "6")
-  (again / "DONE.json").unlink()
-  loop.train(tiny(world, "likelihood"), str(again), runs=str(runs))
-  assert "resumed at step 3" in capsys.readouterr().out
-  assert losses(again) == losses(runs / "captioner") and len(losses(again)) == 6
+def test_it_resumes_exactly(world, runs, capsys):
+  goes_on_exactly(tiny(world, "likelihood"), runs / "captioner", capsys, at=3, steps=6, runs=runs)
 
 
 def test_it_evaluates_and_reports(runs):

@@ -3,12 +3,11 @@
 import csv
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import goes_on_exactly
 from vidx import cli, errors
 from vidx.data import decode, toybox
 from vidx.infer import detect, evaluate, load, predict_boxes
@@ -51,14 +50,8 @@ def runs(root, tmp_path_factory):
   return folder
 
 
-def test_it_goes_on_exactly_where_it_stopped(runs, root, tmp_path, capsys):
-  shutil.copytree(runs / "rfcn", tmp_path / "again")
-  steps = sorted(int(p.name) for p in (tmp_path / "again" / "checkpoints").iterdir() if p.name.isdigit())
-  shutil.rmtree(tmp_path / "again" / "checkpoints" / str(steps[-1]))
-  (tmp_path / "again" / "DONE.json").unlink()
-  loop.train(recipe(root, "rfcn", 1), str(tmp_path / "again"))
-  assert f"resumed at step {steps[-2]}" in capsys.readouterr().out
-  assert losses(tmp_path / "again") == losses(runs / "rfcn") and len(losses(runs / "rfcn")) == 8
+def test_it_goes_on_exactly_where_it_stopped(runs, root, capsys):
+  goes_on_exactly(recipe(root, "rfcn", 1), runs / "rfcn", capsys, at=6, steps=8)
 
 
 def test_the_memory_starts_from_the_kernels_of_the_swap_layer(runs):

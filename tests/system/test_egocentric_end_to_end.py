@@ -8,15 +8,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import ROOT, goes_on_exactly, losses
 from vidx import cli, errors
 from vidx.data import clips, detections, toybox
 from vidx.data.toybox import hands as hand_set
 from vidx.infer import evaluate, explain, load, predict
 from vidx.show import report
 from vidx.train import config, loop
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +35,11 @@ def tiny(file, hands, width=8):
   return c
 
 
-def goes_on_exactly(c, workdir, runs, capsys):
-  """A run that is stopped after its first step and started again ends as it would have."""
-  loop.train(c, str(workdir), runs=str(runs))
-  again = workdir.with_name(workdir.name + "_again")
-  shutil.copytree(workdir, again)
-  shutil.rmtree(again / "checkpoints" / "2")
-  (again / "DONE.json").unlink()
-  loop.train(c, str(again), runs=str(runs))
-  assert "resumed at step 1" in capsys.readouterr().out
-  assert losses(again) == losses(workdir) and len(losses(workdir)) == 2
+def trained(file, hands, workdir, capsys):
+  """Trains, with the stages before it beside it, and goes on exactly."""
+  c = tiny(file, hands)
+  loop.train(c, str(workdir), runs=str(workdir.parent))
+  goes_on_exactly(c, workdir, capsys, at=1, steps=2, runs=workdir.parent)
 
 
 def told_in_words(workdir, hands):
@@ -127,7 +120,7 @@ def test_a_recipe_of_three_stages_runs_by_its_one_config(hands, tmp_path, capsys
     assert f"{stage}/top-1" in evaluate.evaluate_workdir(str(tmp_path / f"toybox_saoa_{stage}"))["metrics"]
   assert cli.main(["eval", f"--workdir={tmp_path / 'toybox_saoa_verb'}", "--submission=x.json"]) == 2
   assert "--submission: the challenges that are known ask for verbs and nouns" in capsys.readouterr().err
-  goes_on_exactly(tiny("saoa.py", hands), tmp_path / "toybox_saoa", tmp_path, capsys)
+  trained("saoa.py", hands, tmp_path / "toybox_saoa", capsys)
   told_in_words(tmp_path / "toybox_saoa", hands)
   learns_from_what_is_kept(hands, tmp_path)
   page = pathlib.Path(report.write_report(str(tmp_path / "toybox_saoa"))).read_text()
@@ -136,7 +129,7 @@ def test_a_recipe_of_three_stages_runs_by_its_one_config(hands, tmp_path, capsys
 
 
 def test_ipl_trains_goes_on_and_tells_what_it_saw(hands, tmp_path, capsys):
-  goes_on_exactly(tiny("ipl.py", hands), tmp_path / "ipl", tmp_path, capsys)
+  trained("ipl.py", hands, tmp_path / "ipl", capsys)
   told_in_words(tmp_path / "ipl", hands)
   loaded = load.load_checkpoint(str(tmp_path / "ipl"))
   video = sorted(hands.rglob("*.MP4"))[0]

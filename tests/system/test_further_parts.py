@@ -2,12 +2,11 @@
 
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import goes_on_exactly
 from tests.system.plugins import boxes, pairs, world
 from vidx import systems, tasks
 from vidx.data import batch as batch_lib, datasets, parts, pipeline
@@ -50,12 +49,7 @@ def settings(root, name):
 def test_it_trains_resumes_evaluates_predicts_and_reports(name, metric, least, root, tmp_path, capsys):
   c = settings(root, name)
   loop.train(c, str(tmp_path / "whole"))
-  shutil.copytree(tmp_path / "whole", tmp_path / "again")
-  shutil.rmtree(tmp_path / "again" / "checkpoints" / "40")
-  (tmp_path / "again" / "DONE.json").unlink()
-  loop.train(c, str(tmp_path / "again"))
-  assert "resumed at step 20" in capsys.readouterr().out
-  assert losses(tmp_path / "again") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 40
+  goes_on_exactly(c, tmp_path / "whole", capsys, at=20, steps=40)
 
   result = evaluate.evaluate_workdir(str(tmp_path / "whole"), clips=2, crops=3 if name == "boxes" else 1)
   assert result["evaluated"] == 6 and result["headline"] == metric and result["metrics"][metric] >= least

@@ -1,13 +1,12 @@
 """From clips in folders to images: triplets, training that resumes exactly, evaluation, generation, report."""
 
 import json
-import shutil
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import goes_on_exactly, losses
 from vidx import cli, errors
 from vidx.infer import evaluate, generate, load
 from vidx.nn import conv
@@ -47,12 +46,7 @@ def settings(root, name="full"):
 
 def test_it_trains_resumes_evaluates_generates_and_reports(root, tmp_path, capsys):
   loop.train(settings(root), str(tmp_path / "whole"))
-  shutil.copytree(tmp_path / "whole", tmp_path / "again")
-  shutil.rmtree(tmp_path / "again" / "checkpoints" / "6")
-  (tmp_path / "again" / "DONE.json").unlink()
-  loop.train(settings(root), str(tmp_path / "again"))
-  assert "resumed at step 3" in capsys.readouterr().out
-  assert losses(tmp_path / "again") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 6
+  goes_on_exactly(settings(root), tmp_path / "whole", capsys, at=3, steps=6)
 
   run = str(tmp_path / "whole")
   result = evaluate.evaluate_workdir(run)

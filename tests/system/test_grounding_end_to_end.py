@@ -2,20 +2,17 @@
 
 import json
 import pathlib
-import shutil
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import ROOT, goes_on_exactly, losses
 from vidx import cli, errors
 from vidx.data import clips, phrase_codes, records, toybox, vocabulary
 from vidx.infer import evaluate, ground, load
 from vidx.show import report
 from vidx.train import config, dry_run, loop
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -72,15 +69,9 @@ def test_kept_codes_and_words_that_are_read_each_time_learn_alike(world, runs, t
     assert value == pytest.approx(kept[step], abs=2e-5)
 
 
-@pytest.mark.parametrize("stage", ["toybox_language", "grounding"])
-def test_a_stage_resumes_exactly(world, runs, tmp_path, capsys, stage):
-  again = tmp_path / "again"
-  shutil.copytree(runs / stage, again)
-  done = max(losses(runs / stage))
-  shutil.rmtree(again / "checkpoints" / str(done))
-  (again / "DONE.json").unlink()
-  loop.train(tiny(world, "language" if stage == "toybox_language" else "ours"), str(again), runs=str(runs))
-  assert "resumed at step 4" in capsys.readouterr().out and losses(again) == losses(runs / stage)
+@pytest.mark.parametrize("stage, word, steps", [("toybox_language", "language", 6), ("grounding", "ours", 8)])
+def test_a_stage_resumes_exactly(world, runs, capsys, stage, word, steps):
+  goes_on_exactly(tiny(world, word), runs / stage, capsys, at=4, steps=steps, runs=runs)
 
 
 def test_they_evaluate_and_report(world, runs):

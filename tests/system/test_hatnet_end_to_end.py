@@ -2,12 +2,11 @@
 
 import dataclasses
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import goes_on_exactly
 from vidx import errors
 from vidx.data import toybox
 from vidx.infer import cluster, evaluate, load, predict
@@ -44,13 +43,8 @@ def run(tags, tmp_path_factory):
   return workdir
 
 
-def test_it_goes_on_exactly_where_it_stopped(run, tags, tmp_path, capsys):
-  shutil.copytree(run, tmp_path / "again")
-  shutil.rmtree(tmp_path / "again" / "checkpoints" / "4")
-  (tmp_path / "again" / "DONE.json").unlink()
-  loop.train(recipe(tags, heads=True, by_category=True), str(tmp_path / "again"))
-  assert "resumed at step 2" in capsys.readouterr().out
-  assert losses(tmp_path / "again") == losses(run) and len(losses(run)) == 4
+def test_it_goes_on_exactly_where_it_stopped(run, tags, capsys):
+  goes_on_exactly(recipe(tags, heads=True, by_category=True), run, capsys, at=2, steps=4)
 
 
 def test_its_heads_and_their_first_biases_are_those_of_the_data(run, tags):

@@ -2,19 +2,17 @@
 
 import json
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import ROOT, goes_on_exactly
 from vidx import cli, errors
 from vidx.data import toybox
 from vidx.infer import evaluate, load, predict, retrieve
 from vidx.show import report
 from vidx.train import config, loop
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = "a red circle moves left and a blue star grows"
 
 
@@ -43,14 +41,8 @@ def workdir(world, tmp_path_factory):
   return at
 
 
-def test_it_resumes_exactly(world, workdir, tmp_path, capsys):
-  again = tmp_path / "again"
-  shutil.copytree(workdir, again)
-  shutil.rmtree(again / "checkpoints" / "12")
-  (again / "DONE.json").unlink()
-  loop.train(tiny(world), str(again))
-  assert "resumed at step 6" in capsys.readouterr().out
-  assert losses(again) == losses(workdir) and len(losses(workdir)) == 12
+def test_it_resumes_exactly(world, workdir, capsys):
+  goes_on_exactly(tiny(world), workdir, capsys, at=6, steps=12)
 
 
 def test_it_evaluates_and_reports(workdir):

@@ -1,20 +1,17 @@
 """Sight and sound on Toybox `tones`: from rendered files to metrics, predictions and pictures, killed in between."""
 
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
 
 from tests.data import videos
-from tests.system.conftest import losses
+from tests.system.conftest import ROOT, goes_on_exactly
 from vidx.data import toybox
 from vidx.infer import evaluate, explain, load, predict
 from vidx.nn import conv
 from vidx.show import maps, report
 from vidx.train import config, loop
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -38,8 +35,8 @@ def tiny(variant, tones):
   c = config.load_file(str(ROOT / f"configs/toybox/avslowfast.py:{variant}"))
   c.data.update(root=str(tones), stride=1, short_side=32, crop=32)
   c.data.audio.update(rows=16, mels=8)
-  c.system.update(stages=(1, 1), width=8, inner=8, strides=(1, 2), slow_temporal=(1, 3), fast_temporal=(3, 3), fs_stages=(0, 1),
-                  afs_stages=(0, 1))
+  c.system.update(stages=(1, 1), width=8, inner=8, strides=(1, 2), slow_temporal=(1, 3), fast_temporal=(3, 3),
+                  fs_stages=(0, 1), afs_stages=(0, 1))
   if "avs" in c.system and c.system.avs:
     c.system.avs = ("res2", "res3")
   if variant in ("ssl", "linear"):
@@ -51,16 +48,10 @@ def tiny(variant, tones):
   return c
 
 
-def goes_on_exactly(c, workdir, capsys, **kwargs):
-  """A run that is stopped after its first step and started again ends as it would have."""
-  loop.train(c, str(workdir), **kwargs)
-  again = workdir.with_name(workdir.name + "_again")
-  shutil.copytree(workdir, again)
-  shutil.rmtree(again / "checkpoints" / "2")
-  (again / "DONE.json").unlink()
-  loop.train(c, str(again), **kwargs)
-  assert "resumed at step 1" in capsys.readouterr().out
-  assert losses(again) == losses(workdir) and len(losses(workdir)) == 2
+def trained(c, workdir, capsys):
+  """Trains and goes on exactly, in its statistics too."""
+  loop.train(c, str(workdir))
+  again = goes_on_exactly(c, workdir, capsys, at=1, steps=2)
   a, b = (load.load_checkpoint(str(w), "last").variables["batch_stats"]["sight"]["slow"]["stem"]["conv"]["norm"]["mean"]
           for w in (workdir, again))
   np.testing.assert_array_equal(a, b)
@@ -71,7 +62,7 @@ def test_it_trains_goes_on_exactly_evaluates_views_predicts_shows_and_reports(to
   c.system.update(hard_from=0.0, hard_share=0.5)
   c.train.precise_bn = 2
   run = tmp_path / "both"
-  goes_on_exactly(c, run, capsys)
+  trained(c, run, capsys)
   result = evaluate.evaluate_workdir(str(run), clips=2, crops=3)
   assert result["evaluated"] == 6 and result["sound"] == {"with": 5, "without": 1, "damaged": 0}
   assert {"top-1", "loss"} <= set(result["metrics"])
@@ -88,7 +79,7 @@ def test_it_trains_goes_on_exactly_evaluates_views_predicts_shows_and_reports(to
 
 
 def test_a_recipe_without_labels_goes_on_as_a_linear_classifier(tones, tmp_path, capsys):
-  goes_on_exactly(tiny("ssl", tones), tmp_path / "toybox_av_ssl", capsys)
+  trained(tiny("ssl", tones), tmp_path / "toybox_av_ssl", capsys)
   result = evaluate.evaluate_workdir(str(tmp_path / "toybox_av_ssl"))
   assert {"in step", "closer", "turns"} <= set(result["metrics"]) and result["headline"] == "in step"
   c = tiny("linear", tones)

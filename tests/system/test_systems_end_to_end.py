@@ -1,11 +1,10 @@
 """A tiny network of every system trains, goes on exactly where it stopped, is evaluated, and predicts."""
 
 import pathlib
-import shutil
 
 import pytest
 
-from tests.system.conftest import losses
+from tests.system.conftest import goes_on_exactly
 from vidx.infer import evaluate, predict
 from vidx.train import config, loop
 
@@ -37,12 +36,7 @@ def test_a_system_trains_resumes_evaluates_and_predicts(name, fields, data, toy,
   c.checkpoint.every_steps = 2
 
   loop.train(c, str(tmp_path / "whole"))
-  shutil.copytree(tmp_path / "whole", tmp_path / "again")  # as if it had stopped after two of its four steps
-  shutil.rmtree(tmp_path / "again" / "checkpoints" / "4")
-  (tmp_path / "again" / "DONE.json").unlink()
-  loop.train(c, str(tmp_path / "again"))
-  assert "resumed at step 2" in capsys.readouterr().out
-  assert losses(tmp_path / "again") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 4
+  goes_on_exactly(c, tmp_path / "whole", capsys, at=2, steps=4)
   result = evaluate.evaluate_workdir(str(tmp_path / "whole"))
   assert result["evaluated"] == 11 and 0 <= result["metrics"]["top-1"] <= 100
   assert ("savings" in result) == name.startswith(("ats_", "atfr_"))
