@@ -61,6 +61,14 @@ def case(real_data) -> Callable[[int], pathlib.Path]:
   return find
 
 
+@pytest.fixture(scope="module")
+def plain_convolutions():
+  """For modules that are not about lowerings, which have tests of their own: XLA's convolution compiles soonest."""
+  from vidx.nn import conv
+  with conv.using("native"):
+    yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
   """All compiled programs together take gigabytes: they are dropped now and then."""

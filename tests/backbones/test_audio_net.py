@@ -7,16 +7,11 @@ from tests.backbones import promises
 import vidx
 from vidx import errors
 from vidx.measure import count
-from vidx.nn import conv, features
+from vidx.nn import features
 
 SOUND = promises.some_input((3, 16, 8, 1))
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def tiny(**fields):

@@ -10,7 +10,7 @@ from vidx.backbones import table
 from vidx.backbones.shufflenet import shuffle
 from vidx.backbones.vgg import adaptive_mean
 from vidx.measure import count
-from vidx.nn import conv, sites
+from vidx.nn import sites
 
 # name: (parameters, GMACs) for the published classes and input
 SIZES = {
@@ -27,12 +27,7 @@ TINY = {
     "c3d": (dict(widths=((4,), (6,), (8, 8)), hidden=(12, 10)), (2, 4, 8, 8, 3)),
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 @pytest.fixture(scope="module", params=TINY)

@@ -10,18 +10,13 @@ from tests.backbones import promises
 import vidx
 from vidx.backbones.densenet import halve
 from vidx.measure import count
-from vidx.nn import conv, sites
+from vidx.nn import sites
 
 CLIP = promises.some_input((2, 9, 32, 32, 3))
 SMALL = dict(num_classes=3, layers=(2, 1, 2), growth=4, width=8, bottleneck=2)
 HARA = dict(stem_frames=7, stem_stride=1)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def make(**more):

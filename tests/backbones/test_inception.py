@@ -10,7 +10,7 @@ from vidx.backbones import table
 from vidx.backbones.inception import Gate
 from vidx.nn.pool import windows
 from vidx.measure import count
-from vidx.nn import conv, features
+from vidx.nn import features
 
 # name: (parameters, GMACs) for the published classes and input
 SIZES = {"bn_inception": (11_295_240, 2.033), "inception_v1": (6_624_904, 1.498), "i3d": (12_697_264, 111.15),
@@ -28,12 +28,7 @@ TINY = {
     "s3d": (dict(gating=True, **_BETWEEN_POOLS), (2, 16, 32, 32, 3)),
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def small(name, **more):

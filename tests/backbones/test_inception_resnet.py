@@ -9,17 +9,12 @@ from tests.backbones import promises
 import vidx
 from vidx import errors
 from vidx.measure import count
-from vidx.nn import conv, sites
+from vidx.nn import sites
 
 CLIP = promises.some_input((2, 2, 75, 75, 3))
 SMALL = dict(num_classes=3, repeats=(1, 1, 2), width_multiplier=1 / 16)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def make(**more):

@@ -8,16 +8,10 @@ import pytest
 from tests.backbones import promises
 import vidx
 from vidx.measure import count
-from vidx.nn import conv
 
 CLIP = promises.some_input((2, 2, 75, 75, 3))
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def make(**more):

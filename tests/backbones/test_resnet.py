@@ -42,12 +42,7 @@ KINDS = {
     "temporal first": ("resnet3d_slim_18", {**TINY, "widths": (4, 8), "temporal": ((3,), 1)}),
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def some(*shape):

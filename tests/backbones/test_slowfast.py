@@ -8,7 +8,7 @@ import vidx
 from vidx import errors
 from vidx.backbones.slowfast import join, slow_clip
 from vidx.measure import count
-from vidx.nn import conv, features
+from vidx.nn import features
 
 SIZES = {  # name: (parameters, GMACs at 256^2)
     "slowfast_r18_8x8": (20_588_344, 40.41), "slowfast_r50_4x16": (34_480_216, 36.10),
@@ -17,12 +17,7 @@ SIZES = {  # name: (parameters, GMACs at 256^2)
     "slowfast_r101_16x8_nl": (60_080_088, 234.0),  # printed; 233.2 with affinities multiplied out from the right
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def tiny(**fields):

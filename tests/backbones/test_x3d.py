@@ -8,19 +8,14 @@ import vidx
 from vidx import errors
 from vidx.backbones.x3d import SqueezeExcite, rounded_width
 from vidx.measure import count
-from vidx.nn import conv, features
+from vidx.nn import features
 
 SIZES = {  # name: (frames, side, parameters, GMACs)
     "x3d_xs": (4, 160, 3_794_274, 0.605), "x3d_s": (13, 160, 3_794_274, 1.963), "x3d_m": (16, 224, 3_794_274, 4.732),
     "x3d_l": (16, 312, 6_153_384, 18.37), "x3d_xl": (16, 312, 11_095_840, 35.84),
 }
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def tiny(**fields):

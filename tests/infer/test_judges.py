@@ -12,13 +12,9 @@ from vidx import errors, tasks
 from vidx.infer import judges, save
 from vidx.interop import files
 from vidx.metrics import generation
-from vidx.nn import conv, sites
+from vidx.nn import sites
 
-
-@pytest.fixture(scope="module", autouse=True)
-def plain_convolutions():
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def network(folder, name, digest="", side=32, **fields):

@@ -12,16 +12,10 @@ from vidx import cli, errors
 from vidx.data import toybox
 from vidx.infer import evaluate, load, predict
 from vidx.metrics import ava
-from vidx.nn import conv
 from vidx.show import people, report
 from vidx.train import config, loop
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own, and so have trainings with them; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,9 @@ import pytest
 from tests.system.conftest import goes_on_exactly, losses
 from vidx import cli, errors
 from vidx.infer import evaluate, generate, load
-from vidx.nn import conv
 from vidx.train import config, loop
 
-
-@pytest.fixture(scope="module", autouse=True)
-def plain_convolutions():
-  """XLA's own compile soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,10 @@ from tests.data import videos
 from tests.system.conftest import ROOT, goes_on_exactly
 from vidx.data import toybox
 from vidx.infer import evaluate, explain, load, predict
-from vidx.nn import conv
 from vidx.show import maps, report
 from vidx.train import config, loop
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own, and so have trainings with them; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 @pytest.fixture(scope="module")

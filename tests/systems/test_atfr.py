@@ -8,7 +8,7 @@ from tests.backbones import promises
 from vidx import errors
 from vidx.measure.count import count
 from vidx.measure.live import LiveMacs, live_counts
-from vidx.nn import SimilarityGuidedSampling, UniformSampling, conv
+from vidx.nn import SimilarityGuidedSampling, UniformSampling
 
 TINY = dict(num_classes=3, stages=(1, 1), width=8, dropout=0.0)
 KINDS = {
@@ -20,12 +20,7 @@ KINDS = {
 }
 CLIPS = promises.some_input((2, 16, 16, 16, 3))
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def tiny(trunk, **fields):

@@ -10,7 +10,6 @@ from tests.backbones import promises
 import vidx
 from vidx import errors, interop, systems
 from vidx.measure import count
-from vidx.nn import conv
 from vidx.nn.roi_align import roi_align
 from vidx.train import warm_start
 
@@ -22,12 +21,7 @@ GIVEN = dict(video=promises.some_input((B, 8, 16, 16, 3)), audio=promises.some_i
              audio_neg=promises.some_input((B, ROWS, MELS, 1), 2), audio_valid=jnp.ones(B), progress=jnp.zeros(B),
              weight=jnp.ones(B), index=jnp.arange(B))
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def tiny(**fields):

@@ -9,7 +9,6 @@ import pytest
 import vidx
 from vidx import errors
 from vidx.measure import count
-from vidx.nn import conv
 from vidx.systems import perceptual
 
 TINY = dict(width=4, downs=2, blocks=1)
@@ -22,12 +21,7 @@ TERMS = {"disentangle": ({"target", "again", "pixels", "gan_image", "gan_pair", 
          "drnet": ({"again", "content", "confusion"}, {"same"}),
          "fusion_image": ({"cycle", "again", "gan_pair"}, {"gan_pair"})}
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def triplets(size=2, side=32, seed=0):

@@ -8,19 +8,14 @@ import pytest
 import vidx
 from tests.backbones import promises
 from vidx import errors, measure
-from vidx.nn import SimilarityGuidedSampling, conv
+from vidx.nn import SimilarityGuidedSampling
 from vidx.nn.sites import features
 
 HVU = dict(action=739, attribute=117, concept=291, event=69, object=1678, scene=248)
 TINY = dict(num_classes=3, stages=(1, 1, 1), width=8, strides=(1, 2, 2), time_strides=(1, 2, 2))
 CLIP = promises.some_input((2, 6, 16, 16, 3))
 
-
-@pytest.fixture(autouse=True, scope="module")
-def plain_convolutions():
-  """Lowerings have tests of their own; XLA's convolution compiles soonest."""
-  with conv.using("native"):
-    yield
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
 def tiny(name="hatnet_18", **fields):
