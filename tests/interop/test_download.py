@@ -1,7 +1,9 @@
+import collections
+from concurrent import futures
 import hashlib
 import os
+import shutil
 import socket
-import threading
 import time
 
 import numpy as np
@@ -41,6 +43,14 @@ def refused(server, tmp_path, monkeypatch, **options):
   return str(caught.value)
 
 
+def broken_off(server, tmp_path, monkeypatch):
+  """The one line of a process that gives up after half of the file."""
+  with monkeypatch.context() as m:
+    m.setattr(download, "ATTEMPTS", 1)
+    m.setattr(download, "WORTH", 1 << 30)
+    return refused(server, tmp_path, monkeypatch)
+
+
 def test_a_file_is_downloaded_once_from_the_mirror(tmp_path, monkeypatch):
   with serving(CONTENT) as server:
     assert fetched(server, tmp_path, monkeypatch) == CONTENT
@@ -57,10 +67,7 @@ def test_a_server_that_breaks_off_again_and_again_is_resumed_until_the_file_is_c
 
 def test_a_download_that_was_killed_goes_on_in_the_next_process(tmp_path, monkeypatch):
   with serving(CONTENT, "breaks") as server:
-    with monkeypatch.context() as m:
-      m.setattr(download, "ATTEMPTS", 1)
-      m.setattr(download, "WORTH", 1 << 30)
-      assert "are kept; the same command goes on" in refused(server, tmp_path, monkeypatch)
+    assert "are kept; the same command goes on" in broken_off(server, tmp_path, monkeypatch)
   with serving(CONTENT) as server:
     assert fetched(server, tmp_path, monkeypatch) == CONTENT
     assert server.asked == [f"bytes={len(CONTENT) // 2}-"]
@@ -68,10 +75,7 @@ def test_a_download_that_was_killed_goes_on_in_the_next_process(tmp_path, monkey
 
 def test_the_beginning_of_another_version_is_not_gone_on_with(tmp_path, monkeypatch):
   with serving(CONTENT, "breaks") as server:
-    with monkeypatch.context() as m:
-      m.setattr(download, "ATTEMPTS", 1)
-      m.setattr(download, "WORTH", 1 << 30)
-      refused(server, tmp_path, monkeypatch)
+    broken_off(server, tmp_path, monkeypatch)
   with serving(CONTENT[::-1]) as server:
     server.tag = '"two"'
     assert fetched(server, tmp_path, monkeypatch, sha256="") == CONTENT[::-1]
@@ -102,12 +106,8 @@ def test_another_file_is_refused_and_nothing_of_it_is_kept(tmp_path, monkeypatch
 
 def test_a_part_that_was_spoilt_on_the_disk_is_loaded_anew(tmp_path, monkeypatch):
   with serving(CONTENT, "breaks", "well") as server:
-    whole = server.content
-    with monkeypatch.context() as m:
-      m.setattr(download, "ATTEMPTS", 1)
-      m.setattr(download, "WORTH", 1 << 30)
-      refused(server, tmp_path, monkeypatch)
-    (tmp_path / "cache/net.pth.part").write_bytes(b"\0" * (len(whole) // 2))
+    broken_off(server, tmp_path, monkeypatch)
+    (tmp_path / "cache/net.pth.part").write_bytes(b"\0" * (len(CONTENT) // 2))
     assert fetched(server, tmp_path, monkeypatch) == CONTENT
     assert server.asked[-1] is None
 
@@ -141,18 +141,13 @@ def test_without_a_network_the_line_says_where_the_file_belongs(tmp_path, monkey
 
 
 def test_two_at_once_download_once(tmp_path, monkeypatch):
-  with serving(CONTENT) as server:
-    threads = [threading.Thread(target=fetched, args=(server, tmp_path, monkeypatch)) for _ in range(3)]
-    for t in threads:
-      t.start()
-    for t in threads:
-      t.join()
+  with serving(CONTENT) as server, futures.ThreadPoolExecutor(3) as pool:
+    found = [pool.submit(fetched, server, tmp_path, monkeypatch) for _ in range(3)]
+    assert [f.result() for f in found] == [CONTENT] * 3  # what fails in a thread fails here
     assert len(server.asked) == 1
 
 
 def test_a_full_disk_is_said_before_the_first_byte(tmp_path, monkeypatch):
-  import collections
-  import shutil
   monkeypatch.setattr(shutil, "disk_usage", lambda _: collections.namedtuple("usage", "free")(1000))
   with serving(CONTENT) as server:
     assert "free space" in refused(server, tmp_path, monkeypatch)
