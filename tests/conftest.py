@@ -31,6 +31,14 @@ def compile_quickly() -> None:
 compile_quickly()
 
 
+def line(capsys) -> str:
+  """The one line of a refused command."""
+  out, err = capsys.readouterr()
+  found = [text for text in err.splitlines() if text]
+  assert len(found) == 1 and found[0].startswith("vidx: "), (out, err)
+  return found[0]
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], pathlib.Path]:
   """Finds a file or folder of the small real data sets below VIDX_REAL_DATA; if it is missing its test is left out."""

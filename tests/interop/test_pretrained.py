@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.backbones import promises
+from tests.conftest import line
 from tests.interop import torch_format
 from tests.interop.serving import serving
 import vidx
@@ -41,14 +42,6 @@ def server(state, tmp_path, monkeypatch):
   with serving(content) as running:
     monkeypatch.setenv("VIDX_MIRROR", running.address)
     yield running
-
-
-def line(capsys):
-  """The one line of a refused command."""
-  out, err = capsys.readouterr()
-  found = [text for text in err.splitlines() if text]
-  assert len(found) == 1 and found[0].startswith("vidx: "), err
-  return found[0]
 
 
 @pytest.mark.parametrize("name", published.ROWS)
@@ -92,7 +85,8 @@ def test_convert_by_name_downloads_converts_and_states_the_licence(server, state
   assert "licence BSD-3-Clause, 69.758 % top-1 as published" in capsys.readouterr().out
   record = json.loads((tmp_path / "out/conversion.json").read_text())
   assert (record["model"], record["source"]) == ("resnet_18", "torchvision")
-  back = interop.to_torch(*(lambda l: (l.model, l.variables))(vidx.load_checkpoint(tmp_path / "out")), "torchvision")
+  loaded = vidx.load_checkpoint(tmp_path / "out")
+  back = interop.to_torch(loaded.model, loaded.variables, "torchvision")
   assert all(np.array_equal(back[k], state[k]) for k in record["mapped"])
   assert cli.main(["convert", "torchvision:resnet18", str(tmp_path / "out")]) == 2
   assert "exists" in line(capsys)

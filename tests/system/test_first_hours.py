@@ -7,25 +7,22 @@ import subprocess
 import sys
 import zipfile
 
+import jax
+import numpy as np
 import pytest
 
+from tests.conftest import line
 from tests.system.conftest import ROOT, environment
-from vidx import cli, places
-from vidx.train import memory
-
-
-def line(capsys):
-  """The one line of a refused command."""
-  out, err = capsys.readouterr()
-  found = [text for text in err.splitlines() if text]
-  assert len(found) == 1 and found[0].startswith("vidx: "), (out, err)
-  return found[0]
+import vidx
+from vidx import cli, errors, places
+from vidx.data.records import Dataset, Media, Record
+from vidx.train import build, config, memory
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
   """A wheel made of a copy of the sources, by what the sdist would hold."""
-  pytest.importorskip("setuptools")
+  pytest.importorskip("setuptools", reason="wheels are made by setuptools")
   root = tmp_path_factory.mktemp("source")
   for name in ("vidx", "configs", "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
     subprocess.run(["cp", "-r", ROOT / name, root], check=True)
@@ -95,7 +92,6 @@ def test_too_little_memory_is_said_before_the_first_step(tiny, tmp_path, capsys,
 
 @pytest.mark.parametrize("error", [MemoryError(), "RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes"])
 def test_out_of_memory_is_one_line(error, tiny, tmp_path, capsys, monkeypatch):
-  import jax
   error = jax.errors.JaxRuntimeError(error) if isinstance(error, str) else error
 
   def full(*_):
@@ -107,7 +103,6 @@ def test_out_of_memory_is_one_line(error, tiny, tmp_path, capsys, monkeypatch):
 
 
 def test_large_networks_on_few_videos_are_told_to_start_from_weights():
-  from vidx.train import config
   c = config.base()
   c.system = dict(name="tsm", trunk="resnet_50")
   said = "\n".join(memory.advice(c, 24_000_000, 300, True))
@@ -154,7 +149,6 @@ def test_a_workdir_without_figures_has_no_report(tmp_path, capsys):
 
 
 def test_version_and_models_come_at_once(capsys):
-  import vidx
   assert cli.main(["--version"]) == 0
   assert capsys.readouterr().out == f"vidx {vidx.__version__}\n"
   code = ("import sys, time; t = time.time(); from vidx import cli; cli.main(['models']); s = time.time() - t;"
@@ -171,7 +165,6 @@ def test_one_model_shows_its_fields(capsys):
 
 
 def test_python_trains_and_evaluates_as_the_command_does(tiny, tmp_path, capsys):
-  import vidx
   done = vidx.train(tiny, str(tmp_path / "run"), ["train.max_steps=1"])
   assert done["step"] == 1 and vidx.train.loop
   found = vidx.evaluate(str(tmp_path / "run"))
@@ -196,10 +189,6 @@ def test_the_cache_and_the_configs_have_one_place(monkeypatch, tmp_path):
 
 
 def test_balanced_training_draws_all_classes_equally_often():
-  import numpy as np
-  from vidx import errors
-  from vidx.data.records import Dataset, Media, Record
-  from vidx.train import build, config
   labels = [0] * 20 + [1] * 3 + [2] * 1 + [-1]
   data = Dataset("none", "train", tuple(Record(str(i), Media(str(i)), y) for i, y in enumerate(labels)), tuple("abc"))
   c = config.base()
