@@ -1,5 +1,3 @@
-import os
-import pathlib
 
 import numpy as np
 import pytest
@@ -100,10 +98,8 @@ def test_missing_and_empty_files_are_named(write, tmp_path):
   assert ava.evaluate(write("t.csv", TRUTH), write("p.csv", ""))["mAP"] == 0
 
 
-def test_real_files_are_read(write):
-  folder = pathlib.Path(os.environ.get("VIDX_REAL_DATA", ""), "ava_sample")
-  if not os.environ.get("VIDX_REAL_DATA") or not folder.is_dir():
-    pytest.skip("VIDX_REAL_DATA has no ava_sample")
+def test_real_files_are_read(write, real_data):
+  folder = real_data("ava_sample")
   truth = folder / "ava_sample.csv"
   found = write("p.csv", scored(truth.read_text()))
   assert ava.evaluate(truth, found)["mAP"] == 100

@@ -1,6 +1,5 @@
 """ImageNet VID and DET in their layout: written by Toybox, then spoilt in every way that a copy may be."""
 
-import pathlib
 import re
 import shutil
 
@@ -34,14 +33,13 @@ def root(made, tmp_path):
 def det(root, count=4):
   """A DET of single frames, beside objects of a class that VID lacks."""
   for i in range(count):
-    for kind, end in (("Data", ".JPEG"), ("Annotations", ".xml")):
+    for kind in ("Data", "Annotations"):
       (root / kind / "DET" / "train" / "a").mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(root / f"Data/DET/train/a/{i}.jpg"), np.full((40, 30, 3), 9, np.uint8))
     (root / f"Data/DET/train/a/{i}.jpg").rename(root / f"Data/DET/train/a/{i}.JPEG")
+    names = ("n99999999", "n99999998") if i == 3 else (tracks.code(i % 2),)  # in the last nothing of a known class
     things = "".join(f"<object><name>{name}</name><bndbox><xmin>3</xmin><xmax>15</xmax><ymin>10</ymin><ymax>30</ymax>"
-                     "</bndbox></object>" for name in ("n99999999", tracks.code(i % 2))[(i == 3) * 1 - 1 or 0:])
-    if i == 3:  # nothing of a class that is known
-      things = things.replace(tracks.code(1), "n99999998")
+                     "</bndbox></object>" for name in names)
     (root / f"Annotations/DET/train/a/{i}.xml").write_text(
         f"<annotation><size><width>30</width><height>40</height></size>{things}</annotation>")
   return root
@@ -188,12 +186,8 @@ def test_the_30_classes_are_in_alphabetical_order():
   assert len(names) == 30 and names == sorted(names)
 
 
-def test_a_real_snippet_without_annotations(tmp_path):
-  import os
-  folder = pathlib.Path(os.environ.get("VIDX_REAL_DATA", "../shared/data")) / "imagenet_vid_snippet"
-  if not folder.is_dir():
-    pytest.skip("no real frames of ImageNet VID")
+def test_a_real_snippet_without_annotations(tmp_path, real_data):
   (tmp_path / "Data/VID").mkdir(parents=True)
-  (tmp_path / "Data/VID/val").symlink_to(folder)
+  (tmp_path / "Data/VID/val").symlink_to(real_data("imagenet_vid_snippet"))
   d = datasets.load("imagenet_vid", str(tmp_path), "val")
   assert [r.id for r in d.records] == ["val/ILSVRC2015_val_00007010"]
