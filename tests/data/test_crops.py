@@ -28,7 +28,7 @@ def test_youtube_boxes_become_clips_of_crops(tmp_path):
   found = crops.convert(str(tmp_path), str(tmp_path / "out"))
   assert found == {"clips": 4, "images": 6, "missing": 1}
   train = triplets.read_crops(str(tmp_path / "out"), "train")
-  assert train.clips == ("-d__0", "ab__c__0", "ab__c__1") and train.video.tolist() == [0, 0, 1, 1, 2 - 1]
+  assert train.clips == ("-d__0", "ab__c__0", "ab__c__1") and train.video.tolist() == [0, 0, 1, 1, 1]
   crop = cv2.imread(str(tmp_path / "out/clips/train/ab__c__0/00000200.jpg"))[..., ::-1].astype(int)
   assert crop.shape == (24, 32, 3)
   assert np.abs(crop - tiny.pictures(12, 0)[5, :24, 16:48]).mean() < 15

@@ -46,7 +46,8 @@ def missing(folder, declared):
 def test_everything_that_the_package_imports_is_declared():
   parser = setup()
   declared = names(parser["options"]["install_requires"])
-  optional = set().union(*(names(parser["options.extras_require"][e]) for e in ("beam", "bench", "export", "parity", "text")))
+  extras = ("beam", "bench", "export", "parity", "text")
+  optional = set().union(*(names(parser["options.extras_require"][e]) for e in extras))
   assert missing("vidx", declared | optional) == {}
 
 

@@ -17,7 +17,7 @@ def examples(seed=0, positives=12, negatives=150, size=20, apart=0.8):
 
 @pytest.mark.parametrize("regularisation", [1e-1, 1e-2, 1e-3])
 def test_many_svms_at_once_equal_those_of_scikit_learn(regularisation):
-  svm = pytest.importorskip("sklearn.svm")
+  svm = pytest.importorskip("sklearn.svm", reason="the reference is scikit-learn, in the extra 'tests'")
   sets = [examples(seed) for seed in range(3)]
   fit = jax.jit(jax.vmap(lambda x, y: squared_hinge_svm(x, y, regularisation, 15)))
   found = np.asarray(fit(np.stack([x for x, _ in sets]), np.stack([y for _, y in sets])))
@@ -29,7 +29,7 @@ def test_many_svms_at_once_equal_those_of_scikit_learn(regularisation):
 
 
 def test_logistic_regression_equals_that_of_scikit_learn():
-  linear = pytest.importorskip("sklearn.linear_model")
+  linear = pytest.importorskip("sklearn.linear_model", reason="the reference is scikit-learn, in the extra 'tests'")
   x, y = examples(1)
   w = np.asarray(logistic_regression(x, y, 1e-2, 15))
   weight = np.where(y > 0, 0.5 / (y > 0).sum(), 0.5 / (y < 0).sum()) / 1e-2
