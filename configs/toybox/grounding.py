@@ -29,8 +29,8 @@ def get_config(variant="ours"):
     c.eval.batch_size = 64
     return c
   pc, sib = TERMS.get(variant, (0.0, 0.0))
-  c.system = dict(name="grounding", trunk="vgg16", widths=((16, 16), (32, 32), (64, 64)), dim=64, hidden=64, dropout=0.0,
-                  vocab=32, width=32)
+  c.system = dict(name="grounding", trunk="vgg16", widths=((16, 16), (32, 32), (64, 64)), dim=64, hidden=64,
+                  dropout=0.0, vocab=32, width=32)
   c.task = dict(name="grounding", pc=pc, sib=sib)
   c.data.update(dataset=dict(name="coco"), frames=1, crop=64, whole=(64, 64), crop_mode="whole",
                 mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

@@ -134,7 +134,8 @@ def test_videos_without_sound_and_with_damaged_sound_are_counted_in_a_line_each(
     else:
       sounds.write(path, sounds.tones(1.0, 16000), 16000, frames=sounds.clip(25))
   sounds.damage(tmp_path / "y/spoilt.mp4")
-  (tmp_path / "clips.csv").write_text("path,label,split\nx/good.mp4,x,train\nx/bare.mp4,x,train\ny/spoilt.mp4,y,train\n")
+  (tmp_path / "clips.csv").write_text(
+      "path,label,split\nx/good.mp4,x,train\nx/bare.mp4,x,train\ny/spoilt.mp4,y,train\n")
   assert check.main("folder", str(tmp_path), "train") == 0
   said = capsys.readouterr().out
   assert "without sound (train): 1 of 3 videos" in said and "bare.mp4" in said

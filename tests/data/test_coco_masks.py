@@ -34,8 +34,9 @@ def test_polygons_of_one_thing_are_joined():
     ({"counts": [3], "size": [2, 2]}, "of 3 pixels"), ({"counts": [4], "size": [1, 4]}, "of 4x1 pixels"),
     ({"counts": "\x01", "size": [2, 2]}, "none of COCO's"), ({"counts": "o", "size": [2, 2]}, "ends too early"),
     ({"size": [2, 2]}, "need 'counts'"), ({"counts": [-1, 5], "size": [2, 2]}, "run lengths"),
-    ({"counts": ["a"], "size": [2, 2]}, "no numbers"), ([[1, 2, 3, 4]], "three corners"), ([[1, 2, 3, 4, 5, 6, 7]], "x and y"),
-    ([[1, 2, 3, 4, 5, float("nan")]], "none"), ("polygon", "neither"), (7, "neither"), ([{}], "neither")])
+    ({"counts": ["a"], "size": [2, 2]}, "no numbers"), ([[1, 2, 3, 4]], "three corners"),
+    ([[1, 2, 3, 4, 5, 6, 7]], "x and y"), ([[1, 2, 3, 4, 5, float("nan")]], "none"), ("polygon", "neither"),
+    (7, "neither"), ([{}], "neither")])
 def test_what_is_no_mask_says_why(wrong, words):
   with pytest.raises(ValueError, match=words):
     coco_masks.mask_of(wrong, 2, 2)

@@ -50,8 +50,8 @@ def test_nouns_are_the_leaves():
 
 @pytest.mark.parametrize("text, words", [
     ("", "empty"), ("(NP (NN a)", "1 bracket"), ("(NP)", "nothing"), ("(NP (NN a)) x", "'x' at character 13"),
-    ("(NN a b)", "'b' at character 7"), ("a", "outside"), ("(NP (NN a) b)", "one word or further"), ("(NP ())", "nothing"),
-    ("(NP b (NN a))", "beside brackets")])
+    ("(NN a b)", "'b' at character 7"), ("a", "outside"), ("(NP (NN a) b)", "one word or further"),
+    ("(NP ())", "nothing"), ("(NP b (NN a))", "beside brackets")])
 def test_broken_brackets_say_where(text, words):
   with pytest.raises(trees.BrokenTree, match=words) as e:
     trees.parse(text)

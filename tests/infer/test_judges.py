@@ -82,8 +82,8 @@ def test_lpips_and_fid_are_those_of_the_formulas_with_the_weights_of_their_names
 
 
 @pytest.mark.parametrize("text, word", [
-    ("fdi=x", "nearest: 'fid'"), ("fid", "fid=FOLDER"), ("lpips=here", "FOLDER:FILE"), ("lpips=a:nowhere", "FOLDER:FILE"),
-    ("fid=nowhere", "pt_inception-2015-12-05' only")])
+    ("fdi=x", "nearest: 'fid'"), ("fid", "fid=FOLDER"), ("lpips=here", "FOLDER:FILE"),
+    ("lpips=a:nowhere", "FOLDER:FILE"), ("fid=nowhere", "pt_inception-2015-12-05' only")])
 def test_judges_that_are_not_there_are_refused_in_one_line(text, word):
   with pytest.raises(errors.ConfigError, match=word) as e:
     judges.Judges(text)

@@ -81,7 +81,8 @@ def test_people_are_described_with_their_best_actions():
 
 
 def batch():
-  rois = jnp.array([[[0, 0, 4, 8], [6, 0, 10, 8], [0, 0, 0, 0]], [[0, 0, 10, 8], [1, 0, 4, 8], [5, 5, 6, 6]]], jnp.float32)
+  rois = jnp.array([[[0, 0, 4, 8], [6, 0, 10, 8], [0, 0, 0, 0]], [[0, 0, 10, 8], [1, 0, 4, 8], [5, 5, 6, 6]]],
+                   jnp.float32)
   return {"rois": rois, "roi_mask": jnp.array([[1, 1, 0], [1, 1, 1.0]]),
           "boxes": jnp.array([[[0, 0, 4, 8], [6, 0, 10, 8]], [[0, 0, 4, 8], [0, 0, 0, 0]]], jnp.float32),
           "box_label": jnp.array([[[1, 1, 0], [0, 0, 1]], [[0, 1, 0], [0, 0, 0]]], jnp.float32),

@@ -13,7 +13,8 @@ from vidx.data import check, clips, datasets, pipeline
 from vidx.data.records import aligned
 from vidx.train import config
 
-ACTIONS = "".join(f'item {{\n  name: "{name}"\n  id: {i}\n}}\n' for i, name in ((1, "stand"), (3, "talk to"), (4, "eat")))
+ACTIONS = "".join(f'item {{\n  name: "{name}"\n  id: {i}\n}}\n' for i, name in (
+    (1, "stand"), (3, "talk to"), (4, "eat")))
 TRAIN = """m1,0902,0.1,0.2,0.5,0.9,1,0
 m1,0902,0.1,0.2,0.5,0.9,3,0
 m1,0902,0.6,0.2,0.9,0.8,4,1

@@ -24,13 +24,14 @@ def write(root, name, value):
 def coco(tmp_path):
   """Two images with captions, one of them with trees, and masks."""
   images = [{"id": i, "file_name": f"{i}.png", "height": 4, "width": 6} for i in (5, 9)]
-  captions = [{"id": 1, "image_id": 5, "caption": "A dog on the left side."}, {"id": 2, "image_id": 9, "caption": "cats"},
-              {"id": 3, "image_id": 9, "caption": " ... "}]
+  captions = [{"id": 1, "image_id": 5, "caption": "A dog on the left side."},
+              {"id": 2, "image_id": 9, "caption": "cats"}, {"id": 3, "image_id": 9, "caption": " ... "}]
   write(tmp_path, "annotations/captions_train2014.json", {"images": images, "annotations": captions})
   write(tmp_path, "annotations/trees_train2014.jsonl",
         json.dumps({"image_id": 5, "caption_id": 1, "caption": "", "tree": TREE}) + "\n")
   things = [{"id": 1, "image_id": 5, "category_id": 7, "segmentation": [[0, 0, 3, 0, 3, 4, 0, 4]], "iscrowd": 0},
-            {"id": 2, "image_id": 5, "category_id": 7, "segmentation": {"counts": [20, 4], "size": [4, 6]}, "iscrowd": 1}]
+            {"id": 2, "image_id": 5, "category_id": 7, "segmentation": {"counts": [20, 4], "size": [4, 6]},
+             "iscrowd": 1}]
   write(tmp_path, "annotations/instances_val2014.json", {"images": images, "annotations": things, "categories": [
       {"id": 3, "name": "stop sign"}, {"id": 7, "name": "dog"}]})
   write(tmp_path, "image_data.json", [{"image_id": 40, "width": 60, "height": 20, "coco_id": 5},
@@ -79,7 +80,8 @@ def test_texts_need_no_images_and_one_caption_is_one_record(coco):
   found = datasets.load("coco", str(coco), "train", media="text")
   assert [r.extra["captions"] for r in found.records] == [("a dog on the left side",), ("cats",)]
   summary = vocabulary.build("coco", str(coco), least=1)
-  assert summary["words"] == 7 and (coco / "vocab.txt").read_text().splitlines()[:4] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+  assert summary["words"] == 7 and (coco / "vocab.txt").read_text().splitlines()[:4] == [
+      "[PAD]", "[UNK]", "[CLS]", "[SEP]"]
   assert vocabulary.words(["b a a", "A c!"], least=2) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"]
   with pytest.raises(errors.DataError, match="no captions"):
     vocabulary.build("visual_genome", str(coco), split="val")
@@ -138,7 +140,8 @@ def test_broken_captions_are_one_line_with_its_place(coco, name, change, words, 
 @pytest.mark.parametrize("change, words", [
     (dict(image_id=8), "annotation 1: there is no image 8"), (dict(category_id=8), "there is no category 8"),
     (dict(segmentation=[[1, 2, 3]]), "annotation 1: a polygon that is none"),
-    (dict(segmentation={"counts": [3], "size": [4, 6]}), "annotation 1: run lengths of 3 pixels"), ({"segmentation": 3}, "annotation 1")])
+    (dict(segmentation={"counts": [3], "size": [4, 6]}), "annotation 1: run lengths of 3 pixels"),
+    ({"segmentation": 3}, "annotation 1")])
 def test_broken_masks_are_one_line_with_its_place(coco, change, words):
   path = coco / "annotations/instances_val2014.json"
   content = json.loads(path.read_text())
