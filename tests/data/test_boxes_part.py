@@ -173,5 +173,5 @@ def test_boxes_count_in_the_classes_of_a_trained_model_and_in_the_fingerprint(tm
   moved = aligned(own, {"label": ("bird", "dog", "cat")})
   assert sorted(set(moved.records[0].extra["frame_boxes"].label.tolist())) == [1, 2]
   assert own.fingerprint() != dataset(tmp_path, frame_boxes([[0, 0, 1, 1]], [0], [0])).fingerprint()
-  several = frame_boxes([[0, 0, 1, 1]], [[True, False]]).moved([2, 1])
+  several = frame_boxes([[0, 0, 1, 1]], [[True, False]]).moved([2, 1], 3)
   assert several.label.tolist() == [[False, False, True]]

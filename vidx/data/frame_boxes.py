@@ -57,12 +57,12 @@ class FrameBoxes:
       return [int(c) for c in np.unique(self.label) if c >= 0]
     return np.flatnonzero(self.label.any(0)).tolist()
 
-  def moved(self, to: Sequence[int]) -> "FrameBoxes":
-    """With class c called `to[c]`."""
+  def moved(self, to: Sequence[int], classes: int) -> "FrameBoxes":
+    """With class c called `to[c]`, of so many classes."""
     to = np.asarray(to, np.int32)
     if self.label.ndim == 1:
       return dataclasses.replace(self, label=np.where(self.label >= 0, to[self.label], self.label).astype(np.int32))
-    label = np.zeros((len(self), int(to.max(initial=-1)) + 1), bool)
+    label = np.zeros((len(self), classes), bool)
     label[:, to] = self.label
     return dataclasses.replace(self, label=label)
 

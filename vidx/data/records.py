@@ -185,7 +185,7 @@ def aligned(dataset: Dataset, classes: Mapping[str, Sequence[str]]) -> Dataset:
       if "transcript" in extra:
         extra.update(transcript=move(extra["transcript"], to), runs=tuple((to[c], n) for c, n in extra["runs"]))
       if TRUTH in extra:
-        extra[TRUTH] = extra[TRUTH].moved(to)
+        extra[TRUTH] = extra[TRUTH].moved(to, len(classes[LABEL]))
     labels = {name: move(value, moves[name]) if name in moves else value for name, value in record.labels.items()}
     return dataclasses.replace(record, label=label, extra=extra, labels=labels)
 

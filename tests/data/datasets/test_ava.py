@@ -70,6 +70,8 @@ def test_validation_scores_who_a_detector_found_without_excluded_seconds(tmp_pat
   assert len(read(str(tmp_path), "val", score=0.5).records[0].extra["proposed_boxes"]) == 3
   moved = aligned(d, {"label": ("eat", "stand", "talk to")})
   np.testing.assert_array_equal(moved.records[0].extra["frame_boxes"].label, [[0, 1, 0]])
+  more = aligned(d, {"label": ("eat", "stand", "talk to", "walk")})  # classes that no box here is of, too
+  np.testing.assert_array_equal(more.records[0].extra["frame_boxes"].label, [[0, 1, 0, 0]])
 
 
 def test_boxes_come_from_a_pickle_too_and_the_true_ones_stand_where_there_are_none(tmp_path):
