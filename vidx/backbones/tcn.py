@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from vidx.nn import pool
 from vidx.nn import sites as sites_lib
 from vidx.nn.conv import convolve
-from vidx.nn.initialisers import bias_init, kernel_init
+from vidx.nn.initialisers import bias_init, kernel_init, param
 from vidx.nn.pool import mean_over_live
 
 
@@ -35,8 +35,8 @@ class TimeConv(nn.Module):
   def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """(B, T, C), mask (B, T) -> (B, T, D)."""
     fan_in = self.kernel * x.shape[-1]
-    w = self.param("kernel", kernel_init(self.initial), (self.kernel, x.shape[-1], self.features))
-    bias = self.param("bias", bias_init(self.initial, fan_in), (self.features,))
+    w = param(self, "kernel", kernel_init(self.initial), (self.kernel, x.shape[-1], self.features))
+    bias = param(self, "bias", bias_init(self.initial, fan_in), (self.features,))
     dtype = self.dtype or jnp.float32
     if mask is not None:
       x = jnp.where(mask[..., None], x, 0)
