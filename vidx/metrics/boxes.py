@@ -59,7 +59,12 @@ def iou(a: np.ndarray, b: np.ndarray, edge: float = 0.0) -> np.ndarray:
     b: as `a`.
     edge: added to sides: 1 where x1 and y1 are the last pixels inside, as in VOC's and ImageNet's files.
   """
-  a, b = np.asarray(a, np.float64).reshape(-1, 1, 4), np.asarray(b, np.float64).reshape(1, -1, 4)
+  return each_iou(np.reshape(a, (-1, 1, 4)), np.reshape(b, (1, -1, 4)), edge)
+
+
+def each_iou(a: np.ndarray, b: np.ndarray, edge: float = 0.0) -> np.ndarray:
+  """`iou` of boxes (..., 4) one by one, or as they broadcast: float64 (...)."""
+  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
   sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + edge
   shared = np.maximum(sides, 0).prod(-1)
   union = _area(a, edge) + _area(b, edge) - shared

@@ -9,17 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vidx.metrics import boxes as boxes_lib
+
 THRESHOLDS = np.arange(21) / 20
 
 
 def frame_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
   """Overlap frame by frame, float64 (...), of boxes (..., 4); nan where a number of `b`, the truth, is."""
-  a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-  area = lambda x: np.maximum(x[..., 2:] - x[..., :2], 0).prod(-1)
-  shared = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(-1)
-  union = area(a) + area(b) - shared
-  out = np.divide(shared, union, out=np.zeros(union.shape), where=union > 0)
-  return np.where(np.isnan(b).any(-1), np.nan, out)
+  return np.where(np.isnan(b).any(-1), np.nan, boxes_lib.each_iou(a, b))
 
 
 def success(overlap: np.ndarray) -> np.ndarray:
