@@ -8,10 +8,10 @@ from typing import Any
 
 from flax import linen as nn
 import jax
-import jax.numpy as jnp
 
 from vidx import systems
 from vidx.nn import sites as sites_lib
+from vidx.nn.embedding import unit_rows
 
 
 class ImageEmbedding(nn.Module):
@@ -29,8 +29,7 @@ class ImageEmbedding(nn.Module):
   def __call__(self, video: jax.Array, train: bool = False) -> dict[str, jax.Array]:
     """(B, T, H, W, 3), normalised -> {'features': fp32 (B, T, D) of length 1}."""
     images = video.reshape(-1, 1, *video.shape[2:])
-    x = self.trunk(images, train=train)["features"].astype(jnp.float32)
-    x = x * jax.lax.rsqrt(jnp.maximum((x * x).sum(-1, keepdims=True), 1e-12))
+    x = unit_rows(self.trunk(images, train=train)["features"], 1e-6)
     return {"features": x.reshape(*video.shape[:2], -1)}
 
 

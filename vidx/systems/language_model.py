@@ -51,9 +51,13 @@ class LanguageEncoder(nn.Module):
     """
     lead, length = tokens.shape[:-1], tokens.shape[-1]
     states = self(tokens.reshape(-1, length), False)
-    count = (mask.reshape(-1, length) > 0).sum(-1)
-    last = jnp.take_along_axis(states, jnp.maximum(count - 1, 0)[:, None, None], 1)[:, 0]
-    return jnp.where(count[:, None] > 0, last, 0).reshape(*lead, self.hidden)
+    live = mask.reshape(-1, length) > 0
+    return jnp.where(live.any(-1, keepdims=True), _at_end(states, live), 0).reshape(*lead, self.hidden)
+
+
+def _at_end(states, live):
+  """(N, d) of states (N, L, d): those of the last entries that are live, (N, L); of the first where none is."""
+  return jnp.take_along_axis(states, jnp.maximum(live.sum(-1) - 1, 0)[:, None, None], 1)[:, 0]
 
 
 class LanguageModel(nn.Module):
@@ -96,6 +100,5 @@ class LanguageModel(nn.Module):
     dropped = nn.Dropout(self.dropout, deterministic=not train)(states[:, :-1])
     logits = nn.Dense(self.vocab, dtype=self.dtype, kernel_init=kernel_init("uniform"),
                       bias_init=bias_init("uniform", self.hidden), name="next")(dropped).astype(jnp.float32)
-    count = (text_mask.reshape(-1, length) > 0).sum(-1)
-    last = jnp.take_along_axis(states, jnp.maximum(count - 1, 0)[:, None, None], 1)[:, 0]
+    last = _at_end(states, text_mask.reshape(-1, length) > 0)
     return {"logits": logits.reshape(*lead, length - 1, self.vocab), "features": last.reshape(*lead, -1)}
