@@ -125,8 +125,8 @@ def describe_groups(labels: np.ndarray, magnitude: np.ndarray, orientation: np.n
   of, count = labels[y, x], int(labels.max(initial=-1)) + 1
   size = room or max(64, 1 << max(count - 1, 0).bit_length())
   sums = lambda values: np.bincount(of, values, count)
-  mass = np.maximum(sums(magnitude[y, x]), 1e-12)
   strength = sums(magnitude[y, x])
+  mass = np.maximum(strength, 1e-12)
   doubled = 2 * orientation[y, x]
   direction = np.arctan2(sums(magnitude[y, x] * np.sin(doubled)), sums(magnitude[y, x] * np.cos(doubled))) / 2
   centre = np.stack([sums(magnitude[y, x] * x), sums(magnitude[y, x] * y)], 1) / mass[:, None]

@@ -49,14 +49,15 @@ def fit_mixture(x: jax.Array, weight: jax.Array, key: jax.Array, components: int
 
   _, mean = jax.lax.scan(draw, jnp.ones(len(x)), jax.random.split(key, components))
 
+  def nearest_to(mean):
+    return jax.nn.one_hot(((x[:, None] - mean) ** 2).sum(-1).argmin(1), components)
+
   def lloyd(_, mean):
-    distance = ((x[:, None] - mean) ** 2).sum(-1)
-    share = jax.nn.one_hot(distance.argmin(1), components) * weight[:, None]
+    share = nearest_to(mean) * weight[:, None]
     mass = share.sum(0)[:, None]
     return jnp.where(mass > 0, share.T @ x / jnp.maximum(mass, 1e-12), mean)
 
   mean = jax.lax.fori_loop(0, _LLOYD, lloyd, mean)
-  distance = ((x[:, None] - mean) ** 2).sum(-1)
 
   def maximise(share):
     share = share * weight[:, None]
@@ -72,7 +73,7 @@ def fit_mixture(x: jax.Array, weight: jax.Array, key: jax.Array, components: int
   def step(_, mixture):
     return maximise(jax.nn.softmax(_joint(mixture, x), -1))
 
-  first = maximise(jax.nn.one_hot(distance.argmin(1), components))
+  first = maximise(nearest_to(mean))
   first = first._replace(log_weight=jnp.where(weight.sum() > 0, first.log_weight,
                                               jnp.where(jnp.arange(components) == 0, 0.0, -jnp.inf)))
   found = jax.lax.fori_loop(0, steps, step, first)

@@ -39,9 +39,7 @@ def squared_hinge_svm(x: jax.Array, label: jax.Array, regularisation: float = 1e
   Returns:
     w, (D + 1,); 0 of no examples.
   """
-  x, y = with_bias(x), jnp.sign(label).astype(jnp.float32)
-  mean = lambda some: some / jnp.maximum(some.sum(), 1)
-  share = mean((y > 0).astype(jnp.float32)) + mean((y < 0).astype(jnp.float32))  # (N,)
+  x, y, share = _examples(x, label)
   objective = lambda w2, s: 0.5 * regularisation * w2 + 0.5 * (share * jnp.maximum(1 - y * s, 0) ** 2).sum(-1)
 
   def derivatives(s):
@@ -57,9 +55,8 @@ def logistic_regression(x: jax.Array, label: jax.Array, regularisation: float = 
 
   Args: see `squared_hinge_svm`.
   """
-  x, y = with_bias(x), jnp.sign(label).astype(jnp.float32)
-  mean = lambda some: some / jnp.maximum(some.sum(), 1)
-  share = 0.5 * (mean((y > 0).astype(jnp.float32)) + mean((y < 0).astype(jnp.float32)))
+  x, y, share = _examples(x, label)
+  share = 0.5 * share
   objective = lambda w2, s: 0.5 * regularisation * w2 + (share * jax.nn.softplus(-y * s)).sum(-1)
 
   def derivatives(s):
@@ -67,6 +64,13 @@ def logistic_regression(x: jax.Array, label: jax.Array, regularisation: float = 
     return -share * y * wrong, share * wrong * (1 - wrong)
 
   return _newton(x, objective, derivatives, regularisation, steps, begin)
+
+
+def _examples(x, label):
+  """(x, 1), signs of labels, and of each example one over how many have its sign, (N,)."""
+  y = jnp.sign(label).astype(jnp.float32)
+  mean = lambda some: some / jnp.maximum(some.sum(), 1)
+  return with_bias(x), y, mean((y > 0).astype(jnp.float32)) + mean((y < 0).astype(jnp.float32))
 
 
 def _newton(x, objective, derivatives, regularisation, steps, begin):

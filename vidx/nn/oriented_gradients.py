@@ -8,7 +8,7 @@ images, so that a frame of thousands of boxes costs little more than one box.
 import jax
 import jax.numpy as jnp
 
-from vidx.nn.box_sums import integral, lattice_sums
+from vidx.nn.box_sums import box_sums, integral, lattice_sums
 
 CELLS, BINS, LEVELS = 8, 9, 16  # cells per side of a box, directions of a half turn, levels of each colour channel
 SIZE = 4 * (CELLS - 1) ** 2 * BINS + 3 * LEVELS
@@ -66,7 +66,7 @@ def describe(lab: jax.Array, boxes: jax.Array, colour: float = 1.0) -> jax.Array
   last = CELLS - 1
   blocks = jnp.concatenate([votes[:, i:i + last, j:j + last] for i in (0, 1) for j in (0, 1)], -1)
   edges = _unit(_unit(jnp.minimum(_unit(blocks), 0.2)).reshape(len(boxes), -1))
-  levels = _unit(jnp.sqrt(jnp.maximum(lattice_sums(integral(colour_maps(lab)), boxes)[:, 0, 0], 0)))
+  levels = _unit(jnp.sqrt(jnp.maximum(box_sums(integral(colour_maps(lab)), boxes), 0)))
   return _unit(jnp.concatenate([edges, colour ** 0.5 * levels], -1))
 
 

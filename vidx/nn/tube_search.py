@@ -38,11 +38,10 @@ def best_tube(scores: jax.Array, boxes: jax.Array, moved: jax.Array, length: jax
     index, own, here, there = inputs
     table = before[:, None] + boxes_lib.iou(there, here)
     back = table.argmax(0).astype(jnp.int32)
-    after = jnp.where(index < length, table.max(0) + own, before)
-    return after, (back, after)
+    return jnp.where(index < length, table.max(0) + own, before), back
 
   inputs = jnp.arange(1, frames), scores[1:], boxes[1:], moved[:-1]
-  last, (back, _) = jax.lax.scan(forward, scores[0], inputs)
+  last, back = jax.lax.scan(forward, scores[0], inputs)
   end = jnp.argmax(last).astype(jnp.int32)
 
   def backward(at, inputs):
