@@ -146,7 +146,8 @@ class Tagging(base.Task):
   def _of(self, outputs, batch):
     tags = _first(batch["tags"])[:, 1:]
     there = (batch["weight"] > 0) & (batch["text_count"] > 0)
-    return (jnp.where(there, x, 0) for x in _followed(outputs["logits"], tags, tags >= 0))
+    loss, right = _followed(outputs["logits"], tags, tags >= 0)
+    return jnp.where(there, loss, 0), jnp.where(there, right, 0)
 
   def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The mean cross entropy of a sentence's parts of speech."""
@@ -155,7 +156,7 @@ class Tagging(base.Task):
 
   def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
     """{'right' (B,)}: share of the parts of speech that were the likeliest."""
-    return {"right": list(self._of(outputs, batch))[1]}
+    return {"right": self._of(outputs, batch)[1]}
 
   def metrics(self, predictions: Mapping[str, Any]) -> dict[str, float]:
     """Percent, mean over the videos."""
