@@ -50,7 +50,7 @@ class RegionProposals(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(B, h, w, C) -> logits (B, A) of there being an object and deltas (B, A, 4), fp32; A in the order of `anchors`."""
+    """(B, h, w, C) -> logits (B, A) of there being an object and deltas (B, A, 4), fp32, in the order of `anchors`."""
     kinds = len(self.sizes) * len(self.ratios)
     conv = lambda features, kernel, name: Conv(features, (kernel,) * 2, use_bias=True, dtype=self.dtype,
                                                kernel_init=nn.initializers.normal(0.01), name=name)

@@ -104,9 +104,10 @@ class AVSlowFast(nn.Module):
 
     Returns:
       fp32 'logits' (B, num_classes), or {name: (B, number)} of several heads, 'features' (B, C), what is pooled
-      of the slow, the fast and the audio pathway, and with boxes both of each, (B, N, ...); in step with sound also 'distance' {stage: (B,)} of the clip to
-      its own sound, 0..1, and where sound at another time is compared too, 'distance_neg' and 'losses' {'avs':
-      (B,)}; with rotation 'turn' (B, 4) and 'turned' (B,), the quarter turns that were made.
+      of the slow, the fast and the audio pathway, and with boxes both of each, (B, N, ...); in step with sound also
+      'distance' {stage: (B,)} of the clip to its own sound, 0..1, and where sound at another time is compared too,
+      'distance_neg' and 'losses' {'avs': (B,)}; with rotation 'turn' (B, 4) and 'turned' (B,), the quarter turns that
+      were made.
     """
     given = dict(zip(self.inputs, arrays, strict=True))
     video, out = given["video"], {}

@@ -165,8 +165,8 @@ class Detector(nn.Module):
     x, seen = self.encode(video, train)
     out = {}
     if self.rpn is not None:
-      sides = jnp.broadcast_to(jnp.asarray(video.shape[2:4], jnp.float32), (len(video), 2)) if extent is None else extent
-      (rois, roi_mask), out = self.propose(seen, sides)
+      whole = jnp.broadcast_to(jnp.asarray(video.shape[2:4], jnp.float32), (len(video), 2))
+      (rois, roi_mask), out = self.propose(seen, whole if extent is None else extent)
     else:
       rois, roi_mask = named["rois"], named.get("roi_mask")
       roi_mask = jnp.ones(rois.shape[:3], jnp.float32) if roi_mask is None else roi_mask
@@ -276,7 +276,8 @@ def stmn(num_classes: int = 30, base: str = "rfcn", trunk: str = "resnet_101", i
          stop_grad: bool = True, stats: str = "positive", stats_over: str = "sample", input_gain: float = 1.0,
          gate_override: float | None = None, hidden: Sequence[int] = (4096, 4096), dropout: float = 0.5,
          frozen: str | None = None, frozen_bn: str = "all", proposals: str = "file",
-         rpn: Mapping[str, Any] | None = None, copies: str = "all", sites=None, dtype: Any = None, **fields) -> Detector:
+         rpn: Mapping[str, Any] | None = None, copies: str = "all", sites=None, dtype: Any = None, **fields
+         ) -> Detector:
   """A detector whose swap layer is a memory in both directions.
 
   Args:

@@ -32,7 +32,8 @@ class Affinity(base.Task):
   def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     """fp32 (B,), by the cosines of the first image with the third and the second."""
     same, other = cosines(outputs)
-    return base.with_system_losses(outputs, {"margin": jnp.maximum(other - same + self.margin, 0)}, self.labelled(batch))
+    margin = jnp.maximum(other - same + self.margin, 0)
+    return base.with_system_losses(outputs, {"margin": margin}, self.labelled(batch))
 
   def predict(self, outputs: base.Outputs, batch: base.Batch) -> dict[str, jax.Array]:
     """{'same', 'other'}: cosines (B,) of images of one clip and of two."""

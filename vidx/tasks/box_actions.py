@@ -116,7 +116,7 @@ class BoxActions(base.Task):
     return {"count": count, "ap": ap}
 
   def files(self, predictions: Mapping[str, np.ndarray], dataset: Any) -> dict[str, str]:
-    """{'.csv': `video, second, x0, y0, x1, y1, action, score`} of every box and action that is scored, as AVA has it."""
+    """{'.csv': `video, second, x0, y0, x1, y1, action, score`} of every box and scored action, as AVA has it."""
     facts, text = self.for_dataset(dataset).facts, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row, index in enumerate(predictions["index"].tolist()):
@@ -143,7 +143,7 @@ class BoxActions(base.Task):
     return {"people": []}
 
   def samples(self, predictions: Mapping[str, np.ndarray], dataset: Any, limit: int) -> base.Samples:
-    """An even choice of key frames: what `describe` says with the best action of each, and 'truth' [{'box', 'actions'}]."""
+    """An even choice of key frames: `describe` with the best action of each, and 'truth' [{'box', 'actions'}]."""
     found = []
     for row in base.evenly(len(predictions["index"]), limit):
       extra = dataset.records[int(predictions["index"][row])].extra

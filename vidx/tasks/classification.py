@@ -19,7 +19,8 @@ class Classification(scores_lib.Scored):
   """Attributes:
     label_smoothing: share of the target that is spread evenly over all classes.
     class_weights: factors of the losses of the classes, or 'balanced': those at which all classes of the training split
-      weigh alike, videos / (classes x videos of the class). The loss of an evaluation has them, too.
+      weigh alike, videos / (classes x videos of the class). The loss of an evaluation has them, too, 'balanced' ones
+      while training alone, for a run does not keep them.
     among: (name, class ids): accuracy is told among these alone, too. Taken from the data set where empty.
   """
 
@@ -50,8 +51,9 @@ class Classification(scores_lib.Scored):
       count = np.bincount([r.label for r in dataset.records if r.label >= 0], minlength=len(dataset.classes))
       weights = tuple(float(count.sum() / (np.count_nonzero(count) * n)) if n else 0.0 for n in count)
     elif weights and len(weights) != len(dataset.classes):
+      more = ", ..." if len(dataset.classes) > 5 else ""
       raise errors.ConfigError(f"task.class_weights are {len(weights)}, and the data has {len(dataset.classes)}"
-                               f" classes: {', '.join(dataset.classes[:5])}{', ...' if len(dataset.classes) > 5 else ''}.")
+                               f" classes: {', '.join(dataset.classes[:5])}{more}.")
     return dataclasses.replace(self, among=given, class_weights=weights)
 
   def target(self, label: jax.Array, num_classes: int) -> jax.Array:

@@ -134,7 +134,8 @@ class Detection(base.Task):
     best, at = jax.lax.top_k(flat, min(_BEST, flat.shape[-1]))
     label = at % classes
     found = jnp.take_along_axis(boxes, (at // classes)[..., None], 2)
-    kept = nms(found + _APART * label[..., None], jnp.where(best > self.least, best, -jnp.inf), self.suppress, self.keep)
+    sure = jnp.where(best > self.least, best, -jnp.inf)
+    kept = nms(found + _APART * label[..., None], sure, self.suppress, self.keep)
     pick = lambda x: jnp.take_along_axis(x, kept.index, 2)
     out = {"found_box": jnp.take_along_axis(found, kept.index[..., None], 2),
            "found_label": pick(label).astype(jnp.int32), "found_score": pick(best) * kept.valid}

@@ -49,8 +49,8 @@ class Grounding(base.Task):
   def __post_init__(self):
     errors.check_choice("task.threshold", self.threshold, grounding.THRESHOLDS)
     if min(self.pc, self.sib, self.tolerance) < 0:
-      raise errors.ConfigError(f"task.pc={self.pc:g}, task.sib={self.sib:g}, task.tolerance={self.tolerance:g}: none may"
-                               " be below 0.")
+      raise errors.ConfigError(f"task.pc={self.pc:g}, task.sib={self.sib:g}, task.tolerance={self.tolerance:g}: none"
+                               " may be below 0.")
 
   def for_dataset(self, dataset: Any) -> "Grounding":
     """With what is true of the images of a data set."""
