@@ -42,3 +42,10 @@ def test_it_lowers_for_accelerators():
   shapes = (jax.ShapeDtypeStruct((2, 60, 3), jnp.float32), jax.ShapeDtypeStruct((2, 60), jnp.float32),
             jax.ShapeDtypeStruct((2, 2), jnp.uint32))
   assert export.export(jax.jit(jax.vmap(fit_mixture)), platforms=["tpu", "cuda"])(*shapes)
+
+
+def test_no_routine_of_a_library_waits_for_other_threads():
+  x, weight = jnp.zeros((50, 3)), jnp.ones(50)
+  both = lambda key: [log_likelihood(fit_mixture(x, weight, k), x)
+                      for k in jax.random.split(key)]
+  assert "lapack" not in jax.jit(both).lower(jax.random.PRNGKey(0)).as_text()

@@ -88,8 +88,27 @@ def log_likelihood(mixture: Mixture, x: jax.Array) -> jax.Array:
 
 def _joint(mixture, x):
   """log of weight and density, (N, K)."""
-  factor = jnp.linalg.cholesky(mixture.covariance)
-  off = x[:, None] - mixture.mean  # (N, K, C)
-  unit = jax.scipy.linalg.solve_triangular(factor, jnp.moveaxis(off, 0, -1), lower=True)  # (K, C, N)
-  half = jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)).sum(-1) + 0.5 * x.shape[1] * jnp.log(2 * jnp.pi)
-  return mixture.log_weight - half - 0.5 * (unit ** 2).sum(1).T
+  factor = _factor(mixture.covariance)
+  unit = []  # the rows of factor^-1 (x - mean), (N, K) each
+  for i, row in enumerate(factor):
+    off = x[:, None, i] - mixture.mean[:, i]
+    unit.append((off - sum(a * b for a, b in zip(row, unit))) / row[i])
+  half = sum(jnp.log(row[i]) for i, row in enumerate(factor)) + 0.5 * x.shape[1] * jnp.log(2 * jnp.pi)
+  return mixture.log_weight - half - 0.5 * sum(u ** 2 for u in unit)
+
+
+def _factor(matrix):
+  """The rows of the Cholesky factors of (K, C, C) for a few C, row i with its i + 1 entries (K,).
+
+  Written out: a library's routine for many small matrices waits for other threads of the pool that it runs in, and
+  two of them at once, for what is inside and what is around, wait for ever where the pool has two threads.
+  """
+  rows = []
+  for i in range(matrix.shape[-1]):
+    row = []
+    for j in range(i + 1):
+      before = rows[j] if j < i else row
+      rest = matrix[:, i, j] - sum(row[k] * before[k] for k in range(j))
+      row.append(jnp.sqrt(rest) if i == j else rest / rows[j][j])
+    rows.append(row)
+  return rows
