@@ -95,4 +95,5 @@ def test_a_workdir_deleted_under_a_run_is_one_line(tiny, tmp_path):
   finally:
     process.kill()
   assert process.returncode == 2, out + err
-  assert err.count("\n") == 1 and f"workdir {workdir} was deleted or replaced" in err
+  assert err.count("\n") == 1, err
+  assert f"workdir {workdir} was deleted or replaced" in err

@@ -37,6 +37,7 @@ def start_jax(offline: bool = False) -> None:
   from absl import logging
   logging.set_verbosity(logging.FATAL)  # what goes wrong in the background is raised as well
   sys.excepthook = _of_the_main_thread
+  sys.unraisablehook = _of_open_loops
   if offline:
     os.environ["VIDX_OFFLINE"] = "1"
   _keep_programs(jax)
@@ -75,3 +76,9 @@ def _of_the_main_thread(kind, value, trace) -> None:
   """Leaves out what writes of a checkpoint that has failed already, and raised its error, find when they end."""
   if threading.current_thread() is threading.main_thread():
     sys.__excepthook__(kind, value, trace)
+
+
+def _of_open_loops(unraisable) -> None:
+  """Leaves out that the other writes of a save that has failed report to its event loop, which is closed by then."""
+  if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+    sys.__unraisablehook__(unraisable)
