@@ -41,6 +41,12 @@ def test_sides_take_turns_and_medians_count():
   assert "".join(calls) == "ab" * 4 and len(times) == 2 and all(t >= 0 for t in times)
 
 
+def test_sides_that_take_no_time_are_called_often_but_not_for_ever():
+  calls = []
+  clock.in_turns([lambda: calls.append("a")], 1e9)
+  assert len(calls) == 301
+
+
 @pytest.mark.parametrize("call, words", [
     (dict(name="resnt_18"), "nearest: 'resnet_18'"),
     (dict(name="transfer"), "transfer takes video, index, of which not all"),

@@ -44,6 +44,12 @@ def _bench_segmentation(fv, args, overrides):
   segmentation_speed.main(args, json=fv.json, runs=fv.runs, seconds=fv.seconds)
 
 
+def _bench_pvm(fv, args, overrides):
+  from vidx.bench import pixel_verification_speed
+  pixel_verification_speed.main(json=fv.json, side=fv.side, chunk=fv.chunk, train=fv.train, batch=fv.batch,
+                                seconds=fv.seconds)
+
+
 def _claims(fv, args, overrides):
   from vidx.bench import claims
   if not args:
@@ -85,6 +91,10 @@ VERBS: dict[str, Verb] = {
         _all(JSON,
              _string("runs", "", "text file of real segments, a video per line in words LABEL:FRAMES; empty: drawn"),
              _number("seconds", 3.0, "how long each is measured")), _bench_segmentation),
+    "bench pvm": Verb("pixel verification a chunk of rows at a time, beside the whole matrix", "[--side=128] [--train]",
+                      _all(JSON, _TRAIN, _BATCH, _integer("side", 128, "of the image, in pixels"),
+                           _integer("chunk", 1024, "rows at a time"),
+                           _number("seconds", 3.0, "how long the slower side is measured")), _bench_pvm, words=False),
     "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
                    _all(JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
     "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",

@@ -10,6 +10,7 @@ import time
 import jax
 
 _PAUSE = 0.05  # seconds between the sides: one's idle threads may spin for a while on the other's cores
+_ENOUGH = 300  # calls of a side, whose median more of them do not move
 
 
 def once(call: Callable[[], None]) -> float:
@@ -21,11 +22,16 @@ def once(call: Callable[[], None]) -> float:
 
 
 def in_turns(sides: list[Callable[[], None]], seconds: float) -> list[float]:
-  """The median time of each function; they are called in turns, after one call that does not count."""
+  """The median time of each function; they are called in turns, after one call that does not count.
+
+  Args:
+    sides: the functions.
+    seconds: that the slowest is called for, 3 times at least and 300 times at most.
+  """
   times: list[list[float]] = [[] for _ in sides]
   for call in sides:
     call()
-  while min(map(len, times)) < 3 or max(map(sum, times)) < seconds:
+  while len(times[0]) < 3 or len(times[0]) < _ENOUGH and max(map(sum, times)) < seconds:
     for call, taken in zip(sides, times):
       if len(sides) > 1:
         time.sleep(_PAUSE)
