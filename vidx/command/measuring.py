@@ -50,6 +50,11 @@ def _bench_pvm(fv, args, overrides):
                                 seconds=fv.seconds)
 
 
+def _bench_tables(fv, args, overrides):
+  from vidx.bench import tables
+  tables.main()
+
+
 def _claims(fv, args, overrides):
   from vidx.bench import claims
   if not args:
@@ -95,6 +100,8 @@ VERBS: dict[str, Verb] = {
                       _all(JSON, _TRAIN, _BATCH, _integer("side", 128, "of the image, in pixels"),
                            _integer("chunk", 1024, "rows at a time"),
                            _number("seconds", 3.0, "how long the slower side is measured")), _bench_pvm, words=False),
+    "bench tables": Verb("the rows of the theses' tables, and by which config each is run, as markdown", "", _all(),
+                         _bench_tables, words=False),
     "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
                    _all(JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
     "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",
