@@ -81,6 +81,8 @@ def _t2vlad(experts: Mapping[str, tuple[int, int]], length: int, source: str = _
 _MSRVTT = {"ocr": (300, 30), "face": (512, 30), "rgb": (2048, 51), "flow": (1024, 49), "s3d": (1024, 30),
            "scene": (2208, 31), "speech": (300, 112), "audio": (128, 31)}
 _LSMDC = {name: (_MSRVTT[name][0], 30) for name in ("rgb", "audio", "ocr", "scene", "flow", "s3d")}
+_MMT = {name: (_MSRVTT[name][0], 30) for name in ("face", "ocr", "rgb", "s3d", "scene", "speech", "audio")}
+_CE = {"audio": "vlad", "ocr": "vlad", "speech": "vlad"}  # of the other experts the mean
 _ACTIVITYNET = {name: (_MSRVTT[name][0], 100) for name in ("s3d", "audio")}
 
 
@@ -137,6 +139,10 @@ SYSTEMS: dict[str, Row] = {
     "pos_generator": Row("vidx.systems.captioner:POSGenerator", {}, "Wang et al. 2019", (
         (1, 28), (1, 20, 2048), (1, 20, 1024), (1, 20), (1, 20))),
     "mee": _t2vlad(_MSRVTT, 37, "Miech et al. 2018", use_local=False),
+    "ce": _t2vlad(_MSRVTT, 37, "Liu et al. 2019", use_local=False, centres=28, mixing="gates",
+                  temporal_agg={**dict.fromkeys(_MSRVTT, "mean"), **_CE}),
+    "mmt": _t2vlad(_MMT, 30, "Gabeur et al. 2020", use_local=False, global_text="cls", embed=512,
+                   mixing="transformer"),
     "gap": Row("vidx.systems.gap:gap", {}, "baseline", (_CLIP_64,)),
     "ms_tcn": Row("vidx.systems.ms_tcn:MSTCN", {}, "Farha and Gall 2019", (_FEATURES,)),
     "sct": Row("vidx.systems.sct:SCT", {}, _FAYYAZ, (_FEATURES,)),

@@ -2,7 +2,8 @@
 
 Wang: "Collaborative Dual-Stream Modeling for Video Understanding", 2021, chapter 6. With
 `global_text="vlad"` and without a local part it is the mixture of embedding experts of
-Miech et al.: "Learning a Text-Video Embedding from Incomplete and Heterogeneous Data", 2018.
+Miech et al.: "Learning a Text-Video Embedding from Incomplete and Heterogeneous Data", 2018; with `mixing` besides,
+what vidx/systems/expert_encoders.py names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from vidx.nn import choices
 from vidx.nn.embedding import GatedEmbedding, Linear, TokenEncoder, unit_rows
 from vidx.nn.pool import pool_candidates
 from vidx.nn.soft_assign_vlad import SoftAssignVLAD
+from vidx.systems.expert_encoders import CollaborativeGates, ExpertTransformer
 
 #: of MSR-VTT, as Gabeur et al. 2020 published them.
 EXPERTS = ("ocr", "face", "rgb", "flow", "s3d", "scene", "speech", "audio")
@@ -24,6 +26,7 @@ VLADS = ("shared", "separate", "text_only")
 AGGREGATIONS = ("max", "mean", "vlad")
 GLOBAL_TEXTS = ("vlad", "cls")
 NORMS = ("bn", "bias")
+MIXERS = {"gates": CollaborativeGates, "transformer": ExpertTransformer}
 AGGREGATED = 8  # centres of an expert whose tokens are aggregated by VLAD
 
 
@@ -64,7 +67,7 @@ class T2VLAD(nn.Module):
   use_global: bool
   global_text: str
   visual_attention: bool
-  temporal_agg: str
+  temporal_agg: tuple[str, ...]
   assign_norm: str
   bn_per_modality: bool
   stop_grad_video_centers: bool
@@ -73,6 +76,8 @@ class T2VLAD(nn.Module):
   visual_heads: int
   ffn_dim: int
   visual_dropout: float
+  embed: int
+  mixer: nn.Module | None
   dtype: Any
 
   @property
@@ -107,11 +112,12 @@ class T2VLAD(nn.Module):
       if self.vlad == "text_only":
         self.pooled = Linear(self.centres * self.dim)
     if self.use_global:
-      self.text_gates = [GatedEmbedding(self.dim, self.dtype) for _ in self.experts]
-      self.video_gates = [GatedEmbedding(self.dim, self.dtype) for _ in self.experts]
+      gates = lambda: [GatedEmbedding(self.embed, self.dtype) for _ in self.experts]
+      self.text_gates = gates()
+      if self.mixer is None:
+        self.video_gates = gates()
       self.weights = Linear(len(self.experts))
-      if self.temporal_agg == "vlad":
-        self.aggregators = [SoftAssignVLAD(AGGREGATED) for _ in self.experts]
+      self.aggregators = [SoftAssignVLAD(AGGREGATED) if how == "vlad" else None for how in self.temporal_agg]
 
   def __call__(self, *arrays: jax.Array, train: bool = False) -> dict[str, jax.Array]:
     """The arrays of `inputs` -> the embeddings of `encode_text` and `encode_video` as 'text/NAME' and 'video/NAME'."""
@@ -167,7 +173,11 @@ class T2VLAD(nn.Module):
     if self.use_global:
       live = [masks[e].max(-1) for e in self.experts]
       wholes = [self._whole(i, tokens[e], masks[e], train) for i, e in enumerate(self.experts)]
-      out["global"] = jnp.stack([gate(x, on, train) for gate, x, on in zip(self.video_gates, wholes, live)], 1)
+      if self.mixer is None:
+        out["global"] = jnp.stack([gate(x, on, train) for gate, x, on in zip(self.video_gates, wholes, live)], 1)
+      else:
+        in_order = lambda of: [of[e] for e in self.experts]
+        out["global"] = self.mixer(in_order(tokens), in_order(masks), wholes, train)
       out["available"] = jnp.stack(live, 1).astype(jnp.float32)
     return out
 
@@ -185,18 +195,19 @@ class T2VLAD(nn.Module):
 
   def _whole(self, i, x, mask, train):
     """The tokens of an expert as one: (B, T, D) -> (B, D), zero where it is missing."""
-    if self.temporal_agg != "vlad":
-      return pool_candidates(x, mask, self.temporal_agg)
+    if self.temporal_agg[i] != "vlad":
+      return pool_candidates(x, mask, self.temporal_agg[i])
     groups, _ = self.aggregators[i](x.astype(jnp.float32), mask, train)
     return unit_rows(unit_rows(groups).reshape(len(x), -1))
 
 
 def t2vlad(experts: Sequence[str] = EXPERTS, trunk: str = "bert_base", dim: int = 768, centres: int = 9,
            ghost: bool = True, vlad: str = "shared", use_local: bool = True, use_global: bool = True,
-           global_text: str = "vlad", visual_attention: bool = True, temporal_agg: str = "max",
+           global_text: str = "vlad", visual_attention: bool = True, temporal_agg: str | Mapping[str, str] = "max",
            assign_norm: str = "bn", bn_per_modality: bool = True, stop_grad_video_centers: bool = False,
            mask_padding: bool = True, proj_l2: bool = True, visual_heads: int = 4, ffn_dim: int = 0,
-           visual_dropout: float = 0.1, sites=None, dtype: Any = None, **fields) -> T2VLAD:
+           visual_dropout: float = 0.1, embed: int = 0, mixing: str = "",
+           mixing_fields: Mapping[str, Any] | None = None, sites=None, dtype: Any = None, **fields) -> T2VLAD:
   """Text-video retrieval by shared centres.
 
   Args:
@@ -210,7 +221,8 @@ def t2vlad(experts: Sequence[str] = EXPERTS, trunk: str = "bert_base", dim: int 
     use_global: whether there is a global part.
     global_text: what the global part sees of a text: what was gathered ("vlad"), or the first token ("cls").
     visual_attention: whether video tokens pass a transformer layer (Table 6.6).
-    temporal_agg: how the global part joins the tokens of an expert: "max", "mean" or "vlad".
+    temporal_agg: how the global part joins the tokens of an expert: "max", "mean" or "vlad"; or that by name, "max" of
+      experts that are not named.
     assign_norm: of the assignment: "bn", or a "bias" per centre.
     bn_per_modality: whether texts and videos have statistics of their own there.
     stop_grad_video_centers: whether centres learn to assign from texts alone.
@@ -219,6 +231,10 @@ def t2vlad(experts: Sequence[str] = EXPERTS, trunk: str = "bert_base", dim: int 
     visual_heads: of the transformer layer.
     ffn_dim: width of its second branch; 0: C.
     visual_dropout: of it.
+    embed: channels of the global part; 0: C.
+    mixing: how experts meet in the global part of a video: '' not at all, "gates" (`CollaborativeGates`), or
+      "transformer" (`ExpertTransformer`).
+    mixing_fields: of that module.
     sites: blocks to plug into the text encoder.
     dtype: compute dtype; assignments, statistics, lengths and scores are fp32.
     **fields: of the text encoder; it has no classes.
@@ -227,15 +243,23 @@ def t2vlad(experts: Sequence[str] = EXPERTS, trunk: str = "bert_base", dim: int 
     A module of the arrays in its `inputs` -> {'text/local', 'text/global', 'text/weights', 'video/local',
     'video/global', 'video/available'}, see `T2VLAD`.
   """
+  by_name = temporal_agg if isinstance(temporal_agg, Mapping) else dict.fromkeys(experts, temporal_agg)
   for field, value, known in (("vlad", vlad, VLADS), ("global_text", global_text, GLOBAL_TEXTS),
-                              ("temporal_agg", temporal_agg, AGGREGATIONS), ("assign_norm", assign_norm, NORMS)):
+                              ("assign_norm", assign_norm, NORMS), ("mixing", mixing, ("", *MIXERS)),
+                              *(("temporal_agg", how, AGGREGATIONS) for how in by_name.values()),
+                              *(("temporal_agg: expert", name, experts) for name in by_name)):
     choices.check(field, value, known)
   if not experts or len(set(experts)) != len(experts):
     raise ValueError(f"experts {tuple(experts)} are not different names")
   if not (use_local or use_global):
     raise ValueError("neither a local nor a global part")
+  if mixing == "transformer" and "vlad" in by_name.values():
+    raise ValueError("mixing 'transformer' takes wholes as wide as tokens: temporal_agg 'max' or 'mean'")
+  mixer = systems.block("mixing_fields", MIXERS[mixing], embed or dim, dtype=dtype,
+                        **(mixing_fields or {})) if mixing else None
   tower = systems.create_model(trunk, **{"pooler": False, "dim": dim, "sites": sites or {}, "dtype": dtype, **fields,
                                            "num_classes": 0})
   return T2VLAD(tower, tuple(experts), dim, centres, ghost, vlad, use_local, use_global, global_text,
-                visual_attention, temporal_agg, assign_norm, bn_per_modality, stop_grad_video_centers, mask_padding,
-                proj_l2, visual_heads, ffn_dim, visual_dropout, dtype)
+                visual_attention, tuple(by_name.get(e, "max") for e in experts), assign_norm, bn_per_modality,
+                stop_grad_video_centers, mask_padding, proj_l2, visual_heads, ffn_dim, visual_dropout, embed or dim,
+                mixer, dtype)
