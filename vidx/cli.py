@@ -11,7 +11,7 @@ import sys
 
 from absl import flags
 
-from vidx import errors
+from vidx import errors, terminal, writing
 from vidx.command import flag_text, measuring, preparing, process, proposing, usage
 from vidx.command.verb import (
     JSON, OUT, STEP, STRIDE, WINDOW, WORKDIR, Verb, every as _all, integer as _integer, number as _number, show,
@@ -37,6 +37,7 @@ def _train(fv, args, overrides):
       dry_run.dry_run(config, fv.runs)
       return
     from vidx.train import loop
+    terminal.go_on_unread()
     loop.train(config, fv.workdir, profile=fv.profile, runs=fv.runs)
   if fv.report:
     from vidx.show import report
@@ -45,6 +46,10 @@ def _train(fv, args, overrides):
 
 def _eval(fv, args, overrides):
   from vidx.infer import evaluate
+  if os.path.isdir(fv.workdir):
+    writing.check_place(os.path.join(fv.workdir, "eval"), folder=True)
+  if fv.submission:
+    writing.check_place(fv.submission)
   process.start_jax()
   clips, crops = flag_text.views(fv.views)
   options = dict(split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
@@ -72,8 +77,13 @@ def _predict(fv, args, overrides):
   from vidx.infer import load, predict
   if not args:
     raise errors.DataError("no videos: name files, folders or globs after the flags.")
-  if fv.show and os.path.isfile(fv.out):
-    raise errors.ConfigError(f"--out={fv.out} is a file; with --show it is the folder of the pictures.")
+  folder = bool(fv.phrase or fv.show and not fv.text)
+  if folder and os.path.isfile(fv.out):
+    raise errors.ConfigError(f"--out={fv.out} is a file; with --show and --phrase it is the folder of the pictures.")
+  for path in filter(None, (fv.out, fv.index)):
+    writing.check_place(path, folder and path == fv.out)
+  if folder and not fv.out and os.path.isdir(fv.workdir):
+    writing.check_place(fv.workdir, folder=True)
   process.start_jax()
   clips, crops = flag_text.views(fv.views)
   loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
@@ -297,20 +307,49 @@ def main(argv: Sequence[str]) -> int:
   except errors.UserError as e:
     if debug and e.status == 2:
       raise
-    print(f"vidx: {e}", file=sys.stderr, flush=True)
-    return e.status
-  except OSError as e:
-    if debug or e.errno != 28:
+    return _refused(str(e), e.status)
+  except BrokenPipeError:
+    return 141  # as a program ends that nobody reads: 128 + SIGPIPE
+  except Exception as e:  # pylint: disable=broad-except
+    why = _of_the_machine(e)
+    if debug or not why:
       raise
-    print(f"vidx: no space left on the disk ({e.filename}); free space and run the same command again.",
-          file=sys.stderr, flush=True)
-    return 2
+    return _refused(why, 2)
   except KeyboardInterrupt:
     print("vidx: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
     return 130
 
 
+def _refused(why: str, status: int) -> int:
+  print(f"vidx: {terminal.line(why)}", file=sys.stderr, flush=True)
+  return status
+
+
+def _of_the_machine(e: Exception) -> str:
+  """What a disk or the memory refuses, in words; '' for anything else."""
+  if isinstance(e, OSError) and e.errno == 28:
+    return f"no space left on the disk ({e.filename}); free space and run the same command again."
+  if isinstance(e, OSError) and e.filename is not None and e.strerror:
+    return f"{os.fsdecode(e.filename)}: {e.strerror.lower()}."
+  if isinstance(e, MemoryError) or "RESOURCE_EXHAUSTED" in str(e):
+    return ("out of memory: take fewer videos at once (--batch_size, or --config.train.batch_size), fewer or smaller"
+            " clips (--views, --config.data.frames, --config.data.crop), or fewer decoding processes"
+            " (--config.data.workers).")
+  return ""
+
+
 def run() -> None:
   """Entry point of the console script."""
   process.tune_malloc()
-  sys.exit(main(sys.argv[1:]))
+  terminal.guard()
+  try:
+    status = main(sys.argv[1:])
+  except SystemExit as e:
+    status = e.code
+  try:
+    for stream in (sys.stdout, sys.stderr):
+      if stream is not None:
+        stream.flush()
+  except BrokenPipeError:
+    status = 141
+  sys.exit(status)

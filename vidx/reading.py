@@ -12,7 +12,7 @@ import math
 import os
 import pickle
 import stat
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 import zipfile
 
 import numpy as np
@@ -63,6 +63,12 @@ def regular(path: str | os.PathLike) -> None:
     if stat.S_ISDIR(mode):
       raise IsADirectoryError(21, os.strerror(21), os.fspath(path))
     raise OSError(22, "a pipe, a socket or a device, not a file", os.fspath(path))
+
+
+def open_text(path: str | os.PathLike, newline: str | None = None) -> TextIO:
+  """A file of text in UTF-8, open, with `newline` as for `open`; raises OSError as `regular`."""
+  regular(path)
+  return open(path, newline=newline, encoding="utf-8")
 
 
 # ---------------------------------------------------------------- arrays

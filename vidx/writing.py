@@ -10,6 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from vidx import errors
+
+_STRANGE = "backslashreplace"  # of names that are not UTF-8
+
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike, suffix: str = ".tmp") -> Iterator[str]:
@@ -29,6 +33,25 @@ def whole(path: str | os.PathLike, suffix: str = ".tmp") -> Iterator[str]:
     raise
 
 
+def check_place(path: str | os.PathLike, folder: bool = False) -> None:
+  """Raises ConfigError where nothing can be written: better before the work than after it.
+
+  Args:
+    path: the file that is to be written, or with `folder` the folder.
+    folder: which of the two it is.
+  """
+  path = os.fspath(path)
+  if os.path.isdir(path) and not folder:
+    raise errors.ConfigError(f"{path} is a folder; name a file in it.")
+  at = os.path.abspath(path) if folder else os.path.dirname(os.path.abspath(path))
+  while not os.path.lexists(at):
+    at = os.path.dirname(at)
+  if not os.path.isdir(at):
+    raise errors.ConfigError(f"{path} cannot be written: {at} is no folder.")
+  if not os.access(at, os.W_OK | os.X_OK):
+    raise errors.ConfigError(f"{path} cannot be written: nothing may be written to {at}.")
+
+
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
   """Writes a file in one piece."""
   with whole(path) as temporary, open(temporary, "wb") as f:
@@ -36,8 +59,8 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes a text file in one piece."""
-  write_bytes(path, text.encode())
+  """Writes a text file in one piece; bytes of names that are not UTF-8 become escapes, as JSON has them."""
+  write_bytes(path, text.encode("utf-8", _STRANGE))
 
 
 def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
@@ -59,7 +82,7 @@ def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> N
 
 def write_table(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
   """Writes a csv file in one piece."""
-  with whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:
+  with whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors=_STRANGE) as f:
     writer = csv.writer(f)
     writer.writerow(header)
     writer.writerows(rows)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vidx import errors
+from vidx import errors, terminal
 from vidx.data import clips, datasets, feature_files, media_files, notices
 from vidx.data.frame_boxes import TRUTH
 from vidx.data.records import Dataset, Media, Record
@@ -209,7 +209,7 @@ def main(name: str, root: str, split: str = "", max_missing: float = 0.1, max_li
     0 if the data set can be used as it is, 1 if files are bad or too many are missing.
   """
   result = check(name, root, split, **options)
-  show(result, Console(), max_listed)
+  show(result, Console(color_system=None), max_listed)
   short = any(len(d["missing"]) > max_missing * (d["records"] + len(d["missing"])) for d in result["splits"].values())
   return 1 if result["bad"] or short else 0
 
@@ -278,7 +278,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
   for i, column in enumerate(columns):
     table.add_column(column, justify="right" if i else "left")
   for row in rows:
-    table.add_row(*map(Text, row))  # class names may hold brackets
+    table.add_row(*(Text(terminal.line(cell)) for cell in row))  # class names may hold brackets
   return table
 
 
@@ -293,4 +293,4 @@ def _head(counts: Mapping[str, int]) -> str:
 
 
 def _line(console: Console, text: str) -> None:
-  console.print(text, markup=False, highlight=False, soft_wrap=True)
+  console.print(terminal.line(text), markup=False, highlight=False, soft_wrap=True)

@@ -62,7 +62,7 @@ def boxes(path: str, name: str) -> dict[str, list[tuple[str, int, tuple[float, .
     DataError: a line that is none.
   """
   found = collections.defaultdict(list)
-  with reading.boundary(f"{path} cannot be read"), open(path, newline="", encoding="utf-8") as f:
+  with reading.boundary(f"{path} cannot be read"), reading.open_text(path, newline="") as f:
     for line, row in enumerate(csv.reader(f), 1):
       if row == list(YTBB_COLUMNS):
         continue
@@ -129,7 +129,7 @@ def _epfl_cars(root, out):
   """OUT/frames/SEQUENCE_FRAME/0.jpg and OUT/clips.csv: the first half of the sequences to learn from."""
   path = os.path.join(root, EPFL)
   try:
-    with open(path, encoding="utf-8") as f:
+    with reading.open_text(path) as f:
       words = f.read().split()
     count = int(words[0])
     numbers = [int(w) for w in words[3:3 + count]]

@@ -68,7 +68,7 @@ def size_of(record: Record) -> int | None:
   if path.endswith(".txt"):
     with reading.boundary(f"features {path} cannot be read"):
       reading.regular(path)
-      with open(path, encoding="utf-8") as f:
+      with reading.open_text(path) as f:
         return len(f.readline().split()) - 1 or None
   shape = array_shape(path)
   return shape and shape[1 - record.extra["time_axis"]]

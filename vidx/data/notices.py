@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 import os
 
-from vidx import errors
+from vidx import errors, terminal
 from vidx.data import media_files
 from vidx.data.frame_boxes import TRUTH
 from vidx.data.records import LABEL, Dataset, Record
@@ -44,7 +44,7 @@ def show(train: Dataset, val: Dataset, active: bool = True) -> None:
   check_labels(train)
   if active:
     for line in about([train] if train.split == val.split else [train, val], train.split):
-      print(f"note: {line}", flush=True)
+      print(f"note: {terminal.line(line)}", flush=True)
 
 
 def _unlabelled(d: Dataset, record: Record) -> bool:

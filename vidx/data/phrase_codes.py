@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 
 SETTINGS = "codes.json"
 
@@ -84,7 +84,7 @@ def write(folder: str, texts: Sequence[str], codes: np.ndarray, how: dict[str, A
 def settings(folder: str) -> dict[str, Any] | None:
   """How a folder's codes were made, None where there are none that are whole."""
   try:
-    with open(os.path.join(folder, SETTINGS), encoding="utf-8") as f:
+    with reading.open_text(os.path.join(folder, SETTINGS)) as f:
       return json.load(f)
   except (OSError, ValueError):
     return None

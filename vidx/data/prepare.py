@@ -19,7 +19,7 @@ import sys
 import time
 from typing import Any
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import media_files
 
 _PART = ".vidx-part"
@@ -170,7 +170,8 @@ def _check(root: pathlib.Path, out: pathlib.Path, settings: Settings) -> None:
     raise errors.ConfigError(
         f"short_side={settings.short_side}, gop={settings.gop}: at least 16 pixels and 1 frame.")
   try:
-    earlier = json.loads((out / _SETTINGS).read_text())
+    with reading.open_text(out / _SETTINGS) as f:
+      earlier = json.load(f)
   except (FileNotFoundError, ValueError):
     return
   if earlier != dataclasses.asdict(settings):

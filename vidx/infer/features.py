@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import clips as clips_lib, media_files, transforms
 from vidx.data.records import media_of
 from vidx.infer import load
@@ -127,7 +127,7 @@ def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: 
          "size": extractor.size}
   settings = os.path.join(out, _SETTINGS)
   if os.path.exists(settings):
-    with open(settings, encoding="utf-8") as f:
+    with reading.open_text(settings) as f:
       if (before := json.load(f)) != how:
         changed = ", ".join(k for k in how if before.get(k) != how[k])
         raise errors.DataError(f"{out} holds features made with another {changed} ({settings}); choose another --out.")

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.infer import batched, load
 from vidx.interop import convert, files
 from vidx.metrics import generation
@@ -107,7 +107,7 @@ class Judges:
 def _digest(folder: str) -> str:
   """The SHA-256 of the file that a folder was converted from; '' where it does not say."""
   try:
-    with open(os.path.join(folder, convert.RECORD), encoding="utf-8") as f:
+    with reading.open_text(os.path.join(folder, convert.RECORD)) as f:
       return str(json.load(f).get("sha256", ""))
   except (OSError, ValueError, AttributeError):
     return ""

@@ -116,7 +116,7 @@ def make_mesh(config: ConfigDict) -> jax.sharding.Mesh:
 
 def _read(workdir: str, name: str) -> str:
   try:
-    with open(os.path.join(workdir, name), encoding="utf-8") as f:
+    with reading.open_text(os.path.join(workdir, name)) as f:
       return f.read()
   except UnicodeDecodeError as e:
     raise errors.CheckpointError(f"{os.path.join(workdir, name)} is damaged ({reading.reason(e)}).") from e

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from vidx import errors, writing
+from vidx import errors, terminal, writing
 from vidx.data import detections, media_files
 from vidx.data.records import SOUNDS, Dataset, Media, Record, media_of
 from vidx.infer import (
@@ -125,7 +125,8 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
   from rich import box
   from rich.console import Console
   from rich.table import Table
-  from rich.text import Text
+  from rich import text as rich_text
+  Text = lambda words: rich_text.Text(terminal.line(words))
   console = Console(file=io.StringIO(), width=width or max(80, _columns()), highlight=False)
   table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
   table.add_column("video", overflow="fold")

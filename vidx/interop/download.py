@@ -11,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from vidx import errors, places
+from vidx import errors, places, terminal
 from vidx.interop import files
 
 OFFLINE, MIRROR = "VIDX_OFFLINE", "VIDX_MIRROR"
@@ -199,7 +199,7 @@ class _Progress:
       from rich import console, progress
       self._bar = progress.Progress(progress.TextColumn("{task.description}"), progress.BarColumn(),
                                     progress.DownloadColumn(), progress.TransferSpeedColumn(),
-                                    progress.TimeRemainingColumn(), console=console.Console(stderr=True))
+                                    progress.TimeRemainingColumn(), console=console.Console(file=terminal.drawing(sys.stderr)))
       self._bar.start()
       self._task = self._bar.add_task(what, total=total, completed=have)
     else:

@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 
+from vidx import terminal
+
 INK = "#010203"  # stands for the colour of the page's text
 COLOURS = ("#2f7dd1", "#e07b39", "#3f9b6a", "#a45ec9")
 POINTS = 400  # most points of a curve
@@ -30,12 +32,12 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xla
   for (name, (x, y)), colour in zip(series.items(), COLOURS * len(series)):
     x, y = np.asarray(x, float), np.asarray(y, float)
     if name in dots:
-      axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=name)
+      axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=_plain(name))
     elif len(x) < 24:
-      axes.plot(x, y, color=colour, linewidth=1.6, label=name)
+      axes.plot(x, y, color=colour, linewidth=1.6, label=_plain(name))
     else:
       axes.plot(*binned(x, y, POINTS), color=colour, linewidth=0.8, alpha=0.3)
-      axes.plot(*binned(x, y, 40), color=colour, linewidth=1.6, label=name)
+      axes.plot(*binned(x, y, 40), color=colour, linewidth=1.6, label=_plain(name))
   if log:
     axes.set_yscale("log")
   if percent:
@@ -73,7 +75,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], numbers_up_to: int = 1
       axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8,
                 color="white" if share[row, column] > 0.55 else INK)
   if n <= names_up_to:
-    names = [c if len(c) <= 24 else c[:23] + "\N{HORIZONTAL ELLIPSIS}" for c in classes]
+    names = [_plain(c if len(c) <= 24 else c[:23] + "\N{HORIZONTAL ELLIPSIS}") for c in classes]
     axes.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(n), names, fontsize=8)
   else:
@@ -136,13 +138,14 @@ def timeline(rows: Mapping[str, Sequence[tuple[str, int]]], colours: Mapping[str
     if place == 0:
       for end in ends[:-1]:
         axes.axvline(end, color=INK, linewidth=0.6, alpha=0.5)
-  axes.set_yticks([-i for i in range(len(rows))], list(rows))
+  names = [_plain(name) for name in rows]
+  axes.set_yticks([-i for i in range(len(rows))], names)
   low = 0.5 - len(rows)
   if len(confidence):
     bottom = low - 1.3
     x = (np.arange(len(confidence)) + 0.5) * total / len(confidence)
     axes.plot(x, bottom + 1.2 * np.asarray(confidence), color=COLOURS[0], linewidth=1.2)
-    axes.set_yticks([*(-i for i in range(len(rows))), bottom + 0.6], [*rows, "confidence"])
+    axes.set_yticks([*(-i for i in range(len(rows))), bottom + 0.6], [*names, "confidence"])
     low = bottom
   axes.set_ylim(low, 0.5)
   axes.set_xlim(0, total)
@@ -159,6 +162,11 @@ def binned(x: np.ndarray, y: np.ndarray, points: int) -> tuple[np.ndarray, np.nd
     return x, y
   parts = np.array_split(np.arange(len(x)), points)
   return np.array([x[p].mean() for p in parts]), np.array([y[p].mean() for p in parts])
+
+
+def _plain(name: str) -> str:
+  """A name as text, whatever it holds: between two dollars Matplotlib reads formulas."""
+  return terminal.line(name).replace("$", r"\$")
 
 
 def _figure(width: float, height: float):

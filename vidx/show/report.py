@@ -74,7 +74,7 @@ def _write(path: str, workdir: str, config: Mapping[str, Any], against: str) -> 
 
 def _json(workdir: str, name: str) -> Any:
   try:
-    with open(os.path.join(workdir, name), encoding="utf-8") as f:
+    with reading.open_text(os.path.join(workdir, name)) as f:
       return json.load(f)
   except (OSError, ValueError, RecursionError):
     return None

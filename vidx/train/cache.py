@@ -17,7 +17,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import clips as clips_lib
 from vidx.data import pipeline
 from vidx.data.parts import encoded
@@ -111,7 +111,7 @@ def _claim(folder: str, how: dict[str, Any], main: bool) -> None:
   """Takes an empty folder, or checks that it was made alike."""
   path = os.path.join(folder, encoded.SETTINGS)
   try:
-    with open(path, encoding="utf-8") as f:
+    with reading.open_text(path) as f:
       before = json.load(f)
   except FileNotFoundError:
     before = None

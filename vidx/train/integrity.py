@@ -12,7 +12,7 @@ import os
 import threading
 from typing import Any
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 
 FOLDER = "checksums"
 DAMAGED = "damaged"  # where damaged checkpoints are put aside
@@ -69,7 +69,7 @@ def damage(checkpoints: str, step: int) -> str:
   if not os.path.exists(path):
     return ""
   try:
-    with open(path, encoding="utf-8") as f:
+    with reading.open_text(path) as f:
       known = json.load(f)
     files = known["files"]
     if known["digest"] != _own(files):

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
-from vidx import writing
+from vidx import terminal, writing
 from vidx.data import batch as batch_lib, pipeline, records
 from vidx.measure import peak
 from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory
@@ -117,7 +117,7 @@ def failure_lines(failures: Mapping[str, str]) -> list[str]:
   if not failures:
     return []
   return [f"{len(failures)} file(s) could not be decoded and were left out:"] + [
-      f"  {name}: {reason}" for name, reason in sorted(failures.items())]
+      terminal.line(f"  {name}: {reason}") for name, reason in sorted(failures.items())]
 
 
 class _Loop:

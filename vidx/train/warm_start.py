@@ -9,7 +9,7 @@ from flax import traverse_util
 import jax
 import numpy as np
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.interop import published
 from vidx.train import checkpoint, config as config_lib
 
@@ -39,7 +39,7 @@ def read_variables(source: str) -> dict[str, Any]:
     raise errors.CheckpointError(f"{source} holds no finished checkpoint to start from.")
   variables = reader.restore_variables(step)
   reader.close()
-  with open(os.path.join(source, "config.json"), encoding="utf-8") as f:
+  with reading.open_text(os.path.join(source, "config.json")) as f:
     seeds = config_lib.from_json(f.read()).train.seeds
   return jax.tree.map(lambda x: x[0], variables) if seeds > 1 else variables
 

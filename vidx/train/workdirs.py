@@ -122,7 +122,7 @@ def _kept(workdir: str, name: str) -> Any:
   """
   path = os.path.join(workdir, name)
   try:
-    with open(path, encoding="utf-8") as f:
+    with reading.open_text(path) as f:
       return json.load(f)
   except FileNotFoundError:
     return None

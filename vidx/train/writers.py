@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from vidx import writing
+from vidx import reading, terminal, writing
 
 FILE = "metrics.jsonl"
 
@@ -51,7 +51,7 @@ def _cut(path: str, step: int) -> None:
   if not os.path.exists(path):
     return
   kept = []
-  with open(path, encoding="utf-8") as f:
+  with reading.open_text(path) as f:
     for line in f:
       try:
         if json.loads(line)["step"] <= step and step:
@@ -68,11 +68,11 @@ class Console:
     self._active, self._every, self._progress = active, max(1, every), None
     self._total = total
     if active and sys.stderr.isatty():
-      from rich import progress
+      from rich import console, progress
       self._progress = progress.Progress(
           progress.TextColumn("step {task.completed}/{task.total}"), progress.BarColumn(),
           progress.TextColumn("{task.description}"), progress.TimeElapsedColumn(),
-          progress.TimeRemainingColumn())
+          progress.TimeRemainingColumn(), console=console.Console(file=terminal.drawing(sys.stdout)))
       self._progress.start()
       self._task = self._progress.add_task("", total=total, completed=start)
 
@@ -90,6 +90,7 @@ class Console:
     """A line of its own."""
     if not self._active:
       return
+    text = terminal.shown(text)
     if self._progress is not None:
       self._progress.console.print(text, highlight=False, markup=False)
     else:

@@ -24,7 +24,7 @@ def read(root: str, split: str) -> Dataset:
         f"{root} has no split '{split}': " + (f"it has {', '.join(have)}." if have else
                                                "`vidx data build` did not write it."))
   with reading.boundary(f"{path} is damaged"):
-    with open(path, encoding="utf-8") as f:
+    with reading.open_text(path) as f:
       header, *lines = (json.loads(line) for line in f)
     return _dataset(root, split, header, lines)
 

@@ -76,7 +76,7 @@ class Encoded(parts_lib.OneShape):
       raise errors.ConfigError(f"data.cache holds one view of a video, not {clips or 'all'}x{crops}.")
     self._dataset, self._folder, self._training = dataset, data.cache, training
     try:
-      with open(os.path.join(self._folder, SETTINGS), encoding="utf-8") as f:
+      with reading.open_text(os.path.join(self._folder, SETTINGS)) as f:
         self._shapes = {name: tuple(shape) for name, shape in json.load(f)["shapes"].items()}
     except Exception as e:  # of JSON of any content
       raise errors.DataError(f"data.cache={self._folder} holds no {SETTINGS} that can be read ({e}); training with it"

@@ -45,7 +45,7 @@ def example(record: Record, kind: str, media: Sequence[bytes]) -> dict[str, Any]
   """A record and its encoded media as the features above."""
   start, end = record.span or (math.nan, math.nan)
   return {
-      "id": record.id,
+      "id": record.id.encode("utf-8", "backslashreplace").decode(),  # a name of a file may be no UTF-8
       "media": list(media),
       "kind": kind,
       "label": _value(record.label),

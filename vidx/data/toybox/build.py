@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import detections
 from vidx.data.toybox import hands, kitchen, layouts, sentences, tracks
 from vidx.data.toybox import labels as label_sets
@@ -160,7 +160,7 @@ def _check_folder(out: str, made: dict[str, Any]) -> None:
   stamp = os.path.join(out, STAMP)
   if os.path.isdir(out) and os.listdir(out):
     try:
-      with open(stamp, encoding="utf-8") as f:
+      with reading.open_text(stamp) as f:
         before = json.load(f)
     except (OSError, ValueError):
       raise errors.DataError(f"{out} is not empty and holds no Toybox; choose another --out.") from None
