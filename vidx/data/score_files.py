@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vidx import errors, reading, writing
+from vidx.data import mat_files
 from vidx.data.datasets import common
 
 
@@ -63,13 +64,12 @@ def convert(root: str, out: str, names: str = "") -> dict[str, Any]:
 
 def _read(path: str) -> list[tuple[np.ndarray, np.ndarray]]:
   """(scores (T, C), class ids (T,)) of the videos of a file."""
-  from scipy import io
   with reading.boundary(f"{path} is no .mat file with the cells S and Y"):
-    reading.regular(path)
-    cells = io.loadmat(path)
+    cells = mat_files.load(path)
     videos = [(np.asarray(s, np.float64), np.asarray(y).ravel().astype(np.int64))
               for s, y in zip(cells["S"].ravel(), cells["Y"].ravel(), strict=True)]
   for i, (scores, labels) in enumerate(videos, 1):
     if scores.ndim != 2 or len(scores) != len(labels) or labels.min(initial=0) < 0:
       raise errors.DataError(f"{path}, video {i}: scores of shape {scores.shape} for {len(labels)} labels.")
+    common.check_id(int(labels.max(initial=0)), f"{path}, video {i}")
   return videos

@@ -41,6 +41,7 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   parameters = sum(x.size for x in jax.tree.leaves(run.abstract.params)) // config.train.seeds
   print(f"{config.system.name}: {parameters:,} parameters, {len(train_set)} {run.unit} to train on, {len(val_set)} to"
         f" evaluate, {run.total_steps} steps, {jax.device_count()} device(s)", flush=True)
+  memory.check_state(run.abstract, run.shardings, config)
   state = run.init()
   if config.train.init_from:
     state, reports = warm_start.start(state, run.shardings, config.train.init_from, config.train.init_exclude,

@@ -260,6 +260,7 @@ def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, m
   if latest is not None:
     state, data_state = saves.restore(latest, run.abstract, run.shardings)
     return state, data_state, state.step_number()
+  memory.check_state(run.abstract, run.shardings, run.config)
   state = run.init()
   if run.config.train.init_from:
     state, reports = warm_start.start(state, run.shardings, run.config.train.init_from,

@@ -1,6 +1,9 @@
 """Whether a train step fits: its compiled program is compared with the memory that is free, before it runs."""
 
 from collections.abc import Callable
+import contextlib
+import math
+import resource
 from typing import Any
 
 import jax
@@ -32,7 +35,28 @@ def free() -> int | None:
         known.append(int(f.read()) - int(g.read()))
     except (OSError, ValueError):
       continue
+  if (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:  # `ulimit -v`
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/statm", encoding="ascii") as f:
+      known.append(limit - int(f.read().split()[0]) * resource.getpagesize())
   return max(0, min(known)) if known else None
+
+
+def check_state(abstract: Any, shardings: Any, config: ConfigDict) -> None:
+  """Raises ConfigError where parameters and optimiser alone are larger than what is free, before they are made.
+
+  Args:
+    abstract: the state, of shapes.
+    shardings: likewise.
+    config: whole config.
+  """
+  here = jax.local_device_count() if jax.default_backend() == "cpu" else 1
+  parts = jax.tree.map(lambda x, s: math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize, abstract, shardings)
+  needed, room = here * sum(jax.tree.leaves(parts)), free()
+  if room is not None and needed > room:
+    name, classes = config.system.name, config.system.get("num_classes", None)
+    raise errors.ConfigError(f"{name} and its optimizer need {needed / 2**30:,.1f} GiB, and {max(room, 0) / 2**30:.1f}"
+                             " are free: choose smaller fields"
+                             + (f"; system.num_classes={classes}." if classes else "."))
 
 
 def compile_step(step: Any, state: Any, batch: Any, config: ConfigDict, say: Callable[[str], None]) -> int:

@@ -10,6 +10,8 @@ from typing import Any
 
 from vidx import errors, reading
 
+MOST_CLASSES = 1_000_000  # without names: a slip of a digit shall not make a list of a hundred million
+
 
 def read_text(path: str) -> str:
   """All of a text file.
@@ -126,6 +128,13 @@ def class_id(label: str, ids: dict[str, int], path: str, line: int, source: str)
     return int(label)
   raise errors.DataError(f"{path}, line {line}: label '{label}' is not one of the {len(ids)} classes of"
                          f" {source}{errors.hint(label, ids)}.")
+
+
+def check_id(number: int, where: str) -> None:
+  """Raises DataError for the id of a class, which nothing names, from which on there would be far too many classes."""
+  if number >= MOST_CLASSES:
+    raise errors.DataError(f"{where}: label {number} would be one of {number + 1:,} classes, and at most"
+                           f" {MOST_CLASSES:,} go without a file that names them.")
 
 
 def folds(value: Any, what: str) -> frozenset[int]:

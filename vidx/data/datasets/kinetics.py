@@ -121,7 +121,9 @@ def _frames(root, split, path, given, names, others, pattern) -> Dataset:
   """The split of a list of frame folders; without class names the ids are the names."""
   rows = _rows(path)
   if not given:
-    last = max((label for p in others or [path] for _, _, _, label in _rows(p)), default=-1)
+    last, where = max(((label, f"{p}, line {line}") for p in others or [path] for line, _, _, label in _rows(p)),
+                      default=(-1, ""))
+    common.check_id(last, where)
     given = tuple(str(i) for i in range(last + 1))
   disk = places.Places(root, ("", "frames", "images", "videos"))
   seen: dict[str, int] = {}

@@ -1,0 +1,104 @@
+"""MATLAB's files of level 5: whether they are as long as they say, before anybody makes room for what they name.
+
+"MAT-File Format", The MathWorks: a file is a list of elements, each a type, a length and
+its bytes. A matrix is an element of elements (flags, dimensions, name, content); a cell
+holds a matrix per place. Readers make room by the dimensions, which stand in the file
+before the content does.
+"""
+
+import math
+import os
+import struct
+from typing import Any
+import zlib
+
+from vidx import reading
+
+_MATRIX, _COMPRESSED = 14, 15
+_CELL, _STRUCT, _OBJECT, _SPARSE = 1, 2, 3, 5
+_DEPTH = 8
+
+
+def load(path: str | os.PathLike) -> dict[str, Any]:
+  """The variables of a file, as scipy reads them.
+
+  Raises:
+    OSError, ValueError: it cannot be read, is no such file, or is not as long as it says. A damaged one raises
+      whatever scipy comes upon.
+  """
+  from scipy import io
+  reading.regular(path)
+  with open(path, "rb") as f:
+    data = f.read()
+  if len(data) < 128 or data[126:128] not in (b"IM", b"MI"):
+    raise ValueError("no MATLAB file of level 5")
+  order = "<" if data[126:128] == b"IM" else ">"
+  _Check(order, max(reading.MODEST, reading.RATIO * len(data)), len(data) >> 3).elements(memoryview(data)[128:], 0)
+  return io.loadmat(path)
+
+
+class _Check:
+  """Walks through elements; raises ValueError where a matrix has more places than its bytes can fill."""
+
+  def __init__(self, order: str, unfolded: int, matrices: int):
+    self._order, self._left, self._matrices = order, unfolded, max(1000, reading.RATIO * matrices)
+
+  def elements(self, data: memoryview, depth: int) -> None:
+    """Those at the top of a file, or inside of what was compressed."""
+    at = 0
+    while len(data) - at >= 8:
+      kind, body, at = self._next(data, at)
+      if kind == _MATRIX:
+        self._matrix(body, depth)
+      elif kind == _COMPRESSED:
+        if depth:
+          raise ValueError("what is compressed is compressed again")
+        unfolding = zlib.decompressobj()
+        found = unfolding.decompress(bytes(body), self._left)
+        self._left -= len(found)
+        if unfolding.unconsumed_tail or self._left <= 0:
+          raise ValueError("it unfolds into too much")
+        self.elements(memoryview(found), depth + 1)
+
+  def _next(self, data: memoryview, at: int) -> tuple[int, memoryview, int]:
+    """(type, bytes, where the next one begins) of the element at a place."""
+    if len(data) - at < 8:
+      raise ValueError("it is cut off")
+    kind, length = struct.unpack_from(self._order + "II", data, at)
+    if kind >> 16:  # a short one: length and type in one word, the bytes in the other
+      kind, length, start, step = kind & 0xffff, kind >> 16, at + 4, 8
+      if length > 4:
+        raise ValueError(f"a short element of {length} bytes")
+    else:
+      start, step = at + 8, 8 + length + (-length % 8 if kind != _COMPRESSED else 0)
+    if start + length > len(data):
+      raise ValueError(f"an element of {length:,} bytes where {len(data) - start:,} are left")
+    return kind, data[start:start + length], at + step
+
+  def _matrix(self, data: memoryview, depth: int) -> None:
+    self._matrices -= 1
+    if depth > _DEPTH or self._matrices < 0:
+      raise ValueError("it is nested too deeply")
+    if not len(data):
+      return
+    _, flags, at = self._next(data, 0)
+    _, dims, at = self._next(data, at)
+    _, _, at = self._next(data, at)  # its name
+    if len(flags) < 8 or len(dims) % 4:
+      raise ValueError("a matrix without a class or a shape")
+    shape = struct.unpack(f"{self._order}{len(dims) // 4}i", dims)
+    places, of = math.prod(shape), struct.unpack_from(self._order + "I", flags)[0] & 0xff
+    if of == _OBJECT:
+      _, _, at = self._next(data, at)  # the name of its class
+    if of in (_STRUCT, _OBJECT):
+      _, longest, at = self._next(data, at)
+      _, names, at = self._next(data, at)
+      places *= len(names) // max(1, int.from_bytes(longest, "little" if self._order == "<" else "big"))
+    nested = of in (_CELL, _STRUCT, _OBJECT)
+    if min(shape, default=0) < 0 or of != _SPARSE and places * (8 if nested else 1) > len(data) - at:
+      raise ValueError(f"a matrix of {' x '.join(map(str, shape))} in {len(data) - at:,} bytes")
+    for _ in range(places if nested else 0):
+      kind, body, at = self._next(data, at)
+      if kind != _MATRIX:
+        raise ValueError("a cell that holds no matrix")
+      self._matrix(body, depth + 1)
