@@ -1,4 +1,6 @@
+import functools
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -7,10 +9,14 @@ import numpy as np
 import pytest
 
 from tests.metrics.test_retrieval import embeddings
+from tests.tasks import retrieval_step
 from vidx import errors, tasks
 from vidx.data.records import Dataset, Media, Record
 from vidx.metrics import retrieval
 from vidx.nn import ranking
+
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def outputs(seed=0, count=6):
@@ -40,39 +46,26 @@ def test_padding_and_the_same_video_are_no_negatives(which):
   assert which == "hard" or np.abs(np.asarray(again - whole)).max() > 1e-4
 
 
-MESH = """
-import jax, jax.numpy as jnp, numpy as np
-import vidx
-from tests.backbones import promises
-from tests.systems import test_t2vlad as t
-from vidx import tasks
-arrays = t.example(0, batch=16)
-model = vidx.create_model("t2vlad", **t.TINY)
-variables = promises.some_variables(model, *map(jnp.asarray, arrays))
-task = tasks.get("retrieval", margin=0.2)
-rest = {"weight": np.float32([1] * 14 + [0] * 2), "index": np.arange(16), "text_count": np.ones(16, int)}
-
-def loss(params, arrays, rest):
-  out, stats = model.apply({**variables, "params": params}, *arrays, train=True, mutable=["batch_stats"],
-                           rngs={"dropout": jax.random.PRNGKey(0)})
-  return (task.loss(out, {**rest, "text_mask": arrays[1]})[0] * rest["weight"]).sum() / 14, stats
-
-run = jax.jit(jax.value_and_grad(loss, has_aux=True))
-one = run(variables["params"], arrays, rest)
-mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-shard = lambda tree: jax.device_put(tree, jax.NamedSharding(mesh, jax.P("data")))
-params = jax.device_put(variables["params"], jax.NamedSharding(mesh, jax.P()))
-eight = run(params, shard(arrays), shard(rest))
-assert len(jax.devices()) == 8 and float(one[0][0]) > 0.01
-jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one, eight)
-"""
+@functools.cache
+def on_one_device():
+  return retrieval_step.step()
 
 
-def test_loss_gradient_and_statistics_of_a_batch_on_eight_devices_are_those_on_one():
-  flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-  done = subprocess.run([sys.executable, "-c", MESH], env={**os.environ, "XLA_FLAGS": flags}, capture_output=True,
-                        text=True)
-  assert done.returncode == 0, done.stderr[-3000:]
+@pytest.mark.parametrize("processes, devices", [(1, 8), (2, 4)])
+def test_loss_gradient_and_statistics_of_a_batch_on_eight_devices_are_those_on_one(processes, devices, tmp_path):
+  path = tmp_path / "found.npz"
+  done = subprocess.run([sys.executable, str(ROOT / "launch" / "local_cluster.py"), f"--processes={processes}",
+                         f"--devices={devices}", "--", sys.executable, "-m", "tests.tasks.retrieval_step", str(path)],
+                        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+                        timeout=300)
+  assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+  assert done.stdout.count(f"{processes} processes, {processes * devices} devices") == processes
+  with np.load(path) as f:
+    eight = list(f.values())
+  one = on_one_device()
+  assert len(one) == len(eight) > 50 and one[0] > 0.01
+  for a, b in zip(one, eight):
+    np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def predictions(task, counts=(1, 2, 3, 1, 1)):
