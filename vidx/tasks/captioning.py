@@ -159,5 +159,6 @@ class Tagging(base.Task):
     return {"right": self._of(outputs, batch)[1]}
 
   def metrics(self, predictions: Mapping[str, Any]) -> dict[str, float]:
-    """Percent, mean over the videos."""
-    return {"accuracy": 100 * float(np.mean(predictions["right"]))}
+    """Percent, mean over the videos that have captions."""
+    told = np.asarray(predictions["text_count"]) > 0
+    return {"accuracy": 100 * float(np.mean(predictions["right"][told])) if told.any() else float("nan")}
