@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import chex
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ import numpy as np
 import optax
 import pytest
 
-from vidx import tasks
+from vidx import errors, tasks
+from vidx.nn import sites
 from vidx.tasks import base
 from vidx.tasks.classification import Classification
 from vidx.train import config, state as state_lib, step as step_lib, writers
@@ -258,3 +260,52 @@ def test_several_seeds_step_as_each_alone(together):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x[i], y, rtol=1e-5, atol=1e-6), found, alone)
   figures = step_lib.summary(jax.device_get(found[1]))
   assert figures["loss"] == pytest.approx(found[1]["loss"].mean()) and figures["loss/std"] > 0
+
+
+class Deep(nn.Module):
+  """Blocks of two convolutions, each with a site at its end, and dropout before the classifier."""
+
+  blocks: int = 6
+  inputs = ("video",)
+
+  @nn.compact
+  def __call__(self, video, train=False):
+    x = nn.Dense(16)(video)
+    for i in range(self.blocks):
+      y = nn.tanh(nn.Conv(16, (3, 3))(x)) ** 2
+      y = nn.BatchNorm(use_running_average=not train)(nn.tanh(nn.Conv(16, (3, 3))(jnp.sin(y))))
+      x, _ = sites.Site(f"block{i}.out")(x + y)
+    x = nn.Dropout(0.5, deterministic=not train)(x.mean(axis=(1, 2, 3)))
+    return {"logits": nn.Dense(CLASSES)(x)}
+
+
+def test_what_is_not_kept_is_computed_anew_with_the_same_result():
+  (state, step), (_, lean) = (make(Deep(), train__remat=pattern) for pattern in ("", "*.out"))
+  (one, figures), (other, same) = step(state, batch(4)), lean(state, batch(4))
+  chex.assert_trees_all_close(one.params, other.params, rtol=1e-5, atol=1e-6)
+  chex.assert_trees_all_close(one.stats, other.stats, rtol=1e-5, atol=1e-6)
+  chex.assert_trees_all_close(figures, same, rtol=1e-4)
+
+
+def test_only_what_leaves_the_sites_is_kept_for_gradients(capsys):
+  """What a CPU's compiler computes anew it finds to be the same, and keeps: its memory does not show this."""
+  model, x = Deep(blocks=6), jnp.ones((2, 2, 4, 4, 3))
+  variables = model.init(jax.random.key(0), x)
+
+  def loss(params):
+    y, _ = model.apply({**variables, "params": params}, x, train=True, rngs={"dropout": jax.random.key(1)},
+                       mutable=["batch_stats"])
+    return y["logits"].sum()
+
+  kept = {}
+  for pattern in ("", "*.out"):
+    jax.ad_checkpoint.print_saved_residuals(step_lib.keeping(loss, pattern), variables["params"])
+    kept[pattern] = [line for line in capsys.readouterr().out.splitlines() if "from the argument" not in line]
+  assert sum("named 'kept'" in line for line in kept["*.out"]) == 6
+  assert len(kept[""]) > 2 * len(kept["*.out"])
+
+
+def test_a_pattern_of_what_is_kept_that_no_site_has_is_named():
+  state, step = make(Deep(blocks=2), train__remat="res*")
+  with pytest.raises(errors.ConfigError, match=r"train.remat='res\*' matches no site.* block0.out, block1.out"):
+    step(state, batch())

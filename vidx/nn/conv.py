@@ -1,9 +1,9 @@
 """Convolution: the one module through which every convolution goes, with a lowering per platform and shape.
 
-All lowerings compute the same sums. XLA's convolution is right on accelerators;
-on a CPU its 3-D form is many times slower than sums of 2-D convolutions or
-matrix products over shifted inputs. `choose` says which lowering is taken
-where; `using("native")` overrides it for a block of code.
+All lowerings compute the same sums. On a CPU XLA's 3-D convolution is many times
+slower than sums of 2-D convolutions or matrix products over shifted inputs, and on
+a TPU its compiler makes better programs of those, too. `choose` says which lowering
+is taken where; `using("native")` overrides it for a block of code.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -131,8 +131,18 @@ def evened(x, w, strides, padding, dilation, groups):
   return taps(more(x, 4), more(w, 3), strides, padding, dilation, groups)
 
 
+def stacked(x, w, strides, padding, dilation, groups):
+  """A 2-D convolution of the frames that the kernel reaches, one behind another in the channels (no groups)."""
+  kt, kh, kw, inner, out = w.shape
+  frames = _length(x.shape[1], kt, strides[0], padding[0], dilation[0])
+  x = _pad(x, (padding[0], 0, 0))
+  x = jnp.concatenate([_slice(x, 1, k * dilation[0], strides[0], frames) for k in range(kt)], -1)
+  w = w.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, kt * inner, out)
+  return native(x, w, (1, *strides[1:]), (0, *padding[1:]), dilation, 1)
+
+
 LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan,
-                                      fan_ahead=fan_ahead, blocks=blocks, evened=evened)
+                                      fan_ahead=fan_ahead, blocks=blocks, evened=evened, stacked=stacked)
 
 
 def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Triple, dilation: Triple,
@@ -145,6 +155,8 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
       return kernel[0] > 1 and groups == 1 and (max(kernel[1:]) > 1) == (lowering == "fan_ahead")
     case "patches":
       return groups == 1 and max(kernel) > 1
+    case "stacked":
+      return kernel[0] > 1 and groups == 1
     case "evened":
       return groups == 1 and x_shape[-1] % 2 == 1 and max(kernel[1:]) > 1
     case "blocks":
@@ -155,7 +167,7 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
 
 def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], strides: Triple, groups: int,
            dilation: Triple = (1, 1, 1)) -> str:
-  """The name of the quickest lowering, as measured.
+  """The name of the quickest lowering: on a CPU as measured, on a TPU as its compiler estimates.
 
   Args:
     platform: 'cpu', 'tpu', 'cuda', ...
@@ -165,9 +177,11 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
     groups: of channels.
     dilation: steps between the kernel's taps, per axis.
   """
+  kt, kh, kw, inner, out = w_shape
+  if platform == "tpu":
+    return _on_tpu(x_shape, w_shape, strides, groups)
   if platform != "cpu":
     return "native"
-  kt, kh, kw, inner, out = w_shape
   if kh == kw == 1 and kt > 1 and 4 * out <= inner and strides[0] == groups == 1:
     return "fan"  # the products read the input once
   if kh == kw == 1 or groups > 1:
@@ -184,12 +198,25 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
   return "taps" if kt > 1 else "native"
 
 
+def _on_tpu(x_shape, w_shape, strides, groups) -> str:
+  """XLA lays clips out well for its 2-D convolutions and products, and less well for kernels with reach in time."""
+  kt, kh, kw, inner, _ = w_shape
+  if kt == 1:
+    return "native"
+  if inner <= 4 and groups == 1:
+    return "stacked"  # products over 3 channels leave the matrix units idle
+  if min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])) <= 16:
+    return "native"  # on small frames slices cost more than they spare
+  if kh == kw == 1:
+    return "shifts"
+  return "taps" if inner == 1 < groups else "native"
+
+
 def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilation: Triple = (1, 1, 1),
          groups: int = 1, lowering: str = "auto") -> jax.Array:
   """Convolution of clips, explicitly and symmetrically padded.
 
-  'auto' takes XLA's convolution on every platform but those where `choose` knows
-  a quicker way; which platform it is, is decided when the program is lowered, so
+  'auto' takes XLA's convolution but where `choose` knows a quicker way; which platform it is, is decided when the program is lowered, so
   an export for another platform gets that platform's choice.
 
   Args:
@@ -208,21 +235,22 @@ def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilat
     lowering = _forced.get()
   if lowering != "auto":
     return LOWERINGS[lowering](x, w, strides, padding, dilation, groups)
-  here = choose("cpu", x.shape, w.shape, strides, groups, dilation)
-  return _by_platform(x, w, here, strides, padding, dilation, groups)
+  ways = tuple((platform, way) for platform in ("cpu", "tpu")
+               if (way := choose(platform, x.shape, w.shape, strides, groups, dilation)) != "native")
+  return _by_platform(x, w, ways, strides, padding, dilation, groups)
 
 
 @functools.partial(jax.jit, static_argnums=range(2, 7), inline=True)
-def _by_platform(x, w, here, strides, padding, dilation, groups):
-  """On a CPU the lowering `here`, elsewhere XLA's; a function of its own, so that equal layers are traced once.
+def _by_platform(x, w, ways, strides, padding, dilation, groups):
+  """The lowering of each platform in `ways`, elsewhere XLA's; of its own, so that equal layers are traced once.
 
   Inlined, because XLA's CPU runs the gradients of convolutions inside a call four times as slowly.
   """
   call = lambda name: lambda a, b: LOWERINGS[name](a, b, strides, padding, dilation, groups)
-  if here == "native":
+  if not ways:
     return call("native")(x, w)
-  lean = jax.checkpoint(call(here))  # keeps x and w for the gradient, not their slices
-  return lax.platform_dependent(x, w, cpu=lean, default=call("native"))
+  lean = {platform: jax.checkpoint(call(way)) for platform, way in ways}  # keeps x and w for gradients, no slices
+  return lax.platform_dependent(x, w, **lean, default=call("native"))
 
 
 def stored(x: jax.Array) -> jax.Array:

@@ -117,6 +117,7 @@ def base() -> ConfigDict:
           precision="auto",           # auto | float32 | bfloat16
           mixup=0.0, cutmix=0.0,      # alpha of the Beta distribution; 0: off
           precise_bn=0,               # batches whose statistics normalise in evaluation; 0: the running ones
+          remat="",                   # pattern of sites, such as "*.out": all else is computed anew for gradients
           log_every=10,               # steps between console lines
           init_from=(),               # workdir, or ((parameter pattern, workdir[, part of its model]), ...)
           init_exclude=(),            # patterns that keep their fresh values

@@ -104,7 +104,8 @@ def _remedy(config: ConfigDict) -> str:
   data = config.data
   small = f" On a CPU begin with {_SMALL}." if jax.default_backend() == "cpu" else ""
   return (f"lower train.batch_size={config.train.batch_size}, data.frames={data.frames} or data.crop={data.crop}, or"
-          f" raise optimizer.accumulate={config.optimizer.accumulate}, which cuts a batch into parts.{small}")
+          f" raise optimizer.accumulate={config.optimizer.accumulate}, which cuts a batch into parts, or keep less for"
+          f" gradients by train.remat='*.out'.{small}")
 
 
 def advice(config: ConfigDict, parameters: int, videos: int, fresh: bool) -> list[str]:

@@ -1,18 +1,21 @@
 """One training step: a pure function (state, batch) -> (state, metrics)."""
 
 from collections.abc import Callable, Mapping
+import fnmatch
 import re
 from typing import Any
 
 from flax import traverse_util
 import jax
+from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 import optax
 
+from vidx import errors
 from vidx.data.batch import clip_of, inputs
-from vidx.nn import augment
+from vidx.nn import augment, sites as sites_lib
 from vidx.tasks.base import TARGETS
 from vidx.train import optim
 from vidx.train.state import TrainState
@@ -64,6 +67,36 @@ def summary(metrics: Mapping[str, Any]) -> dict[str, float]:
   return figures
 
 
+def keeping(loss: Callable[..., Any], pattern: str) -> Callable[..., Any]:
+  """`loss`, for whose gradient only what leaves some sites of the network is kept, and all else is computed anew.
+
+  Args:
+    loss: a function of arrays that runs a network.
+    pattern: glob pattern of sites, such as "*.out", the ends of the blocks; "" keeps everything.
+
+  Raises:
+    ConfigError: when it is called, where the network has no such site.
+  """
+  if not pattern:
+    return loss
+
+  def run(*args):
+    sites = set()
+
+    def name(site, x):
+      sites.add(site.site)
+      return checkpoint_name(x, "kept") if fnmatch.fnmatchcase(site.site, pattern) else x
+
+    with sites_lib.leaving(name):
+      found = loss(*args)
+    if not fnmatch.filter(sites, pattern):
+      raise errors.ConfigError(f"train.remat='{pattern}' matches no site of the network; it has"
+                               f" {', '.join(sorted(sites)) or 'none'}.")
+    return found
+
+  return jax.checkpoint(run, policy=jax.checkpoint_policies.save_only_these_names("kept"))
+
+
 def make_train_step(model, task, tx: optax.GradientTransformation, schedule: optax.Schedule,
                     config: ConfigDict, num_classes: int, dtype: jnp.dtype, total_steps: int = 1
                     ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
@@ -103,11 +136,13 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
     losses[0] += added / micro
     return jnp.stack(losses), (new, terms)
 
+  lean = keeping(losses_of, config.train.remat)
+
   def gradients(params, stats, batch, totals, key):
     frozen = optim.matches(params, config.optimizer.frozen, "optimizer.frozen")
     hold = lambda p: jax.tree.map(lambda x, f: jax.lax.stop_gradient(x) if f else x, p, frozen)
     losses, pull, (stats, terms) = jax.vjp(
-        lambda p: losses_of(hold(p), stats, batch, totals, key), params, has_aux=True)
+        lambda p: lean(hold(p), stats, batch, totals, key), params, has_aux=True)
     grads = []
     for i, objective in enumerate(objectives):
       g, = pull(jnp.zeros_like(losses).at[i].set(1.0))
