@@ -64,6 +64,9 @@ def shallow(system, num_classes):
   less = {way: SHALLOW[way]} if way and way not in system and not other else {}
   if "i3d" in (system["name"], system.get("trunk")):
     less["stages"] = tuple(blocks[:1] for blocks in inception.STAGES)
+  if way == "repeats" and system.get("placements"):  # behind the last block, as there are fewer
+    less["placements"] = tuple((f"{point.partition(':')[0]}:1" if ":" in point else point, frames, images)
+                               for point, frames, images in system["placements"])
   if "non_local" in known:  # of blocks that are left out
     less["non_local"] = ()
   if "growth" in known:

@@ -5,8 +5,8 @@ vidx eval --workdir=... --views=10x3 --config.data.test_crop=256
 vidx eval --workdir=... --views=10x3 --config.data.test_crop=256 --config.data.dataset.subset=sounds
 
 The word behind the colon: r50_4x16, r50_8x8, r101_8x8 with sound; sight_r50_4x16, sight_r101_8x8 without; sound, the
-audio pathway alone; without labels ssl_4x16, ssl_8x8, ssl_16x4, of which configs/ucf101/avslowfast.py goes on; and of
-r50_4x16 the rows of the ablations: pool5, res4, res234 (where sound comes in), a_f_s, nonlocal (how), beta_8, beta_4,
+audio pathway alone; without labels ssl_4x16, ssl_8x8, ssl_16x4, of which configs/ucf101/avslowfast.py goes on, and
+ssl_rotation_4x16 and ssl_sync_4x16, turns of sight alone, and sound that belongs to it alone; and of r50_4x16 the rows of the ablations: pool5, res4, res234 (where sound comes in), a_f_s, nonlocal (how), beta_8, beta_4,
 beta_1 (width), drop_0, drop_2, drop_5 (tenths of the steps), avs_none, avs_5, avs_45 (where it is compared).
 Published (10x3 views), top-1 / top-5 / Kinetics-Sounds: r50_4x16 77.0 / 92.7 / 83.7, r101_8x8 78.8 / 93.6 / 85.0,
 sight_r50_4x16 75.6 / 92.0 / 80.5, sight_r101_8x8 77.9 / 93.2 / 82.7, sound 24.8 / 43.3; top-1 of pool5 75.4, res4
@@ -34,8 +34,9 @@ ROWS = {
     "avs_none": dict(avs=()), "avs_5": dict(avs=("res5",)), "avs_45": dict(avs=("res4", "res5")),
 }
 WITHOUT_LABELS = {f"ssl_{frames}": f"slowfast_r50_{frames}" for frames in ("4x16", "8x8", "16x4")}
+HALVES = ("ssl_rotation_4x16", "ssl_sync_4x16")
 
-VARIANTS = (*NETS, *ROWS, *WITHOUT_LABELS)
+VARIANTS = (*NETS, *ROWS, *WITHOUT_LABELS, *HALVES)
 
 
 def get_config(variant="r50_4x16"):
@@ -46,10 +47,16 @@ def get_config(variant="r50_4x16"):
   c.schedule.update(name="cosine", peak=0.1, reference_batch=64, epochs=196.0, warmup_epochs=34.0, warmup_from=0.1)
   c.train.update(batch_size=64, precise_bn=200)
   c.eval.every_epochs = 10.0
-  if variant in WITHOUT_LABELS:
-    c.system = dict(name="avslowfast_r50_4x16", trunk=WITHOUT_LABELS[variant], num_classes=0, rotation=True,
+  if variant in WITHOUT_LABELS or variant in HALVES:
+    c.system = dict(name="avslowfast_r50_4x16", trunk=WITHOUT_LABELS.get(variant, "slowfast_r50_4x16"), num_classes=0, rotation=True,
                     score_sync=True, fs_stages=(0, 0, 0, 0), afs_stages=(0, 0, 0, 0), bn_groups=8)
     c.task = dict(name="audiovisual")
+    if variant == "ssl_rotation_4x16":
+      c.system.update(streams="sight", score_sync=False)
+      c.task.sync = False
+    if variant == "ssl_sync_4x16":
+      c.system.rotation = False
+      c.task.rotation = False
     c.data.audio.mels = 40
     c.schedule.update(name="step", peak=1.6, reference_batch=1024, epochs=512.0, warmup_epochs=42.0, warmup_from=6e-4,
                       milestones=(341.0, 427.0, 469.0))

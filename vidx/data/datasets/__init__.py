@@ -31,6 +31,7 @@ READERS = {
     "youcook2": "vidx.data.datasets.youcook2",
     "epic55": "vidx.data.datasets.epic55",
     "egtea": "vidx.data.datasets.egtea",
+    "imagenet": "vidx.data.datasets.imagenet",
     "imagenet_vid": "vidx.data.datasets.imagenet_vid",
     "imagenet_det": "vidx.data.datasets.imagenet_det",
     "triplets": "vidx.data.datasets.triplets",
