@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from tests.infer import standins as s
@@ -75,3 +76,19 @@ def test_transcripts_and_runs_count_in_the_classes_of_the_model():
   moved, = records.aligned(Dataset("long", "val", (record,), ("a", "b"), multilabel=True),
                            {"label": ("b", "c", "a")}).records
   assert moved.label == (2, 0) and moved.extra == {"transcript": (0, 2), "runs": ((0, 5), (2, 2))}
+
+
+def test_facts_count_in_the_classes_of_the_model():
+  facts = {"among": ("Some", (0, 2)), "evaluated": (1, 2), "action_ids": (7, 8, 9), "ids": ("v0", "v1")}
+  dataset = Dataset("people", "val", (), ("a", "b", "c"), multilabel=True, facts=facts)
+  moved = records.aligned(dataset, {"label": ("c", "new", "a", "b")}).facts
+  assert moved == {"among": ("Some", (2, 0)), "evaluated": (3, 0), "action_ids": (9, -1, 7, 8), "ids": ("v0", "v1")}
+
+
+def test_counts_of_pairs_move_with_their_verbs_and_nouns():
+  pairs = np.arange(6).reshape(2, 3)
+  dataset = dataclasses.replace(verbs_and_nouns(), facts={"pairs": pairs})
+  moved = records.aligned(dataset, {"verb": ("open", "wash", "cut"), "noun": NOUNS}).facts["pairs"]
+  assert moved.tolist() == [pairs[1].tolist(), [0, 0, 0], pairs[0].tolist()]
+  moved = records.aligned(dataset, {"verb": VERBS, "noun": NOUNS[::-1]}).facts["pairs"]
+  np.testing.assert_array_equal(moved, pairs[:, ::-1])

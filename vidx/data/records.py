@@ -6,6 +6,8 @@ import hashlib
 import os
 from typing import Any
 
+import numpy as np
+
 from vidx import errors
 from vidx.data.frame_boxes import TRUTH
 from vidx.data.plans import Plan
@@ -191,12 +193,32 @@ def aligned(dataset: Dataset, classes: Mapping[str, Sequence[str]]) -> Dataset:
 
   to = moves.get(LABEL)
   return dataclasses.replace(
-      dataset, records=tuple(map(moved, dataset.records)), facts={},  # which count in the data's own classes
+      dataset, records=tuple(map(moved, dataset.records)), facts=_facts(dataset.facts, moves, classes),
       classes=tuple(classes[LABEL]) if to is not None else dataset.classes,
       categories={name: move(tuple(ids), to) for name, ids in dataset.categories.items()} if to is not None
       else dataset.categories,
       named={name: dataclasses.replace(target, classes=tuple(classes[name])) if name in moves else target
              for name, target in dataset.named.items()})
+
+
+def _facts(facts: Mapping[str, Any], moves: Mapping[str, Sequence[int]], classes: Mapping[str, Sequence[str]]
+           ) -> dict[str, Any]:
+  """The facts of a data set, in the model's classes; of classes that the data lacks there are none."""
+  out = dict(facts)
+  if "pairs" in facts:
+    at = [moves.get(name, range(n)) for name, n in zip(("verb", "noun"), np.shape(facts["pairs"]))]
+    sizes = [len(classes[name]) if name in moves else len(own) for name, own in zip(("verb", "noun"), at)]
+    out["pairs"] = np.zeros(sizes, np.asarray(facts["pairs"]).dtype)
+    out["pairs"][np.ix_(*at)] = facts["pairs"]
+  if to := moves.get(LABEL):
+    if "among" in facts:
+      out["among"] = facts["among"][0], tuple(to[c] for c in facts["among"][1])
+    if "evaluated" in facts:
+      out["evaluated"] = tuple(to[c] for c in facts["evaluated"])
+    if "action_ids" in facts:  # by class
+      of = dict(zip(to, facts["action_ids"]))
+      out["action_ids"] = tuple(of.get(c, -1) for c in range(len(classes[LABEL])))
+  return out
 
 
 def _moves(own: Sequence[str], wanted: Sequence[str], split: str, target: str) -> list[int]:
