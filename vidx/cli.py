@@ -87,6 +87,7 @@ def _predict(fv, args, overrides):
   process.start_jax()
   clips, crops = flag_text.views(fv.views)
   loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
+  predict.check_boxes(loaded, fv.boxes)
   if fv.phrase:
     from vidx.show import grounded
     return grounded.main(loaded, fv.phrase, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)

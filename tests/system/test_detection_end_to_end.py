@@ -7,12 +7,15 @@ import pathlib
 import numpy as np
 import pytest
 
+from tests.conftest import line
 from tests.system.conftest import goes_on_exactly
 from vidx import cli, errors
 from vidx.data import decode, toybox
 from vidx.infer import detect, evaluate, load, predict_boxes
 from vidx.show import report
 from vidx.train import config, loop
+
+pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 FRAMES, SIZE = 6, (48, 64)
 RPN = dict(features=8, sizes=(16, 28), ratios=(1,), count=8, before=24)
@@ -27,7 +30,7 @@ def root(tmp_path_factory):
 
 def recipe(root, name, frames, runs=""):
   c = config.base()
-  c.system = dict(name=name, trunk="resnet_50", stages=(1, 1, 1, 2), width=4, inner=8, features=8, frozen="",
+  c.system = dict(name=name, trunk="resnet_18", stages=(1, 2), strides=(4, 1), width=4, inner=8, features=8, frozen="",
                   proposals="rpn", rpn=dict(RPN))
   c.task = dict(name="detection", sample=8, anchor_sample=16, keep=6)
   c.data.update(root=str(root), dataset=dict(name="imagenet_vid"), frames=frames, sampler="stride", stride=1,
@@ -111,6 +114,8 @@ def test_boxes_are_written_as_json_and_csv_and_drawn(runs, root, tmp_path, capsy
   assert "frames of" in (runs / "stmn" / "maps" / "index.html").read_text()
   assert cli.main(["predict", *flags, "--show=gates", folder]) == 2
   assert "drawn by boxes and memory" in capsys.readouterr().err
+  assert cli.main(["predict", *flags, "--boxes=people.csv", folder]) == 2
+  assert "system 'stmn' takes no boxes of people: leave --boxes out" in line(capsys)
 
 
 @pytest.mark.parametrize("windows, words", [("sideways", "windows: mode 'sideways'"), ("size=0", "size=0"),

@@ -70,15 +70,15 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   if loaded.config.task.name in ("grounding", "next_word"):
     needs = "grounds a phrase: add --phrase='...'" if loaded.config.task.name == "grounding" else "sees no videos"
     raise errors.ConfigError(f"system '{loaded.config.system.name}' {needs}.")
+  boxes = features.pop("boxes", "")
+  check_boxes(loaded, boxes)
   if captions.applies(loaded):
     return captions.predict(loaded, paths, batch_size=batch_size)
-  files, boxes = media_files.find(paths, endings), features.pop("boxes", "")
+  files = media_files.find(paths, endings)
   if predict_people.applies(loaded):
     return predict_people.predict(loaded, files, boxes=boxes, top=top, batch_size=batch_size)
   if predict_boxes.applies(loaded):
     return predict_boxes.predict(loaded, files, **features)
-  if boxes:
-    raise errors.ConfigError(f"system '{loaded.config.system.name}' takes no boxes of people: leave --boxes out.")
   if predict_segments.applies(loaded):
     return predict_segments.predict(loaded, files, **features)
   if features.get("trunk"):
@@ -91,6 +91,12 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
     result = unlabelled.evaluated(loaded, dataset, batch_size, config, clips=clips, crops=crops)
   row = {int(index): i for i, index in enumerate(result.predictions["index"])}
   return [_entry(file, loaded.task, result, row.get(i), top) for i, file in enumerate(files)]
+
+
+def check_boxes(loaded: load.Loaded, boxes: str) -> None:
+  """Raises ConfigError where a file of boxes is named and a run takes none of people."""
+  if boxes and not predict_people.applies(loaded):
+    raise errors.ConfigError(f"system '{loaded.config.system.name}' takes no boxes of people: leave --boxes out.")
 
 
 def as_split(loaded: load.Loaded, files: Sequence[str]) -> tuple[ConfigDict, Dataset]:
