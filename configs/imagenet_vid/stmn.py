@@ -2,9 +2,10 @@
 
 The word behind the colon is the stage or what differs: rfcn, the detector of frames on the 30 classes of DET; stmn with
 our choices; thesis (7 frames, dot products, statistics of all entries); released (6 frames, cosine, a gain of 20,
-evaluated with link=dt_link). rfcn_vid goes on with the detector on frames of VID. `--runs` names the folder of all.
-Batches of DET between those of VID, as the authors have them: --config.data.dataset.det=DET. Proposals are those of a
-network on conv4; for those of files add --config.system.proposals=file --config.data.boxes.rois=300
+batches of two images of DET between those of two videos, where the authors had four; evaluated with link=dt_link).
+rfcn_vid goes on with the detector on frames of VID. `--runs` names the folder of all. DET lies in the folder of VID,
+as both are published, or at --config.data.dataset.det=DET, which mixes it into the others, too. Proposals are those of
+a network on conv4; for those of files add --config.system.proposals=file --config.data.boxes.rois=300
 --config.data.dataset.proposals=FOLDER.
 
 vidx train --config=configs/imagenet_vid/stmn.py:rfcn --config.data.root=DET --workdir=RUNS/rfcn
@@ -35,6 +36,8 @@ def get_config(stage="rfcn"):
   c.optimizer.update(name="sgd", momentum=0.9, nesterov=False, weight_decay=0.0, clip_norm=35.0)
   c.schedule.update(name="step", peak=1e-3, epochs=10.0, milestones=(7.0,), warmup_epochs=0.1)
   c.train.batch_size = 4 if still else 2
+  if stage == "released":
+    c.data.dataset.update(det=".", counts=(2, 2))
   if not still:
     c.seed = 800
     c.schedule.update(epochs=62.0, milestones=(41.0,))  # 120,000 steps of two videos

@@ -41,7 +41,8 @@ def read(root: str, split: str, draws: str = "tracks", least_frames: int = 1, pr
     least_frames: of tracks that are drawn; of a snippet without such a track the longest is.
     proposals: folder of a store of proposed boxes per snippet, <snippet>.npz (see vidx/data/detections.py), below the
       root unless absolute; "": none.
-    det: root of ImageNet DET, whose images are mixed into training; "": none.
+    det: root of ImageNet DET, whose images are mixed into training, below the root unless absolute, "." where both are
+      in one folder; "": none.
     counts: examples of a turn from VID and from DET, such as the batch size of each.
     det_most: images of a class of DET.
 
@@ -73,7 +74,7 @@ def read(root: str, split: str, draws: str = "tracks", least_frames: int = 1, pr
     if draws == "tracks" and len(entries):
       plan = plans.Balanced(entries, cell, len(records))
     if det:
-      stills = imagenet_det.read(det, "train", most=det_most, classes_from=root)
+      stills = imagenet_det.read(common.inside(root, det), "train", most=det_most, classes_from=root)
       first = plan or plans.Shuffled(np.arange(len(records)))
       plan = plans.Mixture([first, plans.Shuffled(np.arange(len(stills)))], [len(records), len(stills)], tuple(counts))
       records, missing = [*records, *stills.records], [*missing, *stills.missing]
