@@ -34,10 +34,11 @@ def tiny():
 
 @pytest.mark.parametrize("train", [False, True])
 def test_a_model_is_compiled_and_summed_up(train, here, tmp_path):
-  r = compiled.bench_compiled(ROW, train=train, batch=1, top=3, hlo=str(tmp_path / "text"))
+  r = compiled.bench_compiled(ROW, train=train, batch=1, top=3, hlo=str(tmp_path / "text"), within="res2_0")
   assert (r["name"], r["batch"], r["chips"], r["train"]) == (ROW, 1, 1, train)
   assert r["memory"] > 0 and r["fits"] and r["moved"] > 0 and r["share"] is None  # no cycles from this compiler
   assert len(r["instructions"]) == 3 and sum(v["moved"] for v in r["modules"].values()) == r["moved"]
+  assert r["within"] == r["modules"]["res2_0"]
   assert (tmp_path / "text").read_text().startswith("HloModule")
   json.dumps(r)
   assert ROW in compiled.to_text(r)

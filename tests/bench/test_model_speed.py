@@ -75,7 +75,7 @@ def test_a_model_of_several_named_inputs_and_heads_is_measured_too(train):
   shapes = [(2, 4, 16, 16, 3), (2, 60, 10), (2, 60, 4), (2, 60)]
   xs = model_speed.made(model.inputs, shapes)
   assert [x.shape for x in xs] == shapes and (xs[3] == 1).all() and all(x.dtype == "f" for x in xs)
-  run, size = model_speed._vidx(model, xs, train)
+  run, size = model_speed.one_pass(model, xs, train)
   run()
   assert size > 0
 

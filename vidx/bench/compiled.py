@@ -51,7 +51,8 @@ class Program:
 
 
 def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool = False, target: str = "v5e:2x2",
-                   batch: int = 0, fit: bool = False, top: int = 0, hlo: str = "") -> dict[str, Any]:
+                   batch: int = 0, fit: bool = False, top: int = 0, hlo: str = "",
+                   within: str = "") -> dict[str, Any]:
   """Compiles a model, or the train step of a config, and sums up the program.
 
   Args:
@@ -66,13 +67,14 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
     fit: finds the largest batch per chip, a multiple of 8 from 8 on, whose program fits the chip.
     top: so many instructions, and changes of layout, are listed.
     hlo: file for the program's text.
+    within: a part of the network, a module or a named scope, whose instructions are summed up by themselves.
 
   Returns:
     'name', 'target', 'chips', 'train', 'batch' (per chip), 'estimated_cycles' (of a chip; 0 on a GPU), 'moved',
     'share' (of the matrix units' peak, by the estimate), 'memory' and 'memory_of_chip' (bytes), 'fits', 'kinds' and
     'modules' ({name: {'cycles', 'moved', 'count'}}), 'collectives' ({kind: {'count', 'bytes'}}), 'custom_calls',
     'instructions' and 'copies' (lists), 'versions'; with `fit` 'tried' ({batch: bytes, or None where the compiler
-    found no room}).
+    found no room}), with `within` 'within' ({'cycles', 'moved', 'count'}).
 
   Raises:
     ConfigError: no such name, config or target; its compiler is missing; nothing fits.
@@ -110,6 +112,10 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
       instructions=_listed(program_text.largest(found)[:top]),
       copies=_listed(program_text.largest(i for i in found if i.kind == "layout")[:top]),
       versions=versions(("libtpu", "jax-cuda12-plugin")))
+  if within:
+    own = [i for i in found if within in program_text.module(i.scope, len(i.scope)).split("/")]
+    nothing = dict(cycles=0, moved=0, count=0)
+    result["within"] = program_text.totals(own, lambda i: within).get(within, nothing)
   return {**result, **({"tried": tried} if fit else {})}
 
 
@@ -241,10 +247,18 @@ def _listed(found: list[program_text.Instruction]) -> list[dict[str, Any]]:
   return [dataclasses.asdict(i) for i in found]
 
 
-def main(name: str = "", *, json: bool = False, top: int = 12, **options: Any) -> int:
+def main(name: str = "", *, json: bool = False, top: int = 12, within: str = "", **options: Any) -> int:
   """Prints the summary as text or JSON."""
-  r = bench_compiled(name, top=top, **options)
-  print(json_lib.dumps(r) if json else to_text(r))
+  r = bench_compiled(name, top=top, within=within, **options)
+  if json:
+    print(json_lib.dumps(r))
+    return 0
+  print(to_text(r))
+  if within:
+    own, share = r["within"], lambda a, b: f"{100 * a / b:.2f} %" if b else "none"
+    print(f"within {within}: {own['count']} instructions, {own['cycles'] / 1e6:.3f} Mcycles"
+          f" ({share(own['cycles'], r['estimated_cycles'])}), {own['moved'] / 1e9:.3f} GB"
+          f" ({share(own['moved'], r['moved'])})")
   return 0
 
 

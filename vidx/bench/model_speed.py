@@ -60,7 +60,7 @@ def bench_model(name: str, *, train: bool = False, batch: int = 1, peer: bool = 
     raise errors.ConfigError(f"{name} takes {', '.join(model.inputs)}; only clips and images have another size.")
   shapes = [_shape(shape, batch, frames, side) for shape in row.inputs]
   xs = made(model.inputs, shapes)
-  run, peak_bytes = _vidx(model, xs, train)
+  run, peak_bytes = one_pass(model, xs, train)
   sides = [run]
   if peer:
     sides.append(torch_pass(name, xs[0], train, dtype))
@@ -116,8 +116,8 @@ def _scored(out: Any) -> Any:
   return out["logits"] if "logits" in out else out
 
 
-def _vidx(model, xs, train) -> tuple[Callable[[], None], int | None]:
-  """One pass as a function, and the memory of its compiled program."""
+def one_pass(model: Any, xs: Sequence[np.ndarray], train: bool) -> tuple[Callable[[], None], int | None]:
+  """One pass of a model over inputs as a function, and the memory of its compiled program."""
   variables = jax.jit(model.init)(jax.random.PRNGKey(0), *xs)
   xs, key = [jnp.asarray(x) for x in xs], jax.random.PRNGKey(0)
 

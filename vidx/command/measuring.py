@@ -25,7 +25,7 @@ def _bench_compiled(fv, args, overrides):
     raise errors.ConfigError("one model or one config: vidx bench compiled NAME, or --config=FILE.")
   config = config_lib.override(config_lib.load_file(fv.config), overrides) if fv.config else ""
   return compiled.main(*args, config=config, json=fv.json, train=fv.train, target=fv.target, batch=fv.batch,
-                       fit=fv.fit, top=fv.top, hlo=fv.hlo)
+                       fit=fv.fit, top=fv.top, hlo=fv.hlo, within=fv.within)
 
 
 def _bench_conv(fv, args, overrides):
@@ -53,6 +53,12 @@ def _bench_pvm(fv, args, overrides):
 def _bench_tables(fv, args, overrides):
   from vidx.bench import tables
   tables.main()
+
+
+def _bench_detection(fv, args, overrides):
+  from vidx.bench import detection_speed
+  detection_speed.main(json=fv.json, train=fv.train, frames=fv.frames, size=(fv.height, fv.width), boxes=fv.boxes,
+                       seconds=fv.seconds)
 
 
 def _claims(fv, args, overrides):
@@ -84,6 +90,7 @@ VERBS: dict[str, Verb] = {
              _integer("batch", 0, "examples per chip; 0: 8, of a config its own"),
              _bool("fit", "find the largest batch that fits the chip"),
              _integer("top", 12, "instructions that are listed"),
+             _string("within", "", "a part of the network, such as match_trans, whose share is told"),
              _string("hlo", "", "file for the program's text")), _bench_compiled),
     "bench adaptive": Verb("what samplers save, counted and on the clock", "[NAME ...] [--peer] [--json]",
                            _all(JSON, _DTYPE, _PEER,
@@ -102,6 +109,12 @@ VERBS: dict[str, Verb] = {
                            _number("seconds", 3.0, "how long the slower side is measured")), _bench_pvm, words=False),
     "bench tables": Verb("the rows of the theses' tables, and by which config each is run, as markdown", "", _all(),
                          _bench_tables, words=False),
+    "bench detection": Verb(
+        "what a memory costs a detector of frames, in time and counted, and MatchTrans' part of it",
+        "[--train] [--frames=N] [--height=N] [--width=N] [--json]",
+        _all(JSON, _TRAIN, _integer("frames", 3, "of a clip"), _integer("height", 337, "of frames, in pixels"),
+             _integer("width", 600, "of frames, in pixels"), _integer("boxes", 300, "of a frame"),
+             _number("seconds", 10.0, "how long the slowest side is measured")), _bench_detection, words=False),
     "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
                    _all(JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
     "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from vidx.nn import choices
 
 AFFINITIES = ("cosine", "dot")
+SCOPE = "match_trans"  # of all its operations, in the text of programs
 _ROOM = 1e-8  # added to norms, as the public code does
 _NOTHING = 1e-7  # sum of affinities below which nothing matches
 
@@ -44,6 +45,11 @@ def match_weights(now: jax.Array, before: jax.Array, mask: jax.Array | None = No
     fp32 (..., h, w, (2 reach + 1)**2), rows of places first, which sum to 1.
   """
   choices.check("affinity", affinity, AFFINITIES)
+  with jax.named_scope(SCOPE):
+    return _weights(now, before, mask, reach, affinity, stop_grad)
+
+
+def _weights(now, before, mask, reach, affinity, stop_grad):
   now, before = _unit(now), _unit(before) if affinity == "cosine" else before.astype(jnp.float32)
   if mask is not None:
     before = jnp.where(mask[..., None] > 0, before, 0)
@@ -67,8 +73,9 @@ def _unit(x):
 def take_over(memory: jax.Array, shares: jax.Array) -> jax.Array:
   """The memory (..., h, w, D) of places around, weighed by `match_weights`' shares: fp32 (..., h, w, D)."""
   reach = (round(shares.shape[-1]**0.5) - 1) // 2
-  memory = memory.astype(jnp.float32)
-  return sum(shares[..., k, None] * there for k, there in enumerate(neighbours(memory, reach)))
+  with jax.named_scope(SCOPE):
+    memory = memory.astype(jnp.float32)
+    return sum(shares[..., k, None] * there for k, there in enumerate(neighbours(memory, reach)))
 
 
 def match_transform(memory: jax.Array, now: jax.Array, before: jax.Array, mask: jax.Array | None = None, *,
