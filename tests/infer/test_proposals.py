@@ -190,6 +190,22 @@ def test_stages_of_another_key_are_made_anew(tmp_path):
   assert made == 2 * [(0, 32), (32, 64), (64, 70)]
 
 
+def test_a_stage_is_opened_once_and_one_that_is_broken_is_made_anew(tmp_path, monkeypatch):
+  kept, opened, load = stages.Stages(str(tmp_path)), [], np.load
+  monkeypatch.setattr(stages.np, "load", lambda *a, **k: opened.append(a) or load(*a, **k))
+  for _ in range(2):
+    assert kept.one("x", "a", lambda: {"x": np.arange(1000)})["x"].sum() == 499500
+  assert len(opened) == 2
+  found = kept.blocks("y", "a", 40, lambda a, b: {"x": np.arange(a, b)})
+  for path in (tmp_path / "x.npz", tmp_path / "y_000000.npz"):
+    content = bytearray(path.read_bytes())
+    content[content.index(b"NUMPY") + 130] ^= 1  # of the first array, not of what says what is there
+    path.write_bytes(content)
+  assert kept.one("x", "a", lambda: {"x": np.ones(3)})["x"].sum() == 3
+  with pytest.raises(errors.DataError, match="y_000000.npz' is broken"):
+    found.at(0, "x")
+
+
 def test_sequences_are_compared_with_their_annotation_and_shown(tmp_path, capsys):
   frames, boxes = CLAIMS["rendered"](0, frames=4)
   images(tmp_path / "d/JPEGImages/480p/square", frames)

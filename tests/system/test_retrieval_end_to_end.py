@@ -71,9 +71,12 @@ def test_it_ranks_a_folder_for_a_text_and_keeps_an_index(world, workdir, tmp_pat
   assert cli.main(words) == 0
   assert json.loads(capsys.readouterr().out) == [first] and pathlib.Path(index).stat().st_mtime_ns == written
   page = tmp_path / "page.html"
-  assert cli.main(["predict", f"--workdir={workdir}", "--text=a purple circle", "--show=ranked", f"--out={page}",
-                   folder]) == 0
+  words = ["predict", f"--workdir={workdir}", "--text=a purple circle", "--show=ranked", folder]
+  assert cli.main([*words, f"--out={page}"]) == 0
   assert "1 of its words are unknown" in capsys.readouterr().out and "data:video/mp4" in page.read_text()
+  assert cli.main([*words, f"--out={page}"]) == 0  # in its place
+  assert cli.main([*words, f"--out={tmp_path}"]) == 2
+  assert "is a folder" in capsys.readouterr().err
 
 
 def test_scores_do_not_depend_on_how_the_features_lie(world, workdir, tmp_path):

@@ -56,6 +56,13 @@ def test_map_is_that_of_the_csv_that_it_writes(tmp_path):
   assert 0 < expected["AP/talk to"] < 100 and 0 < expected["AP/eat"] < 100
 
 
+def test_precisions_are_made_once_for_metrics_and_details(monkeypatch):
+  task, made, each = tasks.get("box_actions").for_dataset(DATASET), [], ava.average_precisions
+  monkeypatch.setattr(ava, "average_precisions", lambda *a: made.append(a) or each(*a))
+  metrics, details = task.figures(PREDICTIONS)
+  assert len(made) == 1 and metrics["mAP"] == pytest.approx(np.nanmean(details["ap"]))
+
+
 def test_perfect_scores_have_100_and_nothing_found_is_0():
   sure = np.zeros((3, 2, 3), np.float32)
   sure[0, 0, :2] = sure[0, 1, 2] = sure[1, 1, 1] = 1

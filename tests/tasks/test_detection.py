@@ -76,6 +76,7 @@ def test_perfect_boxes_have_an_average_precision_of_100_and_others_less():
   arrays = {k: np.asarray(v)[:, None] for k, v in found.items()}
   assert task.metrics(arrays)["mAP"] == pytest.approx(100)
   details = task.details(arrays)
+  assert task.figures(arrays)[0] == task.metrics(arrays)
   assert details["count"].tolist() == [0, 2, 1] and np.isnan(details["ap"][0])
   wrong = {k: np.asarray(v)[:, None] for k, v in task.predict(perfect(label=((2, 1), (2, 0))), batch()).items()}
   assert task.metrics(wrong)["mAP"] == 0

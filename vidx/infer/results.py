@@ -65,7 +65,9 @@ def protocol(config: ConfigDict, dataset: Dataset, *, clips: int, crops: int, dt
 def describe(result: EvalResult, task, how: Mapping[str, Any], step: int) -> dict[str, Any]:
   """The content of the result file."""
   dataset, predictions = result.dataset, result.predictions
-  details = task.details(predictions) if result.evaluated else {}
+  details = result.details
+  if details is None:
+    details = task.details(predictions) if result.evaluated else {}
   tables = {name: _per_class(details, "" if name == LABEL else f"{name}/", target.classes)
             for name, target in dataset.targets.items()}
   return {

@@ -126,6 +126,10 @@ class Task:
     del predictions
     return {}
 
+  def figures(self, predictions: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, Any] | None]:
+    """`metrics`, and `details` of tasks where both come of the same work; None: `details` gives them."""
+    return self.metrics(predictions), None
+
   def files(self, predictions: Mapping[str, np.ndarray], dataset: Any) -> dict[str, str]:
     """Files beside the result of an evaluation, for tools of others: {ending of the name: text}."""
     del predictions, dataset

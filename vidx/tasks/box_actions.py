@@ -108,12 +108,16 @@ class BoxActions(base.Task):
 
   def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
     """'mAP' of key frames, over the actions that are scored and occur."""
-    return {"mAP": mean_known(self._precisions(predictions)[0])}
+    return self.figures(predictions)[0]
 
   def details(self, predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """{'count' (C,) of true boxes, 'ap' (C,) percent}."""
+    return self.figures(predictions)[1]
+
+  def figures(self, predictions: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Both, of one table of average precisions."""
     ap, count = self._precisions(predictions)
-    return {"count": count, "ap": ap}
+    return {"mAP": mean_known(ap)}, {"count": count, "ap": ap}
 
   def files(self, predictions: Mapping[str, np.ndarray], dataset: Any) -> dict[str, str]:
     """{'.csv': `video, second, x0, y0, x1, y1, action, score`} of every box and scored action, as AVA has it."""

@@ -149,22 +149,22 @@ class Detection(base.Task):
 
   def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
     """{'mAP'}, in percent, over all frames that were shown, in their pixels there."""
-    return {"mAP": mean_known(self._each(predictions)[0])} if TRUTH[0] in predictions else {}
+    return self.figures(predictions)[0]
 
   def details(self, predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """{'count' (C,) of true boxes, 'ap' (C,)}."""
-    if TRUTH[0] not in predictions:
-      return {}
-    each, truth = self._each(predictions)
-    return {"count": np.bincount(truth.label, minlength=len(each)), "ap": each}
+    return self.figures(predictions)[1]
 
-  def _each(self, predictions):
-    """(average precision of each class, the true boxes)."""
+  def figures(self, predictions: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Both, of one table of average precisions; nothing without true boxes."""
+    if TRUTH[0] not in predictions:
+      return {}, {}
     found = as_boxes(predictions["found_box"], predictions["found_label"], predictions["found_score"] > 0,
                      predictions["found_score"])
     truth = as_boxes(*(predictions[name] for name in TRUTH))
     classes = len(self.names) or int(max(found.label.max(initial=0), truth.label.max(initial=0))) + 1
-    return metrics_lib.average_precisions(found, truth, classes, small_boxes=self.rule == "vid"), truth
+    each = metrics_lib.average_precisions(found, truth, classes, small_boxes=self.rule == "vid")
+    return {"mAP": mean_known(each)}, {"count": np.bincount(truth.label, minlength=len(each)), "ap": each}
 
   def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = 5) -> dict[str, Any]:
     """{'boxes': the best ones of the middle frame of the middle clip, in pixels of the clip}."""

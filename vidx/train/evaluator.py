@@ -33,6 +33,7 @@ class EvalResult:
     metrics: of the task, and the mean 'loss' of the labelled videos; of several seeds their means.
     failures: reason by id of every video that could not be decoded.
     members: the metrics of each seed, where there are several.
+    details: of the task, where its metrics are made of them; None: `task.details` gives them.
   """
 
   dataset: Dataset
@@ -40,6 +41,7 @@ class EvalResult:
   metrics: dict[str, float]
   failures: dict[str, str]
   members: tuple[dict[str, float], ...] = ()
+  details: dict[str, Any] | None = None
 
   @property
   def deviations(self) -> dict[str, float]:
@@ -251,9 +253,10 @@ class Evaluator:
     finally:
       batches.close()
     task = self.task.for_dataset(dataset)
-    metrics = tuple(summary(task, predictions) for predictions in members)
+    first, details = figures(task, members[0])
+    metrics = (first, *(summary(task, predictions) for predictions in members[1:]))
     mean = {k: float(np.mean([m[k] for m in metrics])) for k in metrics[0]}
-    return EvalResult(dataset, members[0], mean, failures, metrics if self._seeds > 1 else ())
+    return EvalResult(dataset, members[0], mean, failures, metrics if self._seeds > 1 else (), details)
 
 
 def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
@@ -264,7 +267,13 @@ def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
 
 def summary(task, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
   """The task's metrics and the mean loss of the labelled videos; nan where no video could be decoded or has a label."""
+  return figures(task, predictions)[0]
+
+
+def figures(task, predictions: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, Any] | None]:
+  """`summary`, and what `task.figures` gives of the details."""
   if not len(predictions["index"]):
-    return {task.best_metric: float("nan"), "loss": float("nan")}
+    return {task.best_metric: float("nan"), "loss": float("nan")}, {}
   total, labelled = (float(predictions[key].sum(dtype=np.float64)) for key in ("loss", "labelled"))
-  return {**task.metrics(predictions), "loss": total / labelled if labelled else float("nan")}
+  metrics, details = task.figures(predictions)
+  return {**metrics, "loss": total / labelled if labelled else float("nan")}, details

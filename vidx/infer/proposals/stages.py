@@ -16,7 +16,7 @@ import zipfile
 
 import numpy as np
 
-from vidx import writing
+from vidx import errors, writing
 
 BLOCK = 32  # frames of a file
 _KEY = "key"
@@ -41,7 +41,7 @@ class Blocks:
 
   def __init__(self, paths: Sequence[str], key: str, count: int):
     self.key, self.count, self._paths = key, count, paths
-    self._load = functools.lru_cache(maxsize=_HELD)(lambda i: _read(paths[i], key))
+    self._load = functools.lru_cache(maxsize=_HELD)(self._block)
 
   def __len__(self) -> int:
     return len(self._paths)
@@ -49,6 +49,12 @@ class Blocks:
   def __getitem__(self, i: int) -> Arrays:
     """The arrays of block i, over frames BLOCK i to `stop(i)`."""
     return self._load(i)
+
+  def _block(self, i):
+    found = _read(self._paths[i], self.key)
+    if found is None:
+      raise errors.DataError(f"'{self._paths[i]}' is broken, or was changed meanwhile: delete it and call again.")
+    return found
 
   def stop(self, i: int) -> int:
     """The frame behind the last of block i."""
@@ -112,16 +118,16 @@ class Stages:
 
 
 def _has(path: str, key: str) -> bool:
+  """Whether `_read` would find arrays, as far as the table of contents tells."""
+  return _read(path, key, names=()) is not None
+
+
+def _read(path: str, key: str, names: Sequence[str] | None = None) -> Arrays | None:
+  """The arrays of a file, or some; None where there is no file, a broken one, or one of another key."""
   try:
     with np.load(path, allow_pickle=False) as f:
-      return str(f[_KEY]) == key
+      if str(f[_KEY]) != key:
+        return None
+      return {k: f[k] for k in (f.files if names is None else names) if k != _KEY}
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-    return False
-
-
-def _read(path: str, key: str) -> Arrays | None:
-  """The arrays of a file, None where there is none, a broken one, or one of another key."""
-  if not _has(path, key):
     return None
-  with np.load(path, allow_pickle=False) as f:
-    return {k: f[k] for k in f.files if k != _KEY}
