@@ -8,6 +8,7 @@ from vidx.nn.channel_gate import ChannelGate
 from vidx.nn.conv import Conv, convolve
 from vidx.nn.cosine_classifier import CosineClassifier
 from vidx.nn.cross_gate import CrossGate
+from vidx.nn.double_attention import DoubleAttention
 from vidx.nn.duration_dp import duration_dp
 from vidx.nn.dynamic_image import DynamicImage
 from vidx.nn.frame_context import FrameScores
