@@ -21,7 +21,7 @@ VARIANTS = tuple(ACTIVATIONS)
 
 def get_config(activations="sigmoid_leaky_relu"):
   c = config.base()
-  c.system = dict(name="tesnet", trunk="shufflenet_v2", num_classes=101, placements=(("input", 10, 3),),
+  c.system = dict(name="tesnet", trunk="resnet_18", num_classes=101, placements=(("input", 10, 3),),
                   squeeze=dict(activations=ACTIVATIONS[activations], use_bias=False, beta=1e6, figures=True,
                                pixels=(0.5, 0.5)))
   c.data.update(dataset=dict(name="ucf101", fold=1), frames=10, sampler="stride", short_side=128, crop=112,
