@@ -7,6 +7,13 @@ A detector of frames is a convolution and the heads of R-FCN; a memory starts fr
 `ghost` has no network: a thing walks over a map, and what a memory leaves behind it is compared with what is on it.
 
 vidx claims stmn
+Ours, seed 0, in some 6 minutes of a core that other programs used as well. What is hidden: 92.9, frame by frame 16.1,
+without MatchTrans 75.0, ConvGRU 51.0, with new heads 20.7; what is shown: 96.8, frame by frame 97.1. Of what moves by 1
+and 2 places a frame cosine leaves 10.8 and 8.5 behind, no alignment 25.1 and 25.8.
+Three do not hold. `ghost_dot_1` and `_2`: products of features leave 24.0 and 17.5 behind, where 15.1 and 15.5 are
+asked for; those with a thing are larger than those with the ground, also at a place of the ground beside it. `longer`:
+windows of 3, 5 and 9 frames give 90.9, 92.9 and 75.9; the memory was trained for 120 steps on windows of 5, and why it
+does not reach further was not looked into.
 """
 
 import functools
