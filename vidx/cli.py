@@ -353,4 +353,6 @@ def run() -> None:
         stream.flush()
   except BrokenPipeError:
     status = 141
+  if process.held_up():
+    os._exit(status)
   sys.exit(status)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from tests.data import tiny
 from vidx import errors
 from vidx.data import batch as batch_lib, clips
-from vidx.data import pipeline
+from vidx.data import pipeline, workers
 
 
 def train(dataset, batch_size=4, seed=1, start=0, process=(0, 1), **changes):
@@ -209,6 +210,39 @@ def test_a_worker_that_is_killed_is_told_in_one_line(ten):
   os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
   with pytest.raises(errors.DataError, match="exit code -9"):
     take(batches, 10)
+
+
+def test_a_worker_that_is_stopped_is_given_up_in_one_line(ten):
+  batches = train(ten, workers=1, prefetch=1, timeout_s=100.0)  # it takes seconds to start
+  next(batches)
+  batches._waiter._seconds = 1.0
+  child, = multiprocessing.active_children()
+  os.kill(child.pid, signal.SIGSTOP)
+  with pytest.raises(errors.DataError, match="nothing was read for data.timeout_s=.*stopped") as found:
+    take(batches, 20)
+  assert "\n" not in str(found.value)
+  child.join(5)
+  assert not child.is_alive() and not os.path.exists(batches._spool)
+
+
+def test_a_file_that_never_comes_is_named_and_given_up(ten, monkeypatch):
+  came, never = threading.Event(), threading.Event()
+  monkeypatch.setattr(workers, "held_up", False)
+  batches = train(ten, timeout_s=1.0)
+  example = batches._source.example
+  batches._source.example = lambda g, *x: example(g, *x) if g < 4 or (came.set(), never.wait(30)) else None
+  with pytest.raises(errors.DataError, match=r"waiting for v\d.*a disk that does not answer"):
+    take(batches, 20)
+  assert came.is_set() and workers.held_up and not os.path.exists(batches._spool)
+  never.set()
+
+
+def test_time_is_measured_from_the_last_example_on(ten):
+  batches = train(ten, timeout_s=4.0)
+  example = batches._source.example
+  batches._source.example = lambda *x: (time.sleep(1.2), example(*x))[1]
+  with batches:
+    assert len(next(batches)["weight"]) == 4  # in 4.8 seconds
 
 
 class Probe:

@@ -197,3 +197,19 @@ def test_gif_and_transport_streams_are_prepared_as_well(tmp_path):
   for name in ("a.m2ts", "b.gif"):
     with decode.open_video(tmp_path / "out" / name) as video:
       assert video.num_frames == 4
+
+
+@pytest.mark.parametrize("size", [(64, 96), (96, 160)])
+def test_transport_streams_put_together_are_prepared_with_their_sound(tmp_path, size):
+  first, second = videos.pictures(40), videos.pictures(35, size[1], size[0], seed=1)
+  for name, clip in (("a", first), ("b", second)):
+    videos.write(tmp_path / f"{name}.ts", clip, sound=True)
+  source, target = tmp_path / "both.ts", tmp_path / "both.mp4"
+  source.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+  assert prepare.encode(str(source), str(target), prepare.Settings(short_side=64)) == 75
+  with decode.open_video(source) as before, decode.open_video(target) as after:
+    assert (before.num_frames, after.width, after.height) == (after.num_frames, 96, 64) == (75, 96, 64)
+    wanted = before.frames(range(75)).astype(float)
+    assert np.abs(after.frames(range(75)) - wanted).mean() < (6 if size == (64, 96) else 12)
+    np.testing.assert_allclose(after.timestamps, before.timestamps, atol=2e-3)
+    assert len(after.audio(8000)) / 8000 > 1.7  # a second of each

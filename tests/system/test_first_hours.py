@@ -90,6 +90,17 @@ def test_too_little_memory_is_said_before_the_first_step(tiny, tmp_path, capsys,
                                        "optimizer.accumulate=1", "folder/tsm_small"))
 
 
+def test_more_classes_than_memory_are_refused_before_they_are_made(tiny, tmp_path, capsys):
+  assert cli.main(["train", f"--config={tiny}", f"--workdir={tmp_path / 'run'}",
+                   "--config.system.num_classes=1000000000000"]) == 2
+  assert "tsm and its optimizer need" in (said := line(capsys)) and "system.num_classes=1000000000000" in said
+
+
+def test_a_limit_on_addresses_bounds_what_is_free(monkeypatch):
+  monkeypatch.setattr(memory.resource, "getrlimit", lambda what: (8 << 10, 8 << 10))
+  assert memory.free() == 0
+
+
 @pytest.mark.parametrize("error", [MemoryError(), "RESOURCE_EXHAUSTED: Out of memory allocating 12 bytes"])
 def test_out_of_memory_is_one_line(error, tiny, tmp_path, capsys, monkeypatch):
   error = jax.errors.JaxRuntimeError(error) if isinstance(error, str) else error

@@ -1,5 +1,7 @@
-"""A run killed at any moment and started again is the run that was never killed."""
+"""A run that is killed or asked to end at any moment, and started again, is the run that never was."""
 
+import contextlib
+import glob
 import os
 import pathlib
 import random
@@ -9,21 +11,24 @@ import sys
 import time
 
 from tests.system.conftest import environment, losses
+from tests.system.test_stop import TRAIN
+from vidx import cli
+from vidx.data import workers
+from vidx.train import stop
 
-KILLS = int(os.environ.get("VIDX_TEST_KILLS", 4))  # each at another moment, every other one in a save
-EPOCHS = 4 * KILLS
+# One kind after another: a step, a save, and for what may be heard (as it may be in start-up) any time.
+KINDS = ((signal.SIGKILL, "step"), (signal.SIGKILL, "save"), (signal.SIGTERM, "step"), (signal.SIGINT, "start"),
+         (signal.SIGINT, "step"), (signal.SIGTERM, "start"), (signal.SIGKILL, "start"))
+COUNT = int(os.environ.get("VIDX_TEST_KILLS", 4))
+EPOCHS = 3 * COUNT
 STEPS = 4 * EPOCHS
+ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {stop.STATUS, -15}, signal.SIGINT: {stop.STATUS, -2, 130}}
 
 
-def command(config, workdir):
-  return [sys.executable, "-m", "vidx", "train", f"--config={config}", f"--workdir={workdir}",
-          f"--config.schedule.epochs={EPOCHS}.0", "--config.system.stages=1,", "--config.checkpoint.every_steps=4",
-          "--config.optimizer.ema=0.9", "--config.system.dropout=0.2"]
-
-
-def start(config, workdir):
-  return subprocess.Popen(command(config, workdir), env=environment(), stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
+def flags(config, workdir):
+  return [f"--config={config}", f"--workdir={workdir}", f"--config.schedule.epochs={EPOCHS}.0",
+          "--config.system.stages=1,", "--config.checkpoint.every_steps=4", "--config.optimizer.ema=0.9",
+          "--config.system.dropout=0.2"]
 
 
 def lines(workdir):
@@ -31,39 +36,55 @@ def lines(workdir):
   return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
-def kill(process, workdir, target, during_save, rng):
-  """SIGKILL once the log has `target` lines: somewhere in a step, or as soon as a save is under way."""
+def wait(process, workdir, moment, target, rng):
+  """Until the log has `target` lines and somewhere in a step, or a save is under way; or for a while in start-up."""
+  if moment == "start":
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      process.wait(rng.uniform(0, 6))
+    return
   folder = pathlib.Path(workdir) / "checkpoints"
-  deadline = time.monotonic() + 120
+  deadline = time.monotonic() + 240
   while lines(workdir) < target:
-    assert process.poll() is None, process.stdout.read()
+    assert process.poll() is None, process.communicate()
     assert time.monotonic() < deadline
     time.sleep(0.001)
-  if during_save:
+  if moment == "save":
     while process.poll() is None and not list(folder.glob("*.orbax-checkpoint-tmp*")):
       pass
   else:
     time.sleep(rng.uniform(0, 0.03))
-  process.send_signal(signal.SIGKILL)
-  process.communicate()
 
 
-def test_kills_change_no_loss(tiny, tmp_path):
-  whole = subprocess.run(command(tiny, tmp_path / "whole"), env=environment(), capture_output=True, text=True)
-  assert whole.returncode == 0, whole.stdout + whole.stderr
+def end(config, workdir, signum, moment, target, rng):
+  """Ends a run with a signal; the process that it was."""
+  process = subprocess.Popen([sys.executable, *TRAIN, *flags(config, workdir)], env=environment(),
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  wait(process, workdir, moment, target, rng)
+  process.send_signal(signum)
+  out, err = process.communicate(timeout=120)
+  assert process.returncode in ENDS[signum], (signum, moment, process.returncode, out[-500:], err)
+  assert "Traceback" not in out + err, err
+  return process.pid
+
+
+def trains(config, workdir, capsys):
+  """What a run in this process prints."""
+  assert cli.main(["train", *flags(config, workdir)]) == 0
+  return capsys.readouterr().out
+
+
+def test_signals_change_no_loss_and_leave_nothing(tiny, tmp_path, capsys):
+  trains(tiny, tmp_path / "whole", capsys)
   wanted = losses(tmp_path / "whole")
   assert len(wanted) == STEPS
 
   rng = random.Random(0)
-  workdir = tmp_path / "killed"
-  targets = sorted(rng.sample(range(5, STEPS - 20), KILLS))
+  workdir, pids = tmp_path / "ended", []
+  targets = sorted(rng.sample(range(5, STEPS - 12), COUNT))
   for i, target in enumerate(targets):
-    kill(start(tiny, workdir), workdir, target, during_save=i % 2 == 1, rng=rng)
-  last = subprocess.run(command(tiny, workdir), env=environment(), capture_output=True, text=True)
-  assert last.returncode == 0, last.stdout + last.stderr
-  assert "resumed at step" in last.stdout
+    pids.append(end(tiny, workdir, *KINDS[i % len(KINDS)], target, rng))
+  assert "resumed at step" in trains(tiny, workdir, capsys)
   assert losses(workdir) == wanted  # bit for bit
   assert not list((workdir / "checkpoints").glob("*tmp*"))
-
-  again = subprocess.run(command(tiny, workdir), env=environment(), capture_output=True, text=True)
-  assert again.returncode == 0 and "is finished" in again.stdout
+  assert not [f for pid in pids for f in glob.glob(f"{workers.SHARED_MEMORY}/{workers.PREFIX}*/reads-{pid}-*")]
+  assert "is finished" in trains(tiny, workdir, capsys)

@@ -112,3 +112,20 @@ def test_a_wrong_name_or_field_is_one_clear_line(call, words):
   with pytest.raises(errors.ConfigError) as e:
     systems.create_model(**call)
   assert all(w in str(e.value) for w in words) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("name, fields", [("tsm", {"trunk": "resnet_18"}), ("tsn", {"trunk": "resnet_18"}),
+                                          ("r3d_18", {}), ("slowfast_r50_8x8", {}), ("timesformer_b", {}), ("x3d_s", {})])
+def test_a_clip_without_its_batch_is_not_taken_for_images(name, fields):
+  model = vidx.create_model(name, **fields)
+  for shape in ((8, 64, 64, 3), (64, 64, 3)):
+    with pytest.raises(ValueError, match=r"this network takes clips \(B, T, H, W, 3\): give one clip as video\[None\]"):
+      jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, "float32"))
+
+
+def test_networks_of_images_take_images():
+  model = vidx.create_model("resnet_18", num_classes=3)
+  found = jax.eval_shape(model.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((2, 64, 64, 3), "float32"))[0]
+  assert found["logits"].shape == (2, 3)
+  with pytest.raises(ValueError, match=r"takes images \(B, H, W, 3\) or clips"):
+    jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((64, 64, 3), "float32"))

@@ -38,6 +38,8 @@ class Trunk(nn.Module):
       pytorchvideo's networks without a softmax.
     sites: blocks to plug in; see vidx.nn.sites.
     prefix: of the names of the sites, where the trunk is one of several networks.
+    stills: whether it takes images (B, H, W, 3), as clips of one frame. `vidx.create_model` and training set
+      False in networks of clips, of which one without the axis of the batch looks like images.
     dtype: compute dtype; None is fp32.
   """
 
@@ -50,6 +52,7 @@ class Trunk(nn.Module):
   average: str = "probabilities"
   sites: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   prefix: str = ""
+  stills: bool = True
   dtype: jnp.dtype | None = None
 
   inputs = ("video",)
@@ -121,7 +124,7 @@ class Trunk(nn.Module):
 
   def enter(self, video: jax.Array, mask: jax.Array | None = None, train: bool = False) -> Ways:
     """What the first piece is given, one (x, mask) per pathway."""
-    return [(as_clip(video), mask)]
+    return [(as_clip(video, self.stills), mask)]
 
   def pieces(self) -> list[tuple[str, Callable[[Ways, bool], Ways]]]:
     """(name, call) pairs; folding `enter`'s result through the calls (ways, train) -> ways gives what `leave` takes.
@@ -197,9 +200,14 @@ def _fit(x, mask, size):
   return behind(x), behind(mask)
 
 
-def as_clip(video: jax.Array) -> jax.Array:
-  """(B, H, W, 3) as clips of one frame; clips as they are."""
-  return video[:, None] if video.ndim == 4 else video
+def as_clip(video: jax.Array, stills: bool = True) -> jax.Array:
+  """Clips as they are, and (B, H, W, 3) as clips of one frame, where `stills` allows; a ValueError for others."""
+  if video.ndim == 4 and stills:
+    return video[:, None]
+  if video.ndim != 5:
+    raise ValueError(f"an array of shape {video.shape}, where this network takes {'images (B, H, W, 3) or ' * stills}"
+                     "clips (B, T, H, W, 3): give one clip as video[None], images as video[:, None]")
+  return video
 
 
 class Chain(Trunk):

@@ -209,7 +209,7 @@ class CvT(Chain):
 
   def enter(self, video, mask=None, train=False):
     """See Trunk.enter: tokens (B, T, N, D) and their mask where the trunk may be cut."""
-    x = as_clip(video)
+    x = as_clip(video, self.stills)
     if mask is not None:
       mask = mask.astype(bool).reshape(*x.shape[:2], *(mask.shape[-2:] if mask.ndim == video.ndim - 1 else (1, 1)))
       mask = jnp.broadcast_to(mask, x.shape[:-1])

@@ -174,7 +174,7 @@ class PSViT(Chain):
 
   def enter(self, video, mask=None, train=False):
     """See Trunk.enter: the sampled tokens (B, T, 1 + P, D), the CLS first, and their mask."""
-    x = as_clip(video)
+    x = as_clip(video, self.stills)
     b, t = x.shape[:2]
     if mask is not None:
       mask = jnp.broadcast_to(mask.astype(bool).reshape(b, t, -1), (b, t, self.points ** 2))

@@ -15,7 +15,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.backbones.chain import Chain, abreast
+from vidx.backbones.chain import Chain, abreast, as_clip
 from vidx.backbones.resnet import ResNet
 from vidx.nn import pool, sites as sites_lib
 from vidx.nn.non_local import NonLocal
@@ -216,6 +216,7 @@ class SlowFast(Chain):
 
   def enter(self, video, mask=None, train=False):
     """See Trunk.enter: the slow clip first."""
+    video = as_clip(video, stills=False)
     return [slow_clip(video, self.alpha, mask), (video, mask)]
 
   def pieces(self):

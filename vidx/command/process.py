@@ -51,6 +51,12 @@ def start_jax(offline: bool = False) -> None:
     jax.distributed.initialize()
 
 
+def held_up() -> bool:
+  """Whether a thread waits for a file that may never come, for which the end of the program would wait, too."""
+  workers = sys.modules.get("vidx.data.workers")
+  return workers is not None and workers.held_up
+
+
 def _keep_programs(jax: types.ModuleType) -> None:
   """Compiled programs are kept in the cache, unless the user says where, or nobody can write there.
 

@@ -130,12 +130,17 @@ class _Source:
     """A batch, with the failures met on the way as `failures`: [[id, reason], ...]."""
     failures: dict[str, str] = {}
     first = (self.start + int(i)) * self.batch_size
-    room = self.examples.room(self.indices(first))
+    indices = self.indices(first)
+    room = self.examples.room(indices)
     examples = []
     for slot in self.slots:
-      if self.spool and not os.path.exists(self.spool):
-        raise workers.Stopped()
+      if self.spool:
+        if not os.path.exists(self.spool):
+          raise workers.Stopped()
+        workers.note(self.spool, self.dataset.records[indices[slot]].id if slot < len(indices) else "")
       examples.append(self.example(first + slot, room, failures))
+    if self.spool:
+      workers.note(self.spool, "")
     batch = batch_lib.stack(examples)
     if self.spooling:
       batch = {k: workers.put(v, self.spool) for k, v in batch.items()}
@@ -244,7 +249,7 @@ class BatchIterator:
   def __init__(self, source: _Source, data: ConfigDict, start: int, max_failures: float):
     self._source, self._data, self._max_failures = source, data, max_failures
     self._batches, self._closed = start, False
-    self._elements, self._finalizer, self._spool, self._validated = None, None, "", False
+    self._elements, self._waiter, self._finalizer, self._spool, self._validated = None, None, None, "", False
     self.failures: dict[str, str] = {}
 
   def __iter__(self) -> "BatchIterator":
@@ -266,10 +271,16 @@ class BatchIterator:
     if self._elements is None:
       self._open()
     try:
-      element = next(self._elements)
+      element = next(self._waiter)
     except (StopIteration, errors.UserError):
       self.close()
       raise
+    except workers.Stuck as e:
+      self.close()
+      raise errors.DataError(
+          f"nothing was read for data.timeout_s={self._data.timeout_s:g} seconds, while waiting for"
+          f" {str(e) or 'a decoding process'}: a disk that does not answer, or a process that was stopped; look there and"
+          " run the same command again.") from e
     except RuntimeError as e:
       self.close()
       if "terminated unexpectedly" not in str(e):
@@ -303,9 +314,12 @@ class BatchIterator:
 
   def _stop(self) -> None:
     if self._elements is not None:
-      elements, self._elements = self._elements, None
+      elements, waiter, self._elements, self._waiter = self._elements, self._waiter, None, None
       self._finalizer()
-      elements.close()
+      if waiter is not None:
+        waiter.close()
+      if waiter is None or not (waiter.stuck and workers.held_up):  # that thread would be waited for
+        elements.close()
       workers.remove(self._spool)  # what arrived there since
 
   def _open(self) -> None:
@@ -318,6 +332,7 @@ class BatchIterator:
     each = max(1, ahead // 2)
     spool = workers.make_spool(count * (2 * each + 2) * size)
     source.start, source.spool, source.spooling = self._batches, spool, count > 0
+    wait = lambda: workers.Waiter(self._elements, spool, self._data.timeout_s, count > 0)
     self._spool = spool
     # At the end of the program, before Grain and multiprocessing wind up.
     self._finalizer = util.Finalize(self, _end, (weakref.ref(self), spool), exitpriority=100)
@@ -325,6 +340,7 @@ class BatchIterator:
     if not count:
       read = grain.ReadOptions(num_threads=min(ahead, os.cpu_count() or 1), prefetch_buffer_size=ahead)
       self._elements = iter(batches.to_iter_dataset(read))
+      self._waiter = wait()
       return
     workers.mark_flags_parsed()
     # Grain's own shared memory is kept out of the way: what is left there at a close may never be freed.
@@ -337,6 +353,7 @@ class BatchIterator:
     with workers.interrupts_for_the_parent(), shared:
       self._elements.get_state()  # makes the iterators that `start_prefetch` starts
       self._elements.start_prefetch()
+    self._waiter = wait()
 
 
 def _end(iterator: "weakref.ref[BatchIterator]", spool: str) -> None:

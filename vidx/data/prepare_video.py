@@ -1,6 +1,6 @@
 """Writes one video anew: smaller, with dense key frames, every frame at its time, its sound beside it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 import itertools
 from typing import Any
@@ -85,6 +85,17 @@ def _keep_colours(encoder: av.VideoCodecContext, frame: av.VideoFrame) -> None:
     setattr(encoder, name, int(getattr(frame, name)))
 
 
+def _ascending(packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+  """Packets, stamped anew where a file was put together from several and its clock begins again."""
+  last, shift = None, 0
+  for p in packets:
+    if last is not None and p.dts + shift <= last:
+      shift = last + max(1, p.duration or 1) - p.dts
+    p.pts, p.dts = p.pts + shift, p.dts + shift
+    last = p.dts
+    yield p
+
+
 class _Sound:
   """The first sound track of a file, copied where mp4 can hold it and as AAC otherwise."""
 
@@ -106,7 +117,7 @@ class _Sound:
     self._copies = codec is not None and codec.codec.canonical_name in copied
     if self._copies:
       self._stream = out.add_stream_from_template(track)
-      items = (p for p in source.demux(track) if p.size and p.pts is not None and p.dts is not None)
+      items = _ascending(p for p in source.demux(track) if p.size and p.pts is not None and p.dts is not None)
     elif codec is not None:
       self._stream = out.add_stream("aac", rate=codec.sample_rate)
       self._stream.layout = "stereo" if codec.layout.nb_channels > 1 else "mono"

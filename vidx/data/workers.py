@@ -14,10 +14,12 @@ import itertools
 import multiprocessing
 from multiprocessing import connection, resource_tracker
 import os
+import queue
 import shutil
 import signal
 import tempfile
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -25,13 +27,23 @@ import numpy as np
 SHARED_MEMORY = "/dev/shm"
 _MIN_BYTES = 4096  # smaller arrays travel with the message
 PREFIX = "vidx-batches-"
+_NOTE = "reads-"  # of files in which threads say what they read
+_LONGEST_NOTE = 1000  # bytes
 _OWNER = "owner"  # file of a spool that its owner has locked
 _held: dict[str, int] = {}
 _numbers = itertools.count()
 
 
+_noting = threading.local()  # the file in which a thread says what it reads
+held_up = False  # whether a thread of this process waits for what may never come, so that the process cannot wind up
+
+
 class Stopped(Exception):
   """The batches are no longer wanted."""
+
+
+class Stuck(Exception):
+  """Nothing was read for too long; the message says what was being read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +148,99 @@ def remove(spool: str) -> None:
     shutil.rmtree(spool, ignore_errors=True)
     if not os.path.exists(spool):
       return
+
+
+# ---------------------------------------------------------------- waiting
+
+
+def note(spool: str, what: str) -> None:
+  """Leaves word in the spool of what this thread begins to read, '' for nothing, for whoever waits for it."""
+  if getattr(_noting, "spool", None) != spool:
+    _noting.note, _noting.spool = _Note(spool), spool
+  os.pwrite(_noting.note.fd, what.encode("utf-8", "replace")[:_LONGEST_NOTE] + b"\0", 0)
+
+
+class _Note:
+  """The file in which a thread says what it reads; it is closed when the thread ends."""
+
+  def __init__(self, spool: str):
+    path = os.path.join(spool, f"{_NOTE}{os.getpid()}-{threading.get_native_id()}")
+    try:
+      self.fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+      raise Stopped() from None
+
+  def __del__(self):
+    if hasattr(self, "fd"):
+      os.close(self.fd)
+
+
+class Waiter:
+  """Takes elements of an iterator in a thread of its own: whoever waits for one need not wait for ever."""
+
+  def __init__(self, elements: Iterator[Any], spool: str, seconds: float, processes: bool):
+    """
+    Args:
+      elements: of an iterator that reads and leaves notes.
+      spool: where it does.
+      seconds: after which, without any note, reading is given up.
+      processes: whether other processes read, which can be ended.
+    """
+    self._elements, self._spool, self._seconds, self._processes = elements, spool, seconds, processes
+    self._asked, self._found, self.stuck = queue.SimpleQueue(), queue.SimpleQueue(), False
+    threading.Thread(target=self._run, daemon=True).start()
+
+  def __next__(self) -> Any:
+    """The next element.
+
+    Raises:
+      StopIteration: there is none.
+      Stuck: nothing was read for `seconds`; processes that read have been ended.
+    """
+    begun = time.time()
+    self._asked.put(True)
+    while True:
+      try:
+        element, error = self._found.get(timeout=min(1.0, self._seconds / 4))
+      except queue.Empty:
+        if time.time() - begun > self._seconds:
+          self._check(begun)
+        continue
+      if error is not None:
+        raise error
+      return element
+
+  def close(self) -> None:
+    """Ends the thread."""
+    self._asked.put(False)
+
+  def _run(self) -> None:
+    while self._asked.get():
+      try:
+        self._found.put((next(self._elements), None))
+      except BaseException as e:  # pylint: disable=broad-except
+        self._found.put((None, e))
+
+  def _check(self, begun: float) -> None:
+    notes = []
+    for path in glob.glob(os.path.join(glob.escape(self._spool), f"{_NOTE}*")):
+      with contextlib.suppress(OSError), open(path, "rb") as f:
+        what = f.read().partition(b"\0")[0].decode("utf-8", "replace")
+        notes.append((os.fstat(f.fileno()).st_mtime, int(os.path.basename(path)[len(_NOTE):].partition("-")[0]), what))
+    if time.time() - max([begun, *(at for at, _, _ in notes)]) <= self._seconds:
+      return
+    self.stuck = True
+    if self._processes:
+      for child in {pid for _, pid, _ in notes} - {os.getpid()}:
+        with contextlib.suppress(OSError):
+          os.kill(child, signal.SIGKILL)  # one that is stopped hears nothing else
+    else:
+      global held_up
+      held_up = True
+    raise Stuck(", ".join(sorted({what for _, _, what in notes if what})))
+
+
+# ---------------------------------------------------------------- arrays
 
 
 def put(value: Any, spool: str) -> Any:

@@ -26,7 +26,7 @@ def create_model(name: str, pretrained: str = "", **fields: Any) -> Any:
     UserError: the weights cannot be got.
     CheckpointError: the named weights are of another architecture.
   """
-  model = systems.create_model(name, **fields)
+  model = systems.of_clips(systems.create_model(name, **fields), name, fields)
   if not pretrained:
     return model
   from vidx.interop import pretrained as pretrained_lib

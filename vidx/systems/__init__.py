@@ -224,6 +224,12 @@ def create_model(name: str, **fields: Any):
   return model
 
 
+def of_clips(model: Any, name: str, fields: Mapping[str, Any]) -> Any:
+  """The model of a name, such that a network of clips takes none without the axis of the batch for images."""
+  clips = name in rows() and len(rows()[name].inputs[0]) == 5
+  return model.clone(stills=False) if clips and "stills" not in fields and getattr(model, "stills", False) else model
+
+
 def block(field: str, make: Callable[..., Any], *args: Any, **fields: Any) -> Any:
   """make(*args, **fields), where `fields` are the mapping of a system's `field`; a ValueError names a wrong one."""
   try:

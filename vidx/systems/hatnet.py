@@ -141,7 +141,7 @@ class HATNet(Chain):
 
   def enter(self, video, mask=None, train=False):
     """See Trunk.enter: the clip of the 3D branch first."""
-    clip = as_clip(video)
+    clip = as_clip(video, self.stills)
     if not self.appearance_norm:
       return [(clip, mask), (clip, mask)]
     (mean, std), (own_mean, own_std) = (np.asarray(n, np.float32) for n in (self.clip_norm, self.appearance_norm))

@@ -85,7 +85,8 @@ def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -
     have, need = (given.get(head, 0) if isinstance(given, Mapping) else given), wanted[head] if head else wanted
     if (isinstance(given, Mapping) != bool(head)) or have < need:
       raise errors.ConfigError(f"system.num_classes is {given}, but the data has {wanted} classes.")
-  return systems.create_model(config.system.name, **{"dtype": dtype, **fields}), given
+  model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
+  return systems.of_clips(model, config.system.name, fields), given
 
 
 def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = None) -> Run:

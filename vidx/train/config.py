@@ -84,6 +84,7 @@ def base() -> ConfigDict:
                        codes=""),     # one | all captions; folder that keeps their codes, {runs} as in train.init_from
           max_missing=0.1,            # share of annotated files that may be absent
           max_failures=0.05,          # share of videos that may fail to decode
+          timeout_s=600.0,            # without a single example, after which reading is given up
       ),
       optimizer=dict(
           name="sgd",                 # sgd | adamw | lamb | ranger

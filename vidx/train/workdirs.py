@@ -13,8 +13,8 @@ from vidx.train import checkpoint, config as config_lib, integrity, provenance, 
 
 VOCABULARY = "vocab.txt"
 # Keys that may change between the stops of one run: they change no figure.
-FREE_KEYS = ("data.root", "data.text.vocab", "data.workers", "data.prefetch", "data.threads", "train.log_every",
-             "train.max_steps", "eval.", "mesh.", "checkpoint.")
+FREE_KEYS = ("data.root", "data.text.vocab", "data.workers", "data.prefetch", "data.threads", "data.timeout_s",
+             "train.log_every", "train.max_steps", "eval.", "mesh.", "checkpoint.")
 
 
 def trained(workdir: str) -> bool:

@@ -78,6 +78,9 @@ def test_kinetics_reads_lists_of_frame_folders(tmp_path):
   assert [(r.id, r.label, r.media.kind, r.media.pattern) for r in train.records] == [
       ("tai_chi/a", 1, "frames", "img_{:05d}.jpg"), ("ab seiling/b", 0, "frames", "img_{:05d}.jpg")]
   assert val.missing == ("tai_chi/d",)
+  write(tmp_path, "train_videofolder.txt", "tai_chi/a 30 1", "ab seiling/b 20 99999999")
+  with pytest.raises(errors.DataError, match="videofolder.txt, line 2: label 99999999 would be one of 100,000,000"):
+    datasets.load("kinetics", str(tmp_path), "train")
   write(tmp_path, "train_videofolder.txt", "tai_chi/a 30")
   with pytest.raises(errors.DataError, match="train_videofolder.txt, line 1: 2 columns"):
     datasets.load("kinetics", str(tmp_path), "train")
