@@ -219,7 +219,8 @@ VERBS: dict[str, Verb] = {
              _string("boxes", "",
                      "csv of people in the videos, for a run that tells what each does; --show=people draws them;"
                      " of a run that finds boxes, --show=boxes,memory draws these and what is remembered where"),
-             _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page"),
+             _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page,"
+                     " --show=centres one of which words and experts its centres take"),
              _string("phrase", "", "what to find in images and frames, several with semicolons: --out=FOLDER of masks"
                      " and pictures, WORKDIR/phrases; --show=phrases writes a page"),
              _string("index", "", "file that keeps the embeddings of the videos for the next --text"),

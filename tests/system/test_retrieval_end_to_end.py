@@ -9,7 +9,7 @@ import pytest
 from tests.system.conftest import ROOT, goes_on_exactly
 from vidx import cli, errors
 from vidx.data import toybox
-from vidx.infer import evaluate, load, predict, retrieve
+from vidx.infer import centres, evaluate, load, predict, retrieve
 from vidx.show import report
 from vidx.train import config, loop
 
@@ -19,7 +19,7 @@ TEXT = "a red circle moves left and a blue star grows"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
   root = tmp_path_factory.mktemp("sentences")
-  toybox.build(str(root), labels="sentences", split=(24, 8, 0), size=(32, 32), frames=8, workers=1)
+  toybox.build(str(root), labels="sentences", split=(16, 8, 0), size=(32, 32), frames=4, workers=1)
   return root
 
 
@@ -27,10 +27,10 @@ def tiny(world, word="shared"):
   c = config.load_file(str(ROOT / f"configs/toybox/t2vlad.py:{word}"))
   c.data.root = str(world)
   c.system.update(dim=16, centres=3, depth=1, heads=2, hidden=16)
-  c.schedule.update(epochs=4.0)
+  c.schedule.update(epochs=2.0)
   c.train.update(batch_size=8, log_every=1)
   c.eval.update(batch_size=3, every_epochs=0.0)
-  c.checkpoint.update(every_epochs=0.0, every_steps=6)
+  c.checkpoint.update(every_epochs=0.0, every_steps=2)
   return c
 
 
@@ -42,7 +42,7 @@ def workdir(world, tmp_path_factory):
 
 
 def test_it_resumes_exactly(world, workdir, capsys):
-  goes_on_exactly(tiny(world), workdir, capsys, at=6, steps=12)
+  goes_on_exactly(tiny(world), workdir, capsys, at=2, steps=4)
 
 
 def test_it_evaluates_and_reports(workdir):
@@ -77,6 +77,26 @@ def test_it_ranks_a_folder_for_a_text_and_keeps_an_index(world, workdir, tmp_pat
   assert cli.main([*words, f"--out={page}"]) == 0  # in its place
   assert cli.main([*words, f"--out={tmp_path}"]) == 2
   assert "is a folder" in capsys.readouterr().err
+  assert cli.main(["predict", f"--workdir={workdir}", f"--text={TEXT}", "--show=centres", f"--out={page}", "--top=2",
+                   f"--index={index}", folder]) == 0
+  shown = page.read_text()
+  assert shown.count("<table") == 3 and "<th>circle</th>" in shown and shown.count("<th>objects</th>") == 2
+
+
+def test_words_and_experts_share_themselves_out_over_the_centres(world, workdir):
+  loaded = load.load_checkpoint(str(workdir))
+  files = sorted(map(str, (world / "experts").glob("*.npz")))
+  found = centres.taken(loaded, TEXT, files)
+  assert found["centres"] == 3 and found["background"]
+  assert [word for word, _ in found["words"]] == ["[CLS]", *TEXT.split(), "[SEP]"]
+  for path, of in zip(files, found["videos"], strict=True):
+    with np.load(path) as f:
+      assert set(of) == set(f)  # an expert that saw nothing takes no part
+  rows = [shares for _, shares in found["words"]] + [s for of in found["videos"] for s in of.values()]
+  assert {len(row) for row in rows} == {4}
+  np.testing.assert_allclose(np.sum(rows, 1), 1, rtol=1e-5)
+  assert centres.taken(loaded, TEXT, files[1:2])["videos"][0]["motion"] == pytest.approx(
+      found["videos"][1]["motion"], abs=1e-5)
 
 
 def test_scores_do_not_depend_on_how_the_features_lie(world, workdir, tmp_path):

@@ -10,17 +10,25 @@ from vidx.data.records import media_of
 from vidx.infer import retrieve
 from vidx.show import clips, page, told
 
+KINDS = ("ranked", "centres")
+
 
 def main(loaded: Any, text: str, paths: Sequence[str], *, top: int, index: str, json: bool, show: str, out: str,
          workdir: str) -> int:
-  """`vidx predict --text`: prints what was found, and writes it as JSON or, with --show=ranked, as a page."""
-  if show not in ("", "ranked"):
-    raise errors.ConfigError(f"--show={show}: with --text it is 'ranked'{errors.hint(show, ('ranked',))}.")
+  """`vidx predict --text`: prints what was found, and writes it as JSON or, with --show of KINDS, as a page."""
+  if show not in ("", *KINDS):
+    raise errors.ConfigError(f"--show={show}: with --text it is {' or '.join(KINDS)}{errors.hint(show, KINDS)}.")
   found = retrieve.rank(loaded, [text], paths, top=top, index=index)
-  at = out or os.path.join(workdir, "ranked.html")
+  at = out or os.path.join(workdir, f"{show}.html")
   title = f"{loaded.config.system.name}, step {loaded.step}: videos for a text"
-  return told.tell(found, json=json, out=out, draw=(lambda: write(found, at, title)) if show else None,
-                   table=retrieve.to_table)
+
+  def draw():
+    if show == "ranked":
+      return write(found, at, title)
+    from vidx.show import centres  # which has clips as this page does
+    return centres.write(loaded, found, at, title)
+
+  return told.tell(found, json=json, out=out, draw=draw if show else None, table=retrieve.to_table)
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:
