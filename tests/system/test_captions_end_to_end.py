@@ -17,7 +17,7 @@ from vidx.train import config, dry_run, loop
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
   root = tmp_path_factory.mktemp("sentences")
-  toybox.build(str(root), labels="sentences", split=(24, 6, 0), size=(32, 32), frames=8, workers=1)
+  toybox.build(str(root), labels="sentences", split=(16, 6, 0), size=(32, 32), frames=4, workers=1)
   return root
 
 
@@ -28,7 +28,7 @@ def tiny(world, stage, epochs=2.0):
   c.schedule.update(epochs=epochs, warmup_epochs=0.0)
   c.train.update(batch_size=8, log_every=1)
   c.eval.update(batch_size=3, every_epochs=0.0)
-  c.checkpoint.update(every_epochs=0.0, every_steps=3)
+  c.checkpoint.update(every_epochs=0.0, every_steps=2)
   return c
 
 
@@ -58,7 +58,7 @@ def test_a_dry_run_takes_the_words_from_the_captions(world, tmp_path, monkeypatc
 
 
 def test_it_resumes_exactly(world, runs, capsys):
-  goes_on_exactly(tiny(world, "likelihood"), runs / "captioner", capsys, at=3, steps=6, runs=runs)
+  goes_on_exactly(tiny(world, "likelihood"), runs / "captioner", capsys, at=2, steps=4, runs=runs)
 
 
 def test_it_evaluates_and_reports(runs):
@@ -76,10 +76,10 @@ def test_it_writes_sentences_of_new_videos(world, runs, tmp_path, capsys):
   out, folder = tmp_path / "said.json", str(world / "videos")
   assert cli.main(["predict", f"--workdir={runs / 'captioner'}", f"--out={out}", "--json", folder]) == 0
   said = json.loads(capsys.readouterr().out)
-  assert said == json.loads(out.read_text()) and len(said) == 30
+  assert said == json.loads(out.read_text()) and len(said) == 22
   assert all(len(e["gates"]) == len(e["caption"].split()) and e["error"] is None for e in said)
   rows = (tmp_path / "said.csv").read_text().splitlines()
-  assert rows[0] == "path,caption" and len(rows) == 31
+  assert rows[0] == "path,caption" and len(rows) == 23
   one = said[0]["path"]
   assert cli.main(["predict", f"--workdir={runs / 'captioner'}", "--show=words", f"--out={tmp_path}", one]) == 0
   page = (tmp_path / "index.html").read_text()

@@ -26,7 +26,7 @@ def tiny(world, word="ours"):
   c = config.load_file(str(ROOT / f"configs/toybox/grounding.py:{word}"))
   c.data.root = str(world)
   c.system.update(width=8, **({"hidden": 8} if word == "language" else dict(dim=8, hidden=8, widths=((4,), (6,)))))
-  c.schedule.update(epochs=1.0 if word == "language" else 4.0)
+  c.schedule.update(epochs=1.0 if word == "language" else 3.0)
   if word != "language":
     c.data.update(crop=32, whole=(32, 32))
   c.train.update(batch_size=8, log_every=1)
@@ -44,7 +44,7 @@ def runs(world, tmp_path_factory):
 
 
 def test_both_stages_train_and_codes_are_kept_once(world, runs, capsys, tmp_path):
-  assert len(losses(runs / "toybox_language")) == 6 and len(losses(runs / "grounding")) == 8
+  assert len(losses(runs / "toybox_language")) == 6 and len(losses(runs / "grounding")) == 6
   codes = phrase_codes.Codes(str(runs / "toybox_language" / "phrases"))
   assert codes.width == 8 and not codes.lacking(["circle", "a circle", "square"])
   written = (runs / "toybox_language" / "phrases" / "codes.npy").stat().st_mtime_ns
@@ -69,7 +69,7 @@ def test_kept_codes_and_words_that_are_read_each_time_learn_alike(world, runs, t
     assert value == pytest.approx(kept[step], abs=2e-5)
 
 
-@pytest.mark.parametrize("stage, word, steps", [("toybox_language", "language", 6), ("grounding", "ours", 8)])
+@pytest.mark.parametrize("stage, word, steps", [("toybox_language", "language", 6), ("grounding", "ours", 6)])
 def test_a_stage_resumes_exactly(world, runs, capsys, stage, word, steps):
   goes_on_exactly(tiny(world, word), runs / stage, capsys, at=4, steps=steps, runs=runs)
 
@@ -94,7 +94,7 @@ def test_they_evaluate_and_report(world, runs):
 
 def test_phrases_are_found_in_an_image_and_in_every_frame_of_a_video(world, runs, tmp_path, capsys):
   image = sorted((world / "val2014").glob("*.png"))[0]
-  toybox.build(str(tmp_path / "toy"), split=(1, 0, 0), size=(36, 50), frames=11, workers=1)
+  toybox.build(str(tmp_path / "toy"), split=(1, 0, 0), size=(36, 50), frames=5, workers=1)
   video = next((tmp_path / "toy").rglob("*.mp4"))
   (tmp_path / "broken.mp4").write_bytes(b"no video")
   out = tmp_path / "out"
@@ -102,15 +102,15 @@ def test_phrases_are_found_in_an_image_and_in_every_frame_of_a_video(world, runs
   assert cli.main([*words, "--json", "--show=phrases", str(image), str(video), str(tmp_path / "broken.mp4")]) == 0
   found = json.loads(capsys.readouterr().out)
   assert found == json.loads((out / "phrases.json").read_text())
-  assert [f["frames"] for f in found] == [1, 11, 0] and found[2]["error"] and not found[0]["error"]
+  assert [f["frames"] for f in found] == [1, 5, 0] and found[2]["error"] and not found[0]["error"]
   mask = cv2.imread(str(out / f"{image.stem}_0.png"), 0)
   assert mask.shape == (32, 48)
   first = found[0]["found"][0]["phrases"][0]
   x, y = first["point"]
   assert mask[y, x] == mask.max() == round(255 * first["highest"])
-  assert len(list((out / f"{video.stem}_1").glob("*.png"))) == 11
+  assert len(list((out / f"{video.stem}_1").glob("*.png"))) == 5
   with clips.open_media(records.media_of(str(out / f"{video.stem}_1.mp4"))) as over:
-    assert over.num_frames == 11
+    assert over.num_frames == 5
   picture = cv2.imread(str(out / f"{image.stem}_0_over.png"))
   assert (np.abs(picture.astype(int) - (255, 255, 0)).max(-1) < 40).any()  # the dot
   page = (out / "index.html").read_text()
