@@ -6,7 +6,7 @@ from typing import Any
 
 from vidx import errors
 from vidx.infer import captions
-from vidx.show import page, ranked, told
+from vidx.show import clips, page, told
 
 KIND = "words"
 
@@ -23,7 +23,7 @@ def main(loaded: Any, paths: Sequence[str], *, json: bool, show: str, out: str, 
 
 def write(found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:
   """Writes the page of what `vidx.infer.captions.predict` found; its path."""
-  shown = [{**f, **_words(f), **ranked.clip_of(f["path"])} for f in found]
+  shown = [{**f, **_words(f), **clips.clip_of(f["path"])} for f in found]
   page.write(path, "captions.html", title=title, videos=shown)
   return path
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from vidx import errors
 from vidx.data import clips as clips_lib
-from vidx.data.records import Media
+from vidx.data import media_files
+from vidx.data.records import Media, media_of
 
 
 def sample_clip(media: Media, span: tuple[float, float] | None = None, short_side: int = 160, frames: int = 64,
@@ -67,3 +69,14 @@ def data_uri(content: bytes, mime: str) -> str:
 def _fraction(fps: float) -> Any:
   import fractions
   return fractions.Fraction(fps).limit_denominator(1001)
+
+
+def clip_of(path: str) -> dict[str, str]:
+  """A video's clip, or why there is none; files of features have no pictures."""
+  if not media_files.is_video(path):
+    return {"clip": "", "problem": ""}
+  try:
+    content, _ = sample_clip(media_of(path))
+    return {"clip": data_uri(content, "video/mp4"), "problem": ""}
+  except errors.DecodeError as e:
+    return {"clip": "", "problem": str(e)}
