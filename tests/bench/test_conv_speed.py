@@ -23,8 +23,8 @@ def small_layers(monkeypatch):
 def test_every_lowering_that_applies_is_timed_and_the_choice_is_among_them(train):
   rows = {r["layer"]: r for r in conv_speed.bench_conv(train=train, seconds=0)}
   assert {name: set(r["times"]) for name, r in rows.items()} == {
-      "full": {"native", "taps", "shifts", "patches", "fan_ahead"}, "pointwise": {"native", "shifts"},
-      "depth-wise": {"native", "taps", "shifts"}}
+      "full": {"native", "taps", "shifts", "patches", "fan_ahead", "stacked"}, "pointwise": {"native", "shifts"},
+      "depth-wise": {"native", "taps", "shifts", "dense"}}
   for r in rows.values():
     assert r["best"] in r["times"] and r["loss"] == r["times"][r["chosen"]] / min(r["times"].values())
 
@@ -48,6 +48,6 @@ def test_a_name_without_a_layer_is_refused():
 
 
 def test_the_list_has_every_kind_of_layer():
-  kinds = {conv.choose("cpu", r.x, (*r.kernel, r.x[-1] // r.groups, r.features), r.strides, r.groups)
-           for r in LAYERS.values()}
+  kinds = {conv.choose(platform, r.x, (*r.kernel, r.x[-1] // r.groups, r.features), r.strides, r.groups)
+           for r in LAYERS.values() for platform in ("cpu", "tpu")}
   assert kinds == set(conv.LOWERINGS)

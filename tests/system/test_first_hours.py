@@ -83,7 +83,8 @@ def test_a_start_that_failed_leaves_a_workdir_for_the_corrected_command(tiny, tm
 
 
 def test_too_little_memory_is_said_before_the_first_step(tiny, tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(memory, "free", lambda: 1000)
+  room = iter([1 << 40])  # for the parameters, which are compared first
+  monkeypatch.setattr(memory, "free", lambda: next(room, 1000))
   assert cli.main(["train", f"--config={tiny}", f"--workdir={tmp_path / 'run'}"]) == 2
   said = line(capsys)
   assert all(word in said for word in ("0.0 are free", "train.batch_size=8", "data.frames=4", "data.crop=32",

@@ -32,8 +32,8 @@ MODELS = {"tesnet": tesnet, "dan": dan,
 
 @pytest.mark.parametrize("placements", [None, ()])
 def test_without_placements_a_tesnet_is_its_trunk(placements):
-  assert tesnet(placements=placements) == vidx.create_model(TINY["trunk"], **{
-      k: v for k, v in TINY.items() if k != "trunk"})
+  fields = {k: v for k, v in TINY.items() if k != "trunk"}
+  assert tesnet(placements=placements) == vidx.create_model(TINY["trunk"], **fields, stills=False)
 
 
 @pytest.mark.parametrize("name", ["tesnet", "dan"])

@@ -15,6 +15,7 @@ from flax import linen as nn
 import jax
 from jax import lax
 import jax.numpy as jnp
+import numpy as np
 
 from vidx.nn.initialisers import param
 
@@ -141,7 +142,14 @@ def stacked(x, w, strides, padding, dilation, groups):
   return native(x, w, (1, *strides[1:]), (0, *padding[1:]), dilation, 1)
 
 
-LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan,
+def dense(x, w, strides, padding, dilation, groups):
+  """A convolution without groups, whose kernel has zeros where an output channel does not see an input channel."""
+  inner, out = w.shape[3:]
+  seen = np.arange(inner * groups)[:, None] // inner == np.arange(out) // (out // groups)
+  return native(x, jnp.tile(w, (1, 1, 1, groups, 1)) * seen.astype(w.dtype), strides, padding, dilation, 1)
+
+
+LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan, dense=dense,
                                       fan_ahead=fan_ahead, blocks=blocks, evened=evened, stacked=stacked)
 
 
@@ -157,6 +165,8 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
       return groups == 1 and max(kernel) > 1
     case "stacked":
       return kernel[0] > 1 and groups == 1
+    case "dense":
+      return groups > 1
     case "evened":
       return groups == 1 and x_shape[-1] % 2 == 1 and max(kernel[1:]) > 1
     case "blocks":
@@ -201,8 +211,8 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
 def _on_tpu(x_shape, w_shape, strides, groups) -> str:
   """XLA lays clips out well for its 2-D convolutions and products, and less well for kernels with reach in time."""
   kt, kh, kw, inner, _ = w_shape
-  if kt == 1:
-    return "native"
+  if kt == 1:  # whole registers would go to every one of few channels
+    return "dense" if groups > 1 and inner * groups <= 8 else "native"
   if inner <= 4 and groups == 1:
     return "stacked"  # products over 3 channels leave the matrix units idle
   if min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])) <= 16:
