@@ -10,7 +10,8 @@ Measured, seed 0: colours go from 22.2 to 2.4 % off the palette; nearest neighbo
 stand alike in 100 %. Of what is made 65.4 % stand within 15 degrees of what was asked for, 35.0 %
 exactly, by one encoder 65.0, without norm and reconstruction 69.6; colours are off by 23.6 %,
 27.1 by one encoder; thirds of the hues are told from codes of poses in 80.9 %, 92.7 without norm
-and reconstruction. So 'azimuth', 'colour' and 'leak' do not hold after 400 steps of 8 triplets.
+and reconstruction. So 'palette' misses its margin by a quarter of a point, and 'azimuth', 'colour' and
+'leak' do not hold after 400 steps of 8 triplets.
 What keeps the colour back was not found: 500 of 1500 steps of 4 at a rate of 3e-3 left it 25.2 %
 off, and 400 of 800 from an encoder of identities with larger weights (He et al. 2015) 26.0 %.
 
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.bench.claims import Claim, fit
+from vidx.bench.claims import Claim, fit, linear_probe
 from vidx.data.toybox import scene_of, turntable
 from vidx.data.triplets import gradients, nearest
 from vidx.nn.pixel_verification import verification_loss
@@ -122,10 +123,7 @@ def leak(seed, arm):
     code = np.asarray(encode(scaled(images.reshape(-1, SIDE, SIDE, 3)))).astype("f")
     codes.append(code.reshape(len(code), 4, 2, 4, 2, -1).mean((2, 4)).reshape(len(code), -1))
     thirds.append(np.repeat((who[:, 0] * 3).astype(int) % 3, AZIMUTHS))
-  mean, std = codes[0].mean(0), codes[0].std(0) + 1e-6
-  x, y = ((c - mean) / std for c in codes)
-  weights = np.linalg.solve(x.T @ x + 10.0 * np.eye(x.shape[1]), x.T @ (np.eye(3)[thirds[0]] - 1 / 3))
-  return 100 * float(((y @ weights).argmax(1) == thirds[1]).mean())
+  return 100 * float((linear_probe(codes[0], thirds[0], 3, 10.0)(codes[1]) == thirds[1]).mean())
 
 
 def neighbours():
@@ -155,7 +153,7 @@ def get_claims() -> list[Claim]:
   near = lambda seed, arm: azimuth(seed, arm, 1)
   return [
       Claim("palette", "Colours that an identity has not are drawn to its palette by the verification of pixels.",
-            lambda seed: dict(zip(("method", "baseline"), palette(seed))), margin=15.0, better="less", seeds=3),
+            lambda seed: dict(zip(("method", "baseline"), palette(seed))), margin=20.0, better="less", seeds=3),
       Claim("neighbours", "The nearest picture by gradients stands alike, within 15 degrees: 70 of 100.",
             lambda seed: {"method": neighbours(), "baseline": 70.0}, seeds=1),
       Claim("azimuth", "Four of five images stand as the other box does, within 15 degrees: 80 of 100.",

@@ -28,13 +28,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from vidx import errors
-from vidx.bench.claims import Claim, fit
+from vidx.bench.claims import Claim, fit, linear_probe
 from vidx.data.spectrogram import log_mel
 from vidx.systems.disentangle import Disentangle
 from vidx.systems.image_baselines import Pix2PixHD
 
 SPEAKERS, DIGITS = 6, 10
-SIDE, BATCH, STEPS, RATE, TEST = 32, 8, 700, 2e-3, 5
+SIDE, BATCH, STEPS, RATE, TEST, RIDGE = 32, 8, 700, 2e-3, 5, 30.0
 SMALL = dict(width=8, downs=2, blocks=2, critic_width=4, distance="l1")
 ARMS = {"full": Disentangle(**SMALL, scales=1, pvm_stride=4), "one encoder": Pix2PixHD(**SMALL, scales=1)}
 COPIES = {"identity as it is": 0, "pose as it is": 1}
@@ -88,15 +88,6 @@ def trained(seed, arm):
   return fit(ARMS[arm], batches, STEPS, seed, RATE, loss)
 
 
-def linear(x, y, classes, strength=30.0):
-  """A function (N, D) -> (N,) classes, fitted by ridge regression."""
-  mean, std = x.mean(0), x.std(0) + 1e-6
-  z = (x - mean) / std
-  targets = np.eye(classes)[y] - 1 / classes
-  weights = np.linalg.solve(z.T @ z + strength * np.eye(z.shape[1]), z.T @ targets)
-  return lambda x: ((x - mean) / std @ weights).argmax(1)
-
-
 def split():
   """((images, speakers, digits) to learn from, the same to test)."""
   sounds = recordings()
@@ -122,7 +113,7 @@ def probes(seed):
   found = {}
   for name, of in codes.items():
     seen, new = of(x), of(u)
-    found[name] = tuple(100 * float((linear(seen, y[i], n)(new) == v[i]).mean())
+    found[name] = tuple(100 * float((linear_probe(seen, y[i], n, RIDGE)(new) == v[i]).mean())
                         for i, n in enumerate((SPEAKERS, DIGITS)))
   return found
 
@@ -140,7 +131,7 @@ def asked():
 def judges():
   """Classifiers of speakers and of digits, of images as they are."""
   (x, *y), _ = split()
-  return [linear(x.reshape(len(x), -1), y[i], n) for i, n in enumerate((SPEAKERS, DIGITS))]
+  return [linear_probe(x.reshape(len(x), -1), y[i], n, RIDGE) for i, n in enumerate((SPEAKERS, DIGITS))]
 
 
 def told(images):

@@ -1,23 +1,16 @@
 """The claims of spoken digits without their trainings."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
 
 from vidx import errors
-
-FILE = pathlib.Path(__file__).parents[2] / "configs/claims/fsdd.py"
+from vidx.bench import claims as claims_lib
 
 
 @pytest.fixture
 def claims():
   """The file's module."""
-  spec = importlib.util.spec_from_file_location("fsdd", FILE)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
+  return claims_lib.module("fsdd")
 
 
 @pytest.mark.parametrize("found", [0, 2])

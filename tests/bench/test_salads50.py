@@ -1,17 +1,14 @@
 """The table of 50Salads without its trainings: what is made of their results."""
 
-import importlib.util
 import json
-import pathlib
 
 import numpy as np
 import pytest
 import scipy.io
 
 from vidx import errors
+from vidx.bench import claims as claims_lib
 from vidx.train import config as config_lib
-
-FILE = pathlib.Path(__file__).parents[2] / "configs/claims/salads50.py"
 
 
 def write_scores(root, folds):
@@ -28,11 +25,9 @@ def write_scores(root, folds):
 @pytest.fixture
 def table(tmp_path, monkeypatch):
   """The file's module, with released scores that are the truth."""
-  spec = importlib.util.spec_from_file_location("salads50", FILE)
-  module = importlib.util.module_from_spec(spec)
   monkeypatch.setenv("VIDX_RUNS", str(tmp_path / "runs"))
   monkeypatch.setenv("VIDX_REAL_DATA", str(tmp_path))
-  spec.loader.exec_module(module)
+  module = claims_lib.module("salads50")
   (tmp_path / module.RELEASED).mkdir(parents=True)
   write_scores(tmp_path / module.RELEASED, 5)
   monkeypatch.setattr(module.jax.config, "update", lambda *args: None)

@@ -1,20 +1,15 @@
 """The claims of disentangling without their trainings."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
 
-FILE = pathlib.Path(__file__).parents[2] / "configs/claims/disentangle.py"
+from vidx.bench import claims as claims_lib
 
 
 @pytest.fixture
 def claims(monkeypatch):
   """The file's module, with pictures that say in every pixel who stands how."""
-  spec = importlib.util.spec_from_file_location("disentangle_claims", FILE)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  module = claims_lib.module("disentangle")
   shown = np.stack(np.broadcast_arrays(*np.ogrid[:40, :24], 0), -1).astype(np.uint8)[:, :, None, None]
   monkeypatch.setattr(module, "pictures", lambda split: (np.broadcast_to(shown, (40, 24, 4, 4, 3)), None))
   return module

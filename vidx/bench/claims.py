@@ -14,6 +14,7 @@ import json as json_lib
 import pathlib
 import re
 import time
+import types
 from typing import Any
 
 import jax
@@ -74,8 +75,8 @@ class Outcome:
             "seconds": self.seconds}
 
 
-def load(name: str) -> list[Claim]:
-  """The claims of a file.
+def module(name: str) -> types.ModuleType:
+  """A file of claims, run.
 
   Raises:
     ConfigError: there is no such file.
@@ -88,9 +89,30 @@ def load(name: str) -> list[Claim]:
     raise errors.ConfigError(f"no claims are called '{name}'{errors.hint(name, known)};"
                              f" there are some for {', '.join(known) or 'nothing'} in {FOLDERS[0]}.")
   spec = importlib.util.spec_from_file_location(f"vidx_claims_{name}", folder / f"{name}.py")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.get_claims()
+  found = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(found)
+  return found
+
+
+def load(name: str) -> list[Claim]:
+  """The claims of a file; raises ConfigError as `module`."""
+  return module(name).get_claims()
+
+
+def linear_probe(x: np.ndarray, y: np.ndarray, classes: int, strength: float) -> Callable[[np.ndarray], np.ndarray]:
+  """A function (N, D) -> (N,) classes, fitted to examples by ridge regression on entries of unit deviation.
+
+  Args:
+    x: (M, D) examples.
+    y: (M,) their classes.
+    classes: how many there are.
+    strength: of the ridge.
+  """
+  mean, std = x.mean(0), x.std(0) + 1e-6
+  z = (x - mean) / std
+  targets = np.eye(classes)[y] - 1 / classes
+  weights = np.linalg.solve(z.T @ z + strength * np.eye(z.shape[1]), z.T @ targets)
+  return lambda x: ((x - mean) / std @ weights).argmax(1)
 
 
 def check(claim: Claim, seeds: int = 0) -> Outcome:
