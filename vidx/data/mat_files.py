@@ -6,6 +6,7 @@ holds a matrix per place. Readers make room by the dimensions, which stand in th
 before the content does.
 """
 
+import io as io_lib
 import math
 import os
 import struct
@@ -34,7 +35,7 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
     raise ValueError("no MATLAB file of level 5")
   order = "<" if data[126:128] == b"IM" else ">"
   _Check(order, max(reading.MODEST, reading.RATIO * len(data)), len(data) >> 3).elements(memoryview(data)[128:], 0)
-  return io.loadmat(path)
+  return io.loadmat(io_lib.BytesIO(data))
 
 
 class _Check:

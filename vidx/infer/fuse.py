@@ -90,7 +90,8 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
   if not fusable or any(f.task.fusable.keys() != fusable.keys() for f in found):
     raise errors.ConfigError(f"{workdirs[0]}: its task gives no scores of videos that could be averaged.")
   result = fused([f.result for f in found], weights, fusable)
-  result = dataclasses.replace(result, metrics=evaluator.summary(first.task, result.predictions), details=None)
+  metrics, details = evaluator.figures(first.task, result.predictions)
+  result = dataclasses.replace(result, metrics=metrics, details=details)
   protocol = {**first.protocol, "scores": "weighted mean of the runs' scores",
               "runs": ", ".join(f"{weight:g} x {w}" for w, weight in zip(workdirs, weights))}
   described = {**results.describe(result, first.task, protocol, first.step),

@@ -156,23 +156,26 @@ class MultiLabel(scores_lib.Scored):
     'mAP' is the mean over classes; where there are categories it is the mean of theirs,
     'mAP/NAME', and 'mAP over classes' is that of all classes.
     """
+    return self.figures(predictions)[0]
+
+  def details(self, predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """{'count' (C,), 'ap' (C,) percent}, where both rules are asked for by the first."""
+    return self.figures(predictions)[1]
+
+  def figures(self, predictions: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Both, of one table of average precisions."""
     scores, label = _labelled(predictions)
-    result = {}
-    for i, rule in enumerate(ranking.RULES if self.ap == "both" else (self.ap,)):
-      found, word = ranking.average_precisions(scores, label, rule), f"{rule} " if i else ""
+    rules = ranking.RULES if self.ap == "both" else (self.ap,)
+    each, result = [ranking.average_precisions(scores, label, rule) for rule in rules], {}
+    for i, (rule, found) in enumerate(zip(rules, each)):
+      word = f"{rule} " if i else ""
       if not self.categories:
         result[f"{word}mAP"] = ranking.mean_known(found)
         continue
       result[f"{word}mAP"], means = ranking.mean_by_category(found, dict(self.categories))
       result |= {f"{word}mAP/{name}": value for name, value in means.items()}
       result[f"{word}mAP over classes"] = ranking.mean_known(found)
-    return result
-
-  def details(self, predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """{'count' (C,), 'ap' (C,) percent}."""
-    scores, label = _labelled(predictions)
-    rule = "step" if self.ap == "both" else self.ap
-    return {"count": (label > 0).sum(axis=0), "ap": ranking.average_precisions(scores, label, rule)}
+    return result, {"count": (label > 0).sum(axis=0), "ap": each[0]}
 
   def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = scores_lib.TOP
                ) -> dict[str, Any]:

@@ -62,17 +62,14 @@ class TagsAndClass(MultiLabel):
     return {**super().predict(outputs, batch), f"scores/{CLASS}": jax.nn.softmax(
         outputs["logits"][CLASS].astype(jnp.float32))}
 
-  def metrics(self, predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """'top-1' and 'top-5' of the class, and the metrics of the tags."""
+  def figures(self, predictions: Mapping[str, np.ndarray]) -> tuple[dict[str, float], dict[str, Any]]:
+    """As of `MultiLabel`, with 'top-1' and 'top-5' of the class, and in details 'class/count', 'class/accuracy'."""
+    metrics, details = super().figures(predictions)
     scores, label = self._classes(predictions)
-    return {"top-1": accuracy.top_k(scores, label, 1), "top-5": accuracy.top_k(scores, label, 5),
-            **super().metrics(predictions)}
-
-  def details(self, predictions: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """As `MultiLabel.details`, and 'class/count', 'class/accuracy'."""
-    confusion = accuracy.confusion_matrix(*self._classes(predictions))
-    return {**super().details(predictions), f"{CLASS}/count": confusion.sum(axis=1),
-            f"{CLASS}/accuracy": accuracy.per_class_accuracy(confusion)}
+    confusion = accuracy.confusion_matrix(scores, label)
+    return ({"top-1": accuracy.top_k(scores, label, 1), "top-5": accuracy.top_k(scores, label, 5), **metrics},
+            {**details, f"{CLASS}/count": confusion.sum(axis=1),
+             f"{CLASS}/accuracy": accuracy.per_class_accuracy(confusion)})
 
   def describe(self, predictions: Mapping[str, np.ndarray], row: int, dataset: Any, top: int = scores_lib.TOP
                ) -> dict[str, Any]:
