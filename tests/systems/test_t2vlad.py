@@ -175,9 +175,8 @@ def test_shared_centres_see_one_tensor_as_one_and_separate_ones_do_not():
   assert local() == pytest.approx(1, abs=1e-5) and local(vlad="separate") < 0.999
 
 
-@pytest.mark.parametrize("fields", VARIANTS, ids=str)
-def test_a_variant_learns_everything_that_it_has(fields):
-  model, variables = made(**fields)
+def gradients(model, variables):
+  """{parameter: gradient} of the loss over the pairs of X; all of them are finite."""
   rest = {k: v for k, v in variables.items() if k != "params"}
 
   @jax.jit
@@ -188,9 +187,17 @@ def test_a_variant_learns_everything_that_it_has(fields):
       return ranking.margin_loss(ranking.scores(*halves(out)), 0.2).sum()
     return jax.grad(loss)(params)
 
-  found = jax.tree_util.tree_leaves_with_path(grads(variables["params"]))
-  assert all(np.isfinite(g).all() for _, g in found)
-  dead = {jax.tree_util.keystr(k, simple=True, separator="/") for k, g in found if not np.any(g)}
+  found = {jax.tree_util.keystr(k, simple=True, separator="/"): g
+           for k, g in jax.tree_util.tree_leaves_with_path(grads(variables["params"]))}
+  assert all(np.isfinite(g).all() for g in found.values())
+  return found
+
+
+@pytest.mark.parametrize("fields", VARIANTS, ids=str)
+def test_a_variant_learns_everything_that_it_has(fields):
+  model, variables = made(**fields)
+  found = gradients(model, variables)
+  dead = {k for k, g in found.items() if not np.any(g)}
   allowed = ("segments", "gate/dense/bias", "qkv/bias")  # a bias in front of batch statistics moves nothing
   assert all(any(a in name for a in allowed) for name in dead), dead
 
