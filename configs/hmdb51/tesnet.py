@@ -3,7 +3,8 @@
 vidx train --config=configs/hmdb51/tesnet.py --config.data.root=... \\
   --config.train.init_from=IMAGENET_WEIGHTS --workdir=...
 vidx eval --workdir=... --views=20x1  (whole frames of 256 x 340)
-Split 1; --config.data.dataset.fold=2 chooses another. The word behind the colon: squeezed, or 64 for clips of 64 frames.
+Split 1; --config.data.dataset.fold=2 chooses another. The word behind the colon: squeezed, or 64 for clips of 64
+frames.
 Published: 71.5 over three splits with 64 frames, fused with configs/hmdb51/tesnet_flow.py; ours: not yet measured.
 """
 

@@ -6,8 +6,9 @@ vidx eval --workdir=... --views=10x3 --config.data.test_crop=256 --config.data.d
 
 The word behind the colon: r50_4x16, r50_8x8, r101_8x8 with sound; sight_r50_4x16, sight_r101_8x8 without; sound, the
 audio pathway alone; without labels ssl_4x16, ssl_8x8, ssl_16x4, of which configs/ucf101/avslowfast.py goes on, and
-ssl_rotation_4x16 and ssl_sync_4x16, turns of sight alone, and sound that belongs to it alone; and of r50_4x16 the rows of the ablations: pool5, res4, res234 (where sound comes in), a_f_s, nonlocal (how), beta_8, beta_4,
-beta_1 (width), drop_0, drop_2, drop_5 (tenths of the steps), avs_none, avs_5, avs_45 (where it is compared).
+ssl_rotation_4x16 and ssl_sync_4x16, turns of sight alone, and sound that belongs to it alone; and of r50_4x16 the rows
+of the ablations: pool5, res4, res234 (where sound comes in), a_f_s, nonlocal (how), beta_8, beta_4, beta_1 (width),
+drop_0, drop_2, drop_5 (tenths of the steps), avs_none, avs_5, avs_45 (where it is compared).
 Published (10x3 views), top-1 / top-5 / Kinetics-Sounds: r50_4x16 77.0 / 92.7 / 83.7, r101_8x8 78.8 / 93.6 / 85.0,
 sight_r50_4x16 75.6 / 92.0 / 80.5, sight_r101_8x8 77.9 / 93.2 / 82.7, sound 24.8 / 43.3; top-1 of pool5 75.4, res4
 76.5, res234 75.8, a_f_s 75.3, nonlocal 77.2, beta_8 76.0, beta_4 76.6, beta_1 75.9, drop_0 75.2, drop_2 76.0, drop_5
@@ -48,8 +49,9 @@ def get_config(variant="r50_4x16"):
   c.train.update(batch_size=64, precise_bn=200)
   c.eval.every_epochs = 10.0
   if variant in WITHOUT_LABELS or variant in HALVES:
-    c.system = dict(name="avslowfast_r50_4x16", trunk=WITHOUT_LABELS.get(variant, "slowfast_r50_4x16"), num_classes=0, rotation=True,
-                    score_sync=True, fs_stages=(0, 0, 0, 0), afs_stages=(0, 0, 0, 0), bn_groups=8)
+    c.system = dict(name="avslowfast_r50_4x16", trunk=WITHOUT_LABELS.get(variant, "slowfast_r50_4x16"),
+                    num_classes=0, rotation=True, score_sync=True, fs_stages=(0, 0, 0, 0),
+                    afs_stages=(0, 0, 0, 0), bn_groups=8)
     c.task = dict(name="audiovisual")
     if variant == "ssl_rotation_4x16":
       c.system.update(streams="sight", score_sync=False)

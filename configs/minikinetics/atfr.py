@@ -13,8 +13,8 @@ slowfast_r18_8x8 77.5 at 40.4, slowfast_r50_8x8 79.3 at 65.7; ours: not yet meas
 
 from vidx.train import config
 
-VARIANTS = ("resnet3d_slim_50", "resnet3d_slim_18", "r2plus1d_bottleneck_18", "r2plus1d_bottleneck_50", "i3d_r50", "x3d_s",
-            "slowfast_r18_8x8", "slowfast_r50_8x8")
+VARIANTS = ("resnet3d_slim_50", "resnet3d_slim_18", "r2plus1d_bottleneck_18", "r2plus1d_bottleneck_50", "i3d_r50",
+            "x3d_s", "slowfast_r18_8x8", "slowfast_r50_8x8")
 
 
 def get_config(trunk="resnet3d_slim_50"):

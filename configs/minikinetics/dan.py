@@ -13,16 +13,11 @@ VARIANTS = ("x3d_xs", "alone")
 
 
 def get_config(which="x3d_xs"):
-  c = config.base()
-  c.system = dict(name="dan", trunk="x3d_xs", num_classes=200, consecutive=8, dropout=0.5)
-  c.task = dict(name="joint", mode="mgda")
-  c.data.update(dataset=dict(name="frame_list", file="mini_{split}_videofolder.txt", pattern="{:05d}.jpg"),
-                frames=4, consecutive=8, sampler="dense", jitter=(182, 228), short_side=182, crop=160,
-                crop_mode="random", mean=(0.45,) * 3, std=(0.225,) * 3)
-  c.optimizer.update(name="sgd", weight_decay=5e-5, nesterov=False, no_decay=r"(bias|scale)$|^projection/basis/",
-                     groups=(("head/.*kernel", 5.0, 5.0), ("head/.*bias", 5.0, 0.0)))
-  c.schedule.update(name="cosine", peak=0.4, reference_batch=256, epochs=256.0, warmup_epochs=7.0)
-  c.train.batch_size = 256
+  c = config.load_file("configs/kinetics/dan.py:x3d_m")
+  c.system.update(trunk="x3d_xs", num_classes=200)
+  c.data.dataset = dict(name="frame_list", file="mini_{split}_videofolder.txt", pattern="{:05d}.jpg")
+  c.data.update(frames=4, jitter=(182, 228), short_side=182, crop=160)
+  c.train.init_exclude = ()
   if which == "alone":
     c.task.mode = "separate"
     c.optimizer.update(name="adamw", weight_decay=0.01, groups=(), frozen=("^trunk/",))

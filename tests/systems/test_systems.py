@@ -115,7 +115,8 @@ def test_a_wrong_name_or_field_is_one_clear_line(call, words):
 
 
 @pytest.mark.parametrize("name, fields", [("tsm", {"trunk": "resnet_18"}), ("tsn", {"trunk": "resnet_18"}),
-                                          ("r3d_18", {}), ("slowfast_r50_8x8", {}), ("timesformer_b", {}), ("x3d_s", {})])
+                                          ("r3d_18", {}), ("slowfast_r50_8x8", {}), ("timesformer_b", {}),
+                                          ("x3d_s", {})])
 def test_a_clip_without_its_batch_is_not_taken_for_images(name, fields):
   model = vidx.create_model(name, **fields)
   for shape in ((8, 64, 64, 3), (64, 64, 3)):

@@ -279,8 +279,8 @@ class BatchIterator:
       self.close()
       raise errors.DataError(
           f"nothing was read for data.timeout_s={self._data.timeout_s:g} seconds, while waiting for"
-          f" {str(e) or 'a decoding process'}: a disk that does not answer, or a process that was stopped; look there and"
-          " run the same command again.") from e
+          f" {str(e) or 'a decoding process'}: a disk that does not answer, or a process that was stopped; look there"
+          " and run the same command again.") from e
     except RuntimeError as e:
       self.close()
       if "terminated unexpectedly" not in str(e):

@@ -199,7 +199,8 @@ class _Progress:
       from rich import console, progress
       self._bar = progress.Progress(progress.TextColumn("{task.description}"), progress.BarColumn(),
                                     progress.DownloadColumn(), progress.TransferSpeedColumn(),
-                                    progress.TimeRemainingColumn(), console=console.Console(file=terminal.drawing(sys.stderr)))
+                                    progress.TimeRemainingColumn(),
+                                    console=console.Console(file=terminal.drawing(sys.stderr)))
       self._bar.start()
       self._task = self._bar.add_task(what, total=total, completed=have)
     else:

@@ -187,11 +187,11 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
     groups: of channels.
     dilation: steps between the kernel's taps, per axis.
   """
-  kt, kh, kw, inner, out = w_shape
   if platform == "tpu":
     return _on_tpu(x_shape, w_shape, strides, groups)
   if platform != "cpu":
     return "native"
+  kt, kh, kw, inner, out = w_shape
   if kh == kw == 1 and kt > 1 and 4 * out <= inner and strides[0] == groups == 1:
     return "fan"  # the products read the input once
   if kh == kw == 1 or groups > 1:
@@ -226,8 +226,9 @@ def convolve(x: jax.Array, w: jax.Array, strides: Triple, padding: Triple, dilat
          groups: int = 1, lowering: str = "auto") -> jax.Array:
   """Convolution of clips, explicitly and symmetrically padded.
 
-  'auto' takes XLA's convolution but where `choose` knows a quicker way; which platform it is, is decided when the program is lowered, so
-  an export for another platform gets that platform's choice.
+  'auto' takes XLA's convolution but where `choose` knows a quicker way; which platform
+  it is, is decided when the program is lowered, so an export for another platform gets
+  that platform's choice.
 
   Args:
     x: (B, T, H, W, C).
