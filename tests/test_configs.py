@@ -59,8 +59,11 @@ def seen():
 def shallow(system, num_classes):
   """The system with one block per stage, and as alike as can be to that of other configs."""
   known = systems.field_names(system["name"], system.get("trunk"))
-  way = next((k for k in SHALLOW if k in known), "")  # of a transformer, stages are the blocks that sample
-  other = system["name"] in ("ms_tcn", "stmn_vgg16") or "separable" in known  # in which stages are something else
+  way = next((k for k in SHALLOW if k in known), "")
+  row = systems.rows()[system["name"]]
+  samples = "fused" in known  # of a network with samplers, stages are the blocks that sample
+  other = (system["name"] in ("ms_tcn", "stmn_vgg16") or "separable" in known  # in which stages are something else
+           or samples and (way == "stages" or "fused" in row.fields))  # blocks are named by the row
   less = {way: SHALLOW[way]} if way and way not in system and not other else {}
   if "i3d" in (system["name"], system.get("trunk")):
     less["stages"] = tuple(blocks[:1] for blocks in inception.STAGES)
