@@ -28,6 +28,11 @@ def _bench_compiled(fv, args, overrides):
                        fit=fv.fit, top=fv.top, hlo=fv.hlo, within=fv.within)
 
 
+def _bench_estimates(fv, args, overrides):
+  from vidx.bench import estimates
+  return estimates.main(args, target=fv.target, train=fv.train, batch=fv.batch, again=fv.again, seconds=fv.seconds)
+
+
 def _bench_conv(fv, args, overrides):
   from vidx.bench import conv_speed
   conv_speed.main(json=fv.json, pattern=" ".join(args), train=fv.train, dtype=fv.dtype, batch=fv.batch)
@@ -69,6 +74,7 @@ def _claims(fv, args, overrides):
 
 
 _TRAIN = _bool("train", "forward and backward pass; otherwise the forward pass")
+_TARGET = _string("target", "v5e:2x2", "chips: v5e:2x2, v5p:2x2x1, v6e:2x2, larger slices, or h100")
 _BATCH = _integer("batch", 1, "clips at once")
 _DTYPE = _string("dtype", "float32", "float32 or bfloat16")
 _PEER = _bool("peer", "measure the PyTorch peer as well, in turns")
@@ -86,12 +92,18 @@ VERBS: dict[str, Verb] = {
         "what XLA's compiler makes of a model or a config's train step, for a chip that need not be there",
         "NAME|--config=FILE [--train] [--target=v5e:2x2|v5p:...|v6e:...|h100] [--batch=N] [--fit] [--json]",
         _all(JSON, _TRAIN, _string("config", "", "in place of a name: its whole train step"),
-             _string("target", "v5e:2x2", "chips: v5e:2x2, v5p:2x2x1, v6e:2x2, larger slices, or h100"),
+             _TARGET,
              _integer("batch", 0, "examples per chip; 0: 8, of a config its own"),
              _bool("fit", "find the largest batch that fits the chip"),
              _integer("top", 12, "instructions that are listed"),
              _string("within", "", "a part of the network, such as match_trans, whose share is told"),
              _string("hlo", "", "file for the program's text")), _bench_compiled),
+    "bench estimates": Verb(
+        "compiles many models, each in a process of its own, and keeps what the compiler said in vidx/bench/compiled.md",
+        "[PATTERN|FILE.py[:WORD] ...] [--train] [--target=v5e:2x2|...|h100] [--batch=N] [--again]",
+        _all(_TRAIN, _TARGET, _integer("batch", 0, "examples per chip; 0: 8, of a config its own"),
+             _bool("again", "also what the table has with this version of the compiler"),
+             _number("seconds", 1800.0, "after which a program is given up")), _bench_estimates),
     "bench adaptive": Verb("what samplers save, counted and on the clock", "[NAME ...] [--peer] [--json]",
                            _all(JSON, _DTYPE, _PEER,
                                 _bool("branching", "measure one program with branches per capacity as well, in turns"),

@@ -1,0 +1,160 @@
+"""What the compilers make of many models, kept in one table: `vidx bench estimates`.
+
+`vidx/bench/compiled.csv` has a line for each program that was compiled, in the order of its columns, and
+`vidx/bench/compiled.md` is the page that is made of it. Each program is compiled by `vidx bench compiled` in a process
+of its own, as compilers keep gigabytes; what is in the table with the compiler's present version is not compiled again.
+"""
+
+from collections.abc import Iterable, Sequence
+import csv
+import dataclasses
+import datetime
+from importlib import metadata
+import itertools
+import json as json_lib
+import os
+import pathlib
+import subprocess
+import sys
+
+from vidx import errors, systems, writing
+from vidx.measure import targets
+
+HERE = pathlib.Path(__file__).parent
+CSV, PAGE = HERE / "compiled.csv", HERE / "compiled.md"
+HEAD = """# What the compilers make of every model
+
+Written by `vidx bench estimates` from `compiled.csv`. No chip was at hand: cycles are the static estimates of XLA's
+compiler for TPUs, which compare programs and are no times; its compiler for GPUs states none. Figures are of one chip,
+in bfloat16 on inputs of the published sizes. The share is that of the matrix units' products in the estimated cycles.
+Moved are operands and results of instructions, part of which may stay on the chip; sent are the results of collectives.
+A name that ends with .py is a config's whole train step, others a forward pass or a plain step of gradient descent.
+"""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Row:
+  """A program for a target and what its compiler said; figures as they are written, '' where there are none.
+
+  Attributes:
+    target: of `vidx bench compiled`.
+    name: of a model, or FILE.py[:WORD] below configs.
+    kind: 'forward' or 'train'.
+    batch: examples per chip.
+    chips: of the target.
+    mcycles, share: 10^6 estimated cycles, and percent of the matrix units' peak by them.
+    moved, memory: GB, and GiB per chip.
+    fits: 'yes', or 'no'.
+    sent: MB that collectives give each chip.
+    compiler, day: its version, and when it ran, as YYYY-MM-DD.
+  """
+
+  target: str
+  name: str
+  kind: str
+  batch: int
+  chips: int
+  mcycles: str
+  share: str
+  moved: str
+  memory: str
+  fits: str
+  sent: str
+  compiler: str
+  day: str
+
+  @property
+  def key(self) -> tuple[str, str, str, int]:
+    return self.target, self.name, self.kind, self.batch
+
+
+def rows() -> list[Row]:
+  """All lines of `compiled.csv`."""
+  if not CSV.exists():
+    return []
+  with open(CSV, encoding="utf-8", newline="") as f:
+    return [Row(**{**line, "batch": int(line["batch"]), "chips": int(line["chips"])}) for line in csv.DictReader(f)]
+
+
+def page(every: Iterable[Row]) -> str:
+  """`compiled.md`: a table per target and kind, by name."""
+  lines = [HEAD.rstrip()]
+  ordered = sorted(every, key=lambda r: (r.target, r.kind, r.name, r.batch))
+  for (target, kind), of_one in itertools.groupby(ordered, lambda r: (r.target, r.kind)):
+    body = list(of_one)
+    lines += ["", f"## {target}, {body[0].chips} chip{'s' * (body[0].chips > 1)},"
+              f" {'forward' if kind == 'forward' else 'train step'}", "",
+              "| model | examples per chip | Mcycles | share of the peak | GB moved | GiB of memory | fits | MB sent |"
+              " compiler | day |", "|---|---:|---:|---:|---:|---:|---|---:|---|---|"]
+    lines += [f"| {r.name} | {r.batch} | {r.mcycles} | {r.share and r.share + ' %'} | {r.moved} | {r.memory} | {r.fits}"
+              f" | {r.sent} | {r.compiler} | {r.day} |" for r in body]
+  return "\n".join(lines) + "\n"
+
+
+def row_of(r: dict, name: str, compiler: str, day: str) -> Row:
+  """The line of a result of `bench_compiled`."""
+  sent = sum(one["bytes"] for one in r["collectives"].values())
+  return Row(r["target"], name, "train" if r["train"] else "forward", r["batch"], r["chips"],
+             f"{r['estimated_cycles'] / 1e6:.2f}" if r["estimated_cycles"] else "",
+             f"{100 * r['share']:.1f}" if r["share"] else "", f"{r['moved'] / 1e9:.2f}", f"{r['memory'] / 2**30:.2f}",
+             "yes" if r["fits"] else "no", f"{sent / 1e6:.1f}" if sent else "", compiler, day)
+
+
+def compiler_of(target: str) -> str:
+  """Name and version of the package that compiles for a target; raises ConfigError where there is none."""
+  targets.chip(target)
+  package = "jax-cuda12-plugin" if target == "h100" else "libtpu"
+  try:
+    return f"{package} {metadata.version(package)}"
+  except metadata.PackageNotFoundError:
+    raise errors.ConfigError(f"{target}: its compiler, {package}, is not installed: pip install"
+                             f" 'vidx[{'gpu' if target == 'h100' else 'tpu'}]'.") from None
+
+
+def compile_one(name: str, target: str, train: bool, batch: int, seconds: float) -> dict:
+  """The result of `vidx bench compiled` in a process of its own; raises ConfigError with its line where it failed."""
+  what = [f"--config={name}"] if ".py" in name else [name]
+  done = subprocess.run([sys.executable, "-m", "vidx", "bench", "compiled", *what, f"--target={target}", "--top=0",
+                         f"--batch={batch}", "--json", *["--train"] * (train and ".py" not in name)],
+                        env={**os.environ, "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}, capture_output=True, text=True,
+                        check=False, timeout=seconds)
+  if done.returncode:
+    said = [line for line in done.stderr.splitlines() if line.startswith("vidx: ")] or done.stderr.splitlines()[-1:]
+    raise errors.ConfigError(f"{name}: {(said or ['no word of why'])[-1].removeprefix('vidx: ')}")
+  return json_lib.loads(done.stdout.splitlines()[-1])
+
+
+def write(every: Iterable[Row]) -> None:
+  """Replaces `compiled.csv` and `compiled.md`; of a program the last row given stays."""
+  kept = sorted({row.key: row for row in every}.values())
+  writing.write_table(CSV, [f.name for f in dataclasses.fields(Row)], map(dataclasses.astuple, kept))
+  writing.write_text(PAGE, page(kept))
+
+
+def main(names: Sequence[str], *, target: str, train: bool, batch: int, again: bool, seconds: float) -> int:
+  """Compiles what the table lacks, and writes it after each; without names only the page. 2 where one failed."""
+  unknown = [n for n in names if ".py" not in n and not systems.list_models(n)]
+  if unknown:
+    raise errors.ConfigError(f"no model is called {unknown[0]}; `vidx models` lists them.")
+  chosen = [m for n in names for m in ([n] if ".py" in n else systems.list_models(n))]
+  write(rows())
+  if not chosen:
+    return 0
+  compiler, failed = compiler_of(target), 0
+  for name in chosen:
+    kind = "train" if train or ".py" in name else "forward"
+    there = next((r for r in rows() if (r.target, r.name, r.kind) == (target, name, kind)
+                  and (not batch or r.batch == batch)), None)
+    if there and there.compiler == compiler and not again:
+      continue
+    try:
+      row = row_of(compile_one(name, target, train, batch, seconds), name, compiler, datetime.date.today().isoformat())
+    except (errors.ConfigError, subprocess.TimeoutExpired) as e:
+      failed += 1
+      print(f"{name}: {f'no end after {seconds:g} s' if isinstance(e, subprocess.TimeoutExpired) else e}",
+            file=sys.stderr, flush=True)
+      continue
+    write([*rows(), row])
+    print(f"{name} {kind} {target} {row.batch}: {row.mcycles or '-'} Mcycles, {row.memory} GiB, fits: {row.fits}",
+          flush=True)
+  return 2 if failed else 0
