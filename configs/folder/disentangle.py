@@ -10,20 +10,23 @@ vidx generate --workdir=runs/disentangle --identities=FOLDER --poses=FOLDER --ou
 
 FOLDER has crops of the object, clips/{train,val}/CLIP/FRAME.jpg; N is the number of training clips. Behind the colon:
 the method; without verified pixels, and without reconstruction too; with critics of patches; and the baselines
-pix2pixHD, DrNet and FusionImage. 200,000 steps at a batch of 16; triplets are drawn anew in each of 32 epochs.
+pix2pixHD, the same of the one-hot cluster of the pose in place of its image, DrNet and FusionImage. 200,000 steps at a batch of 16; triplets are drawn anew in each of 32 epochs.
 """
 
 from vidx.train import config
 
-VARIANTS = ("full", "no_verify", "no_reconstruct", "patches", "pix2pixhd", "drnet", "fusion_image")
+VARIANTS = ("full", "no_verify", "no_reconstruct", "patches", "pix2pixhd", "one_hot", "drnet", "fusion_image")
 LESS = {"full": {}, "no_verify": dict(verify=False), "no_reconstruct": dict(verify=False, reconstruct=False),
         "patches": dict(patches=True)}
-WEIGHTS = {"pix2pixhd": {"target": 10.0, "features": 10.0}, "drnet": {"confusion": 0.1}}
+BASELINES = {"pix2pixhd": dict(name="pix2pixhd"), "one_hot": dict(name="pix2pixhd", poses=20),
+             "drnet": dict(name="drnet"), "fusion_image": dict(name="fusion_image")}
+HD = {"target": 10.0, "features": 10.0}
+WEIGHTS = {"pix2pixhd": HD, "one_hot": HD, "drnet": {"confusion": 0.1}}
 
 
 def get_config(variant="full"):
   c = config.base()
-  c.system = dict(name="disentangle", clips=2233, **LESS[variant]) if variant in LESS else dict(name=variant)
+  c.system = dict(name="disentangle", clips=2233, **LESS[variant]) if variant in LESS else BASELINES[variant]
   c.task = dict(name="generation", **({"weights": WEIGHTS[variant]} if variant in WEIGHTS else {}))
   c.data.update(dataset=dict(name="triplets", draws=100_000), frames=3, crop=128, scales=(0.9, 1.1), colour_jitter=0.2,
                 flip=False, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -32,7 +35,7 @@ def get_config(variant="full"):
   c.train.batch_size = 16
   c.eval.update(batch_size=16, every_epochs=4.0)
   c.checkpoint.every_epochs = 1.0
-  if variant in LESS or variant == "pix2pixhd":  # images are compared in features of VGG-19
+  if variant in LESS or c.system.name == "pix2pixhd":  # images are compared in features of VGG-19
     c.optimizer.frozen = ("^perception/",)
     c.train.init_from = (("/perception/", f"{config.RUNS}/vgg19"),)
   return c

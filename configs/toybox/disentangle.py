@@ -9,19 +9,23 @@ vidx generate --workdir=runs/toybox_disentangle --identities=runs/toybox/turntab
   --poses=runs/toybox/turntable/clips/val/toyval00001 --out=made
 
 Behind the colon: the method; without verified pixels, and without reconstruction too; with critics of patches; with an
-encoder of poses that keeps what normalisation removes; and the baselines pix2pixHD, DrNet and FusionImage. Images are
-compared by their colours, so that no weights are needed.
+encoder of poses that keeps what normalisation removes; and the baselines pix2pixHD, the same of the one-hot cluster of
+the pose in place of its image, DrNet and FusionImage. Images are compared by their colours, so that no weights are
+needed.
 """
 
 from vidx.train import config
 
-VARIANTS = ("full", "no_verify", "no_reconstruct", "patches", "no_norm", "pix2pixhd", "drnet", "fusion_image")
+VARIANTS = ("full", "no_verify", "no_reconstruct", "patches", "no_norm", "pix2pixhd", "one_hot", "drnet",
+            "fusion_image")
 LESS = {"full": {}, "no_verify": dict(verify=False), "no_reconstruct": dict(verify=False, reconstruct=False),
         "patches": dict(patches=True), "no_norm": dict(pose_norm=False)}
-FIELDS = {"pix2pixhd": dict(critic_width=16, distance="l1"), "drnet": dict(critic_width=64),
-          "fusion_image": dict(critic_width=16)}
+FIELDS = {"pix2pixhd": dict(name="pix2pixhd", critic_width=16, distance="l1"),
+          "one_hot": dict(name="pix2pixhd", critic_width=16, distance="l1", poses=20),
+          "drnet": dict(name="drnet", critic_width=64), "fusion_image": dict(name="fusion_image", critic_width=16)}
 L1 = 10.0  # of differences of colours, which are smaller than those of features
-WEIGHTS = {"pix2pixhd": {"target": L1, "features": L1}, "drnet": {"again": L1, "confusion": 0.1},
+HD = {"target": L1, "features": L1}
+WEIGHTS = {"pix2pixhd": HD, "one_hot": HD, "drnet": {"again": L1, "confusion": 0.1},
            "fusion_image": {"cycle": L1, "again": L1}}
 
 
@@ -32,7 +36,7 @@ def get_config(variant="full"):
     c.system = dict(name="disentangle", clips=200, critic_width=16, distance="l1", pvm_stride=4, **small,
                     **LESS[variant])
   else:
-    c.system = dict(name=variant, **small, **FIELDS[variant])
+    c.system = dict(**small, **FIELDS[variant])
   c.task = dict(name="generation", weights=WEIGHTS.get(variant, {"target": L1, "again": L1}))
   c.data.update(root="runs/toybox/turntable", dataset=dict(name="triplets", draws=4800), frames=3, crop=64,
                 scales=(0.95, 1.05), flip=False, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), workers=0)

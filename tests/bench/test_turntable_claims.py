@@ -31,3 +31,7 @@ def test_azimuths_are_apart_either_way_round(claims):
 def test_colours_come_nearer_to_the_palette(claims):
   after, before = claims.palette(0, steps=10)
   assert after < before
+
+
+def test_the_way_down_ends_at_the_minimum_and_not_a_step_beside_it(claims):
+  assert claims.palette(0)[0] == pytest.approx(claims.palette(0, steps=400)[0], abs=0.03)

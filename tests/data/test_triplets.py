@@ -121,6 +121,37 @@ def test_a_clip_of_one_image_makes_no_triplet_but_may_lend_its_pose():
   assert set(rows[:, 0]) == {0, 1, 3, 4} and set(rows[:, 1]) == {2}
 
 
+def test_clusters_are_found_again_by_their_centres(tmp_path):
+  assert triplets.read_clusters(str(tmp_path)) is None
+  rng = np.random.default_rng(0)
+  made = triplets.Clusters(*(rng.normal(size=s).astype("f") for s in ((4, 3), (7,), (7, 3))), "runs/vgg16", "conv4.2")
+  triplets.write_clusters(str(tmp_path), made)
+  known = triplets.read_clusters(str(tmp_path))
+  for name in ("centres", "mean", "axes", "workdir", "site"):
+    np.testing.assert_array_equal(getattr(known, name), getattr(made, name))
+  x = rng.normal(size=(20, 3))
+  found = known.of(x)
+  assert found.dtype == np.int32 and found.tolist() == [
+      min(range(4), key=lambda c: np.linalg.norm(row - made.centres[c])) for row in x]
+  (tmp_path / "triplets/clusters.npz").write_bytes(b"nothing")
+  with pytest.raises(errors.DataError, match="clusters.npz is damaged"):
+    triplets.read_clusters(str(tmp_path))
+
+
+def test_clusters_of_poses_come_with_their_images(root, tmp_path):
+  drawn = datasets.load("triplets", str(root), "train", draws=24)
+  train = examples.make(drawn, section(root), training=True, wanted=("video", "pose_cluster"))
+  assert train.train(0, np.random.default_rng(0), 0, (6, 3))["pose_cluster"] == 6 % 4
+  listed = datasets.load("triplets", str(root), "train")
+  assert listed.records[0].extra["clusters"] == (-1, -1)  # the list does not tell
+  write_clips(tmp_path, "val")
+  crops = triplets.read_crops(str(tmp_path), "val")
+  triplets.write(str(tmp_path), "val", crops, np.asarray([[0, 5, 1]]), np.arange(12) % 4)
+  seen = examples.make(datasets.load("triplets", str(tmp_path), "val"), section(tmp_path), training=False,
+                       wanted=("video", "pose_cluster"))
+  assert seen.evaluate(0, 0)["pose_cluster"] == 5 % 4 and seen.blank(-1, 0)["pose_cluster"] == -1
+
+
 def test_without_pairs_there_are_no_triplets():
   with pytest.raises(errors.DataError, match="two images at least"):
     triplets.plan(np.zeros(3, int), np.arange(3), np.asarray([1, 2, 0]), 5)

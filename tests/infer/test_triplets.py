@@ -7,6 +7,7 @@ import pytest
 from tests.data.test_triplets import write_clips
 from vidx import errors
 from vidx.data import datasets
+from vidx.data.parts.triplets import image
 from vidx.infer import load, triplets
 from vidx.nn import conv
 from vidx.train import config
@@ -34,6 +35,29 @@ def test_poses_are_told_by_a_trunk(trunk, tmp_path):
     clip = lambda path: path.split("/")[-2]
     assert clip(record.media.path) == clip(record.companions["target"].path) != clip(record.companions["pose"].path)
     assert record.media.path != record.companions["target"].path
+
+
+@pytest.mark.parametrize("workdir, components", [("", 0), ("trunk", 2), ("trunk", 0)])
+def test_poses_of_other_splits_are_in_clusters_of_training(workdir, components, trunk, tmp_path):
+  write_clips(tmp_path, clips=3, frames=3)
+  write_clips(tmp_path, "val", clips=3, frames=3)
+  how = dict(workdir=workdir, site="conv2.1", components=components, clusters=3, batch=4)
+  with pytest.raises(errors.DataError, match="clusters.npz does not exist"):
+    triplets.clusters_of(str(tmp_path))
+  triplets.build(str(tmp_path), "val", **how)
+  told = lambda split: [r.extra["clusters"][1] for r in datasets.load("triplets", str(tmp_path), split).records]
+  assert set(told("val")) == {-1}
+  for split in ("train", "val"):
+    triplets.build(str(tmp_path), split, balance=split == "train", **how)
+  of_image = {r.media.path.replace("train", "val"): r.extra["clusters"][0]
+              for r in datasets.load("triplets", str(tmp_path), "train", draws=9).records}
+  poses = [r.companions["pose"] for r in datasets.load("triplets", str(tmp_path), "val").records]
+  assert told("val") == [of_image[m.path] for m in poses]  # the images of both splits are the same ones
+  side = 128 if workdir else 64
+  images = [image(m, side) for m in poses]
+  assert triplets.clusters_of(str(tmp_path))(images).tolist() == told("val")
+  triplets.build(str(tmp_path), "val", **{**how, "workdir": "" if workdir else "trunk"})
+  assert set(told("val")) == {-1}
 
 
 def test_sites_and_numbers_that_cannot_be_used_are_refused(trunk, tmp_path):

@@ -90,13 +90,17 @@ def test_it_trains_resumes_evaluates_generates_and_reports(root, tmp_path, capsy
   assert json.loads((tmp_path / "whole" / "config.json").read_text())["task"]["name"] == "generation"
 
 
-@pytest.mark.parametrize("name", ["pix2pixhd", "drnet", "fusion_image"])
+@pytest.mark.parametrize("name", ["pix2pixhd", "one_hot", "drnet", "fusion_image"])
 def test_baselines_train_on_the_same_triplets_and_make_images(name, root, tmp_path):
   c = settings(root, name)
   c.train.max_steps = 1
   loop.train(c, str(tmp_path / name))
   assert len(losses(tmp_path / name)) == 1
   assert np.isfinite(evaluate.evaluate_workdir(str(tmp_path / name))["metrics"]["psnr"])
+  if name == "one_hot":
+    folder = str(root / "clips/val/toyval00000")
+    made = generate.generate(str(tmp_path / name), f"{folder}/000.png", folder, str(tmp_path / "made"))
+    assert made["images"] == 4
 
 
 def test_what_cannot_be_generated_is_said_in_one_line(root, tmp_path, capsys):

@@ -114,6 +114,24 @@ def test_images_depend_on_their_own_pair_alone_and_need_no_target(name):
     model.apply(variables, video[:, :2], instances, train=True)
 
 
+def test_a_pose_that_is_told_by_its_cluster_has_a_code_in_place_of_its_image():
+  model = vidx.create_model("pix2pixhd", **FIELDS["pix2pixhd"], poses=5)
+  assert model.inputs == ("video", "instances", "pose_cluster")
+  video, instances = triplets()
+  variables = drawn(model, video, instances, jnp.zeros(2, jnp.int32))
+  assert variables["params"]["encoder"]["layer1"]["conv"]["kernel"].shape[-2:] == (3 + 5, 4)
+  run = jax.jit(lambda v, c: model.apply(variables, v, pose_cluster=c)["image"])
+  image = run(video[:, :2], jnp.asarray([1, 4]))
+  np.testing.assert_array_equal(image, run(video[:, :2].at[:, 1].set(0), jnp.asarray([1, 4])))
+  assert (image != run(video[:, :2], jnp.asarray([2, 4]))).any((1, 2, 3)).tolist() == [True, False]
+  code = model.pose(video[:, 1], jnp.asarray([3, -1]))
+  assert code.shape == (2, 32, 32, 5) and code[0].sum() == code[0, ..., 3].sum() == 32 * 32 and not code[1].any()
+  out = jax.eval_shape(lambda v, c: model.apply(variables, v, instances, c, train=True), video, instances[:, 0])
+  assert (set(out["generator"]), set(out["critic"])) == TERMS["pix2pixhd"]
+  with pytest.raises(ValueError, match="pose_cluster"):
+    model.apply(variables, video[:, :2])
+
+
 def test_ablations_leave_out_their_terms_and_change_no_image():
   video, instances = triplets()
   model, variables = made("disentangle")

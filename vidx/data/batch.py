@@ -95,6 +95,7 @@ FIELDS: dict[str, Field] = {
     "phrase_name": Field("(N,) a number for each phrase, equal for equal ones; -1 for padding", np.int32, -1, 1),
     "phrase_count": Field("() phrases that there are", np.int32, kept=True),
     "instances": Field("(2,) clips of the images of identity and of pose, -1 where unknown", np.int32, -1, 1, last=2),
+    "pose_cluster": Field("() cluster of the image of pose, of those of training; -1 where unknown", np.int32, -1),
     "length": Field("() frames of `features` that are live", np.int32, kept=True),
     "view_weight": Field("() 1 for a view, 0 where a video has fewer views than others", axes=0, views=True),
     "label": Field("(), -1 where unknown; (C,) of zeros and ones for multi-label sets, -1 where unknown", None, -1, -1,

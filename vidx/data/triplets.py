@@ -12,12 +12,14 @@ import os
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import errors, reading, writing
 from vidx.data import media_files, plans
 
 FOLDER = "clips"  # below the root, then a folder per split
 TABLE = "triplets"
 COLUMNS = ("identity", "pose", "target", "clip", "pose_clip")
+POSE_CLUSTER = "pose_cluster"  # of the same table, where clusters are those of training
+CLUSTERS = "clusters.npz"  # of training, by which those of other images are found
 CROPS = "crops"  # of the table of all frames: triplets/SPLIT_crops.csv
 CROP_COLUMNS = ("path", "clip", "cluster", "neighbour")
 
@@ -37,6 +39,50 @@ class Crops:
   clip: np.ndarray
   video: np.ndarray
   clips: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+  """Clusters of poses, and of which features of an image they are.
+
+  Attributes:
+    centres: (M, D) fp32.
+    mean: (C,) fp32 of features before their components, (0,) where they stay as they are.
+    axes: (C, D) fp32, their principal components, (0, 0) where they stay as they are.
+    workdir: of the trunk whose features they are; '': histograms of oriented gradients.
+    site: of the trunk.
+  """
+
+  centres: np.ndarray
+  mean: np.ndarray
+  axes: np.ndarray
+  workdir: str = ""
+  site: str = ""
+
+  def of(self, features: np.ndarray) -> np.ndarray:
+    """(N,) int32, the nearest centre of each row (N, D)."""
+    apart = (self.centres ** 2).sum(1) - 2 * np.asarray(features, np.float32) @ self.centres.T
+    return apart.argmin(1).astype(np.int32)
+
+
+def write_clusters(root: str, clusters: Clusters) -> None:
+  """Writes root/triplets/clusters.npz."""
+  fields = {f.name: np.asarray(getattr(clusters, f.name)) for f in dataclasses.fields(clusters)}
+  writing.write_arrays(os.path.join(root, TABLE, CLUSTERS), fields)
+
+
+def read_clusters(root: str) -> Clusters | None:
+  """The clusters of training, None where they were not written.
+
+  Raises:
+    DataError: the file is damaged.
+  """
+  path = os.path.join(root, TABLE, CLUSTERS)
+  if not os.path.isfile(path):
+    return None
+  with reading.boundary(f"{path} is damaged: make it again by `vidx data triplets`"), reading.arrays(path) as f:
+    arrays = [np.asarray(f[name], np.float32) for name in ("centres", "mean", "axes")]
+    return Clusters(*arrays, *(str(f[name]) for name in ("workdir", "site")))
 
 
 def read_crops(root: str, split: str) -> Crops:
@@ -138,11 +184,12 @@ def crops_path(root: str, split: str) -> str:
   return os.path.join(root, TABLE, f"{split}_{CROPS}.csv")
 
 
-def write(root: str, split: str, crops: Crops, triplets: np.ndarray) -> str:
-  """Writes root/triplets/SPLIT.csv and returns its path."""
+def write(root: str, split: str, crops: Crops, triplets: np.ndarray, cluster: np.ndarray | None = None) -> str:
+  """Writes root/triplets/SPLIT.csv, with clusters (N,) of the frames where they are those of training; its path."""
   path = os.path.join(root, TABLE, f"{split}.csv")
-  writing.write_table(path, COLUMNS, (
-      (*(crops.paths[i] for i in (identity, pose, target)), crops.clip[identity], crops.clip[pose])
+  told = lambda i: () if cluster is None else (cluster[i],)
+  writing.write_table(path, (*COLUMNS, *([] if cluster is None else [POSE_CLUSTER])), (
+      (*(crops.paths[i] for i in (identity, pose, target)), crops.clip[identity], crops.clip[pose], *told(pose))
       for identity, pose, target in triplets.tolist()))
   return path
 

@@ -16,7 +16,7 @@ from vidx.data import clips, media_files
 from vidx.data.datasets import common
 from vidx.data.parts.triplets import image
 from vidx.data.records import Media
-from vidx.infer import batched, load
+from vidx.infer import batched, load, triplets
 from vidx.nn import augment
 from vidx.tasks import generation
 
@@ -39,23 +39,26 @@ class Generator:
 
     Raises:
       ConfigError: a run that makes no images.
+      DataError: it takes poses by their clusters, which are not below its `data.root`.
     """
     config = loaded.config
     if config.task.name != "generation":
       raise errors.ConfigError(f"a run of the task '{config.task.name}' makes no images: train one of the task"
                                " 'generation'.")
     self.side, self._batch, self._variables = config.data.crop, batch_size, loaded.variables
+    by_cluster = "pose_cluster" in loaded.model.inputs
+    self._clusters = triplets.clusters_of(config.data.root) if by_cluster else None
 
     @jax.jit
-    def forward(variables, pair):
+    def forward(variables, pair, clusters=None):
       video = augment.on_device({"video": pair}, config.data.mean, config.data.std, loaded.dtype)["video"]
-      return generation.as_bytes(loaded.model.apply(variables, video, train=False)["image"])
+      return generation.as_bytes(loaded.model.apply(variables, video, pose_cluster=clusters, train=False)["image"])
 
     self._forward = forward
 
   def __call__(self, identities: np.ndarray, poses: np.ndarray) -> np.ndarray:
-    pairs = np.stack([identities, poses], 1)
-    return batched.mapped(lambda some: self._forward(self._variables, some), self._batch, pairs)
+    given = [np.stack([identities, poses], 1), *([self._clusters(poses)] if self._clusters else [])]
+    return batched.mapped(lambda *some: self._forward(self._variables, *some), self._batch, *given)
 
 
 def images_of(path: str) -> list[str]:

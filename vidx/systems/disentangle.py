@@ -32,13 +32,15 @@ class Generative(nn.Module):
     """None: there is no trunk into which blocks could be plugged."""
     return ()
 
-  def __call__(self, video: jax.Array, instances: jax.Array | None = None, train: bool = False) -> dict[str, Any]:
+  def __call__(self, video: jax.Array, instances: jax.Array | None = None, pose_cluster: jax.Array | None = None,
+               train: bool = False) -> dict[str, Any]:
     """Makes the identity of one image in the pose of another.
 
     Args:
       video: (B, 3, H, W, 3) in -1..1: the images of identity, of pose, and the target, which
         only training needs: (B, 2, H, W, 3) otherwise.
       instances: (B, 2) int32, clips of the first two images, -1 where unknown; None: unknown.
+      pose_cluster: (B,) int32, cluster of the image of pose, for systems that have it among their `inputs`.
       train: gives the terms of the losses as well.
 
     Returns:
@@ -47,11 +49,18 @@ class Generative(nn.Module):
     """
     if instances is None:
       instances = jnp.full((len(video), 2), -1, jnp.int32)
+    pose = self.pose(video[:, 1], pose_cluster)
     if not (train or self.is_initializing()):
-      return {"image": self.generate(video[:, 0], video[:, 1])}
+      return {"image": self.generate(video[:, 0], pose)}
     if video.shape[1] < 3:
       raise ValueError("training takes triplets (B, 3, H, W, 3): identity, pose and target")
-    return self.compete(video[:, 0], video[:, 1], video[:, 2], instances)
+    return self.compete(video[:, 0], pose, video[:, 2], instances)
+
+  @nn.nowrap
+  def pose(self, image: jax.Array, cluster: jax.Array | None) -> jax.Array:
+    """What `generate` and `compete` are given as the pose: the image (B, H, W, 3) itself."""
+    del cluster
+    return image
 
 
 class Disentangle(Generative):

@@ -9,6 +9,7 @@ vidx/systems/disentangle.py, and losses of their own (Xiao 2020, chapter 5).
 
 from typing import Any
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -28,6 +29,8 @@ class Pix2PixHD(Generative):
     blocks: residual blocks.
     critic_width: channels of the critics' first layer.
     scales: of the critics.
+    poses: clusters of poses, as `vidx data triplets` makes them: the one-hot code of its cluster, the same at every
+      pixel, takes the place of the image of pose (Xiao 2020, section 5.3, footnote 1); 0: the image itself.
     distance: see vidx/systems/perceptual.py.
     gan: 'lsgan' or 'logistic'.
     remat: see ImageDecoder.
@@ -39,6 +42,7 @@ class Pix2PixHD(Generative):
   blocks: int = 9
   critic_width: int = 64
   scales: int = 2
+  poses: int = 0
   distance: str = "vgg19"
   gan: str = "lsgan"
   remat: bool = False
@@ -55,8 +59,27 @@ class Pix2PixHD(Generative):
     self.critic_image = MultiScaleCritic(self.scales, True, self.critic_width, 0, self.dtype)
     self.perception = perceptual.distance(self.distance, self.dtype)
 
+  @property
+  def inputs(self) -> tuple[str, ...]:
+    """Keys of the batch: the cluster of the pose where it is told by that."""
+    return (*Generative.inputs, "pose_cluster") if self.poses else Generative.inputs
+
+  @nn.nowrap
+  def pose(self, image: jax.Array, cluster: jax.Array | None) -> jax.Array:
+    """The image (B, H, W, 3), or the code (B, H, W, poses) of its cluster, zeros where that is unknown (-1).
+
+    Raises:
+      ValueError: poses are told by clusters, and there are none.
+    """
+    if not self.poses:
+      return image
+    if cluster is None:
+      raise ValueError("poses are told by their clusters: pose_cluster (B,) is missing")
+    code = jax.nn.one_hot(cluster, self.poses, dtype=image.dtype)
+    return jnp.broadcast_to(code[:, None, None], (*image.shape[:3], self.poses))
+
   def generate(self, identity: jax.Array, pose: jax.Array) -> jax.Array:
-    """(B, H, W, 3) twice -> fp32 (B, H, W, 3), all in -1..1."""
+    """(B, H, W, 3) and (B, H, W, 3 or poses) -> fp32 (B, H, W, 3), all in -1..1."""
     return self.decoder(self.encoder(jnp.concatenate([identity, pose], -1)))[0]
 
   def compete(self, identity: jax.Array, pose: jax.Array, target: jax.Array, instances: jax.Array) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Triplets of images, as `vidx data triplets` writes them.
 
 root/triplets/SPLIT.csv is a list, with columns identity, pose, target: paths of images below the root; clip,
-pose_clip: numbers of the clips of the first two. root/triplets/SPLIT_crops.csv has all images of the split, with
+pose_clip: numbers of the clips of the first two; and perhaps pose_cluster: the cluster of the second
+one's pose, of those of training. root/triplets/SPLIT_crops.csv has all images of the split, with
 columns path, clip, cluster, neighbour (the path of the pose image of whoever has this one as target); of
 them training draws triplets anew in each epoch.
 """
@@ -35,6 +36,7 @@ def read(root: str, split: str, draws: int = 0) -> Dataset:
   for line, row in common.read_table(path, triplets.COLUMNS):
     places = [common.inside(root, row[key]) for key in ("identity", "pose", "target")]
     clips = tuple(common.as_int(row[key], key, path, line) for key in ("clip", "pose_clip"))
+    cluster = common.as_int(row.get(triplets.POSE_CLUSTER) or "-1", triplets.POSE_CLUSTER, path, line)
     for place in places:
       if place not in known:
         known[place] = os.path.isfile(place)
@@ -44,7 +46,7 @@ def read(root: str, split: str, draws: int = 0) -> Dataset:
       continue
     identity, pose, target = (Media(place, "image") for place in places)
     records.append(Record(f"{line - 2:06d}", identity, companions={"pose": pose, "target": target},
-                          extra={"clips": clips}))
+                          extra={"clips": clips, "clusters": (-1, cluster)}))
   return Dataset("triplets", split, tuple(records), missing=tuple(missing))
 
 
@@ -72,6 +74,7 @@ def _drawn(root, split, draws):
     target = other if clip[other] == clip[i] else i
     pose = max(int(neighbour[target]), 0)
     records.append(Record(name, media[i], companions={"pose": media[pose], "target": media[target]},
-                          extra={"clips": (int(clip[i]), int(clip[pose]))}))
+                          extra={"clips": (int(clip[i]), int(clip[pose])),
+                                 "clusters": (int(cluster[i]), int(cluster[pose]))}))
   return Dataset("triplets", split, tuple(records), missing=tuple(missing),
                  plan=triplets.plan(cluster, clip, neighbour, draws))

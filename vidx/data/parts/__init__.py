@@ -41,7 +41,8 @@ class Row:
 PARTS: dict[str, Row] = {
     "frames": Row("vidx.data.parts.frames:Frames", ("video", "flow"),
                   ("video", "frames", "still", "array_record")),
-    "triplets": Row("vidx.data.parts.triplets:Triplets", ("video", "instances"), ("image",)),
+    "triplets": Row("vidx.data.parts.triplets:Triplets", ("video", "instances", "pose_cluster"),
+                    ("image",)),
     "features": Row("vidx.data.parts.features:Features",
                     ("features", "length", "transcript", "frame_label", "full"), ("features",)),
     "detections": Row("vidx.data.parts.detections:Detections", ("detections/",)),

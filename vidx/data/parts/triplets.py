@@ -19,13 +19,13 @@ ORDER = ("identity", "pose", "target")
 
 
 class Triplets(parts_lib.OneShape):
-  """`video`, of three frames, and `instances`, the clips of the first two.
+  """`video`, of three frames, `instances`, the clips of the first two, and `pose_cluster`, that of the second.
 
   `data.crop` is the side of the images, `data.scales` = (least, most) how large boxes get in training, which
   are also moved by up to as much; `data.colour_jitter` and `data.flip` (of all three) are as for clips.
   """
 
-  keys = ("video", "instances")
+  keys = ("video", "instances", "pose_cluster")
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
                timed: bool = False):
@@ -53,26 +53,29 @@ class Triplets(parts_lib.OneShape):
     records = self._dataset.records
     record = records[index]
     media, clips = [record.media, *(record.companions[k] for k in ORDER[1:])], record.extra["clips"]
+    cluster = record.extra["clusters"][1]
     if len(chosen):
       media = [records[i].media for i in (index, *chosen)]
       clips = tuple(records[i].extra["clips"][0] for i in (index, chosen[0]))
+      cluster = records[chosen[0]].extra["clusters"][0]
     images = [image(m, self._data.crop) for m in media]
     images = np.stack(images if rng is None else changed(images, self._data, rng))
-    return self._arrays(images, clips), None
+    return self._arrays(images, clips, cluster), None
 
   def blank(self, index: int, room: int) -> batch_lib.Batch:
     """Black images of nobody."""
     del index, room
-    return self._arrays(np.zeros(self._shape, np.uint8), (-1, -1))
+    return self._arrays(np.zeros(self._shape, np.uint8), (-1, -1), -1)
 
   @classmethod
   def shapes(cls, data: ConfigDict, num_classes: Any) -> dict[str, tuple[Any, Any]]:
     """Three images of a crop; their dtype on the device is the compute dtype."""
     del num_classes
-    return {"video": (clips_lib.clip_shape(data), None), "instances": ((2,), np.int32)}
+    return {"video": (clips_lib.clip_shape(data), None), "instances": ((2,), np.int32), "pose_cluster": ((), np.int32)}
 
-  def _arrays(self, images, clips):
-    return {"video": images if self._training else images[None], "instances": np.asarray(clips, np.int32)}
+  def _arrays(self, images, clips, cluster):
+    return {"video": images if self._training else images[None], "instances": np.asarray(clips, np.int32),
+            "pose_cluster": np.int32(cluster)}
 
 
 def image(media: Any, side: int) -> np.ndarray:
@@ -81,9 +84,14 @@ def image(media: Any, side: int) -> np.ndarray:
   Raises:
     DecodeError: it cannot be decoded.
   """
-  import cv2
   with clips_lib.open_media(media) as opened:
     found = opened.frames([0])[0]
+  return squared(found, side)
+
+
+def squared(found: np.ndarray, side: int) -> np.ndarray:
+  """uint8 (side, side, 3) of all of an image (H, W, 3)."""
+  import cv2
   shrinks = min(found.shape[:2]) >= side
   return cv2.resize(found, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
