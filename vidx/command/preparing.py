@@ -22,6 +22,25 @@ def _data_prepare(fv, args, overrides):
   show(prepare.prepare(fv.root, fv.out, short_side=fv.short_side, gop=fv.gop, workers=fv.workers))
 
 
+def _data_flow(fv, args, overrides):
+  if not args:
+    raise errors.ConfigError("no videos: name files, folders of videos or folders of frames.")
+  if not fv.out:
+    raise errors.ConfigError("no out: add --out=FOLDER.")
+  from vidx.data import flow_extraction
+  return _shown(flow_extraction.extract(args, fv.out, method=fv.method, short_side=fv.short_side, bound=fv.bound,
+                                        workers=fv.workers))
+
+
+def _shown(summary) -> int:
+  """Prints what was done with videos, and those with which nothing could be; the status of the command."""
+  bad = summary.pop("bad")
+  show(summary)
+  for path, reason in bad.items():
+    print(f"bad: {path}: {reason.removeprefix(f'{path}: ')}")
+  return 2 if len(bad) == summary["videos"] else 0
+
+
 def _data_features(fv, args, overrides):
   for flag in ("workdir", "root", "out"):
     if not fv[flag].value:
@@ -30,11 +49,7 @@ def _data_features(fv, args, overrides):
   from vidx.infer import features
   summary = features.extract(fv.workdir, fv.root, fv.out, window=fv.window, stride=fv.stride, batch_size=fv.batch,
                              step=flag_text.step(fv.step))
-  bad = summary.pop("bad")
-  show(summary)
-  for path, reason in bad.items():
-    print(f"bad: {path}: {reason.removeprefix(f'{path}: ')}")
-  return 2 if len(bad) == summary["videos"] else 0
+  return _shown(summary)
 
 
 def _converted(module: str):
@@ -103,6 +118,13 @@ VERBS: dict[str, Verb] = {
         "--workdir=TRUNK --root=VIDEOS --out=FOLDER [--window=21] [--stride=1]",
         _all(WORKDIR, _ROOT, OUT, STEP, WINDOW, STRIDE, _integer("batch", 8, "windows at once")),
         _data_features, words=False),
+    "data flow": Verb(
+        "images of optical flow between the frames of videos, for two streams",
+        "PATH [PATH ...] --out=FOLDER [--method=dis] [--short_side=256] [--bound=20]",
+        _all(OUT, _string("method", "dis", "dis, dense inverse search, or tvl1, which needs OpenCV's contributed"
+                          " modules"),
+             _integer("short_side", 256, "pixels at most of the frames; 0: as they are"),
+             _number("bound", 20.0, "pixels of motion that become 0 and 255; more is clipped"), _WORKERS), _data_flow),
     "data scores": Verb(
         "published frame scores (.mat files per fold) as features, for the reader ms_tcn",
         "--root=FOLDER --out=FOLDER [--names=FILE]",

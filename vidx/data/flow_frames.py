@@ -21,6 +21,11 @@ def check(pattern: str) -> None:
         " flow/{name}/flow_{axis}_{index}.jpg.")
 
 
+def as_bytes(flow: np.ndarray, bound: float = 20.0) -> np.ndarray:
+  """uint8 of flow in pixels, fp32 of any shape: from -bound to bound, where it is clipped, 0 to 255; 0 is 128."""
+  return np.rint((np.clip(flow, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
+
+
 class FlowFrames:
   """The flow of a video as uint8 (N, H, W, 2): displacements to the right and down, 0 at 127.5.
 

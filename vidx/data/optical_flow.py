@@ -1,11 +1,12 @@
-"""Optical flow in pixels: computed by OpenCV's dense inverse search, or read from files that a network wrote.
+"""Optical flow in pixels: computed by OpenCV, or read from files that a network wrote.
 
-Kroeger et al.: "Fast Optical Flow using Dense Inverse Search", 2016. Flow of frame t moves what
-is at (x, y) to (x + dx, y + dy) in frame t + 1. Images of flow as bytes, which systems of two
-streams learn from, are those of `flow_frames`.
+Kroeger et al.: "Fast Optical Flow using Dense Inverse Search", 2016; Zach, Pock, Bischof: "A
+Duality Based Approach for Realtime TV-L1 Optical Flow", 2007. Flow of frame t moves what is at
+(x, y) to (x + dx, y + dy) in frame t + 1. Images of flow as bytes, which systems of two streams
+learn from, are those of `flow_frames`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 import os
 
 import numpy as np
@@ -111,24 +112,54 @@ class FlowFiles:
     return read_flow(self.files[t])
 
 
-def dis_flow(frames: Sequence[np.ndarray], preset: str = "medium") -> Iterator[np.ndarray]:
+def dis_flow(frames: Iterable[np.ndarray], preset: str = "medium") -> Iterator[np.ndarray]:
   """Flow from each frame to the next, fp32 (H, W, 2), by dense inverse search.
 
   Args:
-    frames: uint8 (H, W, 3) RGB, all of one size; any sequence that gives them one by one.
+    frames: uint8 (H, W, 3) RGB, all of one size; two are held at a time.
     preset: of PRESETS: how thorough the search is.
   """
   import cv2
   errors.check_choice("flow.preset", preset, PRESETS)
   search = cv2.DISOpticalFlow_create(PRESETS.index(preset))
+  return _between(frames, lambda before, after: search.calc(before, after, None))
+
+
+def tvl1_flow(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+  """Flow from each frame to the next, fp32 (H, W, 2), by TV-L1 with OpenCV's settings.
+
+  On one core it took 5.7 s for two frames of 340 x 256, where dense inverse search took 0.08 s.
+
+  Args:
+    frames: as of `dis_flow`.
+
+  Raises:
+    ConfigError: an OpenCV without its contributed modules.
+  """
+  check_tvl1()
+  import cv2
+  solver = cv2.optflow.DualTVL1OpticalFlow_create()
+  return _between(frames, lambda before, after: solver.calc(before, after, None))
+
+
+def check_tvl1() -> None:
+  """Raises ConfigError where OpenCV lacks its contributed modules."""
+  import cv2
+  if not hasattr(cv2, "optflow"):
+    raise errors.ConfigError("TV-L1: this OpenCV has no optflow; take dis, or install opencv-contrib-python-headless in"
+                             " place of opencv-python-headless.")
+
+
+def _between(frames: Iterable[np.ndarray], flow: Callable[[np.ndarray, np.ndarray], np.ndarray]
+             ) -> Iterator[np.ndarray]:
+  """`flow` of the grey levels of each frame and the next; 0 where they are too small for it."""
+  import cv2
   before = None
-  for i in range(len(frames)):
-    grey = cv2.cvtColor(np.ascontiguousarray(frames[i]), cv2.COLOR_RGB2GRAY)
+  for frame in frames:
+    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
     if before is not None:
-      if min(grey.shape) < 16:  # below the patches of the search
-        yield np.zeros((*grey.shape, 2), np.float32)
-      else:
-        yield search.calc(before, grey, None)
+      # Both go down a pyramid: below the patches of the search nothing is left of a frame.
+      yield np.zeros((*grey.shape, 2), np.float32) if min(grey.shape) < 16 else flow(before, grey)
     before = grey
 
 

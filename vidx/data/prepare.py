@@ -6,26 +6,19 @@ make it. Prepared files are H.264 in mp4 under the names they had, so that lists
 and readers find them; programs tell the kind of a file by its content.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Callable
 import dataclasses
-import errno
-import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-import sys
-import time
 from typing import Any
 
-from vidx import errors, reading, writing
-from vidx.data import media_files
+from vidx import errors, writing
+from vidx.data import file_jobs, media_files
 
-_PART = ".vidx-part"
 _SETTINGS = "prepared.json"
+_DONE = "prepared"
 _COPIED_SOUND = ("aac", "mp3", "opus", "ac3", "eac3", "alac", "flac")
-_LINES_EVERY = 10.0  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,21 +73,15 @@ def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 2
   if not videos:
     raise errors.DataError(f"{root}: no videos here or below; name the folder that holds the data set.")
   out.mkdir(parents=True, exist_ok=True)
-  for part in out.rglob(f"*{_PART}"):
+  file_jobs.keep_settings(out / _SETTINGS, settings, _DONE)
+  for part in out.rglob(f"*{file_jobs.PART}"):
     part.unlink()
-  writing.write_json(out / _SETTINGS, dataclasses.asdict(settings))
   copied = sum(_copy(f, out / f.relative_to(root)) for f in sorted({*files} - {*videos}))
   first = _first_names(videos)
-  todo = [f for f in videos if first[f] == f and not _current(f, out / f.relative_to(root))]
-  failed = 0
-  said = time.monotonic()
-  for done, (path, reason) in enumerate(_encoded(todo, root, out, settings, workers or os.cpu_count() or 1), 1):
-    if reason:
-      bad[path] = reason
-      failed += 1
-    if time.monotonic() - said > _LINES_EVERY or done == len(todo):
-      said = time.monotonic()
-      (progress or _say)(done, len(todo), failed)
+  todo = {str(f.relative_to(root)): (str(f), str(out / f.relative_to(root))) for f in videos
+          if first[f] == f and not _current(f, out / f.relative_to(root))}
+  failed = file_jobs.run(encode, todo, settings, workers, _DONE, progress)
+  bad.update(failed)
   linked = 0
   for f in videos:
     name, own = (str(x.relative_to(root)) for x in (f, first[f]))
@@ -104,7 +91,7 @@ def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 2
       _link(out / own, out / name)
       linked += 1
   written = [f for f in videos if first[f] == f and str(f.relative_to(root)) not in bad]
-  encoded, lost = len(todo) - failed, sum(str(f.relative_to(root)) in bad for f in videos)
+  encoded, lost = len(todo) - len(failed), sum(str(f.relative_to(root)) in bad for f in videos)
   return {"videos": len(videos), "encoded": encoded, "linked": linked,
           "kept": len(videos) - encoded - linked - lost, "copied": copied,
           "bytes_in": sum(f.stat().st_size for f in written),
@@ -127,38 +114,8 @@ def encode(source: str, target: str, settings: Settings) -> int:
     DecodeError: the source cannot be decoded.
   """
   from vidx.data import prepare_video
-  with writing.whole(target, _PART) as part:
+  with writing.whole(target, file_jobs.PART) as part:
     return prepare_video.write(source, part, settings, _COPIED_SOUND)
-
-
-def _encoded(todo: list[pathlib.Path], root: pathlib.Path, out: pathlib.Path, settings: Settings, workers: int
-             ) -> Iterator[tuple[str, str]]:
-  """(relative path, reason why not) as videos are finished."""
-  context = multiprocessing.get_context("spawn")
-  with futures.ProcessPoolExecutor(min(workers, max(1, len(todo))), mp_context=context) as pool:
-    jobs = {pool.submit(_job, str(f), str(out / f.relative_to(root)), settings): str(f.relative_to(root)) for f in todo}
-    try:
-      for job in futures.as_completed(jobs):
-        yield jobs[job], job.result()
-    except futures.process.BrokenProcessPool as e:
-      raise errors.DataError(
-          f"{root}: an encoding process died; if memory is short, use fewer workers. The same command goes on.") from e
-    finally:
-      pool.shutdown(cancel_futures=True)
-
-
-def _job(source: str, target: str, settings: Settings) -> str:
-  """The reason why a video could not be prepared, empty where it was."""
-  os.makedirs(os.path.dirname(target), exist_ok=True)
-  try:
-    encode(source, target, settings)
-  except errors.DecodeError as e:
-    return str(e)
-  except (OSError, ValueError) as e:
-    if getattr(e, "errno", None) in (errno.ENOSPC, errno.EACCES, errno.EROFS):
-      raise OSError(e.errno, os.strerror(e.errno), target) from None  # as it is: PyAV's own cannot be sent
-    return f"{source}: {e}"
-  return ""
 
 
 def _check(root: pathlib.Path, out: pathlib.Path, settings: Settings) -> None:
@@ -169,13 +126,6 @@ def _check(root: pathlib.Path, out: pathlib.Path, settings: Settings) -> None:
   if settings.short_side < 16 or settings.gop < 1:
     raise errors.ConfigError(
         f"short_side={settings.short_side}, gop={settings.gop}: at least 16 pixels and 1 frame.")
-  try:
-    with reading.open_text(out / _SETTINGS) as f:
-      earlier = json.load(f)
-  except (FileNotFoundError, ValueError):
-    return
-  if earlier != dataclasses.asdict(settings):
-    raise errors.DataError(f"{out} was prepared with {earlier}; use the same settings or another --out.")
 
 
 def _first_names(videos: list[pathlib.Path]) -> dict[pathlib.Path, pathlib.Path]:
@@ -190,10 +140,10 @@ def _link(source: pathlib.Path, target: pathlib.Path) -> None:
   """A relative link, or a copy where there are no links."""
   target.parent.mkdir(parents=True, exist_ok=True)
   try:
-    with writing.whole(target, _PART) as part:
+    with writing.whole(target, file_jobs.PART) as part:
       os.symlink(os.path.relpath(source, target.parent), part)
   except OSError:
-    with writing.whole(target, _PART) as part:
+    with writing.whole(target, file_jobs.PART) as part:
       shutil.copy2(source, part)
 
 
@@ -205,10 +155,6 @@ def _copy(source: pathlib.Path, target: pathlib.Path) -> bool:
   """Copies a file; False where that was done before."""
   if target.is_file() and target.stat().st_size == source.stat().st_size and _current(source, target):
     return False
-  with writing.whole(target, _PART) as part:
+  with writing.whole(target, file_jobs.PART) as part:
     shutil.copy2(source, part)
   return True
-
-
-def _say(done: int, count: int, bad: int) -> None:
-  print(f"prepared {done} of {count} videos" + (f", {bad} bad" if bad else ""), file=sys.stderr, flush=True)
