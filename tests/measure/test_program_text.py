@@ -70,6 +70,16 @@ def test_loops_count_as_often_as_they_go_round_and_choices_by_their_longest_bran
   assert [i.cycles for i in program_text.largest(found)] == [100, 60, 20, 7, 5]
 
 
+def test_a_loop_that_states_no_rounds_goes_round_as_often_as_its_condition_allows():
+  unsaid = PROGRAM.replace(', backend_config={"known_trip_count":{"n":"6"}}', "")
+  rounds = lambda text: next(i.times for i in program_text.instructions(text) if i.op == "add")
+  assert rounds(unsaid) == 1
+  counted = unsaid.replace("ROOT %less = pred[] constant(true)", """%limit = s32[]{:T(128)} constant(7)
+  %at = s32[]{:T(128)} get-tuple-element(%s.1), index=0
+  ROOT %less = pred[]{:T(512)} compare(%at, %limit), direction=LT, metadata={op_name="while/cond/lt"}""")
+  assert rounds(counted) == 7 and rounds(counted.replace("direction=LT", "direction=NE")) == 1
+
+
 def test_modules_are_the_networks_own_in_both_passes():
   found = program_text.instructions(PROGRAM)
   assert [program_text.module(i.scope) for i in found[:4]] == ["res2_0/conv1", "(no module)", "(no module)",

@@ -134,9 +134,8 @@ def _walked(bodies: Mapping[str, list[str]], name: str, times: int) -> list[Inst
   for own, shape, op, rest, line in _parsed(bodies.get(name, ())):
     sizes[own] = size(shape)
     if op == "while":
-      count = re.search(r'"known_trip_count":{"n":"(\d+)"', line)
       body = re.search(r"body=%?([\w.\-]+)", line)
-      found += _walked(bodies, body[1], times * int(count[1] if count else 1)) if body else []
+      found += _walked(bodies, body[1], times * _rounds(line, bodies)) if body else []
     elif op == "conditional":
       branches = re.search(r"branch_computations={([^}]*)}", line)
       names = re.findall(r"%?([\w.\-]+)", branches[1]) if branches else re.findall(
@@ -155,6 +154,20 @@ def _walked(bodies: Mapping[str, list[str]], name: str, times: int) -> list[Inst
         _kind(op, line, bodies), op, times, times * int(cycles[1] if cycles else 0),
         times * (sizes[own] + sum(sizes.get(o, 0) for o in operands)), shape, scope[1] if scope else ""))
   return found
+
+
+def _rounds(line: str, bodies: Mapping[str, list[str]]) -> int:
+  """How often a loop goes round: as it states, or else as its condition says, counted from 0; 1 where neither does."""
+  if stated := re.search(r'"known_trip_count":{"n":"(\d+)"', line):
+    return int(stated[1])
+  condition = re.search(r"condition=%?([\w.\-]+)", line)
+  constants: dict[str, int] = {}
+  for own, _, op, rest, text in _parsed(bodies.get(condition[1], ()) if condition else ()):
+    if op == "constant" and (value := re.match(r"(\d+)\)", rest)):
+      constants[own] = int(value[1])
+    elif op == "compare" and "ROOT" in text and "direction=LT" in text:
+      return constants.get(re.findall(r"%?([\w.\-]+)", rest.split(")")[0])[-1], 1)
+  return 1
 
 
 def _parsed(lines: Sequence[str]) -> Iterator[tuple[str, str, str, str, str]]:
