@@ -13,7 +13,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import media_files
-from vidx.data.datasets import common, voc_xml
+from vidx.data.datasets import common, voc_xml, xml_cache
 from vidx.data.frame_boxes import TRUTH, frame_boxes
 from vidx.data.records import Dataset, Media, Record
 
@@ -35,9 +35,10 @@ def read(root: str, split: str, most: int = 2000, classes_from: str = "", propos
   ids, names = voc_xml.classes_of(classes_from or root)
   records, missing, dropped = [], [], 0
   images = _images(root, split)
-  paths = [os.path.join(root, "Annotations", "DET", split, f"{name}.xml") for name in images]
+  files = [f"{name}.xml" for name in images]
+  annotated = xml_cache.read_all(os.path.join(root, "Annotations", "DET", split), files, ids, others=True)
   counts = np.zeros(len(names), int)
-  for name, found in zip(images, voc_xml.read_all(paths, ids, others=True)):
+  for name, found in zip(images, annotated):
     if not len(found.label) or (split == "train" and most and counts[found.label[0]] >= most):
       continue
     counts[found.label[0]] += 1

@@ -8,7 +8,7 @@
 
 Without lists all snippets of a split's folder are read; without annotations they have no boxes.
 Frames without an object are annotated, too. `occluded` and `generated` change nothing, as in
-the evaluation that is usual.
+the evaluation that is usual. What was read is kept, see vidx/data/datasets/xml_cache.py.
 
 Training draws a track of the class that was drawn least, and shows frames inside of it; with
 `det` it takes turns between batches of snippets and of images of ImageNet DET.
@@ -23,7 +23,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import media_files, plans
-from vidx.data.datasets import common, imagenet_det, voc_xml
+from vidx.data.datasets import common, imagenet_det, voc_xml, xml_cache
 from vidx.data.frame_boxes import TRUTH, FrameBoxes, frame_boxes
 from vidx.data.records import Dataset, Media, Record
 
@@ -132,7 +132,7 @@ def _annotated(root: str, split: str, name: str, ids: Mapping[str, int]) -> tupl
   if bare is not None:
     raise errors.DataError(f"{os.path.join(folder, bare)} has no image beside it in Data; copy the snippet again.")
   paths = [os.path.join(folder, f) for f in files]
-  found = voc_xml.read_all(paths, ids)
+  found = xml_cache.read_all(folder, files, ids)
   other = next((p for p, o in zip(paths, found) if o.size != found[0].size), None)
   if other is not None:
     raise errors.DataError(f"{other}: its frame is of another size than that of {files[0]}; frames of a video are of"

@@ -6,8 +6,7 @@
 What else the readers of both share is here, too.
 """
 
-from collections.abc import Mapping, Sequence
-import concurrent.futures
+from collections.abc import Mapping
 import glob
 import os
 from typing import NamedTuple
@@ -27,7 +26,6 @@ CLASSES = {
     "n02324045": "rabbit", "n02509815": "red_panda", "n02411705": "sheep", "n01726692": "snake",
     "n02355227": "squirrel", "n02129604": "tiger", "n04468005": "train", "n01662784": "turtle",
     "n04530566": "watercraft", "n02062744": "whale", "n02391049": "zebra"}
-_THREADS = 8  # files are waited for
 
 
 class Objects(NamedTuple):
@@ -110,12 +108,6 @@ def beside(root: str, proposals: str, name: str) -> dict[str, Media]:
   """The companions of a snippet or an image: its store of proposed boxes, where a folder of them is named."""
   path = os.path.join(common.inside(root, proposals), f"{name.split('/')[-1]}.npz")
   return {"proposals": Media(path, "detections")} if proposals else {}
-
-
-def read_all(paths: Sequence[str], ids: Mapping[str, int], others: bool = False) -> list[Objects]:
-  """`read` of many files; raises as it does."""
-  with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-    return list(pool.map(lambda path: read(path, ids, others), paths))
 
 
 def _number(node: ElementTree.Element, tag: str, path: str) -> float:
