@@ -9,7 +9,7 @@ import pytest
 
 from tests.system.conftest import environment
 from vidx import cli, errors, terminal, writing
-from vidx.data import check
+from vidx.data import check, datasets
 from vidx.show import plots
 
 ODD = "caf\udce9 \x1b[2J\x1b[31m\u2028\x85\u202e$$x^{$$\n"
@@ -94,6 +94,15 @@ def test_where_nothing_can_be_written_is_said_before_the_work(tmp_path, monkeypa
     writing.check_place(tmp_path / "new" / "x.json")
   for words in (["eval"], ["predict", "--show=input", "x.mp4"], ["predict", f"--out={tmp_path}/x.json", "x.mp4"]):
     assert cli.main([*words, f"--workdir={tmp_path}"]) == 2
+
+
+def test_an_error_is_one_line_whatever_it_quotes(tmp_path):
+  (tmp_path / "clips.csv").write_text('path,label,start,end\na.mp4,run,"1\n2",3\n')
+  (tmp_path / "a.mp4").touch()
+  with pytest.raises(errors.DataError, match=r"'1\\n2'") as e:
+    datasets.read("folder", str(tmp_path), "train")
+  assert len(str(e.value).splitlines()) == 1
+  assert str(errors.ConfigError("no 'x\x1b[2J\u2028'")) == "no 'x\\x1b[2J\\u2028'"
 
 
 @pytest.mark.parametrize("error, words", [

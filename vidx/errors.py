@@ -6,11 +6,19 @@ import inspect
 import numbers
 from typing import Any
 
+from vidx import terminal
+
 
 class UserError(Exception):
-  """A mistake or a fault outside the program; the command line prints it and exits with its status."""
+  """A mistake or a fault outside the program; the command line prints it and exits with its status.
+
+  Its message is one line even where it quotes what is none, such as a quoted cell of a table; see `terminal.line`.
+  """
 
   status = 2
+
+  def __str__(self) -> str:
+    return terminal.line(super().__str__())
 
 
 class ConfigError(UserError):
