@@ -57,3 +57,19 @@ def test_what_unfolds_into_too_much_or_is_cut_off_or_no_mat_file(tmp_path, monke
     file.write_bytes(data)
     with pytest.raises(ValueError, match=words):
       mat_files.load(file)
+
+
+@pytest.mark.parametrize("variables, at, byte, words", [
+    ({"S": np.ones((3, 2))}, 128 + 8 + 16 + 16 + 8 + 1, 0x10, "type 4105"),  # of the numbers: behind flags, shape, name
+    ({"S": cells()}, 128 + 8 + 8, 9, "type 14"),  # the class: numbers in place of cells
+    ({"S": np.ones((3, 2))}, 128 + 8 + 8, 17, "class 17"),
+    ({"S": np.ones((3, 2))}, 128 + 8 + 8 + 1, 8, "cut off"),  # complex, without imaginary parts
+    ({"S": np.ones((3, 2), np.complex64)}, 128 + 8 + 8 + 1, 0, "behind the content"),  # with them, and real
+    ({"S": np.ones((3, 2))}, 128 + 8 + 4, 7, "without a class|where"),  # the length of the flags
+])
+def test_types_that_are_none_are_refused_where_scipy_would_end_the_process(tmp_path, variables, at, byte, words):
+  data = bytearray(saved(variables))
+  data[at] = byte
+  (tmp_path / "a.mat").write_bytes(data)
+  with pytest.raises(ValueError, match=words):
+    mat_files.load(tmp_path / "a.mat")

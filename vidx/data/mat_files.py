@@ -16,7 +16,10 @@ import zlib
 from vidx import reading
 
 _MATRIX, _COMPRESSED = 14, 15
-_CELL, _STRUCT, _OBJECT, _SPARSE = 1, 2, 3, 5
+_NUMBERS = {*range(1, 8), 9, 12, 13, 16, 17, 18}  # types of elements that hold numbers or text
+_CELL, _STRUCT, _OBJECT, _SPARSE, _FUNCTION = 1, 2, 3, 5, 16
+_CLASSES = range(1, _FUNCTION + 1)
+_COMPLEX = 1 << 11  # flag: a second element holds the imaginary parts
 _DEPTH = 8
 
 
@@ -39,7 +42,11 @@ def load(path: str | os.PathLike) -> dict[str, Any]:
 
 
 class _Check:
-  """Walks through elements; raises ValueError where a matrix has more places than its bytes can fill."""
+  """Walks through elements as scipy does, which looks types up in tables without asking whether they are there.
+
+  Raises ValueError where a matrix has more places than its bytes can fill, or fewer or other elements than it says;
+  scipy would go on in what comes behind it.
+  """
 
   def __init__(self, order: str, unfolded: int, matrices: int):
     self._order, self._left, self._matrices = order, unfolded, max(1000, reading.RATIO * matrices)
@@ -50,6 +57,8 @@ class _Check:
     while len(data) - at >= 8:
       kind, body, at = self._next(data, at)
       if kind == _MATRIX:
+        if not depth and len(body) % 8:
+          raise ValueError(f"a matrix of {len(body)} bytes, which are not in words of eight")
         self._matrix(body, depth)
       elif kind == _COMPRESSED:
         if depth:
@@ -85,21 +94,33 @@ class _Check:
     _, flags, at = self._next(data, 0)
     _, dims, at = self._next(data, at)
     _, _, at = self._next(data, at)  # its name
-    if len(flags) < 8 or len(dims) % 4:
+    if len(flags) != 8 or len(dims) % 4:
       raise ValueError("a matrix without a class or a shape")
     shape = struct.unpack(f"{self._order}{len(dims) // 4}i", dims)
-    places, of = math.prod(shape), struct.unpack_from(self._order + "I", flags)[0] & 0xff
+    word = struct.unpack_from(self._order + "I", flags)[0]
+    places, of, parts = math.prod(shape), word & 0xff, 2 if word & _COMPLEX else 1
+    if of not in _CLASSES:
+      raise ValueError(f"a matrix of class {of}")
     if of == _OBJECT:
       _, _, at = self._next(data, at)  # the name of its class
     if of in (_STRUCT, _OBJECT):
       _, longest, at = self._next(data, at)
       _, names, at = self._next(data, at)
-      places *= len(names) // max(1, int.from_bytes(longest, "little" if self._order == "<" else "big"))
+      longest = int.from_bytes(longest, "little" if self._order == "<" else "big") if len(longest) == 4 else 0
+      if not 0 < longest < 1 << 31:
+        raise ValueError("names of fields without a length")
+      places *= len(names) // longest
     nested = of in (_CELL, _STRUCT, _OBJECT)
     if min(shape, default=0) < 0 or of != _SPARSE and places * (8 if nested else 1) > len(data) - at:
       raise ValueError(f"a matrix of {' x '.join(map(str, shape))} in {len(data) - at:,} bytes")
-    for _ in range(places if nested else 0):
+    for _ in range(places if nested else int(of == _FUNCTION)):
       kind, body, at = self._next(data, at)
       if kind != _MATRIX:
         raise ValueError("a cell that holds no matrix")
       self._matrix(body, depth + 1)
+    for _ in range(0 if nested or of == _FUNCTION else parts + (2 if of == _SPARSE else 0)):
+      kind, _, at = self._next(data, at)
+      if kind not in _NUMBERS:
+        raise ValueError(f"an element of type {kind} where numbers are expected")
+    if len(data) > at:
+      raise ValueError(f"{len(data) - at:,} bytes behind the content of a matrix")
