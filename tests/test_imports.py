@@ -97,6 +97,11 @@ def test_importing_vidx_pulls_in_no_decoder_and_no_other_framework(code):
   assert not loaded_by(code) & {"torch", "tensorflow", "cv2", "av", "decord", "grain"}
 
 
+def test_logging_steps_does_not_import_torch_which_takes_seconds():
+  code = "import tempfile; from vidx.train import writers; writers.Writers(tempfile.mkdtemp(), True).close()"
+  assert "torch" not in loaded_by(code)
+
+
 def test_importing_vidx_alone_does_not_import_jax():
   assert "jax" not in loaded_by("import vidx")
 

@@ -341,7 +341,7 @@ def _of_the_machine(e: Exception) -> str:
 
 
 def run() -> None:
-  """Entry point of the console script."""
+  """Runs the command line of this process, and ends it."""
   process.tune_malloc()
   terminal.guard()
   try:

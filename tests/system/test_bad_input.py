@@ -127,4 +127,4 @@ def test_help_explains_itself(capsys):
 
 def test_the_console_script_is_the_module():
   text = (ROOT / "setup.cfg").read_text()
-  assert "vidx = vidx.cli:run" in text
+  assert "vidx = vidx.__main__:run" in text

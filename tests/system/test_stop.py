@@ -12,8 +12,8 @@ from tests.system.conftest import ROOT, environment, losses
 from vidx.train import stop
 
 # Background jobs of a shell ignore SIGINT, unless they say otherwise.
-TRAIN = ["-c", "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-         "from vidx import cli; sys.exit(cli.main(sys.argv[1:]))", "train"]
+TRAIN = ["-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+         "from vidx import __main__; __main__.run()", "train"]
 
 
 def command(config, workdir, workers=0):

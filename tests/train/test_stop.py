@@ -66,6 +66,16 @@ def test_an_interrupt_in_start_up_is_not_swallowed_by_what_catches_exceptions():
   assert done.returncode == -signal.SIGINT and not done.stdout + done.stderr
 
 
+def test_an_interrupt_while_libraries_are_loaded_ends_the_command_with_nothing_said():
+  done = child("import sys\n"
+               "class Finder:\n"
+               "  def find_spec(self, name, *rest):\n"
+               "    if name == 'numpy':\n      os.kill(me, signal.SIGINT)\n"
+               "sys.meta_path.insert(0, Finder())\nsys.argv = ['vidx', 'train']\n"
+               "from vidx import __main__\n__main__.run()\n")
+  assert done.returncode == -signal.SIGINT and not done.stdout + done.stderr
+
+
 def test_a_second_interrupt_ends_at_once_with_the_status_of_an_unfinished_run():
   done = child("stop._TWICE_S = 0.1\n"
                "with stop.Listener():\n"

@@ -1,6 +1,6 @@
 """Where the figures of a run go: JSON lines, TensorBoard, and the console."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import json
 import os
@@ -22,11 +22,9 @@ class Writers:
     path = os.path.join(workdir, FILE)
     _cut(path, start_step)
     self._file = open(path, "a", encoding="utf-8")
-    try:
+    with contextlib.suppress(ImportError), _without_torch():
       from tensorboardX import SummaryWriter
       self._board = SummaryWriter(os.path.join(workdir, "tensorboard"), purge_step=start_step or None)
-    except ImportError:
-      pass
 
   def write(self, step: int, split: str, figures: Mapping[str, Any], board: bool = True) -> None:
     """One line {'step', 'split', **figures}."""
@@ -44,6 +42,19 @@ class Writers:
       if writer is not None:
         with contextlib.suppress(OSError):  # a full disk was reported where it stopped the run
           writer.close()
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+  """Inside, torch cannot be loaded, which takes seconds; TensorBoard's writer would, only to know its tensors."""
+  absent = "torch" not in sys.modules
+  if absent:
+    sys.modules["torch"] = None
+  try:
+    yield
+  finally:
+    if absent:
+      del sys.modules["torch"]
 
 
 def _cut(path: str, step: int) -> None:
