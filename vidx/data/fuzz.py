@@ -62,7 +62,7 @@ def _files(path: str) -> Callable[[], Kind]:
 
 KINDS: Mapping[str, Callable[[], Kind]] = {
     "video": _video,
-    "annotations": _files("vidx.data.fuzz_files:annotations"),
+    "annotations": _files("vidx.data.fuzz_annotations:annotations"),
     "features": _files("vidx.data.fuzz_files:features"),
     "array_records": _files("vidx.data.fuzz_files:array_records"),
     "configs": _files("vidx.infer.fuzz_runs:configs"),

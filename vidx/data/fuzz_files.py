@@ -1,4 +1,4 @@
-"""Annotations, features and ArrayRecords to try their readers on, and ways to spoil any file.
+"""Features and ArrayRecords to try their readers on, and ways to spoil any file.
 
 A file is tried beside those that its reader needs. It may be read, or be refused by an
 error of the library; anything else, ten seconds, or a gigabyte of memory is a failure.
@@ -109,28 +109,15 @@ MUTATIONS: Mapping[str, Mutation] = {
 # ---------------------------------------------------------------- the cases
 
 
-def _dataset(name: str, **options) -> Callable[[str], object]:
-  def read(root: str) -> None:
-    from vidx.data import datasets
-    for split in datasets.SPLITS:
-      try:
-        found = datasets.read(name, root, split, **options)
-      except errors.AbsentError:
-        continue
-      found.fingerprint()
-      repr(found.records[:3])
-  return read
-
-
-def _text(*lines: str) -> bytes:
+def text(*lines: str) -> bytes:
   return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _json(value: object) -> bytes:
+def as_json(value: object) -> bytes:
   return json.dumps(value).encode()
 
 
-def _npy(array: np.ndarray) -> bytes:
+def npy(array: np.ndarray) -> bytes:
   out = io.BytesIO()
   np.save(out, array)
   return out.getvalue()
@@ -146,40 +133,6 @@ def _of(files: Mapping[str, bytes], read: Callable[[str], object], *targets: str
   return {t: Case(files, t, read) for t in targets}
 
 
-def annotations() -> dict[str, Case]:
-  """The files of several readers, each of which is spoilt in turn."""
-  videos = {f"videos/v{i}.mp4": b"x" * (i + 1) for i in range(6)}
-  rows = [f"videos/v{i}.mp4,{'jump' if i % 2 else 'run'},{('train', 'val')[i // 4]},{i},{i + 2.5}" for i in range(6)]
-  table = {"clips.csv": _text("path,label,split,start,end", *rows), "classes.txt": _text("run", "jump"), **videos}
-  found = {"folder." + k: v for k, v in _of(table, _dataset("folder"), "clips.csv", "classes.txt").items()}
-  said = {"videos": [{"video_id": f"v{i}", "split": ("train", "validate", "test")[i // 2]} for i in range(6)],
-          "sentences": [{"sen_id": n, "video_id": f"v{n // 2}", "caption": f"a dog {n}"} for n in range(12)]}
-  captions = {"MSRVTT_data.json": _json(said), "MSRVTT_JSFUSION_test.csv": _text(
-      "key,vid_key,video_id,sentence", "ret0,msr4,v4,a dog", 'ret1,msr5,v5,"a cat, asleep"')}
-  found |= _of(captions, _dataset("msrvtt", media="video"), *captions)
-  labels = ["SIL", "pour", "stir"]
-  long = {"mapping.txt": _text(*(f"{i} {c}" for i, c in enumerate(labels))),
-          **{f"features/v{i}.npy": _npy(np.ones((2048, 12), np.float32)) for i in range(3)},
-          **{f"groundTruth/v{i}.txt": _text(*(labels[t // 4] for t in range(12))) for i in range(3)},
-          "splits/train.split1.bundle": _text("v0.txt", "v1.txt"), "splits/test.split1.bundle": _text("v2.txt")}
-  found |= _of(long, _dataset("ms_tcn"), "mapping.txt", "groundTruth/v0.txt", "splits/train.split1.bundle")
-  kitchen = {
-      "EPIC_100_verb_classes.csv": _text("id,key,instances,category", "0,take,['take'],a", "1,put,['put'],a"),
-      "EPIC_100_noun_classes.csv": _text("id,key,instances,category", "0,cup,['cup'],a", "1,pan,['pan'],a"),
-      "EPIC_100_video_info.csv": _text("video_id,duration,fps,resolution", "P01_1,20.5,50,1920x1080"),
-      "EPIC_100_train.csv": _text(
-          "narration_id,participant_id,video_id,start_timestamp,stop_timestamp,narration,verb,verb_class,noun,"
-          "noun_class",
-          *(f"P01_1_{i},P01,P01_1,00:00:0{i}.10,00:00:0{i}.90,take cup,take,{i % 2},cup,{i % 2}" for i in range(5))),
-      "P01/videos/P01_1.MP4": b"x"}
-  found |= _of(kitchen, _dataset("epic100"), *(k for k in kitchen if k.endswith(".csv")))
-  header = {"name": "folder", "classes": ["run", "jump"], "multilabel": False, "categories": {}}
-  line = lambda i: {"id": f"v{i}", "label": i % 2, "span": None, "extra": {}, "shard": "a", "index": i}
-  listed = {"records-train.jsonl": _text(json.dumps(header), *(json.dumps(line(i)) for i in range(5)))}
-  found |= _of(listed, _dataset("array_record"), *listed)
-  return found
-
-
 def features() -> dict[str, Case]:
   """Arrays, stores of detections and experts, pickles and .mat files."""
   from vidx.data import detection_files, detections, expert_files, experts, feature_files, score_files
@@ -191,8 +144,8 @@ def features() -> dict[str, Case]:
   store = dict(time_s=np.arange(5.0), boxes=boxes, scores=np.ones((5, 2), np.float32),
                feats=np.ones((5, 2, 3), np.float16))
   picked = {**store, "width": 64.0, "height": 48.0, "fps": 5.0}
-  found = _of({"v.npy": _npy(x)}, of_path("v.npy"), "v.npy")
-  found |= _of({"v.txt": _text(*(" ".join(map(str, (i, *row))) for i, row in enumerate(x)))}, of_path("v.txt"), "v.txt")
+  found = _of({"v.npy": npy(x)}, of_path("v.npy"), "v.npy")
+  found |= _of({"v.txt": text(*(" ".join(map(str, (i, *row))) for i, row in enumerate(x)))}, of_path("v.txt"), "v.txt")
   found |= _of({"d.npz": _npz(**store)}, lambda root: detections.Store(os.path.join(root, "d.npz")), "d.npz")
   seen = lambda root: experts.read(Media(os.path.join(root, "e.npz"), "experts"), ["rgb"])
   found |= _of({"e.npz": _npz(rgb=x)}, seen, "e.npz")
@@ -200,7 +153,7 @@ def features() -> dict[str, Case]:
       root, os.path.join(root, "out"), **options)
   found |= _of({"d.pkl": pickle.dumps(picked)}, converted(detection_files), "d.pkl")
   listed = [{"video_id": "v", "frame": i, "bbox": [1, 2, 30, 20], "score": 0.5, "feature": [1, 2]} for i in range(4)]
-  found |= _of({"d.json": _json({"detections": listed, "videos": {"v": {"width": 64, "height": 48, "fps": 25}}})},
+  found |= _of({"d.json": as_json({"detections": listed, "videos": {"v": {"width": 64, "height": 48, "fps": 25}}})},
                converted(detection_files), "d.json")
   found |= _of({"features.rgb.pkl": pickle.dumps({f"v{i}": x for i in range(3)}, 2)}, converted(expert_files),
                "features.rgb.pkl")

@@ -20,10 +20,12 @@ def results() -> dict[str, Case]:
                 "metrics": {"top-1": 50.0, "loss": 0.69, "top-5": None}, "headline": "top-1",
                 "per_class": [{"name": n, "n": 2, "accuracy": 50.0} for n in labels],
                 "confusion": [[1, 1], [1, 1]], "samples_limit": 1000, "samples": [sample(i) for i in range(4)]}
-  row = lambda s: {"split": "train", "step": s, "epoch": s / 10, "loss": 1 / s, "lr": 0.1, "clips_per_s": 9.0}
-  rows = [*map(row, range(1, 20)), {"split": "val", "step": 20, "epoch": 2.0, "top-1": 50.0, "loss": 0.69,
-                                    "decode_failures": ["v9"]}]
+  row = lambda s: {"split": "train", "step": s, "epoch": s / 10, "loss": 1 / s}
+  rows = [*map(row, range(1, 5)), {"split": "val", "step": 4, "epoch": 0.4, "loss": 0.69, "decode_failures": ["v9"]}]
   config = {"system": {"name": "tsm"}, "data": {"dataset": {"name": "folder"}}, "task": {"name": "classification"}}
   content = {"eval/val-1x1.json": json.dumps(evaluation).encode(), "config.json": json.dumps(config).encode(),
              "metrics.jsonl": "".join(json.dumps(r) + "\n" for r in rows).encode()}
-  return {name: Case(content, name, report.write_report) for name in content}
+  # Nearly all the time goes into drawing curves, which the other two do not change.
+  without = lambda *names: {k: v for k, v in content.items() if k not in names}
+  beside = {"metrics.jsonl": without("eval/val-1x1.json")}
+  return {name: Case(beside.get(name, without("metrics.jsonl")), name, report.write_report) for name in content}
