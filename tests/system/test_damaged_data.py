@@ -1,4 +1,4 @@
-"""A data set with broken files trains through, and each bad file is named once."""
+"""A data set with broken files trains through, and each bad file is named once, by however many processes."""
 
 import json
 import shutil
@@ -6,7 +6,11 @@ import shutil
 import av
 import numpy as np
 
+from tests.system import ends
 from tests.system.conftest import losses
+from tests.system.test_stop import start
+from vidx.data import datasets, pipeline
+from vidx.train import config as config_lib
 
 BAD = {"truncated.mp4", "empty.mp4", "text.mp4"}
 
@@ -67,3 +71,26 @@ def test_above_the_stated_limit_the_run_stops_with_the_list(toy, tiny, vidx, tmp
   assert done.returncode == 2
   message, = [line for line in done.stderr.splitlines() if line.startswith("vidx: ")]
   assert "max_failures" in message and any(name in message for name in BAD)
+
+
+def read_by(process, config, root):
+  """Names of the videos that one of two processes reads in each of the four batches of the first epoch."""
+  train_set = datasets.load("folder", str(root), "train")
+  with pipeline.train_batches(train_set, config.data, batch_size=8, seed=config.seed, process=(process, 2)) as batches:
+    return [list(next(batches)["id"]) for _ in range(4)]
+
+
+def test_files_that_fail_are_counted_over_all_processes(toy, tiny, tmp_path):
+  root, workdir = tmp_path / "data", tmp_path / "run"
+  shutil.copytree(toy, root)
+  bad = {read_by(process, config_lib.load_file(tiny), root)[batch][0] for process in range(2) for batch in (0, 2)}
+  for name in bad:
+    (root / name).write_bytes(b"no video")
+  options = [*ends.flags(tiny, workdir, epochs=2), f"--config.data.root={root}"]
+  process = start(ends.command([*options, "--config.data.max_failures=0.1"], processes=2))  # 3 of 32: each has but two
+  out, err = process.communicate(timeout=120)
+  assert process.returncode == 2 and "Traceback" not in out + err, out + err
+  said = [line for line in out.splitlines() if "] vidx: " in line]
+  assert sorted(line[:3] for line in said) == ["[0]", "[1]"]
+  assert all("4 of 32 videos cannot be decoded" in line and all(name in line for name in bad) for line in said)
+  assert sorted(losses(workdir)) == [1, 2, 3, 4]  # to the first save, where they ask one another
