@@ -1,4 +1,4 @@
-"""What labels of frames, transcripts and sets are worth: five systems on 50Salads, one table.
+"""What labels of frames, transcripts and sets are worth: six systems on 50Salads, one table.
 
 VIDX_REAL_DATA=FOLDER vidx claims salads50
 
@@ -44,6 +44,7 @@ METHODS = {
     "mucon": ("transcripts", "MuCon", "scores_mucon.py"),
     "dp_transcript": ("transcripts", "duration DP", "scores_baseline.py:dp_transcript"),
     "even_transcript": ("transcripts", "even split", "scores_baseline.py:even_transcript"),
+    "soft_transcript": ("transcripts", "soft boundaries", "scores_baseline.py:soft_transcript"),
     "sct": ("sets", "SCT", "scores_sct.py"),
     "dp_set": ("sets", "duration DP", "scores_baseline.py:dp_set"),
     "even_set": ("sets", "even split", "scores_baseline.py:even_set"),

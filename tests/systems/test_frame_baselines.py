@@ -147,7 +147,31 @@ def test_transcripts_are_aligned_and_their_lengths_remembered(single):
     jax.eval_shape(model.apply, single, X, LENGTHS)
 
 
+def test_soft_boundaries_move_as_training_goes_on(single):
+  fields = (("insertions", 3), ("insert_every", 2), ("align", True), ("dropout", 0.0))
+  model = vidx.create_model("soft_boundaries", **SMALL, **dict(fields))
+  start = {"params": single["params"], "progress": {"steps": jnp.int32(0)}}
+  train = jax.jit(functools.partial(model.apply, train=True, mutable=["progress"]))
+  at = lambda steps: jitted("soft_boundaries", fields)({**start, "progress": {"steps": jnp.int32(steps)}}, X, LENGTHS,
+                                                       TRANSCRIPTS)
+  even = np.array([[2, 0, 3, 0][t * 4 // 24] for t in range(24)])
+  np.testing.assert_array_equal(at(1)["predictions"]["y"][0], even)
+  trained, new = train({**start, "progress": {"steps": jnp.int32(5)}}, X, LENGTHS, TRANSCRIPTS)
+  assert int(new["progress"]["steps"]) == 6 and "predictions" not in trained
+  np.testing.assert_allclose(trained["losses"]["frames"], at(5)["losses"]["frames"], rtol=1e-5)
+  for later in (4, 600):  # all rounds are made by then, and no more
+    found = np.asarray(at(later)["predictions"]["y"][0])
+    assert found[np.r_[True, found[1:] != found[:-1]]].tolist() == [2, 0, 3, 0]
+  assert (np.asarray(at(6)["predictions"]["y"][0]) == found).all() and (found != even).any()
+  same_with_other_padding(functools.partial(jitted("soft_boundaries", fields), {
+      **start, "progress": {"steps": jnp.int32(6)}}), TRANSCRIPTS, TRANSCRIPTS)
+  alone = jitted("soft_boundaries", (("insertions", 3),))(start, X, LENGTHS)
+  np.testing.assert_array_equal(alone["predictions"]["y"][0], alone["logits"][0].argmax(-1))
+
+
 def test_wrong_fields_are_named():
+  with pytest.raises(errors.ConfigError, match="insertions = 4.* none with realign"):
+    vidx.create_model("soft_boundaries", realign=True)
   with pytest.raises(errors.ConfigError, match="supervision = 'sets' is not one of transcript, set .nearest: 'set'"):
     vidx.create_model("length_dp", supervision="sets")
   with pytest.raises(errors.ConfigError, match="stages = 0"):

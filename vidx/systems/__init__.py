@@ -154,6 +154,7 @@ SYSTEMS: dict[str, Row] = {
         consistency="mean", public_smoothing=True, length_in="x", public_overlap=True, corner="align", infer="grid",
         length_target="softmax", two_biases=True, initial="uniform"), _FAYYAZ, (_FEATURES,)),
     "uniform_split": Row("vidx.systems.baselines:WeakFrames", {}, "baseline", (_FEATURES,)),
+    "soft_boundaries": Row("vidx.systems.baselines:WeakFrames", dict(insertions=4), "Ding and Xu 2018", (_FEATURES,)),
     "length_dp": Row("vidx.systems.baselines:WeakFrames", dict(realign=True), "Richard et al. 2018", (_FEATURES,)),
     "rnl": Row("vidx.systems.attention_nets:rnl", {}, _HUANG, (_CLIP,)),
     "cpa": Row("vidx.systems.attention_nets:cpa", {}, _HUANG, (_CLIP,)),

@@ -1,10 +1,16 @@
-"""What weak labels give without a method for them: frames labelled by an even split, or by a duration DP.
+"""What weak labels give by simple means: frames labelled by an even split, by a duration DP, or by soft boundaries.
 
 A frame classifier, one stage of MS-TCN, learns labels made from the transcript or set of
 a video: `uniform_split` cuts it evenly; `length_dp` aligns it again at every step to what
 the classifier says so far and to the mean lengths of the classes, and labels new videos
-by frames and lengths together. The latter is after Richard et al.: "NeuralNetwork-Viterbi",
-CVPR 2018, without its buffer of videos and its grammar.
+by frames and lengths together; `soft_boundaries` moves the boundaries of the even split
+round by round towards what the classifier says, and labels new videos by frames alone.
+
+`length_dp` is after Richard et al.: "NeuralNetwork-Viterbi", CVPR 2018, without its buffer
+of videos and its grammar. `soft_boundaries` is after Ding and Xu: "Weakly-Supervised Action
+Segmentation with Iterative Soft Boundary Assignment", CVPR 2018, with another trunk than
+their TCFPN, with rounds that come at stated steps in place of a stopping criterion, and all
+rounds so far are made of what the classifier says now.
 """
 
 from collections.abc import Mapping
@@ -23,6 +29,7 @@ from vidx.nn.duration_dp import poisson_dp, poisson_log_probs
 from vidx.nn.segment_masks import segment_of_frame
 from vidx.nn.semi_markov import semi_markov
 from vidx.nn.sequence import cut, stretch
+from vidx.nn.soft_boundaries import entry_labels, insert_entries, soft_loss
 from vidx.systems.ms_tcn import frame_loss, frame_readout
 
 SUPERVISIONS = ("transcript", "set")
@@ -33,7 +40,9 @@ class WeakFrames(nn.Module):
 
   Attributes:
     num_classes: N.
-    realign: aligns by a duration DP; otherwise the even split is learned.
+    realign: aligns by a duration DP; otherwise the even split is learned, or one whose boundaries move.
+    insertions: rounds in which its boundaries move (vidx.nn.soft_boundaries), whose targets are soft; 0: none.
+    insert_every: steps of training before each of these rounds.
     supervision: what is known of a training video, its 'transcript', or the 'set' of its actions. A set is taken as a
       transcript: by class, or with `realign` by when its actions are expected.
     layers: blocks of the classifier.
@@ -49,6 +58,8 @@ class WeakFrames(nn.Module):
 
   num_classes: int = 48
   realign: bool = False
+  insertions: int = 0
+  insert_every: int = 7300
   supervision: str = "transcript"
   layers: int = 10
   width: int = 64
@@ -63,6 +74,9 @@ class WeakFrames(nn.Module):
   def __post_init__(self):
     self.sites = sites_lib.merge(self.sites)  # hashable
     choices.check("supervision", self.supervision, SUPERVISIONS)
+    if self.insertions and (self.realign or self.insertions < 0 or self.insert_every < 1):
+      raise errors.ConfigError(f"insertions = {self.insertions}, insert_every = {self.insert_every}: write rounds of 0"
+                               " or more and steps of 1 or more, and none with realign.")
     super().__post_init__()
 
   @property
@@ -94,13 +108,19 @@ class WeakFrames(nn.Module):
     sites_lib.check(self.sites, self.site_names())
     zeros = lambda: jnp.zeros(self.num_classes)
     lengths = {name: self.variable("lengths", name, zeros) for name in ("frames", "segments")} if self.realign else {}
+    steps = self.variable("progress", "steps", lambda: jnp.zeros((), jnp.int32)) if self.insertions else None
     x, length, mask = cut(features, length)
     stage = Stage("stage1", self.num_classes, self.layers, self.width, self.dropout, self.sites, self.dtype,
                   name="stage1")
     logits = stage(x, mask, train)
     out = {"logits": logits}
     seen = {name: variable.value for name, variable in lengths.items()}
-    if weak is not None:
+    if weak is not None and self.insertions:
+      found, loss = self._moved(logits, weak, length, mask, steps.value // self.insert_every)
+      out["losses"] = {"frames": loss}
+      if train and not self.is_initializing():
+        steps.value += 1
+    elif weak is not None:
       found, own = self._labels(jax.lax.stop_gradient(logits), weak, length, mask, seen)
       out["losses"] = {"frames": frame_loss(jax.nn.log_softmax(logits), found, mask)}
       if train:
@@ -141,6 +161,16 @@ class WeakFrames(nn.Module):
     own = jax.nn.one_hot(labels, self.num_classes) * (live & fits)[..., None]
     given = {"frames": (own * best.lengths[..., None]).sum((0, 1)), "segments": own.sum((0, 1))}
     return jnp.where(fits, aligned, even), given
+
+  def _moved(self, logits, weak, length, mask, rounds):
+    """Labels (B, T) of the even split whose boundaries have moved, and the loss of the soft ones, (B,)."""
+    labels, live = self._transcript(logits, weak, mask)
+    live |= jnp.arange(live.shape[1]) == 0
+    log_probs = jax.nn.log_softmax(logits)
+    counts = insert_entries(jnp.exp(jax.lax.stop_gradient(log_probs)), labels, live, length, self.insertions, rounds)
+    entries = entry_labels(labels, counts, live.shape[1] * (1 + self.insertions))
+    total = counts.sum(1)
+    return stretch(entries, total, length, mask.shape[1]), soft_loss(log_probs, entries, total, length, mask)
 
   def _transcript(self, logits, weak, mask):
     """Class ids (B, M), 0 after the end, and which are live."""
