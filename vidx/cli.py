@@ -16,13 +16,13 @@ from vidx.command import flag_text, measuring, preparing, process, proposing, us
 from vidx.command.verb import (
     JSON, OUT, STEP, STRIDE, WINDOW, WORKDIR, Verb, every as _all, integer as _integer, number as _number, show,
     string as _string, switch as _bool)
+from vidx.train import stop
 
 
 # ---------------------------------------------------------------- the verbs
 
 
 def _train(fv, args, overrides):
-  from vidx.train import stop
   with stop.at_once():
     from vidx.train import config as config_lib
     if not fv.config:
@@ -348,12 +348,15 @@ def run() -> None:
     status = main(sys.argv[1:])
   except SystemExit as e:
     status = e.code
+  except Exception:  # pylint: disable=broad-except
+    sys.excepthook(*sys.exc_info())
+    status = 1
   try:
     for stream in (sys.stdout, sys.stderr):
       if stream is not None:
         stream.flush()
   except BrokenPipeError:
     status = 141
-  if process.held_up():
+  if process.held_up() or status not in (0, stop.STATUS) and not process.part():
     os._exit(status)
   sys.exit(status)

@@ -79,6 +79,24 @@ def test_a_process_that_ignores_the_request_to_end_is_killed():
   assert status == 3 and time.monotonic() - since < 30
 
 
+def test_a_process_that_fails_alone_does_not_wait_for_others_which_wait_for_it():
+  code = ("import os\nfrom vidx import cli\nfrom vidx.command import process\nfrom vidx.train import stop\n"
+          "def main(argv):\n"
+          "  process.start_jax()\n"
+          "  from jax.experimental import multihost_utils\n"
+          "  multihost_utils.process_allgather(1)\n"
+          "  if os.environ['VIDX_PROCESS_ID'] == '1':\n    return 2\n"
+          "  try:\n    multihost_utils.process_allgather(1)\n"
+          "  except Exception as e:\n    print('said:', stop.of_others(e), flush=True)\n"
+          "  return 2\n"
+          "cli.main, process._PATIENCE_S = main, 1\ncli.run()\n")
+  since = time.monotonic()
+  status, out, err = finish(start(code, "--processes=2", "--grace_s=30"), timeout=290)
+  assert status == 2 and time.monotonic() - since < 280, out + err  # JAX would wait for 300 s
+  assert "process 1 ended with status 2" in err and "Traceback" not in out and "Check failure" not in out
+  assert "[0] said: another process of this run has ended" in out
+
+
 def test_a_process_killed_by_a_signal_counts_as_failed():
   code = "import os, signal, time; os.kill(os.getpid(), signal.SIGKILL)"
   assert finish(start(code, "--processes=1"))[0] == 128 + signal.SIGKILL

@@ -1,5 +1,6 @@
 """What the process of a command sets before the work: its memory, its libraries, the other processes of a run."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -12,6 +13,8 @@ from vidx import places
 # Pages of 2 MiB; one heap for all threads, large arrays included, of which nothing is given back.
 MALLOC = ("glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
           ":glibc.malloc.arena_max=1")
+
+_PATIENCE_S = 10.0  # of a process that has failed, for others that fail, too, and have their own line to say
 
 
 def tune_malloc() -> None:
@@ -49,6 +52,28 @@ def start_jax(offline: bool = False) -> None:
         int(os.environ["VIDX_PROCESS_ID"]))
   elif os.environ.get("VIDX_DISTRIBUTED"):  # a cluster that jax recognises: Slurm, TPU, Kubernetes
     jax.distributed.initialize()
+
+
+def part() -> bool:
+  """Leaves the other processes of a run, where there are some and this one has failed; False where that takes long.
+
+  JAX waits five minutes for the others to end as well, and ends all with an error of its own then. They wait for
+  this one, in a step that needs all of them, and go on when it is gone: that fails at once.
+  """
+  distributed = getattr(sys.modules.get("jax"), "distributed", None)
+  if distributed is None or not distributed.is_initialized():
+    return True
+  left = threading.Event()
+
+  def leave():
+    with contextlib.suppress(Exception):  # others have died
+      distributed.shutdown()
+      left.set()
+
+  thread = threading.Thread(target=leave, daemon=True)
+  thread.start()
+  thread.join(_PATIENCE_S)
+  return left.is_set()
 
 
 def held_up() -> bool:

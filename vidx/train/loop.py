@@ -93,7 +93,7 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
     except OSError as e:
       raise checkpoint.explained(e, workdir) from e
     except (jax.errors.JaxRuntimeError, MemoryError) as e:
-      raise memory.explained(e, config) from e
+      raise stop.of_others(memory.explained(e, config)) from e
     finally:
       batches.close()
       console.close()

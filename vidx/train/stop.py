@@ -19,6 +19,8 @@ STATUS = 75  # EX_TEMPFAIL of sysexits.h: call again
 _TWICE_S = 1.0  # several signals within this time are one: launchers send them to a process and to its group
 _EVERY = 16  # steps between agreements where JAX's service for pre-emption is switched off
 
+_GONE = ("Gloo ", "closed by peer", "reset by peer", "remote process exited")  # of messages, of Gloo and of NCCL
+
 
 class Unfinished(errors.UserError):
   """A run that ended as it was asked to, before its last step; the same command goes on."""
@@ -85,6 +87,14 @@ class Listener:
       os.write(2, b"\nvidx: ending after this step; Ctrl-C again ends at once, without saving.\n")
       if _together():
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def of_others(e: BaseException) -> BaseException:
+  """A UserError where a step failed since another process of the run has gone, else the same exception."""
+  if not _together() or isinstance(e, errors.UserError) or not any(word in str(e) for word in _GONE):
+    return e
+  return errors.UserError("another process of this run has ended, and a step needs all of them: see what that one said,"
+                          " and start all again, which go on from the last checkpoint.")
 
 
 @contextlib.contextmanager
