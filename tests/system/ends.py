@@ -60,8 +60,9 @@ def wait(process: subprocess.Popen, workdir: os.PathLike, moment: str, target: i
          longest_start_s: float) -> None:
   """Until the log has `target` lines and somewhere in a step, or a save is under way; or for a while in start-up."""
   if moment == "start":
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      process.wait(rng.uniform(0, longest_start_s))
+    deadline, had = time.monotonic() + rng.uniform(0, longest_start_s), lines(workdir)
+    while process.poll() is None and time.monotonic() < deadline and lines(workdir) <= had:
+      time.sleep(0.01)
     return
   folder = pathlib.Path(workdir) / "checkpoints"
   deadline = time.monotonic() + _SLOWEST_S
