@@ -77,6 +77,25 @@ def test_bad_input_is_one_line(words, here, capsys):
   assert err.count("\n") == 1 and err.startswith("vidx: ")
 
 
+@pytest.mark.parametrize("plain, lean, own, taken", [
+    (16, 64, 16, ("", 16)), (16, 64, 20, ("", 16)), (16, 64, 32, ("*.out", 64)), (16, 16, 32, ("", 16)),
+    (0, 8, 32, ("*.out", 8)), (24, 0, 48, ("", 24)), (0, 0, 8, None)])
+def test_sites_alone_are_kept_where_a_configs_batch_does_not_fit(plain, lean, own, taken, here, monkeypatch):
+  room = {"": plain, "*.out": lean}
+  monkeypatch.setattr(compiled, "_of_config", lambda c, devices, batch: (c.train.remat, batch))
+  monkeypatch.setattr(compiled, "_compiled", lambda program, target: program)
+  monkeypatch.setattr(compiled, "program_bytes", lambda p: p[1] if p[1] <= room[p[0]] else 1 << 60)
+  c = tiny()
+  c.train.batch_size = own
+  chip, tried = targets.chip("v5e:2x2"), {}
+  if taken is None:
+    with pytest.raises(errors.ConfigError, match="not even 8 examples"):
+      compiled._fitted_of_config(c, [None], chip, "v5e:2x2", tried)
+    return
+  remat, batch, program, _ = compiled._fitted_of_config(c, [None], chip, "v5e:2x2", tried)
+  assert (remat, batch) == taken == program and tried[batch] == batch and c.train.remat == ""
+
+
 @pytest.mark.skipif(not TPU, reason="libtpu (the extra `tpu`) is not installed")
 @pytest.mark.parametrize("target", ["v5e:2x2"])
 def test_the_tpus_compiler_estimates_cycles(target):

@@ -31,6 +31,7 @@ from vidx.train import build, config as config_lib, sharding
 _SHARE = 0.95  # of a chip's memory that a program may have; the rest is the runtime's
 _CLIPS = ("video", "flow")
 _USUAL = 8  # examples per chip
+_SITES_ALONE = "*.out"  # what train.remat keeps where memory is short
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,8 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
     train: the train step of a name.
     target: 'v5e:2x2', 'v5p:2x2x1', 'v6e:2x2', larger slices of them, or 'h100'.
     batch: examples per chip; 0: 8, of a config its own batch over all chips.
-    fit: finds the largest batch per chip, a multiple of 8 from 8 on, whose program fits the chip.
+    fit: finds the largest batch per chip, a multiple of 8 from 8 on, whose program fits the chip; of a config whose own
+      batch over all chips does not fit, with `train.remat='*.out'` where more fits with it.
     top: so many instructions, and changes of layout, are listed.
     hlo: file for the program's text.
     within: a part of the network, a module or a named scope, whose instructions are summed up by themselves.
@@ -74,7 +76,7 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
     'share' (of the matrix units' peak, by the estimate), 'memory' and 'memory_of_chip' (bytes), 'fits', 'kinds' and
     'modules' ({name: {'cycles', 'moved', 'count'}}), 'collectives' ({kind: {'count', 'bytes'}}), 'custom_calls',
     'instructions' and 'copies' (lists), 'versions'; with `fit` 'tried' ({batch: bytes, or None where the compiler
-    found no room}), with `within` 'within' ({'cycles', 'moved', 'count'}).
+    found no room}) and 'remat' (the pattern that was taken), with `within` 'within' ({'cycles', 'moved', 'count'}).
 
   Raises:
     ConfigError: no such name, config or target; its compiler is missing; nothing fits.
@@ -88,7 +90,10 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
     config = config_lib.load_file(config)
   make = functools.partial(_of_config, config, devices) if config else functools.partial(_of_name, name, train, devices)
   tried: dict[int, int | None] = {}
-  if fit:
+  remat = config.train.remat if config else ""
+  if fit and config:
+    remat, batch, program, compiled = _fitted_of_config(config, devices, chip, target, tried)
+  elif fit:
     batch, program, compiled = _fitted(make, chip, target, tried)
   else:
     program = make(batch)
@@ -116,7 +121,7 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
     own = [i for i in found if within in program_text.module(i.scope, len(i.scope)).split("/")]
     nothing = dict(cycles=0, moved=0, count=0)
     result["within"] = program_text.totals(own, lambda i: within).get(within, nothing)
-  return {**result, **({"tried": tried} if fit else {})}
+  return {**result, **({"tried": tried, "remat": remat} if fit else {})}
 
 
 def _of_name(name: str, train: bool, devices: list[Any], batch: int) -> Program:
@@ -231,6 +236,35 @@ def _fitted(make, chip: targets.Chip, target: str, tried: dict[int, int | None])
   return low, *kept[low]
 
 
+def _fitted_of_config(config: ConfigDict, devices: list[Any], chip: targets.Chip, target: str,
+                      tried: dict[int, int | None]):
+  """(pattern of train.remat, batch, program, compiled): values of sites alone are kept where else too little fits."""
+  config = config.copy_and_resolve_references()
+  own = config.train.batch_size // (len(devices) * config.optimizer.accumulate)
+  fitted = functools.partial(_fitted, chip=chip, target=target)
+  try:
+    plain = fitted(functools.partial(_of_config, config, devices), tried=tried)
+  except errors.ConfigError:
+    if config.train.remat:
+      raise
+    plain = None
+  if config.train.remat or plain and plain[0] + 8 > own:  # batches are tried in steps of 8
+    return config.train.remat, *plain
+  lean = config.copy_and_resolve_references()
+  lean.train.remat, sizes = _SITES_ALONE, {}
+  try:
+    more = fitted(functools.partial(_of_config, lean, devices), tried=sizes)
+  except errors.ConfigError:  # it has no such sites, or nothing fits either way
+    if not plain:
+      raise
+    return config.train.remat, *plain
+  if plain and plain[0] >= more[0]:
+    return config.train.remat, *plain
+  tried.clear()
+  tried.update(sizes)
+  return _SITES_ALONE, *more
+
+
 def _collectives(found: list[program_text.Instruction]) -> dict[str, dict[str, int]]:
   """{kind: {'count', 'bytes'}}; bytes are those of the results, on each chip."""
   out: dict[str, dict[str, int]] = {}
@@ -274,7 +308,8 @@ def to_text(r: Mapping[str, Any]) -> str:
   if "tried" in r:
     sizes = ", ".join(f"{b}: " + ("no room" if m is None else f"{m / 2**30:.2f} GiB")
                       for b, m in sorted(r["tried"].items()))
-    lines.append(f"  largest batch per chip that fits: {r['batch']} (tried {sizes})")
+    by = f" by train.remat='{r['remat']}'" if r["remat"] else ""
+    lines.append(f"  largest batch per chip that fits{by}: {r['batch']} (tried {sizes})")
   calls = ", ".join(f"{n} {name}" for name, n in list(r["custom_calls"].items())[:6])
   collectives = ", ".join(f"{row['count']} {name} of {row['bytes'] / 1e6:.1f} MB"
                           for name, row in r["collectives"].items())
