@@ -2,6 +2,7 @@
 
 vidx train --config=configs/activitynet/psn.py --config.data.root=... --workdir=...
            --config.train.init_from="(('/classifier/', 'TSN_RUN'), ('/sampler/', 'IMAGENET_SHUFFLENET'))"
+TSN_RUN is one of tsn.py, or of tsn.py:single_frames, whose classifier has learned from frames alone.
 Published: 82.28 mAP at 82.3 GFLOPs (ResNet-101), 78.3 at 28.6 (`psn.py:resnet_50`); ours: not yet measured.
 """
 

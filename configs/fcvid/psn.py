@@ -2,6 +2,7 @@
 
 vidx train --config=configs/fcvid/psn.py --config.data.root=... --workdir=...
            --config.train.init_from="(('/classifier/', 'TSN_RUN'), ('/sampler/', 'IMAGENET_SHUFFLENET'))"
+TSN_RUN is one of tsn.py, or of tsn.py:single_frames, whose classifier has learned from frames alone.
 Published: 82.8 mAP at 82.3 GFLOPs (ResNet-101), 81.5 at 36.8 (`psn.py:resnet_50`); ours: not yet measured.
 """
 
