@@ -160,7 +160,7 @@ def _named(paths: Sequence[str | os.PathLike]) -> dict[str, str]:
 
 
 def _whole(source: str, target: pathlib.Path) -> bool:
-  """Whether the images are there: folders of them are written in one piece; those of which some were removed are not."""
+  """Whether all images are there: folders of them are written in one piece, but some may have been removed since."""
   try:
     axes = [sorted(target.glob(f"flow_{axis}_*.jpg")) for axis in flow_frames.AXES[0]]
     counts = {int(files[-1].stem.rpartition("_")[2]) if files else 0 for files in axes} | set(map(len, axes))
