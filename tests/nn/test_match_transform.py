@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vidx.nn import match_transform
-from vidx.nn.match_transform import AFFINITIES, match_weights
+from vidx.nn.match_transform import AFFINITIES, match_weights, step_weights
 
 HEIGHT, WIDTH = 6, 7
 both = pytest.mark.parametrize("affinity", AFFINITIES)
@@ -46,6 +46,51 @@ def test_equals_the_loop(affinity, reach):
   now[2, 3] = 0  # nothing to match by
   np.testing.assert_allclose(jitted(affinity, reach)(memory, now, before),
                              matched_by_loops(memory, now, before, reach, affinity), atol=1e-5)
+
+
+def of_places_around(memory, now, before, reach, affinity):
+  """The same from every place's list of the places around it."""
+  height, width = memory.shape[-3:-1]
+  steps = np.arange(-reach, reach + 1)
+  rows, columns = np.arange(height)[:, None] + steps, np.arange(width)[:, None] + steps
+  inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[None, :, None]
+  rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+  around = lambda x: jnp.where(inside[..., None], x[..., rows[:, None, :, None], columns[None, :, None], :], 0)
+  unit = lambda x: x / (jnp.sqrt(jnp.maximum((x * x).sum(-1, keepdims=True), 1e-30)) + 1e-8)
+  there = around(unit(before) if affinity == "cosine" else before)
+  products = jnp.maximum(jnp.einsum("...hwc,...hwijc->...hwij", unit(now), there), 0)
+  total = products.sum((-1, -2), keepdims=True)
+  own = (steps[:, None] == 0) & (steps == 0)
+  shares = jnp.where(total >= 1e-7, products / jnp.where(total >= 1e-7, total, 1), own)
+  return jnp.einsum("...hwij,...hwijc->...hwc", shares, around(memory))
+
+
+@pytest.mark.parametrize("affinity, reach, shape", [
+    ("cosine", 2, (13, 34)), ("dot", 2, (13, 34)), ("cosine", 1, (9, 20)), ("dot", 3, (10, 66)), ("dot", 2, (1, 30)),
+    ("cosine", 2, (70, 1))])
+def test_blocks_of_rows_give_values_and_gradients_of_lists_of_neighbours(affinity, reach, shape):
+  memory, now, before = some(2, *shape, 3), some(2, *shape, 5, seed=1), some(2, *shape, 5, seed=2)
+  now[0, -1, -1] = before[1, 0, 0] = before[0, shape[0] // 2:shape[0] // 2 + 2] = 0
+  weigh = some(2, *shape, 3, seed=4)
+
+  def both_passes(f):
+    loss = lambda *x: (f(*x) * weigh).sum()
+    return jax.jit(lambda *x: (f(*x), *jax.grad(loss, (0, 1, 2))(*x)))(memory, now, before)
+
+  found = both_passes(functools.partial(match_transform, reach=reach, affinity=affinity, stop_grad=False))
+  for a, b in zip(found, both_passes(functools.partial(of_places_around, reach=reach, affinity=affinity))):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * max(1, np.abs(b).max()))
+
+
+@both
+def test_steps_of_a_video_are_its_pairs_of_frames(affinity):
+  x, mask = some(2, 4, 13, 34, 5), np.ones((2, 3, 13, 34), "f")
+  mask[1, ..., 11:, :] = mask[1, ..., 30:] = 0
+  x[:, 1:] *= mask[..., None]
+  pairs, steps = jax.jit(lambda x, mask: (match_weights(x[:, 1:], x[:, :-1], mask, affinity=affinity),
+                                          step_weights(x, mask, affinity=affinity)))(x, mask)
+  assert pairs.shape == (2, 3, 7, 80, 240)
+  np.testing.assert_allclose(steps, pairs, atol=1e-6)
 
 
 @both
@@ -101,16 +146,18 @@ def test_features_get_a_gradient_only_on_demand_and_the_memory_always():
   weigh = some(HEIGHT, WIDTH, 3, seed=4)
   for stop in (True, False):
     loss = lambda *x: (match_transform(*x, stop_grad=stop) * weigh).sum()
-    to_memory, to_now, to_before = jax.grad(loss, (0, 1, 2))(memory, now, before)
+    to_memory, to_now, to_before = jax.jit(jax.grad(loss, (0, 1, 2)))(memory, now, before)
     assert jnp.abs(to_memory).sum() > 0 and np.isfinite(to_now).all() and np.isfinite(to_before).all()
     assert (jnp.abs(to_now).sum() == 0) == (jnp.abs(to_before).sum() == 0) == stop
   moved = np.random.default_rng(5).normal(size=now.shape).astype("f") * 1e-3 * (now > 0)
+  loss = jax.jit(loss)
   difference = (loss(memory, now + moved, before) - loss(memory, now - moved, before)) / 2
   np.testing.assert_allclose((to_now * moved).sum(), difference, rtol=2e-2)
 
 
-def test_half_precision_is_kept_and_near_single():
-  given = [some(HEIGHT, WIDTH, 4, seed=s) for s in range(3)]
+@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (9, 34)])
+def test_half_precision_is_kept_and_near_single(shape):
+  given = [some(*shape, 4, seed=s) for s in range(3)]
   found = jitted()(*(jnp.asarray(x, jnp.bfloat16) for x in given))
   assert found.dtype == jnp.bfloat16
   np.testing.assert_allclose(found.astype(jnp.float32), jitted()(*given), atol=0.05)

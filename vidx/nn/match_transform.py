@@ -1,12 +1,16 @@
 """MatchTrans: a memory follows what moves, by comparing each place with the ones around it a frame ago.
 
+Places are compared by matrix products: of a block of rows with the blocks above, at and
+below it, of which what lies too far away is dropped. That is several times as many products
+as there are neighbours, and on a CPU and by a TPU's compiler's estimate a fraction of the
+time of sums over shifted maps. The table of all pairs of places is never made.
+
 Xiao: "Multimodal Learning with Minimal Human Supervision from Videos and Natural
 Language", 2020, section 3.3. It has no parameters.
 """
 
-from collections.abc import Iterator
-
 import jax
+from jax import lax
 import jax.numpy as jnp
 
 from vidx.nn import choices
@@ -15,15 +19,8 @@ AFFINITIES = ("cosine", "dot")
 SCOPE = "match_trans"  # of all its operations, in the text of programs
 _ROOM = 1e-8  # added to norms, as the public code does
 _NOTHING = 1e-7  # sum of affinities below which nothing matches
-
-
-def neighbours(x: jax.Array, reach: int) -> Iterator[jax.Array]:
-  """x (..., h, w, C) at (y + i, x + j) for i, then j, in -reach..reach; zeros outside of the map."""
-  height, width = x.shape[-3:-1]
-  x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(reach, reach), (reach, reach), (0, 0)])
-  for i in range(2 * reach + 1):
-    for j in range(2 * reach + 1):
-      yield x[..., i:i + height, j:j + width, :]
+_LANES = 8  # the width is filled up to a multiple of it: to join rows then moves nothing on a TPU
+_BLOCK = 64  # places of a block, at least
 
 
 def match_weights(now: jax.Array, before: jax.Array, mask: jax.Array | None = None, *, reach: int = 2,
@@ -42,40 +39,105 @@ def match_weights(now: jax.Array, before: jax.Array, mask: jax.Array | None = No
     stop_grad: lets no gradient through the shares.
 
   Returns:
-    fp32 (..., h, w, (2 reach + 1)**2), rows of places first, which sum to 1.
+    fp32 (..., N, P, 3 P), for `take_over`: of P places, which are a block of rows, the shares of those in the block
+    above, of its own and of those in the block below. They sum to 1.
   """
   choices.check("affinity", affinity, AFFINITIES)
   with jax.named_scope(SCOPE):
-    return _weights(now, before, mask, reach, affinity, stop_grad)
+    if mask is not None:
+      before = jnp.where(mask[..., None] > 0, before, 0)
+    rows = _rows(now, reach)
+    scale = _blocks(_scale(before, affinity), rows)[..., 0]
+    return _shares(_blocks(now, rows), _blocks(_scale(now), rows)[..., 0], _blocks(before, rows), scale, now.shape[-2],
+                   reach, stop_grad)
 
 
-def _weights(now, before, mask, reach, affinity, stop_grad):
-  now, before = _unit(now), _unit(before) if affinity == "cosine" else before.astype(jnp.float32)
-  if mask is not None:
-    before = jnp.where(mask[..., None] > 0, before, 0)
-  products = jnp.stack([(now * there).sum(-1) for there in neighbours(before, reach)], -1)
-  products = jnp.maximum(products, 0)
-  total = products.sum(-1, keepdims=True)
+def step_weights(x: jax.Array, mask: jax.Array | None = None, *, reach: int = 2, affinity: str = "cosine",
+                 stop_grad: bool = True) -> jax.Array:
+  """`match_weights` of every frame but the first one with the frame before it, for which it looks at each once.
+
+  Args:
+    x: (B, T + 1, h, w, C), blank where a frame has padding.
+    mask: (B, T, h, w) of all but the first frame; see `match_weights`, as the rest.
+    reach: places up, down, left and right.
+    affinity: one of AFFINITIES.
+    stop_grad: lets no gradient through the shares.
+
+  Returns:
+    fp32 (B, T, N, P, 3 P).
+  """
+  choices.check("affinity", affinity, AFFINITIES)
+  with jax.named_scope(SCOPE):
+    rows = _rows(x, reach)
+    blocks, scale = _blocks(x, rows), _scale(x)
+    before = scale[:, :-1] if affinity == "cosine" else jnp.ones_like(scale[:, :-1])
+    if mask is not None:
+      before = jnp.where(mask[..., None] > 0, before, 0)
+    of_now, of_before = (_blocks(s, rows)[..., 0] for s in (scale[:, 1:], before))
+    return _shares(blocks[:, 1:], of_now, blocks[:, :-1], of_before, x.shape[-2], reach, stop_grad)
+
+
+def _shares(now, of_now, before, of_before, width, reach, stop_grad):
+  """Shares of blocks (..., N, P, C), whose products are multiplied by factors (..., N, P)."""
+  wide = _wide(width)
+  rows, before = now.shape[-2] // wide, before.astype(now.dtype)
+  exact = lax.Precision.HIGHEST if now.dtype == jnp.float32 else None
+  products = lambda a, b: jnp.einsum("...pc,...qc->...pq", a, b, precision=exact, preferred_element_type=jnp.float32)
+  edge = lambda x, *ends: jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [ends, (0, 0), (0, 0)])
+  above = edge(products(now[..., 1:, :, :], before[..., :-1, :, :]), 1, 0)
+  below = edge(products(now[..., :-1, :, :], before[..., 1:, :, :]), 0, 1)
+  found = jnp.concatenate([above, products(now, before), below], -1)
+  found *= of_now[..., None] * jnp.concatenate(_around(edge(of_before[..., None, :], 1, 1)), -1)
+  place, other = jnp.arange(rows * wide)[:, None], jnp.arange(3 * rows * wide) - rows * wide
+  up, left = other // wide - place // wide, other % wide - place % wide
+  found = jnp.where((abs(up) <= reach) & (abs(left) <= reach), jnp.maximum(found, 0), 0)
+  total = found.sum(-1, keepdims=True)
   matched = total >= _NOTHING
-  own = jax.nn.one_hot(products.shape[-1] // 2, products.shape[-1])
-  shares = jnp.where(matched, products / jnp.where(matched, total, 1), own)
-  return jax.lax.stop_gradient(shares) if stop_grad else shares
+  shares = jnp.where(matched, found / jnp.where(matched, total, 1), (place == other).astype(jnp.float32))
+  return lax.stop_gradient(shares) if stop_grad else shares
 
 
-def _unit(x):
-  """x of length 1 over its channels (nothing stays nothing); a place's length cancels out of its own shares."""
-  x = x.astype(jnp.float32)
-  squares = (x * x).sum(-1, keepdims=True)
-  length = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
-  return x / (length + _ROOM)
+def _rows(x, reach):
+  """Rows of a block: as many as a place reaches up, more of narrow maps, but no more than there are."""
+  return min(max(reach, -(-_BLOCK // _wide(x.shape[-2]))), x.shape[-3])
+
+
+def _wide(width):
+  return -(-width // _LANES) * _LANES
+
+
+def _blocks(x, rows, around=0):
+  """(..., h, w, C) in blocks of rows, (..., N, P, C), with so many blank ones before and behind them."""
+  height, width, channels = x.shape[-3:]
+  count, wide = -(-height // rows), _wide(width)
+  fill = (around * rows, (around + count) * rows - height), (0, wide - width), (0, 0)
+  x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + list(fill))
+  return x.reshape(*x.shape[:-3], count + 2 * around, rows * wide, channels)
+
+
+def _around(x):
+  """The blocks above, at and below each of (..., N + 2, P, C)."""
+  return x[..., :-2, :, :], x[..., 1:-1, :, :], x[..., 2:, :, :]
+
+
+def _scale(x, affinity="cosine"):
+  """What makes features of length 1 of them, (..., h, w, 1), or 1; a place's length cancels out of its own shares."""
+  if affinity == "dot":
+    return jnp.ones((*x.shape[:-1], 1), jnp.float32)
+  squares = jnp.square(x.astype(jnp.float32)).sum(-1, keepdims=True)
+  return 1 / (jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0) + _ROOM)
 
 
 def take_over(memory: jax.Array, shares: jax.Array) -> jax.Array:
   """The memory (..., h, w, D) of places around, weighed by `match_weights`' shares: fp32 (..., h, w, D)."""
-  reach = (round(shares.shape[-1]**0.5) - 1) // 2
+  height, width, channels = memory.shape[-3:]
   with jax.named_scope(SCOPE):
-    memory = memory.astype(jnp.float32)
-    return sum(shares[..., k, None] * there for k, there in enumerate(neighbours(memory, reach)))
+    rows = shares.shape[-2] // _wide(width)
+    sides = zip(jnp.split(shares, 3, -1), _around(_blocks(memory.astype(jnp.float32), rows, 1)))
+    moved = sum(jnp.einsum("...pq,...qd->...pd", share, there, precision=lax.Precision.HIGHEST)
+                for share, there in sides)
+    moved = moved.reshape(*moved.shape[:-3], -1, _wide(width), channels)
+    return moved[..., :height, :width, :]
 
 
 def match_transform(memory: jax.Array, now: jax.Array, before: jax.Array, mask: jax.Array | None = None, *,

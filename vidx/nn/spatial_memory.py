@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from vidx.nn import choices
 from vidx.nn.conv import Conv, convolve
 from vidx.nn.initialisers import kernel_init
-from vidx.nn.match_transform import AFFINITIES, match_weights, take_over
+from vidx.nn.match_transform import AFFINITIES, step_weights, take_over
 
 CELLS = ("stmm", "gru")
 STATS = ("positive", "all")
@@ -119,10 +119,10 @@ class SpatialMemory(nn.Module):
     live = jnp.ones(x.shape[:4], jnp.float32) if mask is None else mask.astype(jnp.float32)
     if state is None:
       state = jnp.zeros((batch, height, width, self.channels), jnp.float32), x[:, 0]
-    before = jnp.concatenate([state[1][:, None].astype(x.dtype), x[:, :-1]], 1)
     steps = [self.input(x) * self.input_gain, live]
     if self.align:
-      steps.append(match_weights(x, before, mask, reach=self.reach, affinity=self.affinity, stop_grad=self.stop_grad))
+      frames = jnp.concatenate([state[1][:, None].astype(x.dtype), x], 1)
+      steps.append(step_weights(frames, mask, reach=self.reach, affinity=self.affinity, stop_grad=self.stop_grad))
     gates, candidate = self.gates, self.candidate
     step = jax.checkpoint(lambda memory, seen: self._step(gates, candidate, memory, *seen))
     memory, out = jax.lax.scan(step, state[0], tuple(jnp.moveaxis(s, 1, 0) for s in steps))
