@@ -46,10 +46,9 @@ def match_weights(now: jax.Array, before: jax.Array, mask: jax.Array | None = No
   with jax.named_scope(SCOPE):
     if mask is not None:
       before = jnp.where(mask[..., None] > 0, before, 0)
-    rows = _rows(now, reach)
-    scale = _blocks(_scale(before, affinity), rows)[..., 0]
-    return _shares(_blocks(now, rows), _blocks(_scale(now), rows)[..., 0], _blocks(before, rows), scale, now.shape[-2],
-                   reach, stop_grad)
+    rows, width = _rows(now, reach), now.shape[-2]
+    now, before = _blocks(now, rows), _blocks(before, rows)
+    return _shares(now, _scale(now), before, _scale(before, affinity), width, reach, stop_grad)
 
 
 def step_weights(x: jax.Array, mask: jax.Array | None = None, *, reach: int = 2, affinity: str = "cosine",
@@ -69,12 +68,12 @@ def step_weights(x: jax.Array, mask: jax.Array | None = None, *, reach: int = 2,
   choices.check("affinity", affinity, AFFINITIES)
   with jax.named_scope(SCOPE):
     rows = _rows(x, reach)
-    blocks, scale = _blocks(x, rows), _scale(x)
+    blocks = _blocks(x, rows)  # all that follows sees these: an estimate for TPUs is lower than of two copies
+    scale = _scale(blocks)
     before = scale[:, :-1] if affinity == "cosine" else jnp.ones_like(scale[:, :-1])
     if mask is not None:
-      before = jnp.where(mask[..., None] > 0, before, 0)
-    of_now, of_before = (_blocks(s, rows)[..., 0] for s in (scale[:, 1:], before))
-    return _shares(blocks[:, 1:], of_now, blocks[:, :-1], of_before, x.shape[-2], reach, stop_grad)
+      before = jnp.where(_blocks(mask[..., None], rows)[..., 0] > 0, before, 0)
+    return _shares(blocks[:, 1:], scale[:, 1:], blocks[:, :-1], before, x.shape[-2], reach, stop_grad)
 
 
 def _shares(now, of_now, before, of_before, width, reach, stop_grad):
@@ -121,10 +120,10 @@ def _around(x):
 
 
 def _scale(x, affinity="cosine"):
-  """What makes features of length 1 of them, (..., h, w, 1), or 1; a place's length cancels out of its own shares."""
+  """What makes features (..., C) of length 1 of them, or 1; a place's length cancels out of its own shares."""
   if affinity == "dot":
-    return jnp.ones((*x.shape[:-1], 1), jnp.float32)
-  squares = jnp.square(x.astype(jnp.float32)).sum(-1, keepdims=True)
+    return jnp.ones(x.shape[:-1], jnp.float32)
+  squares = jnp.square(x.astype(jnp.float32)).sum(-1)
   return 1 / (jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0) + _ROOM)
 
 

@@ -122,6 +122,16 @@ def test_images_of_det_count_once_up_to_so_many_of_a_class(root):
   assert found["boxes"].shape == (3, 1, 1, 1, 4) and found["extent"][0].tolist() == [[40, 30]]
 
 
+def test_the_images_of_dets_test_have_no_boxes(root):
+  det(root)
+  (root / "Data/DET/train").rename(root / "Data/DET/test")
+  (root / "ImageSets/DET").mkdir(parents=True)
+  (root / "ImageSets/DET/test.txt").write_text("a/0 1\na/1 2\na/9 3\n")
+  d = datasets.load("imagenet_det", str(root), "test", max_missing=0.5)
+  assert [r.id for r in d.records] == ["test/a/0", "test/a/1"] and d.missing == ("test/a/9",)
+  assert not any(r.extra for r in d.records)
+
+
 def test_without_lists_folders_are_read_and_without_annotations_there_are_no_boxes(root):
   shutil.rmtree(root / "ImageSets")
   assert len(datasets.load("imagenet_vid", str(root), "train")) == 9

@@ -35,8 +35,13 @@ def read(root: str, split: str, most: int = 2000, classes_from: str = "", propos
   ids, names = voc_xml.classes_of(classes_from or root)
   records, missing, dropped = [], [], 0
   images = _images(root, split)
-  files = [f"{name}.xml" for name in images]
-  annotated = xml_cache.read_all(os.path.join(root, "Annotations", "DET", split), files, ids, others=True)
+  folder = os.path.join(root, "Annotations", "DET", split)
+  if split == "test" and not os.path.isdir(folder):
+    stills = [(f"test/{name}", _file(os.path.join(root, "Data", "DET", split, name)), name) for name in images]
+    records = [Record(i, Media(file, "still"), companions=voc_xml.beside(root, proposals, name))
+               for i, file, name in stills if file]
+    return Dataset("imagenet_det", split, tuple(records), names, missing=tuple(i for i, file, _ in stills if not file))
+  annotated = xml_cache.read_all(folder, [f"{name}.xml" for name in images], ids, others=True)
   counts = np.zeros(len(names), int)
   for name, found in zip(images, annotated):
     if not len(found.label) or (split == "train" and most and counts[found.label[0]] >= most):
