@@ -18,10 +18,12 @@ def claims(monkeypatch):
 def test_nobody_is_seen_in_training_at_an_azimuth_that_is_kept_for_the_test(claims):
   known, kept = claims.azimuths(False), claims.azimuths(True)
   assert all(sorted([*a, *b]) == list(range(24)) for a, b in zip(known.tolist(), kept.tolist()))
-  video = np.asarray(claims.batches(claims.jax.random.PRNGKey(0))[0])[:, :, 0, 0]
+  (video, _, cluster), _ = claims.batches(claims.jax.random.PRNGKey(0))
+  video = np.asarray(video)[:, :, 0, 0]
   who, at = np.moveaxis(np.round((video[..., :2] + 1) * 127.5).astype(int), -1, 0)
   assert all(a in known[w] for w, a in zip(who.reshape(-1), at.reshape(-1)))
   assert (who[:, 0] == who[:, 2]).all() and (who[:, 1] != who[:, 2]).all() and (at[:, 1] == at[:, 2]).all()
+  assert (cluster == at[:, 2] // 2).all()
 
 
 def test_azimuths_are_apart_either_way_round(claims):

@@ -65,17 +65,21 @@ class ImageEncoder(nn.Module):
     norm: instance normalisation after each, which takes out the means and variances that tell
       who is seen; the encoder of identities has none.
     dtype: compute dtype; None is fp32.
+    norm_first: whether the 7x7 convolution has it too. It takes out whatever is the same at every pixel, such as a
+      code beside the image.
   """
 
   width: int = 64
   downs: int = 3
   norm: bool = False
   dtype: jnp.dtype | None = None
+  norm_first: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """(B, H, W, C) -> (B, H / 2^downs, W / 2^downs, 2^downs width)."""
-    x = ImageConv(self.width, 7, reflect=True, norm=self.norm, dtype=self.dtype, name="layer1")(x)
+    norm = self.norm and self.norm_first
+    x = ImageConv(self.width, 7, reflect=True, norm=norm, dtype=self.dtype, name="layer1")(x)
     for i in range(self.downs):
       x = ImageConv(self.width * 2 ** (i + 1), 3, 2, norm=self.norm, dtype=self.dtype, name=f"layer{i + 2}")(x)
     return x

@@ -30,7 +30,8 @@ class Pix2PixHD(Generative):
     critic_width: channels of the critics' first layer.
     scales: of the critics.
     poses: clusters of poses, as `vidx data triplets` makes them: the one-hot code of its cluster, the same at every
-      pixel, takes the place of the image of pose (Xiao 2020, section 5.3, footnote 1); 0: the image itself.
+      pixel, takes the place of the image of pose (Xiao 2020, section 5.3, footnote 1), and the first layer has no
+      normalisation, which would take the code out again; 0: the image itself.
     distance: see vidx/systems/perceptual.py.
     gan: 'lsgan' or 'logistic'.
     remat: see ImageDecoder.
@@ -54,7 +55,7 @@ class Pix2PixHD(Generative):
     super().__post_init__()
 
   def setup(self):
-    self.encoder = ImageEncoder(self.width, self.downs, True, self.dtype)
+    self.encoder = ImageEncoder(self.width, self.downs, True, self.dtype, norm_first=not self.poses)
     self.decoder = ImageDecoder(self.width, self.downs, self.blocks, self.remat, self.dtype, transposed=True)
     self.critic_image = MultiScaleCritic(self.scales, True, self.critic_width, 0, self.dtype)
     self.perception = perceptual.distance(self.distance, self.dtype)
