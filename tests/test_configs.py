@@ -3,6 +3,7 @@
 import functools
 import inspect
 import pathlib
+import re
 import runpy
 
 import jax
@@ -14,7 +15,7 @@ from vidx import errors, systems
 from vidx.backbones import inception
 from vidx.bench import stand_in
 from vidx.data import batch as batch_lib, transforms
-from vidx.train import build, config, state, step
+from vidx.train import build, config, state, step, warm_start
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "configs").glob("*/*.py")
@@ -103,6 +104,10 @@ def test_a_config_is_built_to_its_train_step(case, tmp_path):
     transforms.eval_transform(c.data, c.eval.crops)
   assert run.total_steps > 0 and np.isfinite(float(run.schedule(run.total_steps // 2)))
   abstract = run.abstract
+  for pattern, *_ in warm_start.entries(c.train.init_from):
+    paths = (jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in jax.tree_util.tree_leaves_with_path(
+        {"params": abstract.params}))
+    assert any(re.search(pattern, path) for path in paths), f"train.init_from: no parameter is called '{pattern}'"
   key = (systems.rows()[c.system.name].factory, repr(run.task), c.optimizer.accumulate, bool(c.train.mixup))
   if key in seen():  # what is left is the optimiser
     updates, _ = jax.eval_shape(run.tx.update, abstract.params, abstract.opt_state, abstract.params)

@@ -18,6 +18,6 @@ def get_config():
                 crop_mode="random", flip=False, colour_jitter=0.2)
   c.optimizer.update(name="sgd", momentum=0.9, weight_decay=1e-4)
   c.schedule.update(name="cosine", peak=1e-3, epochs=30.0)
-  c.train.update(batch_size=32, init_from=(("^(?!head/)", f"{config.RUNS}/resnet_50"),))
+  c.train.update(batch_size=32, init_from=(("^(?!params/head/)", f"{config.RUNS}/resnet_50"),))
   c.eval.every_epochs = 5.0
   return c

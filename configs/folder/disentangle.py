@@ -9,19 +9,20 @@ vidx train --config=configs/folder/disentangle.py --config.data.root=FOLDER --co
 vidx generate --workdir=runs/disentangle --identities=FOLDER --poses=FOLDER --out=made
 
 FOLDER has crops of the object, clips/{train,val}/CLIP/FRAME.jpg; N is the number of training clips. Behind the colon:
-the method; without verified pixels, and without reconstruction too; with critics of patches; and the baselines
-pix2pixHD, the same of the one-hot cluster of the pose in place of its image, DrNet and FusionImage. 200,000 steps at a batch of 16; triplets are drawn anew in each of 32 epochs.
+the method; with differences from images that count ten times, as in pix2pixHD; without verified pixels, and without
+reconstruction too; with critics of patches; and the baselines pix2pixHD, the same of the one-hot cluster of the pose in
+place of its image, DrNet and FusionImage. 200,000 steps at a batch of 16; triplets are drawn anew in each of 32 epochs.
 """
 
 from vidx.train import config
 
-VARIANTS = ("full", "no_verify", "no_reconstruct", "patches", "pix2pixhd", "one_hot", "drnet", "fusion_image")
-LESS = {"full": {}, "no_verify": dict(verify=False), "no_reconstruct": dict(verify=False, reconstruct=False),
-        "patches": dict(patches=True)}
+VARIANTS = ("full", "dis10", "no_verify", "no_reconstruct", "patches", "pix2pixhd", "one_hot", "drnet", "fusion_image")
+LESS = {"full": {}, "dis10": {}, "no_verify": dict(verify=False),
+        "no_reconstruct": dict(verify=False, reconstruct=False), "patches": dict(patches=True)}
 BASELINES = {"pix2pixhd": dict(name="pix2pixhd"), "one_hot": dict(name="pix2pixhd", poses=20),
              "drnet": dict(name="drnet"), "fusion_image": dict(name="fusion_image")}
 HD = {"target": 10.0, "features": 10.0}
-WEIGHTS = {"pix2pixhd": HD, "one_hot": HD, "drnet": {"confusion": 0.1}}
+WEIGHTS = {"dis10": {"target": 10.0, "again": 10.0}, "pix2pixhd": HD, "one_hot": HD, "drnet": {"confusion": 0.1}}
 
 
 def get_config(variant="full"):

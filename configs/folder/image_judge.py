@@ -29,5 +29,5 @@ def get_config(variant="imagenet"):
   if small:
     c.system.update(stages=(1, 1, 1, 1), width=16)
   else:
-    c.train.init_from = (("^trunk/", f"{config.RUNS}/resnet_50"),)
+    c.train.init_from = (("/trunk/", f"{config.RUNS}/resnet_50"),)
   return c

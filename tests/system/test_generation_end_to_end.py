@@ -91,7 +91,7 @@ def test_it_trains_resumes_evaluates_generates_and_reports(root, tmp_path, capsy
 
 
 @pytest.mark.parametrize("name", ["pix2pixhd", "one_hot", "drnet", "fusion_image"])
-def test_baselines_train_on_the_same_triplets_and_make_images(name, root, tmp_path):
+def test_baselines_train_on_the_same_triplets_and_make_images(name, root, tmp_path, capsys):
   c = settings(root, name)
   c.train.max_steps = 1
   loop.train(c, str(tmp_path / name))
@@ -101,6 +101,8 @@ def test_baselines_train_on_the_same_triplets_and_make_images(name, root, tmp_pa
     folder = str(root / "clips/val/toyval00000")
     made = generate.generate(str(tmp_path / name), f"{folder}/000.png", folder, str(tmp_path / "made"))
     assert made["images"] == 4
+    assert cli.main(["predict", f"--workdir={tmp_path}/{name}", folder]) == 2
+    assert "use `vidx generate --identities" in capsys.readouterr().err
 
 
 def test_what_cannot_be_generated_is_said_in_one_line(root, tmp_path, capsys):

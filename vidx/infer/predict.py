@@ -70,6 +70,9 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   if loaded.config.task.name in ("grounding", "next_word"):
     needs = "grounds a phrase: add --phrase='...'" if loaded.config.task.name == "grounding" else "sees no videos"
     raise errors.ConfigError(f"system '{loaded.config.system.name}' {needs}.")
+  if loaded.config.task.name == "generation":
+    raise errors.ConfigError(f"system '{loaded.config.system.name}' makes images of two folders: use `vidx generate"
+                             " --identities=FOLDER --poses=FOLDER`.")
   boxes = features.pop("boxes", "")
   check_boxes(loaded, boxes)
   if captions.applies(loaded):

@@ -1,7 +1,7 @@
 """Features of single images, of length 1: what judges whether two images show the same object.
 
 Xiao: "Multimodal Learning with Minimal Human Supervision", 2020, chapter 5. Trained by `task.name =
-"affinity"` from a trunk that knows ImageNet: `train.init_from = (("^trunk/", RUN),)`.
+"affinity"` from a trunk that knows ImageNet: `train.init_from = (("/trunk/", RUN),)`.
 """
 
 from typing import Any

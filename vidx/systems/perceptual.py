@@ -25,7 +25,7 @@ DISTANCES = ("l1", *FORMS)
 class PerceptualDistance(nn.Module):
   """sum over layers of w mean |F(x) - F(y)|^p with the features F of a VGG; nothing in it is trained.
 
-  `perception` of a run needs ImageNet's weights: `train.init_from = (("^perception/", RUN),)` with a run or
+  `perception` of a run needs ImageNet's weights: `train.init_from = (("/perception/", RUN),)` with a run or
   converted file of the trunk, and `optimizer.frozen = ("^perception/",)`.
 
   Attributes:
