@@ -15,8 +15,9 @@ IDS = {"cat": 0, "dog": 1}
 
 
 def text(i, names=("cat", "dog")):
-  things = "".join(f"<object><trackid>{k}</trackid><name>{name}</name><bndbox><xmax>{20 + i}</xmax><xmin>{k + 0.5}</xmin>"
-                   "<ymax>30</ymax><ymin>7</ymin></bndbox></object>" for k, name in enumerate(names[:i % 3]))
+  things = "".join(f"<object><trackid>{k}</trackid><name>{name}</name><bndbox><xmax>{20 + i}</xmax>"
+                   f"<xmin>{k + 0.5}</xmin><ymax>30</ymax><ymin>7</ymin></bndbox></object>"
+                   for k, name in enumerate(names[:i % 3]))
   return f"<annotation><size><width>100</width><height>80</height></size>{things}</annotation>"
 
 
