@@ -12,7 +12,7 @@ equal lengths (90.0).
 import functools
 
 from vidx.bench.claims import Claim
-from vidx.bench.long_videos import World, measure, most_frequent
+from vidx.bench.long_videos import World, measure, most_frequent, taught_by
 from vidx.systems.sct import SCT
 
 WORLD = World()
@@ -42,8 +42,17 @@ def frequent(seed):
   return {"method": found(seed, "full")["y"]["mof"], "baseline": most_frequent(WORLD)}
 
 
+def over(seed, labelling):
+  """Frames rightly labelled, beside those of a network that learns what an even split or a duration DP labels."""
+  other = taught_by(labelling, "set", WORLD, STEPS, seed)
+  return {"method": found(seed, "full")["y"]["mof"], "baseline": max(measures["mof"] for measures in other.values())}
+
+
 def get_claims():
   return [
+      Claim("even_split", "Sets teach more than an even split of them does.", lambda seed: over(seed, "uniform_split"),
+            10.0),
+      Claim("duration_dp", "They teach more than a duration DP makes of them.", lambda seed: over(seed, "length_dp")),
       Claim("frequent", "Sets tell labels of frames: far more than the most frequent action has.", frequent, 40.0),
       Claim("lengths", "What regions and frames disagree about trains the lengths of regions.",
             against("no agreement"), 3.0),

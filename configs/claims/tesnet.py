@@ -4,8 +4,9 @@ vidx claims tesnet
 
 Clips have 10 frames of 24 x 24 pixels and are new at every step. What a pooling loses
 is its projection loss, the mean norm of the residuals of the series of a pixel and
-channel, on clips that it was not trained on. Speed is that of the published network
-for 64 frames at 107 x 107 pixels.
+channel, on clips that it was not trained on. Without changes of light cosines that are
+not trained lose less (4.65 against 4.78, one seed): one basis is then good for all clips.
+Speed is that of the published network for 64 frames at 107 x 107 pixels.
 """
 
 import functools
@@ -19,7 +20,7 @@ import numpy as np
 import vidx
 from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import projector
-from vidx.nn.squeeze import TemporalSqueezePooling
+from vidx.nn.squeeze import TemporalSqueezePooling, cosine_basis
 from vidx.systems.tesnet import PLACEMENTS
 
 FRAMES, SIZE, BATCH = 10, 24, 16
@@ -41,7 +42,16 @@ def clips(key, batch=BATCH):
   return 2 * jnp.where(square, colour, background[:, None]) - 1, label
 
 
+def lit(key, batch=BATCH):
+  """Clips whose light goes up and down at one of four rates, so that none of few fixed bases is good for all."""
+  x, label = clips(key, batch)
+  rate = jax.random.randint(jax.random.fold_in(key, 1), (batch, 1), 3, 7)
+  light = 1 + 0.8 * jnp.cos(jnp.pi * (jnp.arange(FRAMES) + 0.5) * rate / FRAMES)
+  return (x + 1) * light[..., None, None, None] - 1, label
+
+
 few = functools.partial(clips, batch=4)
+few_lit = functools.partial(lit, batch=4)
 
 
 class Squeezed(nn.Module):
@@ -81,9 +91,9 @@ def nothing_else(out, label):
   return jnp.zeros(())
 
 
-def unseen(seed, count=4):
+def unseen(seed, count=4, batches=clips):
   """Clips that were not trained on."""
-  return [clips(key)[0] for key in jax.random.split(jax.random.PRNGKey(10_000 + seed), count)]
+  return [batches(key)[0] for key in jax.random.split(jax.random.PRNGKey(10_000 + seed), count)]
 
 
 def lost(x, basis):
@@ -92,12 +102,23 @@ def lost(x, basis):
 
 
 @functools.lru_cache
+def pooling(seed, images=3, activations=("sigmoid", "leaky_relu"), use_bias=True, batches=few):
+  """Variables of a trained pooling."""
+  return fit(Pooling(images, activations, use_bias), batches, STEPS, seed, RATE, nothing_else)
+
+
+@functools.lru_cache
 def trained(seed, images=3, activations=("sigmoid", "leaky_relu"), use_bias=True):
   """What a trained pooling loses."""
-  model = Pooling(images, activations, use_bias)
-  variables = fit(model, few, STEPS, seed, RATE, nothing_else)
+  model, variables = Pooling(images, activations, use_bias), pooling(seed, images, activations, use_bias)
   measured = jax.jit(lambda x: model.apply(variables, x, mutable=["losses"])[1]["losses"])
   return 100 * float(np.mean([jax.tree.leaves(measured(x))[0] for x in unseen(seed)]))
+
+
+def fixed(seed, images=3, batches=clips):
+  """What a basis of cosines loses, which is the same for all clips and not trained."""
+  basis = jnp.broadcast_to(cosine_basis(FRAMES, images), (BATCH, FRAMES, images))
+  return float(np.mean([lost(x, basis) for x in unseen(seed, batches=batches)]))
 
 
 def more_images(seed):
@@ -108,7 +129,8 @@ def more_images(seed):
 def against_means(seed, images=3):
   part = jnp.arange(FRAMES) * images // FRAMES
   basis = jnp.broadcast_to(jax.nn.one_hot(part, images), (BATCH, FRAMES, images))
-  return {"method": trained(seed), "baseline": np.mean([lost(x, basis) for x in unseen(seed)])}
+  return {"method": trained(seed), "baseline": np.mean([lost(x, basis) for x in unseen(seed)]),
+          "cosines": fixed(seed)}
 
 
 def against_principal(seed, images=3):
@@ -119,7 +141,28 @@ def against_principal(seed, images=3):
     _, vectors = jnp.linalg.eigh(jnp.einsum("btp,bsp->bts", series, series, precision="highest"))
     bound.append(lost(x, vectors[..., -images:]))
   bound = np.mean(bound)
-  return {"method": trained(seed), "baseline": 1.3 * bound, "principal components": bound}
+  return {"method": trained(seed), "baseline": 1.3 * bound, "principal components": bound, "cosines": fixed(seed)}
+
+
+@functools.lru_cache
+def bases(seed):
+  """What clips of changing light lose in the bases that a pooling makes of them, and in those that it makes of others.
+  """
+  variables = pooling(seed, batches=few_lit)
+  made = functools.partial(Pooling().apply, variables, mutable=["intermediates"],
+                           capture_intermediates=lambda _, method: method == "_basis")
+  basis = jax.jit(lambda x: jax.tree.leaves(made(x)[1])[0])
+  found = [(lost(x, b), lost(x, jnp.roll(b, 1, 0))) for x in unseen(seed, batches=lit) for b in (basis(x),)]
+  return np.mean(found, 0)
+
+
+def against_fixed(seed):
+  return {"method": bases(seed)[0], "baseline": fixed(seed, batches=lit)}
+
+
+def own_basis(seed):
+  own, others = bases(seed)
+  return {"method": own, "baseline": others}
 
 
 def order_of_activations(seed):
@@ -165,6 +208,9 @@ def get_claims():
       claim("against_means", "A learnt subspace loses less than means of three equal parts.", against_means),
       claim("against_principal", "A learnt subspace loses at most 1.3 times what the best of each clip does.",
             against_principal),
+      claim("against_fixed", "Where the light changes, it loses less than cosines that are the same for all clips.",
+            against_fixed),
+      claim("own_basis", "There a clip loses less in the basis that is made of it than in that of another.", own_basis),
       claim("activations", "Sigmoid before leaky ReLU loses no more than ReLU twice.", order_of_activations),
       Claim("motion", "Squeezed images tell directions of motion that one frame does not show.", motion, 30.0, seeds=2),
       claim("speed", "Squeezed twice, 64 frames take less than half the time of all of them.", speed, unit="s"),

@@ -18,7 +18,8 @@ VARIANTS = ("even_transcript", "even_set", "dp_transcript", "dp_set", "soft_tran
 def get_config(which: str = "even_transcript"):
   method, supervision = which.split("_")
   c = config.base()
-  c.system = dict(name=dict(even="uniform_split", dp="length_dp", soft="soft_boundaries")[method], num_classes=18, supervision=supervision,
+  c.system = dict(name=dict(even="uniform_split", dp="length_dp", soft="soft_boundaries")[method],
+                  num_classes=18, supervision=supervision,
                   layers=7, width=48, max_length=256)
   if method == "soft":
     c.system.insert_every = 120  # steps, of 600

@@ -155,6 +155,7 @@ def _text(name: str, outcome: Outcome) -> str:
 
 # ---------------------------------------------------------------- small trainings
 
+_SAID = ("losses", "figures", "maps")  # collections of what a pass says, which is not kept
 Batches = Callable[[jax.Array], tuple[Any, Any]]
 
 
@@ -222,7 +223,7 @@ def _programs(model, batches, steps, rate, loss, frozen=()):
   @jax.jit
   def start(key):
     variables = model.init(key, *_arguments(batches(key)[0]))
-    variables = {k: v for k, v in variables.items() if k in ("params", "batch_stats")}
+    variables = {k: v for k, v in variables.items() if k not in _SAID}
     params = variables.pop("params")
     return params, variables, tx.init(params)
 

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.data.toybox import kitchen
+from vidx import systems
 from vidx.bench import claims
+from vidx.data.toybox import kitchen
 from vidx.metrics import segments
 
 TRAIN, TEST, BATCH = 200, 50, 8  # videos
@@ -78,7 +79,7 @@ class Learner(nn.Module):
 
   @nn.compact
   def __call__(self, x, train=False):
-    return self.system(train=train, **{k: x[k] for k in self.system.inputs if k in x})
+    return self.system(*(x.get(k) for k in self.system.inputs), train=train)
 
 
 def total(out, label):
@@ -103,11 +104,25 @@ def measure(system: Any, world: World, steps: int, seed: int, rate: float = 5e-3
     By read-out, what `segments.evaluate` gives.
   """
   trained = claims.fit(Learner(system), batches(world, share), steps, seed, rate, total)
-  predict = jax.jit(lambda params, x: system.apply({"params": params}, x)["predictions"])
+  own = {k: v["system"] for k, v in trained.items() if "system" in v}
+  predict = jax.jit(lambda variables, x: system.apply(variables, x)["predictions"])
   test = videos(world, "test")
-  found = [predict(trained["params"]["system"], x) for x in np.split(test["features"], 5)]
+  found = [predict(own, x) for x in np.split(test["features"], 5)]
   return {name: segments.evaluate(list(np.concatenate([f[name] for f in found])), list(test["frame_label"]))
           for name in found[0]}
+
+
+def taught_by(labelling: str, supervision: str, world: World, steps: int, seed: int) -> dict[str, Mapping[str, float]]:
+  """What `measure` gives of a network that learns labels of frames made without a method for it.
+
+  Args:
+    labelling: 'uniform_split' or 'length_dp', names of systems.
+    supervision: 'transcript' or 'set'.
+    world, steps, seed: of `measure`.
+  """
+  system = systems.create_model(labelling, num_classes=len(kitchen.CLASSES), supervision=supervision, layers=7, width=32,
+                                max_length=world.frames)
+  return measure(system, world, steps, seed)
 
 
 def most_frequent(world: World) -> float:
