@@ -177,8 +177,8 @@ _REPORT = _bool("report", "write the HTML report as well")
 _OFFLINE = _bool("offline", "download nothing: weights by name come from the cache alone")
 _VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
 _WINDOWS = _string("windows", "", "boxes of all frames: how windows go over a video, such as"
-                   " center_overlap,size=11,step=10,passes=2,link=seqnms,still=FOLDER; links are seqnms, dt_link and"
-                   " none")
+                   " center_overlap,size=11,step=10,passes=2,link=seqnms,still=FOLDER,scales=270,360,540; links are"
+                   " seqnms, dt_link and none; scales are shorter sides")
 
 VERBS: dict[str, Verb] = {
     "train": Verb(

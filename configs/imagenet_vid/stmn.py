@@ -11,6 +11,7 @@ a network on conv4; for those of files add --config.system.proposals=file --conf
 vidx train --config=configs/imagenet_vid/stmn.py:rfcn --config.data.root=DET --workdir=RUNS/rfcn
 vidx train --config=configs/imagenet_vid/stmn.py:stmn --config.data.root=VID --runs=RUNS --workdir=RUNS/stmn
 vidx eval --workdir=RUNS/stmn --windows=center_overlap,size=11,still=RUNS/rfcn
+vidx eval --workdir=RUNS/stmn --windows=center_overlap,size=11,still=RUNS/rfcn,scales=270,360,540
 vidx eval --workdir=RUNS/released --windows=center_overlap,size=11,still=RUNS/rfcn,link=dt_link
 Weights of ImageNet for the first stage: `vidx convert`, and --config.train.init_from=FOLDER.
 Published mAP on validation: 80.5, R-FCN 73.4; windows of 3, 11 and 15 frames against 7: -1.9, +0.7, +1.0. Ours: not yet

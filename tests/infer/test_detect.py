@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidx import errors
-from vidx.infer import detect
+from vidx.infer import detect, found_boxes
 
 CAT = np.array([[10, 10, 30, 30]], float)
 
@@ -48,13 +48,13 @@ def test_tracks_of_two_classes_have_numbers_of_their_own():
 
 def test_a_video_without_boxes_has_none_and_entries_tell_frames_that_have():
   empty = detect.linked([np.zeros((0, 4))] * 2, [np.zeros((0, 3))] * 2)
-  assert len(empty.frame) == 0 and empty.box.shape == (0, 4) and detect.entry_of(empty, ["a"]) == []
-  frames = detect.entry_of(detect.linked(*moving()), ["bird", "cat", "dog"], least=0.5)
+  assert len(empty.frame) == 0 and empty.box.shape == (0, 4) and found_boxes.entry_of(empty, ["a"]) == []
+  frames = found_boxes.entry_of(detect.linked(*moving()), ["bird", "cat", "dog"], least=0.5)
   assert [f["frame"] for f in frames] == [0, 1, 2, 3, 4]
   assert {b["label"] for b in frames[0]["boxes"]} == {"bird", "cat"}
   entry = {"path": "v.mp4", "frames": frames, "count": 5}
-  assert detect.to_csv([entry]).splitlines()[0] == "path,frame,track,label,score,x0,y0,x1,y1"
-  assert detect.lines(entry)[0][1].startswith("cat, track 0") and "0 to 4, in 5" in detect.lines(entry)[0][3]
+  assert found_boxes.to_csv([entry]).splitlines()[0] == "path,frame,track,label,score,x0,y0,x1,y1"
+  assert found_boxes.lines(entry)[0][1].startswith("cat, track 0") and "0 to 4, in 5" in found_boxes.lines(entry)[0][3]
 
 
 def test_the_first_word_may_be_the_mode_alone():

@@ -84,6 +84,30 @@ def test_all_frames_of_a_split_are_measured(runs, name, windows):
   assert json.loads(path.read_text())["protocol"]["linking"] == ("dt_link" if "dt_link" in windows else "seqnms")
 
 
+def test_two_scales_are_measured_beside_one_and_predict(runs, root, tmp_path, capsys):
+  windows = f"center_overlap,size=2,scales=32,48,still={runs / 'rfcn'}"
+  assert cli.main(["eval", f"--workdir={runs / 'stmn'}", f"--windows={windows}"]) == 0
+  found = json.loads((runs / "stmn/eval/val-center_overlap-2-32-48.json").read_text())
+  assert found["protocol"]["scales"] == [32, 48] and found["evaluated"] == 2 and 0 <= found["metrics"]["mAP"] <= 100
+  assert predict_boxes.evaluate(str(runs / "stmn"), windows="size=2")["protocol"]["scales"] == [48]
+  assert not (runs / "stmn/eval/val-center_overlap-2-48.json").exists()
+  folder = str(next((root / "Data/VID/val").iterdir()))
+  flags = [f"--workdir={runs / 'stmn'}", f"--windows={windows}", "--threshold=0.001"]
+  assert cli.main(["predict", *flags, f"--out={tmp_path / 'found.json'}", folder]) == 0
+  [entry] = json.loads((tmp_path / "found.json").read_text())
+  boxes = np.array([b["box"] for f in entry["frames"] for b in f["boxes"]])
+  assert len(boxes) > 0 and (boxes >= 0).all() and (boxes <= np.tile(SIZE[::-1], 2) + 0.01).all()
+
+
+def test_the_detector_of_frames_takes_all_scales(runs, root):
+  folder, loaded = next((root / "Data/VID/val").iterdir()), load.load_checkpoint(str(runs / "rfcn"))
+  with decode.open_video(str(folder)) as video:
+    take = lambda text: [len(boxes) for _, boxes, _ in detect.make(loaded, detect.how(text)).frames(video)]
+    both, one, other = (take(f"scales={s}") for s in ("32,48", "32", "48"))
+    beside = take(f"scales=32,48,still={runs / 'rfcn'}")
+  assert both == [a + b for a, b in zip(one, other)] and beside == [2 * n for n in both] and min(one + other) > 0
+
+
 def test_a_detector_of_frames_is_added_and_memory_is_bounded(runs, root):
   loaded = load.load_checkpoint(str(runs / "stmn"))
   folder = next((root / "Data/VID/val").iterdir())

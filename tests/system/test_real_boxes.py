@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.conftest import line
 import vidx
 from vidx import cli
-from vidx.data import datasets
+from vidx.data import datasets, transforms
 from vidx.data.datasets import object_tracks
 from vidx.infer import detect, frame_windows, load, save
 from vidx.metrics import boxes as metrics
@@ -113,13 +114,79 @@ def test_a_video_that_is_read_once_has_the_boxes_of_one_that_is_held_whole(detec
   assert number == 9
 
 
-def test_a_longer_video_needs_no_more_memory(detector):
-  detector.settings, most = detect.how("center_overlap,size=3"), {}
+@pytest.mark.parametrize("scales", ["", ",scales=32,48"])
+def test_a_longer_video_needs_no_more_memory(detector, scales):
+  detector.settings, most = detect.how(f"center_overlap,size=3{scales}"), {}
   for length in (10, 40):
     sizes = [sum(x.nbytes for x in jax.live_arrays()) for _ in detector.frames(drawn(length))]
     most[length] = max(sizes)
     assert detector.held == 2 * 3 + 1
   assert most[40] <= most[10]
+
+
+# ---------------------------------------------------------------- several scales
+
+
+def found(detector, windows, frames=8):
+  """[(boxes, scores)] of the frames of a drawn video."""
+  detector.settings = detect.how(windows)
+  return [(boxes, scores) for _, boxes, scores in detector.frames(drawn(frames))]
+
+
+def test_the_scale_of_the_config_is_what_there_is_without_scales(detector):
+  for own, plain in zip(found(detector, "size=3,scales=48"), found(detector, "size=3"), strict=True):
+    assert len(plain[0]) > 0
+    np.testing.assert_array_equal(own[0], plain[0])
+    np.testing.assert_array_equal(own[1], plain[1])
+
+
+def test_a_scale_is_the_run_with_frames_of_that_size(detector, run):
+  smaller = detect.VideoDetector(load.load_checkpoint(
+      str(run), None, ["data.short_side=32", "data.long_side=54", "data.sizes=((32,64),)"]))
+  for own, other in zip(found(detector, "size=3,scales=32"), found(smaller, "size=3"), strict=True):
+    assert len(own[0]) > 0 and 60 < own[0][:, 2].max() <= ROOM[1]  # in pixels of the video
+    np.testing.assert_array_equal(own[0], other[0])
+    np.testing.assert_array_equal(own[1], other[1])
+
+
+@pytest.mark.parametrize("windows", ["center_overlap,size=3", "long,size=2,passes=1", "multi_window"])
+def test_boxes_of_all_scales_are_put_together(detector, windows):
+  together = found(detector, f"{windows},scales=48,32,64")
+  alone = [found(detector, f"{windows},scales={side}") for side in (32, 48, 64)]
+  rows = lambda boxes, scores: sorted(map(tuple, np.concatenate([boxes, scores], 1)))
+  for pooled, *parts in zip(together, *alone, strict=True):
+    assert rows(*pooled) == sorted(sum((rows(*part) for part in parts), [])) and all(len(b) > 0 for b, _ in parts)
+    assert (np.diff(pooled[1].max(-1)) <= 0).all()
+
+
+def test_linking_takes_the_boxes_of_all_scales_as_one_set(detector):
+  frames = found(detector, "size=3,scales=32,48")
+  linked, expected = detector(drawn(8)), detect.linked(*zip(*frames))
+  assert len(linked.frame) > 0
+  for own, other in zip(linked, expected):
+    np.testing.assert_array_equal(own, other)
+
+
+def test_rooms_grow_with_frames():
+  data = config_lib.base().data
+  data.update(short_side=360, long_side=600, sizes=((352, 608), (464, 464)))
+  for side, long_side, sizes in ((270, 450, ((272, 464), (352, 352))), (540, 900, ((528, 912), (704, 704)))):
+    grown = detect._at_scale(data, side)
+    assert (grown.short_side, grown.long_side, grown.sizes) == (side, long_side, sizes)
+    across, down = transforms.fitting_size(720, 1280, grown, (10**9, 10**9))
+    assert (down, across) == (round(337.5 * side / 360 - 0.5), long_side) and sizes[0][0] >= down
+  assert detect._at_scale(data, 360) is data
+
+
+@pytest.mark.parametrize("scales, words", [
+    ("0", "scales=0: write the shorter sides in pixels"), ("-48,48", "scales=-48,48: write"),
+    ("48,48", "scales=48,48: write"), ("4.5", "scales=4.5: write"), ("all", "scales=all: write"),
+    ("48,193", "scales=48,193: 193 is not in 12 to 192, a quarter to four times data.short_side=48 of stmn"),
+    ("11", "scales=11: 11 is not in 12 to 192")])
+def test_scales_that_cannot_be_are_one_line(run, real_data, scales, words, capsys):
+  folder = real_data("imagenet_vid_snippet") / "ILSVRC2015_val_00007010"
+  assert cli.main(["predict", f"--workdir={run}", f"--windows=size=3,scales={scales}", str(folder)]) == 2
+  assert f"windows: {words}" in line(capsys)
 
 
 # ---------------------------------------------------------------- a snippet of ImageNet VID

@@ -6,23 +6,30 @@ once, and features of a bounded number of frames are held (vidx/infer/frame_wind
 windows of 11 frames, 10 apart, those of 111, each 22 x 38 x 1024 numbers where frames have 337 x
 600 pixels, 0.35 GiB in all. Of a frame that no window comes to any more a bounded number of boxes
 is left.
+
+A video may be looked at in several sizes. Every scale goes its own way, through windows and both
+passes and the detector of frames, as if it were the only one; then the boxes of all scales of a
+frame are put together in pixels of the video, and linking and suppression take them as one set.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-import csv
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import functools
-import io
+import itertools
+import re
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
 from vidx.data import geometry, transforms
 from vidx.infer import frame_windows, linking, load
+from vidx.infer.found_boxes import Found
 from vidx.nn import augment
+from vidx.nn.detector_heads import STRIDE
 from vidx.train import config as config_lib
 
 LINKS = ("seqnms", "dt_link", "none")
@@ -33,6 +40,7 @@ _BLOCK = 16  # frames that are decoded at once
 _SCORED = 0.01  # score of a class from which a box takes part in linking
 _PER_FRAME = 25  # boxes of a class in a frame that take part
 _SAME = 0.7  # overlap from which two of them are one
+_RANGE = 4  # times the size that a network was trained at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +55,8 @@ class How:
     link: 'seqnms', 'dt_link' or 'none', see vidx/infer/linking.py.
     suppress: overlap above which the worse box of a class is left out at last.
     still: workdir of a detector of frames whose boxes are added; '': none.
+    scales: shorter sides of frames, in pixels, at each of which a video is looked at; (): at `data.short_side` alone.
+      `data.long_side` and `data.sizes` grow and shrink in proportion.
   """
 
   mode: str = "center_overlap"
@@ -56,8 +66,14 @@ class How:
   link: str = "seqnms"
   suppress: float = 0.3
   still: str = ""
+  scales: tuple[int, ...] = ()
 
   def __post_init__(self):
+    scales = tuple(self.scales) if isinstance(self.scales, (tuple, list)) else (self.scales,)
+    if not all(isinstance(side, int) and side > 0 for side in scales) or len(set(scales)) < len(scales):
+      raise errors.ConfigError(f"windows: scales={','.join(map(str, scales))}: write the shorter sides in pixels, whole"
+                               " numbers above 0, each once, such as 270,360,540.")
+    object.__setattr__(self, "scales", scales)
     errors.check_choice("windows: mode", self.mode, frame_windows.MODES)
     errors.check_choice("windows: link", self.link, LINKS)
     if self.passes not in (1, 2) or self.size < 1 or self.step < 0:
@@ -66,34 +82,17 @@ class How:
 
 
 def how(text: str) -> How:
-  """'center_overlap,size=11,link=seqnms' as How; the first word may be the mode alone.
+  """'center_overlap,size=11,scales=270,360,540' as How; the first word may be the mode alone.
 
   Raises:
     ConfigError: an option that there is not, or a value that it cannot have.
   """
-  first, *rest = text.split(",")
-  words = [first if "=" in first else f"mode={first or How.mode}", *rest]
+  words = re.split(r",(?=[^,]*=)", text)  # a comma that no option follows is one of a value
+  if "=" not in words[0]:
+    words[0] = f"mode={words[0] or How.mode}"
   given = {name: config_lib.parse(value) for name, _, value in (word.partition("=") for word in words)}
   errors.check_options(How, given, "--windows")
   return How(**given)
-
-
-class Found(NamedTuple):
-  """Boxes of a video, one a row.
-
-  Attributes:
-    frame: int (N,).
-    box: (N, 4) in pixels of the video.
-    label: int (N,).
-    score: (N,).
-    track: int (N,), which boxes are of one chain, -1 for none.
-  """
-
-  frame: np.ndarray
-  box: np.ndarray
-  label: np.ndarray
-  score: np.ndarray
-  track: np.ndarray
 
 
 class _Net:
@@ -104,6 +103,20 @@ class _Net:
     self.variables = jax.device_put(loaded.variables)
     if not self.data.sizes:
       raise errors.ConfigError("boxes of whole videos are those of whole frames: the run needs data.sizes.")
+
+  def sections(self, scales: Sequence[int]) -> list[ConfigDict]:
+    """The section `data` for each scale; of none its own.
+
+    Raises:
+      ConfigError: a scale that is far from the size of training.
+    """
+    own = self.data.short_side
+    least, most = -(-own // _RANGE), own * _RANGE
+    for side in scales:
+      if not least <= side <= most:
+        raise errors.ConfigError(f"windows: scales={','.join(map(str, scales))}: {side} is not in {least} to {most},"
+                                 f" a quarter to four times data.short_side={own} of {self.loaded.config.system.name}.")
+    return [_at_scale(self.data, side) for side in scales or (own,)]
 
   @property
   def remembers(self) -> bool:
@@ -158,6 +171,8 @@ class VideoDetector:
     self.classes, self.held = loaded.classes, 0
     if still is not None and still.classes != loaded.classes:
       raise errors.ConfigError("windows: still is a run of other classes than this one.")
+    for net in filter(None, (self._net, self._still)):
+      net.sections(settings.scales)  # those that cannot be are told before a video is read
 
   def frames(self, video: Any, proposed: Callable[[int], np.ndarray] | None = None, saliency: dict | None = None
              ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -166,43 +181,46 @@ class VideoDetector:
     Args:
       video: an open reader.
       proposed: frame -> boxes (R, 4) in parts of it, the best first, where the run takes them from files.
-      saliency: takes (h, w) of each frame: the mean size of the memory.
+      saliency: takes (h, w) of each frame: the mean size of the memory, at the first scale.
     """
     net, s = self._net, self.settings
     size, step = (s.size, s.step or net.data.stride) if net.remembers else (1, 1)
     cut = frame_windows.FrameWindows(size, step, s.mode if net.remembers else "no_overlap")
-    held: dict[int, Any] = {}
+    sections = net.sections(s.scales)
+    most = 2 * _ROWS * len(sections)
+    held: dict[int, list[_Frame]] = {}
     pooled: dict[int, list] = {}
-    states: dict[int, Any] = {}
+    states: dict[tuple[int, int], Any] = {}
     done = 0
 
-    def seen(window):
-      state = states.get(window.sequence) if window.carries else None
-      found = self._looked(net, [held[i] for i in window.frames], max(size, len(window.frames)), state)
+    def seen(window, scale):
+      state = states.get((window.sequence, scale)) if window.carries else None
+      found = self._looked(net, [held[i][scale] for i in window.frames], max(size, len(window.frames)), state)
       if s.mode == "long":
-        states[window.sequence] = found[3]
+        states[window.sequence, scale] = found[3]
       boxes, scores, memory = (np.asarray(x, np.float32) for x in found[:3])
       for at in window.gives:
         frame = window.frames[at]
-        pooled[frame].append(_kept(boxes[at], scores[at], held[frame].place))
-        if saliency is not None:
+        pooled[frame].append(_kept(boxes[at], scores[at], held[frame][scale].place))
+        if saliency is not None and not scale:
           saliency[frame] = memory[at]
 
     for number, picture in enumerate(_pictures(video)):
-      held[number] = _encoded(net, picture, proposed and proposed(number))
+      own = proposed and proposed(number)
+      held[number] = [_encoded(net, data, picture, own) for data in sections]
       self.held = max(self.held, len(held))
-      pooled[number] = [self._of_still(picture, proposed and proposed(number))] if self._still else []
-      for window in cut.push():
-        seen(window)
+      pooled[number] = list(self._of_still(picture, own)) if self._still else []
+      for window, scale in itertools.product(cut.push(), range(len(sections))):
+        seen(window, scale)
       for old in [i for i in held if i < cut.oldest]:
         del held[old]
       while done < cut.oldest and done in pooled:
-        yield done, *_pooled(pooled.pop(done), len(self.classes))
+        yield done, *_pooled(pooled.pop(done), len(self.classes), most)
         done += 1
-    for window in cut.close():
-      seen(window)
+    for window, scale in itertools.product(cut.close(), range(len(sections))):
+      seen(window, scale)
     for frame in sorted(pooled):
-      yield frame, *_pooled(pooled[frame], len(self.classes))
+      yield frame, *_pooled(pooled[frame], len(self.classes), most)
 
   def _looked(self, net: "_Net", frames: Sequence["_Frame"], size: int, state: Any) -> Any:
     """`_Net.look` at frames, padded to `size`."""
@@ -214,9 +232,10 @@ class VideoDetector:
     return net.look(net.variables, x, stacked("rois"), stacked("mask"), live, extent, state, self.settings.passes)
 
   def _of_still(self, picture, proposed):
-    frame = _encoded(self._still, picture, proposed)
-    boxes, scores, *_ = self._looked(self._still, [frame], 1, None)
-    return _kept(np.asarray(boxes[0]), np.asarray(scores[0]), frame.place)
+    for data in self._still.sections(self.settings.scales):
+      frame = _encoded(self._still, data, picture, proposed)
+      boxes, scores, *_ = self._looked(self._still, [frame], 1, None)
+      yield _kept(np.asarray(boxes[0]), np.asarray(scores[0]), frame.place)
 
   def __call__(self, video: Any, proposed: Callable[[int], np.ndarray] | None = None, saliency: dict | None = None
                ) -> Found:
@@ -241,9 +260,20 @@ def _pictures(video: Any) -> Iterator[np.ndarray]:
     yield from video.frames(np.arange(first, min(first + _BLOCK, video.num_frames)))
 
 
-def _encoded(net: _Net, picture: np.ndarray, proposed: np.ndarray | None) -> _Frame:
-  room = tuple(net.data.sizes[transforms.bucket(*picture.shape[:2], net.data)])
-  fitted, place = transforms.fit(picture[None], net.data, room)
+def _at_scale(data: ConfigDict, side: int) -> ConfigDict:
+  """The section for another shorter side; the longest side and the rooms, in steps of the stride, go with it."""
+  if side == data.short_side:
+    return data
+  grown = lambda n, unit: -(-n * side // (data.short_side * unit)) * unit
+  rooms = tuple((grown(height, STRIDE), grown(width, STRIDE)) for height, width in data.sizes)
+  other = data.copy_and_resolve_references()
+  other.update(short_side=side, long_side=grown(data.long_side, 1), sizes=rooms)
+  return other
+
+
+def _encoded(net: _Net, data: ConfigDict, picture: np.ndarray, proposed: np.ndarray | None) -> _Frame:
+  room = tuple(data.sizes[transforms.bucket(*picture.shape[:2], data)])
+  fitted, place = transforms.fit(picture[None], data, room)
   corner = geometry.to_pixels(np.array([0.0, 0.0, 1.0, 1.0]), place)[2:]
   extent = float(corner[1]), float(corner[0])
   x, rois, mask = net.encode(net.variables, fitted[None], jnp.asarray([extent]))
@@ -251,7 +281,7 @@ def _encoded(net: _Net, picture: np.ndarray, proposed: np.ndarray | None) -> _Fr
     if proposed is None:
       raise errors.ConfigError("the run takes proposed boxes from files, which new videos have not: train it with"
                                " system.proposals='rpn'.")
-    count = net.data.boxes.rois
+    count = data.boxes.rois
     own = geometry.to_pixels(proposed[:count], place)
     rois = np.zeros((1, count, 4), np.float32)
     rois[0, :len(own)], mask = own, (np.arange(count) < len(own)).astype(np.float32)[None]
@@ -266,11 +296,11 @@ def _kept(boxes, scores, place):
   return geometry.to_frame(boxes[kept], own) * np.array([width, height] * 2, np.float32), scores[kept]
 
 
-def _pooled(parts, classes):
-  """The boxes of a frame from all that looked at it, the best ones."""
+def _pooled(parts, classes, most):
+  """The boxes of a frame from all that looked at it, the best ones up to `most`."""
   boxes = np.concatenate([b for b, _ in parts] or [np.zeros((0, 4))])
   scores = np.concatenate([s for _, s in parts] or [np.zeros((0, classes))])
-  best = np.argsort(-scores.max(-1, initial=0), kind="stable")[:2 * _ROWS]
+  best = np.argsort(-scores.max(-1, initial=0), kind="stable")[:most]
   return boxes[best], scores[best]
 
 
@@ -320,40 +350,3 @@ def _few(boxes, scores):
 def make(loaded: load.Loaded, settings: How) -> VideoDetector:
   """A detector of a run, with the detector of frames that the settings name."""
   return VideoDetector(loaded, settings, load.load_checkpoint(settings.still) if settings.still else None)
-
-
-def entry_of(found: Found, classes: Sequence[str], least: float = 0.05) -> list[dict[str, Any]]:
-  """[{'frame', 'boxes': [{'label', 'score', 'track', 'box' in pixels}]}] of every frame with a box from a score on."""
-  out: dict[int, list] = {}
-  for frame, box, label, score, track in zip(*found):
-    if score >= least:
-      out.setdefault(int(frame), []).append({
-          "label": classes[label], "score": float(score), "track": int(track),
-          "box": [round(float(x), 2) for x in box]})
-  return [{"frame": frame, "boxes": boxes} for frame, boxes in sorted(out.items())]
-
-
-def to_csv(entries: Sequence[Mapping[str, Any]]) -> str:
-  """`path,frame,track,label,score,x0,y0,x1,y1`, a line per box."""
-  out = io.StringIO()
-  rows = csv.writer(out, lineterminator="\n")
-  rows.writerow(("path", "frame", "track", "label", "score", "x0", "y0", "x1", "y1"))
-  for entry in entries:
-    for frame in entry.get("frames", ()):
-      rows.writerows((entry["path"], frame["frame"], b["track"], b["label"], f"{b['score']:.6f}", *b["box"])
-                     for b in frame["boxes"])
-  return out.getvalue()
-
-
-def lines(entry: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-  """(path, what, best score, frames) of each track of an entry, and of boxes of none by class, for a table."""
-  kinds: dict[tuple[str, int], list[tuple[float, int]]] = {}
-  for frame in entry["frames"]:
-    for b in frame["boxes"]:
-      kinds.setdefault((b["label"], b["track"]), []).append((b["score"], frame["frame"]))
-  rows = []
-  for (label, track), seen in sorted(kinds.items(), key=lambda k: -max(k[1])[0]):
-    numbers = [frame for _, frame in seen]
-    rows.append((entry["path"], label + (f", track {track}" if track >= 0 else ""), f"{100 * max(seen)[0]:.1f} %",
-                 f"{min(numbers)} to {max(numbers)}, in {len(set(numbers))}"))
-  return rows or [(entry["path"], "no box", "", f"of {entry['count']} frames")]

@@ -13,14 +13,14 @@ from vidx import errors, terminal, writing
 from vidx.data import detections, media_files
 from vidx.data.records import SOUNDS, Dataset, Media, Record, media_of
 from vidx.infer import (
-    captions, chosen_frames, detect, load, predict_boxes, predict_people, predict_segments, retrieve, timelines,
+    captions, chosen_frames, found_boxes, load, predict_boxes, predict_people, predict_segments, retrieve, timelines,
     unlabelled)
 from vidx.train import evaluator as evaluator_lib
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
 _APART = ("rows", "memory")  # of entries, what is no part of the JSON: lines of AVA's format, and arrays
 _TABLES = {"segments": timelines.to_csv, "caption": captions.to_csv, "rows": predict_people.to_csv,
-           "count": detect.to_csv}  # entries with this key also become a csv
+           "count": found_boxes.to_csv}  # entries with this key also become a csv
 
 
 def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike], *, clips: int = 1, crops: int = 1,
@@ -149,7 +149,7 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
       for when, *texts in predict_people.lines(entry):
         table.add_row(Text(f"{entry['path']}, {when}"), *map(Text, texts))
     elif "count" in entry:
-      for row in detect.lines(entry):
+      for row in found_boxes.lines(entry):
         table.add_row(*map(Text, row))
     elif "segments" in entry:
       for i, part in enumerate(entry["segments"]):

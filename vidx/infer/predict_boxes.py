@@ -8,7 +8,7 @@ import numpy as np
 from vidx import errors, tasks, writing
 from vidx.data import clips, detections, records
 from vidx.data.frame_boxes import PROPOSED, TRUTH
-from vidx.infer import detect, load, results
+from vidx.infer import detect, found_boxes, load, results
 from vidx.metrics import boxes as metrics_lib
 from vidx.train import build
 
@@ -31,7 +31,7 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, windows: str = "", thr
 
   Returns:
     One entry per file: {'path', 'error': None or the reason why it cannot be read, 'size': [height, width], 'fps',
-    'count': frames, 'frames': see `detect.entry_of`}.
+    'count': frames, 'frames': see `found_boxes.entry_of`}.
   """
   detector = detect.make(loaded, detect.how(windows))
   found = []
@@ -41,7 +41,7 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, windows: str = "", thr
       with clips.open_media(records.media_of(file)) as video:
         boxes = detector(video, saliency=saliency)
         entry = {"path": file, "error": None, "size": [int(video.height), int(video.width)], "fps": float(video.fps),
-                 "count": int(video.num_frames), "frames": detect.entry_of(boxes, loaded.classes, threshold)}
+                 "count": int(video.num_frames), "frames": found_boxes.entry_of(boxes, loaded.classes, threshold)}
         if saliency:
           entry["memory"] = np.stack([saliency[i] for i in sorted(saliency)])
         found.append(entry)
@@ -97,9 +97,10 @@ def evaluate(workdir: str, split: str = "", *, windows: str = "", step: int | st
   counts = np.bincount(all_truth.label, minlength=len(dataset.classes))
   metrics = {k: writing.number(v) for k, v in each.items() if not k.startswith("AP/")}
   how = results.protocol(config, dataset, clips=1, crops=1, dtype=loaded.dtype)
-  how |= {"views": f"{settings.mode}-{settings.size}", "windows": settings.mode, "frames of a window": settings.size,
-          "frames between": settings.step or config.data.stride, "passes": settings.passes, "linking": settings.link,
-          "still": settings.still}
+  how |= {"views": "-".join(map(str, (settings.mode, settings.size, *settings.scales))), "windows": settings.mode,
+          "frames of a window": settings.size, "frames between": settings.step or config.data.stride,
+          "passes": settings.passes, "linking": settings.link,
+          "still": settings.still, "scales": list(settings.scales or (config.data.short_side,))}
   described = {
       "protocol": how, "step": loaded.step, "videos": len(dataset), "evaluated": len(found), "labelled": len(found),
       "failures": [{"id": k, "reason": v} for k, v in sorted(failures.items())], "metrics": metrics,
