@@ -7,6 +7,8 @@ it. --config.system.name=deit_s and so on leaves the samplers out.
 vidx convert --model=ats_deit_s --source=timm WEIGHTS --out=runs/deit_s
 vidx train --config=configs/imagenet/ats.py --config.data.root=... --config.train.init_from=runs/deit_s --workdir=...
 vidx eval --workdir=... --config.system.keep=0.72
+The root has ImageNet's images in folders of classes; with --config.data.dataset.name=tfds it is what TensorFlow
+Datasets prepared, imagenet2012/5.1.0 with --file_format=array_record.
 Where the thesis takes the rest of a recipe from those of the networks, weight decay, mixup and cutmix are DeiT's here.
 Published top-1, without sampling in brackets: deit_s 79.7 (79.8), cvt_13 81.4 (81.6), cvt_21 82.3 (82.5), cvt_13_384
 82.9 (83.0), cvt_21_384 83.1 (83.3), psvit_b14 81.5 (81.7), psvit_b18 82.2 (82.3), ats_evit 79.5 (evit 79.5), with 100

@@ -22,9 +22,11 @@ class FrameFolder:
     name: of the folder, for messages.
     files: names of its images, in order.
     num_frames: how many they are.
+    fps: frames per second.
   """
 
   has_audio = False
+  fps = _FPS
 
   def __init__(self, path: str | os.PathLike, pattern: str = "", fps: float = 0.0, only: str = ""):
     """
@@ -37,7 +39,7 @@ class FrameFolder:
     Raises:
       DecodeError: there are no such images, or one of the sequence is missing.
     """
-    self.name, self.fps = os.fspath(path), fps or _FPS
+    self.name, self.fps = os.fspath(path), fps or self.fps
     with frame_tools.DecodeErrors(self.name):
       if only:  # what else is in the folder, perhaps many thousands, is not listed for each
         os.stat(path or ".")

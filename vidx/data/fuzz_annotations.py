@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vidx import errors
-from vidx.data.fuzz_files import Case, as_json, npy, text
+from vidx.data.fuzz_files import Case, as_json, npy, shard, text
 
 _X = b"x"  # what stands for media, which no reader opens
 _MAPPING = text("0 SIL", "1 pour", "2 stir")
@@ -207,6 +207,15 @@ def _of_images():
       "LOC_synset_mapping.txt": text(f"{words[1]} goldfish, Carassius auratus", f"{words[0]} tench, Tinca tinca")}, [
           *(f"train/{w}/{w}_{k}.JPEG" for w in words for k in range(2)),
           *(f"val/ILSVRC2012_val_{k}.JPEG" for k in range(2))], {"splits": ["train", "val"]}
+  template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+  splits = [{"name": "train", "shardLengths": ["3"], "filepathTemplate": template}]
+  features = {"image": {"image": {"dtype": "uint8"}}, "label": {"classLabel": {"numClasses": "2"}}}
+  yield "tfds", {
+      "dataset_info.json": as_json({"fileFormat": "array_record", "name": "pets", "splits": splits}),
+      "features.json": as_json({"featuresDict": {"features": features}}), "label.labels.txt": text("cat", "dog"),
+      "pets-train.array_record-00000-of-00001": shard([
+          {"image": [b"\xff\xd8"], "label": [i % 2], "file_name": [b"%d.jpg" % i]} for i in range(3)])}, [], {
+              "splits": ["train"]}
   thing = lambda name, track: (
       f"<object>{track}<name>{name}</name><bndbox><xmin>3</xmin><xmax>15</xmax><ymin>10</ymin><ymax>30</ymax></bndbox>"
       "<occluded>0</occluded><generated>0</generated></object>")

@@ -4,7 +4,7 @@ A file is tried beside those that its reader needs. It may be read, or be refuse
 error of the library; anything else, ten seconds, or a gigabyte of memory is a failure.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import fnmatch
 import functools
@@ -168,13 +168,9 @@ def features() -> dict[str, Case]:
 
 def array_records() -> dict[str, Case]:
   """A shard of two records, read by place."""
-  from array_record.python import array_record_module
-  from tensorflow_datasets.proto import tf_example_pb2
   from vidx.data.datasets import array_record
   from vidx.data.records import Media
-  example = tf_example_pb2.Example()
-  example.features.feature["kind"].bytes_list.value.append(b"frames")
-  example.features.feature["media"].bytes_list.value.extend([b"\xff\xd8" + bytes(range(200)), b"\x89PNG" + bytes(99)])
+  example = {"kind": [b"frames"], "media": [b"\xff\xd8" + bytes(range(200)), b"\x89PNG" + bytes(99)]}
 
   def read(root: str) -> None:
     with tempfile.TemporaryDirectory() as fresh:  # readers are kept open by path
@@ -184,14 +180,25 @@ def array_records() -> dict[str, Case]:
           opened.num_frames
       array_record.close()
 
+  return _of({"a.array_record": shard([example] * 2)}, read, "a.array_record")
+
+
+def shard(examples: Sequence[Mapping[str, list[bytes] | list[int]]]) -> bytes:
+  """An ArrayRecord file of TFDS' examples, whose features are bytes or whole numbers."""
+  from array_record.python import array_record_module
+  from tensorflow_datasets.proto import tf_example_pb2
   with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "a.array_record")
     writer = array_record_module.ArrayRecordWriter(path, "group_size:1,uncompressed")
-    for _ in range(2):
-      writer.write(example.SerializeToString())
+    for example in examples:
+      made = tf_example_pb2.Example()
+      for name, values in example.items():
+        feature = made.features.feature[name]
+        (feature.bytes_list if isinstance(values[0], bytes) else feature.int64_list).value.extend(values)
+      writer.write(made.SerializeToString())
     writer.close()
     with open(path, "rb") as f:
-      return _of({"a.array_record": f.read()}, read, "a.array_record")
+      return f.read()
 
 
 # ---------------------------------------------------------------- trying them

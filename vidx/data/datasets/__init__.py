@@ -32,6 +32,7 @@ READERS = {
     "epic55": "vidx.data.datasets.epic55",
     "egtea": "vidx.data.datasets.egtea",
     "imagenet": "vidx.data.datasets.imagenet",
+    "tfds": "vidx.data.datasets.tfds",
     "imagenet_vid": "vidx.data.datasets.imagenet_vid",
     "imagenet_det": "vidx.data.datasets.imagenet_det",
     "triplets": "vidx.data.datasets.triplets",

@@ -80,7 +80,17 @@ def close() -> None:
 @functools.lru_cache(maxsize=64)
 def _reader(path: str) -> Any:
   """One open file per shard and process; reads of different records may overlap."""
+  return shard(path)
+
+
+def shard(path: str) -> Any:
+  """A new reader of an ArrayRecord file, for random access.
+
+  Raises:
+    DecodeError: there is no such file, or it is damaged.
+  """
   from array_record.python import array_record_module
   if not os.path.isfile(path):  # the reader itself finds an absent file empty
     raise errors.DecodeError(f"{path}: no such file.")
-  return array_record_module.ArrayRecordReader(path, "readahead_buffer_size:0")
+  with reading.boundary(f"{path} is damaged", errors.DecodeError):
+    return array_record_module.ArrayRecordReader(path, "readahead_buffer_size:0")

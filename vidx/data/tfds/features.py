@@ -65,7 +65,21 @@ def _value(label: int | tuple[int, ...]) -> int | list[int]:
 
 
 def media_of(serialized: bytes) -> tuple[str, list[bytes]]:
-  """Kind and encoded media of a serialized example; nothing else of it is parsed."""
-  from tensorflow_datasets.proto import tf_example_pb2
-  fields = tf_example_pb2.Example.FromString(serialized).features.feature
+  """Kind and encoded media of a serialized example; one of an image set, which has no kind, is a video of a frame."""
+  fields = _fields(serialized)
+  if "kind" not in fields:
+    return "frames", [fields["image"].bytes_list.value[0]]
   return fields["kind"].bytes_list.value[0].decode(), list(fields["media"].bytes_list.value)
+
+
+def class_of(serialized: bytes, label: str) -> tuple[int, str]:
+  """Class id, by the name of its feature, and file name, '' where there is none, of a serialized example of an image
+  set."""
+  fields = _fields(serialized)
+  name = fields["file_name"].bytes_list.value[0].decode(errors="replace") if "file_name" in fields else ""
+  return fields[label].int64_list.value[0], name
+
+
+def _fields(serialized: bytes) -> Any:
+  from tensorflow_datasets.proto import tf_example_pb2
+  return tf_example_pb2.Example.FromString(serialized).features.feature
