@@ -14,14 +14,7 @@ VARIANTS = ("resnet_101", "resnet_50", "single_frames")
 
 
 def get_config(trunk="resnet_101"):
-  alone = trunk == "single_frames"
-  c = config.base()
-  c.system = dict(name="tsn", trunk="resnet_101" if alone else trunk, num_classes=200, dropout=0.5)
-  c.task = dict(name="multilabel", activation="softmax")
-  c.data.update(dataset=dict(name="frame_list", file="actnet_{split}_split.txt", multilabel=True),
-                frames=1 if alone else 8, sampler="segments", short_side=256, crop=224)
-  c.optimizer.update(name="sgd", nesterov=False, weight_decay=1e-4, clip_norm=20.0)
-  c.schedule.update(name="step", peak=0.001 if alone else 0.002, epochs=50.0, milestones=(20.0, 40.0))
-  c.train.batch_size = 64 if alone else 32
-  c.train.init_exclude = ("head/fc",)
+  c = config.load_file(f"configs/fcvid/tsn.py:{trunk}")
+  c.system.num_classes = 200
+  c.data.dataset.file = "actnet_{split}_split.txt"
   return c

@@ -239,30 +239,25 @@ def _fitted(make, chip: targets.Chip, target: str, tried: dict[int, int | None])
 def _fitted_of_config(config: ConfigDict, devices: list[Any], chip: targets.Chip, target: str,
                       tried: dict[int, int | None]):
   """(pattern of train.remat, batch, program, compiled): values of sites alone are kept where else too little fits."""
-  config = config.copy_and_resolve_references()
   own = config.train.batch_size // (len(devices) * config.optimizer.accumulate)
-  fitted = functools.partial(_fitted, chip=chip, target=target)
-  try:
-    plain = fitted(functools.partial(_of_config, config, devices), tried=tried)
-  except errors.ConfigError:
-    if config.train.remat:
-      raise
-    plain = None
-  if config.train.remat or plain and plain[0] + 8 > own:  # batches are tried in steps of 8
-    return config.train.remat, *plain
-  lean = config.copy_and_resolve_references()
-  lean.train.remat, sizes = _SITES_ALONE, {}
-  try:
-    more = fitted(functools.partial(_of_config, lean, devices), tried=sizes)
-  except errors.ConfigError:  # it has no such sites, or nothing fits either way
-    if not plain:
-      raise
-    return config.train.remat, *plain
-  if plain and plain[0] >= more[0]:
-    return config.train.remat, *plain
-  tried.clear()
-  tried.update(sizes)
-  return _SITES_ALONE, *more
+  best, failed = None, None
+  for remat in dict.fromkeys((config.train.remat, config.train.remat or _SITES_ALONE)):
+    variant, sizes = config.copy_and_resolve_references(), {}
+    variant.train.remat = remat
+    try:
+      batch, *rest = _fitted(functools.partial(_of_config, variant, devices), chip, target, sizes)
+    except errors.ConfigError as e:  # nothing fits, or it has no such sites
+      failed = failed or e
+      continue
+    if not best or batch > best[1]:
+      best = remat, batch, *rest
+      tried.clear()
+      tried.update(sizes)
+    if batch + 8 > own:  # batches are tried in steps of 8
+      break
+  if not best:
+    raise failed
+  return best
 
 
 def _collectives(found: list[program_text.Instruction]) -> dict[str, dict[str, int]]:

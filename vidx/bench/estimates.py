@@ -38,8 +38,8 @@ class Row:
 
   Attributes:
     target: of `vidx bench compiled`.
-    name: of a model, or FILE.py[:WORD] below configs.
     kind: 'forward' or 'train'.
+    name: of a model, or FILE.py[:WORD] below configs.
     batch: examples per chip.
     chips: of the target.
     mcycles, share: 10^6 estimated cycles, and percent of the matrix units' peak by them.
@@ -50,8 +50,8 @@ class Row:
   """
 
   target: str
-  name: str
   kind: str
+  name: str
   batch: int
   chips: int
   mcycles: str
@@ -65,7 +65,7 @@ class Row:
 
   @property
   def key(self) -> tuple[str, str, str, int]:
-    return self.target, self.name, self.kind, self.batch
+    return self.target, self.kind, self.name, self.batch
 
 
 def rows() -> list[Row]:
@@ -79,8 +79,7 @@ def rows() -> list[Row]:
 def page(every: Iterable[Row]) -> str:
   """`compiled.md`: a table per target and kind, by name."""
   lines = [HEAD.rstrip()]
-  ordered = sorted(every, key=lambda r: (r.target, r.kind, r.name, r.batch))
-  for (target, kind), of_one in itertools.groupby(ordered, lambda r: (r.target, r.kind)):
+  for (target, kind), of_one in itertools.groupby(sorted(every), lambda r: (r.target, r.kind)):
     body = list(of_one)
     lines += ["", f"## {target}, {body[0].chips} chip{'s' * (body[0].chips > 1)},"
               f" {'forward' if kind == 'forward' else 'train step'}", "",
@@ -94,7 +93,7 @@ def page(every: Iterable[Row]) -> str:
 def row_of(r: dict, name: str, compiler: str, day: str) -> Row:
   """The line of a result of `bench_compiled`."""
   sent = sum(one["bytes"] for one in r["collectives"].values())
-  return Row(r["target"], name, "train" if r["train"] else "forward", r["batch"], r["chips"],
+  return Row(r["target"], "train" if r["train"] else "forward", name, r["batch"], r["chips"],
              f"{r['estimated_cycles'] / 1e6:.2f}" if r["estimated_cycles"] else "",
              f"{100 * r['share']:.1f}" if r["share"] else "", f"{r['moved'] / 1e9:.2f}", f"{r['memory'] / 2**30:.2f}",
              "yes" if r["fits"] else "no", f"{sent / 1e6:.1f}" if sent else "", compiler, day)
@@ -102,13 +101,12 @@ def row_of(r: dict, name: str, compiler: str, day: str) -> Row:
 
 def compiler_of(target: str) -> str:
   """Name and version of the package that compiles for a target; raises ConfigError where there is none."""
-  targets.chip(target)
-  package = "jax-cuda12-plugin" if target == "h100" else "libtpu"
+  package, extra = targets.compiler(target)
   try:
     return f"{package} {metadata.version(package)}"
   except metadata.PackageNotFoundError:
     raise errors.ConfigError(f"{target}: its compiler, {package}, is not installed: pip install"
-                             f" 'vidx[{'gpu' if target == 'h100' else 'tpu'}]'.") from None
+                             f" 'vidx[{extra}]'.") from None
 
 
 def compile_one(name: str, target: str, train: bool, batch: int, seconds: float) -> dict:

@@ -61,17 +61,21 @@ def chip(target: str) -> Chip:
   return CHIPS[kind]
 
 
+def compiler(target: str) -> tuple[str, str]:
+  """The package that compiles for a target, and the extra that installs it; raises ConfigError for no such target."""
+  chip(target)
+  return ("jax-cuda12-plugin", "gpu") if target == "h100" else ("libtpu", "tpu")
+
+
 def devices(target: str) -> list[Any]:
   """Devices of a described topology, for a mesh to compile for; none of them is opened.
 
   Raises:
     ConfigError: no such target, or its compiler is not installed.
   """
-  chip(target)
+  package, extra = compiler(target)
   from jax.experimental import topologies
-  gpu = target == "h100"
-  needed, extra = ("jax_cuda12_plugin", "gpu") if gpu else ("libtpu", "tpu")
-  if importlib.util.find_spec(needed) is None:
+  if importlib.util.find_spec(package.replace("-", "_")) is None:
     raise errors.ConfigError(f"the compiler for {target} is not installed: pip install 'vidx[{extra}]'.")
   # One process may compile while another does; no machine of a cluster is asked who the others are.
   os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
@@ -81,7 +85,7 @@ def devices(target: str) -> list[Any]:
     jax.config.update("jax_platforms", "cpu")  # shapes need no accelerator, and without one the others complain
   try:
     with _without_warnings():
-      if gpu:
+      if target == "h100":
         return topologies.get_topology_desc(platform="cuda", topology_name="h100", topology="1x1x1",
                                             target_config=_H100).devices
       return topologies.get_topology_desc(platform="tpu", topology_name=target).devices
