@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from vidx import errors
 from vidx.data.toybox import kitchen
 from vidx.bench import claims, long_videos
 from vidx.metrics import segments
@@ -67,7 +68,37 @@ def test_the_most_frequent_action_of_training_is_counted_in_the_test():
   assert long_videos.most_frequent(WORLD) == pytest.approx(100 * (test == int(np.argmax(counts))).mean())
 
 
-@pytest.mark.parametrize("name", ["sct", "mucon"])
+def test_labels_of_real_videos_keep_their_order_and_shares_and_the_last_fifth_is_for_test(tmp_path):
+  lines = ["wash:30 cut:60 wash:6", "cut:10", "peel:1 cut:1", "cut:5 peel:5 peel:2", "peel:7 stir:7"]
+  (tmp_path / "runs.txt").write_text("".join(f"video{i} {line}\n" for i, line in enumerate(lines)))
+  world = long_videos.World(frames=32, size=6, runs=str(tmp_path / "runs.txt"))
+  train, test = (long_videos.videos(world, s) for s in ("train", "test"))
+  cut, peel, stir, wash = range(long_videos.classes(world))
+  assert train["frame_label"][0].tolist() == [wash] * 10 + [cut] * 20 + [wash] * 2
+  assert train["frame_label"][1].tolist() == [cut] * 32
+  assert train["transcript"].tolist() == [[wash, cut, wash], [cut, -1, -1], [peel, cut, -1], [cut, peel, -1]]
+  assert train["label"].tolist() == [[1, 0, 0, 1], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
+  assert test["frame_label"].tolist() == [[peel] * 16 + [stir] * 16] and test["features"].shape == (1, 32, 6)
+  x, _ = long_videos.batches(world, 0.5)(jax.random.PRNGKey(0))
+  assert x["features"].shape == (long_videos.BATCH, 32, 6)
+  (tmp_path / "runs.txt").write_text("cut:10\n" * 4)
+  with pytest.raises(errors.DataError, match="4 videos"):
+    long_videos.stretched(str(tmp_path / "runs.txt"), 33)
+
+
+@pytest.mark.parametrize("optimiser", [dict(rate=0.1), dict(rate=3.0, momentum=0.0)])
+def test_networks_are_trained_by_adamw_or_sgd(optimiser):
+  found = long_videos.measure(Frames(), WORLD, 60, 0, share=1.0, **optimiser)
+  assert found["y"]["mof"] > 90
+
+
+@pytest.mark.parametrize("name", ["sct", "mucon", "breakfast"])
 def test_the_claims_of_systems_of_long_videos_have_names_and_margins(name):
   found = claims.load(name)
   assert len({c.name for c in found}) == len(found) and all(c.margin >= 0 for c in found)
+
+
+def test_claims_of_real_labels_say_what_they_lack(monkeypatch, tmp_path):
+  monkeypatch.setenv("VIDX_REAL_DATA", str(tmp_path))
+  with pytest.raises(errors.DataError, match="set VIDX_REAL_DATA"):
+    claims.module("breakfast").world()

@@ -160,8 +160,9 @@ Batches = Callable[[jax.Array], tuple[Any, Any]]
 
 
 def fit(model: Any, batches: Batches, steps: int, seed: int = 0, rate: float = 3e-3,
-        loss: Callable[[Any, Any], jax.Array] | None = None, frozen: Sequence[str] = (), begin: Any = None) -> Any:
-  """Variables of a model after training by AdamW with a cosine schedule.
+        loss: Callable[[Any, Any], jax.Array] | None = None, frozen: Sequence[str] = (), begin: Any = None,
+        momentum: float | None = None) -> Any:
+  """Variables of a model after training by AdamW, or SGD, with a cosine schedule.
 
   Args:
     model: called as model.apply(variables, x, train=True) -> {'logits': (B, C)} or what `loss` takes. What its
@@ -173,8 +174,9 @@ def fit(model: Any, batches: Batches, steps: int, seed: int = 0, rate: float = 3
     loss: (outputs, label) -> (); cross entropy of the logits where None.
     frozen: patterns of parameters, named as 'teacher/stem/conv/kernel', that are not trained.
     begin: variables, or some of them, that take the place of fresh ones.
+    momentum: of SGD, which takes the place of AdamW where it is given.
   """
-  start, step = _programs(model, batches, steps, rate, loss or cross_entropy, tuple(frozen))
+  start, step = _programs(model, batches, steps, rate, loss or cross_entropy, tuple(frozen), momentum)
   key = jax.random.PRNGKey(seed)
   carry = start(key)
   if begin is not None:
@@ -209,12 +211,13 @@ def _arguments(x):
 
 
 @functools.lru_cache(maxsize=16)
-def _programs(model, batches, steps, rate, loss, frozen=()):
+def _programs(model, batches, steps, rate, loss, frozen=(), momentum=None):
   """The start, key -> carry, and the step, (carry, key) -> carry, of `fit`, compiled once for all seeds.
 
   Steps are not scanned: inside a loop, XLA runs convolutions several times slower on a CPU.
   """
-  tx = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=1e-4)
+  falling = optax.cosine_decay_schedule(rate, steps)
+  tx = optax.adamw(falling, weight_decay=1e-4) if momentum is None else optax.sgd(falling, momentum)
   if frozen:
     still = lambda path: any(re.search(p, jax.tree_util.keystr(path, simple=True, separator="/")) for p in frozen)
     kinds = lambda params: jax.tree_util.tree_map_with_path(lambda path, _: "still" if still(path) else "train", params)

@@ -1,7 +1,8 @@
-"""Claims about long videos: systems of temporal segmentation, trained on transcripts of Toybox's kitchen.
+"""Claims about long videos: systems of temporal segmentation, trained on transcripts.
 
-Features are prototypes of the actions under noise, so that a run needs no files; all
-videos are equally long, so that it needs no padding either.
+Videos follow the grammar of Toybox's kitchen, or labels of real ones. Features are
+prototypes of the actions under noise, so that a run needs no videos; all are equally
+long, so that it needs no padding either.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx import systems
+from vidx import errors, systems
 from vidx.bench import claims
+from vidx.bench.segmentation_speed import read_runs
 from vidx.data.toybox import kitchen
 from vidx.metrics import segments
 
@@ -32,6 +34,8 @@ class World:
     noise: as the next two, of `kitchen.prototype_features`.
     drift: of what changes slowly.
     period: of the drift.
+    runs: file with the labels of real videos (vidx.bench.segmentation_speed.read_runs), which are stretched to T
+      frames; the last fifth of its lines are for test. Videos of Toybox's kitchen where it is ''.
   """
 
   frames: int = 256
@@ -39,22 +43,54 @@ class World:
   noise: float = 1.5
   drift: float = 1.0
   period: int = 64
+  runs: str = ""
+
+
+@functools.lru_cache(maxsize=2)
+def stretched(path: str, frames: int) -> tuple[list[np.ndarray], int]:
+  """(labels (T,) of each video of a file of runs, stretched to T frames, and how many classes they have).
+
+  Raises:
+    DataError: the file cannot be read, or holds fewer than five videos.
+  """
+  every = read_runs(path)
+  if len(every) < 5:
+    raise errors.DataError(f"{path} holds {len(every)} videos: training and test need 5.")
+  ids = {name: i for i, name in enumerate(sorted({c for runs in every for c, _ in runs}))}
+  found = []
+  for runs in every:
+    ends = np.cumsum([n for _, n in runs])
+    at = (np.arange(frames) + 0.5) * ends[-1] / frames
+    found.append(np.asarray([ids[c] for c, _ in runs], np.int32)[np.searchsorted(ends, at, "right")])
+  return found, len(ids)
+
+
+def classes(world: World) -> int:
+  """How many there are."""
+  return stretched(world.runs, world.frames)[1] if world.runs else len(kitchen.CLASSES)
 
 
 @functools.lru_cache(maxsize=4)
 def videos(world: World, split: str) -> dict[str, np.ndarray]:
   """{'features' (N, T, D), 'frame_label' (N, T), 'transcript' (N, M), 'label' (N, C)} of 'train' or 'test'."""
-  count = TRAIN if split == "train" else TEST
-  found = {"features": [], "frame_label": [], "transcript": np.full((count, kitchen.LONGEST), -1, np.int32),
-           "label": np.zeros((count, len(kitchen.CLASSES)), np.float32)}
+  if world.runs:
+    every, _ = stretched(world.runs, world.frames)
+    first = len(every) - len(every) // 5
+    real = every[:first] if split == "train" else every[first:]
+    count, longest = len(real), max(len(segments.segments(labels).classes) for labels in every)
+  else:
+    count, longest = TRAIN if split == "train" else TEST, kitchen.LONGEST
+  found = {"features": [], "frame_label": [], "transcript": np.full((count, longest), -1, np.int32),
+           "label": np.zeros((count, classes(world)), np.float32)}
   for i in range(count):
     rng = np.random.default_rng((i, split == "train"))
-    runs = kitchen.runs(i, world.frames, rng, exact=True)
-    labels = kitchen.frame_labels(runs).astype(np.int32)
+    labels = real[i] if world.runs else kitchen.frame_labels(
+        kitchen.runs(i, world.frames, rng, exact=True)).astype(np.int32)
     found["features"].append(kitchen.prototype_features(labels, rng, world.size, world.noise, world.drift,
-                                                        world.period))
+                                                        world.period, classes(world)))
     found["frame_label"].append(labels)
-    found["transcript"][i, :len(runs)] = [c for c, _ in runs]
+    order = segments.segments(labels).classes
+    found["transcript"][i, :len(order)] = order
     found["label"][i, labels] = 1
   return {k: np.stack(v) for k, v in found.items()}
 
@@ -63,10 +99,11 @@ def videos(world: World, split: str) -> dict[str, np.ndarray]:
 def batches(world: World, share: float = 0.0) -> claims.Batches:
   """Batches of training videos, of which a share may be learned from with the labels of their frames."""
   arrays = {k: jnp.asarray(v) for k, v in videos(world, "train").items()}
-  arrays["full"] = (jnp.arange(TRAIN) < round(TRAIN * share)).astype(jnp.float32)
+  count = len(arrays["label"])
+  arrays["full"] = (jnp.arange(count) < round(count * share)).astype(jnp.float32)
 
   def draw(key):
-    chosen = jax.random.randint(key, (BATCH,), 0, TRAIN)
+    chosen = jax.random.randint(key, (BATCH,), 0, count)
     return {k: v[chosen] for k, v in arrays.items()}, jnp.zeros(())
 
   return draw
@@ -88,8 +125,8 @@ def total(out, label):
   return sum(v.mean() for v in out["losses"].values())
 
 
-def measure(system: Any, world: World, steps: int, seed: int, rate: float = 5e-3, share: float = 0.0
-            ) -> dict[str, Mapping[str, float]]:
+def measure(system: Any, world: World, steps: int, seed: int, rate: float = 5e-3, share: float = 0.0,
+            momentum: float | None = None) -> dict[str, Mapping[str, float]]:
   """Measures of a system's read-outs, in percent, on videos that it was not trained on.
 
   Args:
@@ -99,30 +136,32 @@ def measure(system: Any, world: World, steps: int, seed: int, rate: float = 5e-3
     seed: of initialisation, dropout and the order of the videos.
     rate: the highest learning rate.
     share: of the training videos whose frame labels may be used.
+    momentum: of SGD, which takes the place of AdamW where it is given.
 
   Returns:
     By read-out, what `segments.evaluate` gives.
   """
-  trained = claims.fit(Learner(system), batches(world, share), steps, seed, rate, total)
+  trained = claims.fit(Learner(system), batches(world, share), steps, seed, rate, total, momentum=momentum)
   own = {k: v["system"] for k, v in trained.items() if "system" in v}
   predict = jax.jit(lambda variables, x: system.apply(variables, x)["predictions"])
   test = videos(world, "test")
-  found = [predict(own, x) for x in np.split(test["features"], 5)]
+  found = [predict(own, x) for x in np.array_split(test["features"], 5)]
   return {name: segments.evaluate(list(np.concatenate([f[name] for f in found])), list(test["frame_label"]))
           for name in found[0]}
 
 
-def taught_by(labelling: str, supervision: str, world: World, steps: int, seed: int) -> float:
-  """Percent of frames that a network labels rightly, by its best read-out, of labels made without a method for it.
+def taught_by(labelling: str, supervision: str, world: World, steps: int, seed: int, measured: str = "mof") -> float:
+  """A measure, in percent, of the best read-out of a network that learns labels of frames made without a method for it.
 
   Args:
     labelling: 'uniform_split' or 'length_dp', names of systems.
     supervision: 'transcript' or 'set'.
     world, steps, seed: of `measure`.
+    measured: a key of what `measure` gives of a read-out.
   """
-  system = systems.create_model(labelling, num_classes=len(kitchen.CLASSES), supervision=supervision, layers=7, width=32,
+  system = systems.create_model(labelling, num_classes=classes(world), supervision=supervision, layers=7, width=32,
                                 max_length=world.frames)
-  return max(of_one["mof"] for of_one in measure(system, world, steps, seed).values())
+  return max(of_one[measured] for of_one in measure(system, world, steps, seed).values())
 
 
 def most_frequent(world: World) -> float:

@@ -63,7 +63,7 @@ def frame_labels(of: Runs) -> np.ndarray:
 
 
 def prototype_features(labels: np.ndarray, rng: np.random.Generator, size: int = 64, noise: float = 1.0,
-                       drift: float = 0.5, period: int = 64) -> np.ndarray:
+                       drift: float = 0.5, period: int = 64, classes: int = len(CLASSES)) -> np.ndarray:
   """float32 (T, D): a vector per class, the same in every video, under a slow drift and noise.
 
   Args:
@@ -73,8 +73,9 @@ def prototype_features(labels: np.ndarray, rng: np.random.Generator, size: int =
     noise: of every frame, as a share of the vectors' spread.
     drift: likewise, of what changes slowly.
     period: frames in which the drift becomes another.
+    classes: how many there are.
   """
-  prototypes = np.random.default_rng(0).normal(size=(len(CLASSES), size))
+  prototypes = np.random.default_rng(0).normal(size=(classes, size))
   knots = 2 + len(labels) // period
   slow = rng.normal(size=(knots, size))
   at = np.linspace(0, knots - 1, len(labels))
