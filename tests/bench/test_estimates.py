@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import numpy as np
 import pytest
 
 from vidx import cli, errors, places, systems
@@ -38,13 +39,13 @@ def test_a_program_is_compiled_once_until_the_compiler_changes(table, monkeypatc
   monkeypatch.setattr(estimates, "compile_one", lambda *a: asked.append(a) or SAID)
   assert cli.main(["bench", "estimates", "resnet_1?", "--batch=8"]) == 0
   assert cli.main(["bench", "estimates", "resnet_18", "--batch=8"]) == 0
-  assert asked == [("resnet_18", "v5e:2x2", False, 8, 1800.0)]
+  assert asked == [("resnet_18", "v5e:2x2", False, 8, 1, 1800.0)]
   monkeypatch.setattr(estimates, "compiler_of", lambda target: "libtpu 2")
   assert cli.main(["bench", "estimates", "resnet_18"]) == 0
   assert len(asked) == 2 and [r.compiler for r in estimates.rows()] == ["libtpu 2"]
   assert cli.main(["bench", "estimates", "resnet_18", "--again"]) == 0 and len(asked) == 3
   page = (table / "compiled.md").read_text()
-  assert "| resnet_18 | 8 | 12.34 | 25.1 % | 2.50 | 3.00 | yes | 1.5 | libtpu 2 |" in page
+  assert "| resnet_18 | 8 | 1 | 12.34 | 25.1 % | 2.50 | 3.00 | yes | 1.5 | libtpu 2 |" in page
   assert "## v5e:2x2, 4 chips, forward" in page
   assert "12.34 Mcycles" in capsys.readouterr().out
 
@@ -62,6 +63,21 @@ def test_what_fails_is_named_and_the_rest_is_compiled(table, monkeypatch, capsys
   assert [r.name for r in estimates.rows()] == ["resnet_50"]
 
 
+def test_train_steps_for_several_sizes_of_a_slice_are_put_side_by_side(table, monkeypatch, capsys):
+  chips = lambda target: int(np.prod([int(n) for n in target.partition(":")[2].split("x")]))
+  monkeypatch.setattr(estimates, "compile_one", lambda name, target, train, batch, fsdp, seconds: {
+      **SAID, "target": target, "chips": chips(target), "train": True, "memory": SAID["memory"] // fsdp})
+  file = "configs/toybox/tsm.py"
+  for target, fsdp in (("v5e:4x4", 1), ("v5e:2x2", 1), ("v5e:2x2", 4)):
+    assert cli.main(["bench", "estimates", file, f"--target={target}", f"--fsdp={fsdp}"]) == 0
+  _, _, after = (table / "compiled.md").read_text().partition("## The same on more chips")
+  assert [line for line in after.splitlines() if line.startswith(f"| {file}")] == [
+      f"| {file} | v5e:2x2 | 8 | 1 | 4 | 12.34 | 3.00 | 1.5 |", f"| {file} | v5e:4x4 | 8 | 1 | 16 | 12.34 | 3.00 | 1.5 |"]
+  assert "| 8 | 4 | 12.34 | 25.1 % | 2.50 | 0.75 |" in (table / "compiled.md").read_text()
+  assert cli.main(["bench", "estimates", "resnet_18", "--fsdp=2"]) == 2
+  assert "name FILE.py" in capsys.readouterr().err
+
+
 def test_unknown_names_and_targets_are_one_line(table, capsys):
   assert cli.main(["bench", "estimates", "no_such_model"]) == 2
   assert "no model is called no_such_model" in capsys.readouterr().err
@@ -74,11 +90,13 @@ def test_one_program_is_asked_for_in_a_process_of_its_own(monkeypatch):
     ran.append(command[1:])
     return subprocess.CompletedProcess(command, 0, "one line\n" + json.dumps(SAID) + "\n", "")
   monkeypatch.setattr(subprocess, "run", run)
-  assert estimates.compile_one("configs/toybox/tsm.py", "h100", True, 4, 9.0) == SAID
-  assert estimates.compile_one("tsm_r50", "v5e:2x2", True, 4, 9.0) == SAID
+  assert estimates.compile_one("configs/toybox/tsm.py", "h100", True, 4, 1, 9.0) == SAID
+  assert estimates.compile_one("tsm_r50", "v5e:2x2", True, 4, 1, 9.0) == SAID
+  estimates.compile_one("configs/toybox/tsm.py", "v5e:2x2", True, 4, 2, 9.0)
   assert ran[0] == ["-m", "vidx", "bench", "compiled", "--config=configs/toybox/tsm.py", "--target=h100", "--top=0",
                     "--batch=4", "--json"]
+  assert ran[2][4:6] == ["--config=configs/toybox/tsm.py", "--config.mesh.fsdp=2"]
   assert ran[1][4] == "tsm_r50" and ran[1][-1] == "--train"
   monkeypatch.setattr(subprocess, "run", lambda c, **_: subprocess.CompletedProcess(c, 2, "", "warned\nvidx: no.\n"))
   with pytest.raises(errors.ConfigError, match="^tsm_r50: no.$"):
-    estimates.compile_one("tsm_r50", "v5e:2x2", True, 4, 9.0)
+    estimates.compile_one("tsm_r50", "v5e:2x2", True, 4, 1, 9.0)

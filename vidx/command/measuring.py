@@ -30,7 +30,8 @@ def _bench_compiled(fv, args, overrides):
 
 def _bench_estimates(fv, args, overrides):
   from vidx.bench import estimates
-  return estimates.main(args, target=fv.target, train=fv.train, batch=fv.batch, again=fv.again, seconds=fv.seconds)
+  return estimates.main(args, target=fv.target, train=fv.train, batch=fv.batch, fsdp=fv.fsdp, again=fv.again,
+                        seconds=fv.seconds)
 
 
 def _bench_conv(fv, args, overrides):
@@ -100,8 +101,9 @@ VERBS: dict[str, Verb] = {
              _string("hlo", "", "file for the program's text")), _bench_compiled),
     "bench estimates": Verb(
         "compiles many models, each in a process of its own, and keeps what the compiler said in vidx/bench/compiled.md",
-        "[PATTERN|FILE.py[:WORD] ...] [--train] [--target=v5e:2x2|...|h100] [--batch=N] [--again]",
+        "[PATTERN|FILE.py[:WORD] ...] [--train] [--target=v5e:2x2|...|h100] [--batch=N] [--fsdp=N] [--again]",
         _all(_TRAIN, _TARGET, _integer("batch", 0, "examples per chip; 0: 8, of a config its own"),
+             _integer("fsdp", 1, "chips that the parameters of a config are divided over"),
              _bool("again", "also what the table has with this version of the compiler"),
              _number("seconds", 1800.0, "after which a program is given up")), _bench_estimates),
     "bench adaptive": Verb("what samplers save, counted and on the clock", "[NAME ...] [--peer] [--json]",
