@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from vidx import cli
-from vidx.bench import claims
+from vidx import cli, places
+from vidx.bench import claims, outcomes
 from vidx.bench.claims import Claim
 
 FILE = '''
@@ -48,7 +48,38 @@ def test_json_has_every_figure(folder, capsys):
   assert (bad["file"], bad["name"], bad["holds"]) == ("small", "bad", False)
 
 
-@pytest.mark.parametrize("argv, words", [(["claims"], "which claims"), (["claims", "smal"], "nearest: 'small'")])
+def test_one_claim_of_a_file_is_run(folder, capsys):
+  assert cli.main(["claims", "small/good", "--seeds=2"]) == 0
+  assert "1 of 1 claims hold" in capsys.readouterr().out
+
+
+def test_outcomes_are_kept_and_replaced_when_they_are_run_again(folder):
+  assert cli.main(["claims", "small", "--keep"]) == 1
+  assert cli.main(["claims", "small/good", "--keep", "--seeds=2"]) == 0
+  by_name = {r.name: r for r in outcomes.rows(folder)}
+  assert set(by_name) == {"good", "bad"} and json.loads(by_name["good"].figures)["method"] == [2, 3]
+  assert (by_name["good"].gain, by_name["good"].holds, by_name["bad"].holds) == ("1.5", "yes", "no")
+  page = (folder / "README.md").read_text()
+  assert page == outcomes.page(outcomes.rows(folder)) and "## small: 1 of 2 hold" in page
+  assert "| good | Two is more than one. (%) | 2.5 | 1 | 1.5 | 1.5 | yes |  | 2 |" in page
+
+
+def test_the_page_of_outcomes_is_what_the_command_writes_and_its_claims_are_there():
+  folder = places.configs() / "claims"
+  every = outcomes.rows(folder)
+  assert every == sorted(every) and outcomes.page(every) == (folder / "README.md").read_text(encoding="utf-8")
+  for row in every:
+    assert row.file in {p.stem for p in folder.glob("*.py")} and json.loads(row.figures)["baseline"]
+
+
+def test_outcomes_are_kept_in_a_clone_alone(folder, monkeypatch, capsys):
+  monkeypatch.setattr(claims, "FOLDERS", (folder / "none", folder))
+  assert cli.main(["claims", "small", "--keep"]) == 2
+  assert "in a clone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv, words", [(["claims"], "which claims"), (["claims", "smal"], "nearest: 'small'"),
+                                         (["claims", "small/god"], "nearest: 'good'")])
 def test_mistakes_are_one_line(folder, capsys, argv, words):
   assert cli.main(argv) == 2
   assert words in capsys.readouterr().err

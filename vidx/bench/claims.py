@@ -8,6 +8,7 @@ made on the fly, inside compiled programs.
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import datetime
 import functools
 import importlib.util
 import json as json_lib
@@ -23,6 +24,7 @@ import numpy as np
 import optax
 
 from vidx import errors, places
+from vidx.bench import outcomes as outcomes_lib
 
 FOLDERS = (pathlib.Path("configs/claims"), places.configs() / "claims")
 
@@ -124,16 +126,28 @@ def check(claim: Claim, seeds: int = 0) -> Outcome:
   return Outcome(claim, figures, time.perf_counter() - start)
 
 
-def main(names: Sequence[str], seeds: int = 0, json: bool = False) -> int:
-  """Runs the claims of files, prints them as they come; returns 0 where all hold, else 1."""
-  files = {name: load(name) for name in names}
-  outcomes = []
-  for name, claims in files.items():
-    for claim in claims:
-      outcome = check(claim, seeds)
-      outcomes.append((name, outcome))
-      if not json:
-        print(_text(name, outcome), flush=True)
+def chosen(names: Sequence[str]) -> list[tuple[str, Claim]]:
+  """(file, claim) of all claims of files, and of single ones, FILE/CLAIM; raises ConfigError where there are none such."""
+  found = []
+  for name in names:
+    file, _, single = name.partition("/")
+    claims = {c.name: c for c in load(file)}
+    if single and single not in claims:
+      raise errors.ConfigError(f"{file} has no claim '{single}'{errors.hint(single, claims)}; it has {', '.join(claims)}.")
+    found += [(file, claims[single])] if single else [(file, c) for c in claims.values()]
+  return found
+
+
+def main(names: Sequence[str], seeds: int = 0, json: bool = False, keep: bool = False) -> int:
+  """Runs claims, prints them as they come, and keeps them in their table if asked; 0 where all hold, else 1."""
+  kept, wanted, outcomes = outcomes_lib.folder_of(FOLDERS) if keep else None, chosen(names), []
+  for name, claim in wanted:
+    outcome = check(claim, seeds)
+    outcomes.append((name, outcome))
+    if kept:
+      outcomes_lib.keep(kept, outcomes_lib.row_of(name, outcome.to_json(), datetime.date.today().isoformat()))
+    if not json:
+      print(_text(name, outcome), flush=True)
   if json:
     print(json_lib.dumps([{"file": name, **o.to_json()} for name, o in outcomes], indent=2))
   missed = [f"{name}/{o.claim.name}" for name, o in outcomes if not o.holds]

@@ -70,8 +70,8 @@ def _bench_detection(fv, args, overrides):
 def _claims(fv, args, overrides):
   from vidx.bench import claims
   if not args:
-    raise errors.ConfigError("which claims: vidx claims NAME..., the names of the files in configs/claims.")
-  return claims.main(args, fv.seeds, fv.json)
+    raise errors.ConfigError("which claims: vidx claims NAME[/CLAIM]..., NAME of a file in configs/claims.")
+  return claims.main(args, fv.seeds, fv.json, fv.keep)
 
 
 _TRAIN = _bool("train", "forward and backward pass; otherwise the forward pass")
@@ -129,8 +129,9 @@ VERBS: dict[str, Verb] = {
         _all(JSON, _TRAIN, _integer("frames", 3, "of a clip"), _integer("height", 337, "of frames, in pixels"),
              _integer("width", 600, "of frames, in pixels"), _integer("boxes", 300, "of a frame"),
              _number("seconds", 10.0, "how long the slowest side is measured")), _bench_detection, words=False),
-    "claims": Verb("run small experiments that a system has to win", "NAME... [--seeds=N] [--json]",
-                   _all(JSON, _integer("seeds", 0, "per claim; 0: as the claims say")), _claims),
+    "claims": Verb("run small experiments that a system has to win", "NAME[/CLAIM]... [--seeds=N] [--keep] [--json]",
+                   _all(JSON, _integer("seeds", 0, "per claim; 0: as the claims say"),
+                        _bool("keep", "write what came of them to configs/claims/README.md")), _claims),
     "bench conv": Verb("the lowerings of convolutions, layer by layer", "[PATTERN] [--train] [--batch=N] [--json]",
                        _all(JSON, _TRAIN, _BATCH, _DTYPE), _bench_conv),
 }
