@@ -80,7 +80,7 @@ def test_a_second_call_does_what_is_left(root, made):
   assert list(again["bad"]) == [str(root / "run" / "text.mp4")] == list(first["bad"])
   assert kept.stat().st_mtime_ns == before and os.listdir(out / "run") == ["square"]
   assert len(os.listdir(out / "run" / "square")) == 8
-  with pytest.raises(errors.DataError, match="was made with .*'bound': 20.0"):
+  with pytest.raises(errors.DataError, match=r"was made with another bound \(20.0, now 10\);"):
     extract(root, out, bound=10)
 
 

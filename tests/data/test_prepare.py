@@ -124,7 +124,7 @@ def test_a_second_call_does_what_is_left(sets, tmp_path):
 
 def test_what_cannot_be_done_is_said(sets, tmp_path):
   root, out, _ = sets
-  with pytest.raises(errors.DataError, match="was prepared with"):
+  with pytest.raises(errors.DataError, match=r"was prepared with another short_side \(48, now 64\);"):
     prepare.prepare(root, out, short_side=64, gop=4)
   with pytest.raises(errors.DataError, match="lies inside"):
     prepare.prepare(root, root / "out")

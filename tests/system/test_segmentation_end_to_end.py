@@ -152,7 +152,7 @@ def test_segments_of_new_features_and_videos_are_predicted_and_shown(data, toy, 
     (pathlib.Path(toy) / "broken.mp4").unlink()
   assert (again["written"], again["kept"], len(again["bad"])) == (1, count - 1, 1)
   np.testing.assert_array_equal(np.load(files[0]), x)
-  with pytest.raises(errors.DataError, match="made with another window"):
+  with pytest.raises(errors.DataError, match=r"was made with another window \(5, now 3\);"):
     infer_features.extract(folder, str(toy), str(tmp_path / "long"), window=3)
   check_window(folder, toy, x, files[0])
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
-import dataclasses
 import errno
 import json
 import multiprocessing
@@ -51,25 +50,27 @@ def run(job: Job, todo: Mapping[str, tuple[str, str]], settings: Any, workers: i
   return bad
 
 
-def keep_settings(path: str | os.PathLike, settings: Any, what: str) -> None:
+def keep_settings(path: str | os.PathLike, settings: Mapping[str, Any], what: str) -> None:
   """Writes settings into a folder, a file of JSON.
 
   Args:
     path: of the file.
-    settings: a dataclass.
+    settings: by name, as JSON gives them back.
     what: as in `run`.
 
   Raises:
-    DataError: the folder was made with others.
+    DataError: the folder was made with others, which it names.
   """
-  path, now = pathlib.Path(path), dataclasses.asdict(settings)
+  path, now = pathlib.Path(path), dict(settings)
   try:
     with reading.open_text(path) as f:
-      earlier = json.load(f)
-  except (FileNotFoundError, ValueError):
+      earlier = dict(json.load(f))
+  except (FileNotFoundError, TypeError, ValueError):
     earlier = now
-  if earlier != now:
-    raise errors.DataError(f"{path.parent} was {what} with {earlier}; use the same settings or another --out.")
+  changed = [f"{k} ({earlier.get(k)}, now {now.get(k)})" for k in {**now, **earlier} if earlier.get(k) != now.get(k)]
+  if changed:
+    raise errors.DataError(f"{path.parent} was {what} with another {', '.join(changed)}; use the same settings or"
+                           " another --out.")
   writing.write_json(path, now)
 
 

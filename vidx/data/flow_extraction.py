@@ -75,7 +75,7 @@ def extract(paths: Sequence[str | os.PathLike], out: str | os.PathLike, method: 
   out = pathlib.Path(out).resolve()
   named = _named(paths)
   out.mkdir(parents=True, exist_ok=True)
-  file_jobs.keep_settings(out / _SETTINGS, settings, "made")
+  file_jobs.keep_settings(out / _SETTINGS, dataclasses.asdict(settings), "made")
   for part in out.rglob(f"*{file_jobs.PART}"):
     shutil.rmtree(part) if part.is_dir() else part.unlink()
   todo = {source: (source, str(out / name)) for name, source in named.items() if not _whole(source, out / name)}

@@ -73,7 +73,7 @@ def prepare(root: str | os.PathLike, out: str | os.PathLike, short_side: int = 2
   if not videos:
     raise errors.DataError(f"{root}: no videos here or below; name the folder that holds the data set.")
   out.mkdir(parents=True, exist_ok=True)
-  file_jobs.keep_settings(out / _SETTINGS, settings, _DONE)
+  file_jobs.keep_settings(out / _SETTINGS, dataclasses.asdict(settings), _DONE)
   for part in out.rglob(f"*{file_jobs.PART}"):
     part.unlink()
   copied = sum(_copy(f, out / f.relative_to(root)) for f in sorted({*files} - {*videos}))

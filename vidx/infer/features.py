@@ -6,7 +6,6 @@ The features of a frame are those of the window centred on it: 21 frames in Fayy
 """
 
 from collections.abc import Iterator, Sequence
-import json
 import os
 from typing import Any
 
@@ -14,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx import errors, reading, writing
-from vidx.data import clips as clips_lib, media_files, transforms
+from vidx import errors, writing
+from vidx.data import clips as clips_lib, file_jobs, media_files, transforms
 from vidx.data.records import media_of
 from vidx.infer import load
 from vidx.nn import augment
@@ -125,13 +124,7 @@ def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: 
   targets = _targets(media_files.find(root), root, out)
   how = {"workdir": os.path.abspath(workdir), "step": loaded.step, "window": window, "stride": stride,
          "size": extractor.size}
-  settings = os.path.join(out, _SETTINGS)
-  if os.path.exists(settings):
-    with reading.open_text(settings) as f:
-      if (before := json.load(f)) != how:
-        changed = ", ".join(k for k in how if before.get(k) != how[k])
-        raise errors.DataError(f"{out} holds features made with another {changed} ({settings}); choose another --out.")
-  writing.write_json(settings, how)
+  file_jobs.keep_settings(os.path.join(out, _SETTINGS), how, "made")
   bad, written = {}, 0
   for source, target in targets.items():
     if os.path.exists(target):
