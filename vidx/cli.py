@@ -110,6 +110,7 @@ def _predict(fv, args, overrides):
                                " of long videos `vidx report` shows timelines.")
     from vidx.infer import explain
     explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
+    beside = explain.Explainer(load.load_checkpoint(fv.beside), fv.show.split(",")) if fv.beside else lambda found: ()
   trunk = dict(trunk=fv.trunk, window=fv.window, stride=fv.stride)
   if fv.threshold:
     loaded = dataclasses.replace(loaded, task=loaded.task.with_threshold(fv.threshold))
@@ -118,7 +119,7 @@ def _predict(fv, args, overrides):
   def draw():
     from vidx.show import maps
     return maps.write(explainer(found), found, fv.out or os.path.join(fv.workdir, "maps"),
-                      f"{loaded.config.system.name}, step {loaded.step}: what it sees")
+                      f"{loaded.config.system.name}, step {loaded.step}: what it sees", beside(found))
 
   from vidx.show import told
   return told.tell(found, json=fv.json, out=fv.out, draw=draw if fv.show else None, drawn="pictures")
@@ -126,7 +127,9 @@ def _predict(fv, args, overrides):
 
 def _report(fv, args, overrides):
   from vidx.show import report
-  print(report.write_report(fv.workdir, fv.out or None, fv.against))
+  if fv.kernels:
+    process.start_jax()
+  print(report.write_report(fv.workdir, fv.out or None, fv.against, fv.kernels))
 
 
 def _export(fv, args, overrides):
@@ -224,6 +227,7 @@ VERBS: dict[str, Verb] = {
              _string("phrase", "", "what to find in images and frames, several with semicolons: --out=FOLDER of masks"
                      " and pictures, WORKDIR/phrases; --show=phrases writes a page"),
              _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
+             _string("beside", "", "another run whose pictures --show puts below, such as one of optical flow"),
              _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
              _number("threshold", 0.0,
                      "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3"),
@@ -235,9 +239,11 @@ VERBS: dict[str, Verb] = {
              _string("poses", "", "folder of images, or one"),
              _string("boxes", "", "csv file `photo,left,top,right,bottom`: the identities take the place of what is in"
                      " these boxes")), _generate, words=False),
-    "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE] [--against=FOLDER]",
+    "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE] [--against=FOLDER,...] [--kernels]",
                    _all(WORKDIR, _string("out", "", "file to write; WORKDIR/report.html"),
-                        _string("against", "", "another run, with whose classes this one's are compared")),
+                        _string("against", "", "other runs: their curves on the same plots, and gains by class over"
+                                " them"),
+                        _bool("kernels", "draw the kernels of first convolutions and of band-pass modules")),
                    _report, words=False),
     "export": Verb("write a run as a StableHLO program that needs no vidx: bytes of clips in, predictions out",
                    "--workdir=FOLDER OUT [--step=best]", _all(WORKDIR, STEP), _export),

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tests.data import tiny
-from vidx import errors
+from vidx import cli, errors
 from vidx.data import batch, clips, flow_frames, pipeline, transforms
-from vidx.infer import evaluate, fuse
+from vidx.infer import evaluate, explain, fuse, load, predict
+from vidx.show import maps
 from vidx.train import config, loop
 
 LAYOUTS = ["flow/{name}/flow_{axis}_{index}.jpg", "tvl1/{axis}/{name}/frame{index}.jpg", "{id}/{axis}-{index}.png"]
@@ -71,7 +72,10 @@ def test_batches_hold_flow_in_place_of_video(tmp_path):
   np.testing.assert_array_equal(np.concatenate([b["weight"] for b in found]), [1, 1, 0, 0])
 
 
-def test_two_streams_are_trained_evaluated_and_fused(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory):
+  """(folder, root of the data) of two runs, rgb and flow."""
+  tmp_path = tmp_path_factory.mktemp("streams")
   root = tmp_path / "data"
   tiny.folder(root, train=4, val=2)
   for path in root.rglob("*.mp4"):
@@ -84,6 +88,11 @@ def test_two_streams_are_trained_evaluated_and_fused(tmp_path, capsys):
   loop.train(c, str(tmp_path / "rgb"))
   c.data.flow = LAYOUTS[0]
   loop.train(c, str(tmp_path / "flow"))
+  return tmp_path, root
+
+
+def test_two_streams_are_trained_evaluated_and_fused(streams, capsys):
+  tmp_path, _ = streams
   alone = [evaluate.of_workdir(str(tmp_path / w)).result.predictions["scores"] for w in ("rgb", "flow")]
   described = fuse.evaluate_fused([str(tmp_path / "rgb"), str(tmp_path / "flow")], (1.0, 2.0))
   assert described["evaluated"] == 2
@@ -92,3 +101,21 @@ def test_two_streams_are_trained_evaluated_and_fused(tmp_path, capsys):
   stored = json.loads((tmp_path / "rgb/eval/val-1x1-fused.json").read_text())
   assert [r["weight"] for r in stored["fused"]] == [1.0, 2.0]
   assert stored["fused"][1]["protocol"]["flow"] == LAYOUTS[0] and "written to" in capsys.readouterr().out
+
+
+def test_what_a_stream_of_flow_sees_is_drawn_beside_that_of_frames(streams, tmp_path, capsys):
+  folder, root = streams
+  video = str(root / "val" / "run" / "val1.mp4")
+  loaded = load.load_checkpoint(str(folder / "flow"))
+  one, = explain.Explainer(loaded, ["squeezed"])(predict.predict_loaded(loaded, [video]))
+  assert one.flow and one.frames.shape == (4, 16, 16, 3) and (one.frames[..., 2] == 128).all()
+  np.testing.assert_allclose(one.frames[..., 0].mean((1, 2)), 109 + np.arange(4), atol=1)
+  np.testing.assert_allclose(one.frames[..., 1].mean((1, 2)), 159 + np.arange(4), atol=1)
+  shown, = one.maps
+  assert shown.values.shape == (2, 16, 16, 3) and not shown.values[..., 2].any() and shown.values[..., :2].any()
+  out = tmp_path / "pictures"
+  assert cli.main(["predict", f"--workdir={folder / 'rgb'}", f"--beside={folder / 'flow'}", "--show=input,squeezed",
+                   f"--out={out}", video]) == 0
+  html = (out / "index.html").read_text()
+  assert "From the left: input, squeezed at image, input of flow, squeezed at image of flow." in html
+  assert cv2.imread(str(out / "val1.png")).shape[0] == 4 * (maps.LINE + maps.SIDE + maps.MARGIN) + maps.MARGIN

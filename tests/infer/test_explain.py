@@ -14,7 +14,7 @@ from vidx.backbones.resnet import ResNet
 from vidx.backbones.slowfast import SlowFast
 from vidx.backbones.vit import ViT
 from vidx.data import detections
-from vidx.infer import explain, load, predict
+from vidx.infer import explain, load, map_arrays, predict
 from vidx.nn import AdaptiveTokenSampler, sites
 from vidx.show import maps
 from vidx.train import config as config_lib
@@ -172,7 +172,7 @@ def test_the_map_of_a_cls_is_the_mean_of_the_heads_over_the_patches():
   by_hand = np.zeros((2, 3, 2, 3), np.float32)
   for i in range(6):
     by_hand[:, :, i // 3, i % 3] = weights[..., 1 + i].mean(-1)
-  np.testing.assert_allclose(explain.of_cls(weights, (3, 2, 3)), by_hand, rtol=1e-6)
+  np.testing.assert_allclose(map_arrays.of_cls(weights, (3, 2, 3)), by_hand, rtol=1e-6)
 
 
 def test_what_samplers_kept_is_followed_back_to_the_patches():
@@ -180,7 +180,7 @@ def test_what_samplers_kept_is_followed_back_to_the_patches():
   first = np.array([[[1, 0, 3, 0, 1, 1, 0], [1, 2, 0, 0, 0, 0, 2]]], np.float32)
   rows = np.array([[[0, 2, 4, 5, -1], [0, 1, 6, -1, -1]]], np.int32)
   second = np.array([[[1, 0, 1, 1, 5], [1, 1, 0, 0, 0]]], np.float32)
-  one, two = explain.kept_places([(first, rows), (second, rows)], (2, 2, 3))
+  one, two = map_arrays.kept_places([(first, rows), (second, rows)], (2, 2, 3))
   np.testing.assert_array_equal(one, first[:, :, 1:].reshape(1, 2, 2, 3))
   np.testing.assert_array_equal(two.reshape(1, 2, 6), [[[0, 0, 0, 1, 1, 0], [1, 0, 0, 0, 0, 0]]])
 

@@ -7,9 +7,10 @@ import av
 import numpy as np
 import pytest
 
-from vidx import errors
+from vidx import errors, tasks
 from vidx.data.records import Media
-from vidx.show import clips, report
+from vidx.show import clips, report, training
+from vidx.tasks.joint import scheduled_alpha
 
 CLASSES = ["left <to> right", "right & left", "up"]
 
@@ -155,3 +156,56 @@ def test_gains_by_class_over_another_run_are_sorted_and_shown(workdir, tmp_path_
   assert "Gain by class" in page and "+60.0" in page and "-10.0" in page
   with pytest.raises(errors.CheckpointError, match="vidx eval --workdir"):
     report.write_report(str(workdir), against=str(tmp_path_factory.mktemp("empty")))
+
+
+def test_curves_of_several_runs_are_on_the_same_plots(workdir, tmp_path_factory):
+  others = [tmp_path_factory.mktemp("runs") / name for name in ("nl", "rnl")]
+  for k, other in enumerate(others):
+    other.mkdir()
+    rows = [{"step": s, "split": split, "epoch": s / 10, "loss": k + 1 / s, "top-1": 10.0 * k}
+            for s in (10, 20) for split in ("train", "val")]
+    (other / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+  config = {**json.loads((workdir / "config.json").read_text()), "task": {"name": "classification"}}
+  (workdir / "config.json").write_text(json.dumps(config))
+  page = open(report.write_report(str(workdir), against=",".join(map(str, others))), encoding="utf-8").read()
+  beside = page[page.index("Beside other runs"):]
+  beside = beside[:beside.index("</section>")]
+  assert beside.count("<svg") == 2 and "Gain by class" not in page
+  for name in (workdir.name, "nl", "rnl"):
+    assert beside.count(f">{name}, training<") == 1 and beside.count(f">{name}, validation<") == 2
+  with pytest.raises(errors.CheckpointError, match="vidx eval --workdir"):
+    report.write_report(str(workdir), against=f"{others[0]},{tmp_path_factory.mktemp('empty')}")
+
+
+def test_runs_of_the_same_name_are_called_by_more_of_their_paths(tmp_path):
+  assert training._short([str(tmp_path / "a" / "run"), str(tmp_path / "b" / "run")]) == ["a/run", "b/run"]
+  assert training._short([str(tmp_path / "a" / "run"), str(tmp_path / "a" / "other")]) == ["run", "other"]
+  assert len(set(training._short([str(tmp_path), str(tmp_path)]))) == 1
+
+
+def of_joint(rows, **task):
+  config = {"task": {"name": "joint", **task}, "train": {"max_steps": 0}, "schedule": {"epochs": 10.0}}
+  return dict(training.curves(rows, config, []))
+
+
+def test_the_scale_schedule_of_a_run_is_drawn_with_what_was_logged():
+  scale = lambda m: float(scheduled_alpha(m, 100, 0.2, 0.3))
+  rows = [{"step": s, "split": "train", "epoch": s / 10, "loss": 1.0, "alpha": scale(s)} for s in range(1, 51)]
+  svg = of_joint(rows, mode="scheduler", gamma=0.2, lam=0.3)["alpha"]
+  assert "gamma 0.2, lambda 0.3" in svg and "as logged" in svg
+  _, values = tasks.get("joint", mode="scheduler", gamma=0.2, lam=0.3).schedules["alpha"]
+  np.testing.assert_allclose(values(100), [scale(m) for m in range(1, 101)], atol=1e-6)
+  assert "alpha" not in of_joint(rows, mode="mgda")
+
+
+def test_losses_are_scattered_with_their_correlation():
+  rng = np.random.default_rng(0)
+  x = rng.random(40)
+  y = x + 0.1 * rng.random(40)
+  rows = [{"step": s + 1, "split": "train", "epoch": (s + 1) / 10, "loss": 1.0, "enopr": a, "cross_entropy": b}
+          for s, (a, b) in enumerate(zip(x, y))]
+  rows.append({**rows[-1], "cross_entropy": float("nan")})
+  title, = [t for t in of_joint(rows) if "correlation" in t]
+  assert title.startswith("cross_entropy over enopr") and title.endswith(f"{np.corrcoef(x, y)[0, 1]:.2f}")
+  assert of_joint(rows)[title].count("<use") >= 40
+  assert not [t for t in of_joint([{**r, "enopr": 1.0} for r in rows]) if "correlation" in t]

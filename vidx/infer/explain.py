@@ -20,7 +20,7 @@ from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import clips, examples, pipeline
 from vidx.data.records import Record
-from vidx.infer import load, predict
+from vidx.infer import load, map_arrays, predict
 from vidx.nn import augment, sites as sites_lib
 
 SIGNED = ("squeezed", "appearance", "band_pass")  # (B, N, H, W, C), what blocks make of the clip
@@ -58,15 +58,19 @@ class Explained:
 
   Attributes:
     path: of the file.
-    frames: uint8 (T, H, W, 3), the clip as the model sees it, before normalisation.
+    frames: uint8 (T, H, W, 3), the clip as the model sees it, before normalisation; flow `map_arrays.as_colours`.
     label: the class that Grad-CAM explains.
     maps: in the order of the kinds asked for, then of the flow through the model.
+    flow: whether the model sees optical flow.
+    beside: what another run sees in the same video, if anything is to be shown of it.
   """
 
   path: str
   frames: np.ndarray
   label: str
   maps: tuple[Map, ...]
+  flow: bool = False
+  beside: "Explained | None" = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,42 +229,6 @@ def named(sown: Mapping[str, Any], seen: Sequence[Visit], clip: Sequence[int], p
   return rows
 
 
-def middle(x: np.ndarray, count: int) -> np.ndarray:
-  """The `count` in the middle of (N, ...)."""
-  first = (len(x) - count) // 2
-  return x[first:first + count]
-
-
-def of_cls(attention: jax.Array, places: tuple[int, int, int]) -> jax.Array:
-  """The CLS's attention (B, ..., heads, 1 + N) as the heads' mean over the patches, (B, T, H', W')."""
-  return attention.mean(-2)[..., 1:].reshape(len(attention), *places)
-
-
-def kept_places(stages: Sequence[tuple[jax.Array, jax.Array]], places: tuple[int, int, int]) -> list[jax.Array]:
-  """What samplers of tokens kept, one behind the other, as maps of the patches (B, T, H', W').
-
-  Args:
-    stages: of each sampler, `kept` (B, G, N) of the tokens that it was given, the CLS
-      first, and `rows` (B, G, M), which of them each place behind it holds, -1 for none.
-    places: (T, H', W') of the patches, which the first sampler was given in order.
-  """
-  kept = stages[0][0]
-  at = jnp.broadcast_to(jnp.arange(kept.shape[-1]) - 1, kept.shape)  # the patch of each token
-  maps = []
-  for kept, rows in stages:
-    patch = jnp.arange(stages[0][0].shape[-1] - 1)
-    maps.append(jnp.where(at[..., None] == patch, kept[..., None], 0).sum(-2).reshape(len(kept), *places))
-    at = jnp.where(rows >= 0, jnp.take_along_axis(at, jnp.maximum(rows, 0), -1), -1)
-  return maps
-
-
-def tiled(gates: jax.Array) -> jax.Array:
-  """Factors of channels (B, C) as a picture (B, 1, H, W, 1), line by line: how far each is from their mean."""
-  batch, channels = gates.shape
-  height = max(h for h in range(1, math.isqrt(channels) + 1) if channels % h == 0)
-  return (gates - gates.mean(1, keepdims=True)).reshape(batch, 1, height, channels // height, 1)
-
-
 class Explainer:
   """Maps of the clips of a run: `Explainer(loaded, kinds)(found)` gives one `Explained` per video.
 
@@ -286,9 +254,6 @@ class Explainer:
           f"unknown kind '{unknown[0]}'{errors.hint(unknown[0], KINDS)}" if unknown else "no kind")
           + f"; the kinds are {', '.join(KINDS)}.")
     data, model = loaded.config.data, loaded.model
-    if data.flow:
-      raise errors.ConfigError(f"--show={','.join(kinds)}: pictures are made of videos, but this run reads optical"
-                               " flow.")
     clip = (BATCH, *clips.eval_clip_shape(data))
     self._wanted = batch_lib.wanted(model)
     sizes = {name: len(labels) for name, labels in loaded.targets.items()}
@@ -323,7 +288,8 @@ class Explainer:
   def _maps(self, variables, video, target, **further):
     """(classes (B,), arrays by (kind, site) in the order of the flow); `further` is what else the model takes."""
     model, data = self.loaded.model, self.loaded.config.data
-    video = augment.on_device({"video": video}, data.mean, data.std, self.loaded.dtype)["video"]
+    key = batch_lib.clip_key(video.shape)
+    video = augment.on_device({key: video}, data.mean, data.std, self.loaded.dtype)[key]
     inputs = batch_lib.inputs(model, {"video": video, **further})
     outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
     sown = traverse_util.flatten_dict(state.get("maps", {}))
@@ -331,13 +297,13 @@ class Explainer:
     tokens = [path for path, kind in wanted if kind in KEPT and (*path[:-1], "rows") in sown]
     groups = lambda x: x.reshape(len(x), -1, x.shape[-1])  # (B, G, N)
     stages = [tuple(groups(sown[(*path[:-1], name)][-1]) for name in ("kept", "rows")) for path in tokens]
-    kept = dict(zip(tokens, kept_places(stages, self._patches) if tokens else ()))
+    kept = dict(zip(tokens, map_arrays.kept_places(stages, self._patches) if tokens else ()))
 
     def shown(path, kind):
       if path[-1] == "first":
-        return of_cls(sown[path][-1], self._patches)
+        return map_arrays.of_cls(sown[path][-1], self._patches)
       if kind in GATES:
-        return tiled(sown[path][-1])
+        return map_arrays.tiled(sown[path][-1])
       if kind in SHARES:
         return sown[path][-1][:, :, None, None]
       if kind in KEPT:
@@ -369,8 +335,8 @@ class Explainer:
     files = [f["path"] for f in found]
     config, dataset = predict.as_split(self.loaded, files)
     classes = self.loaded.classes
-    target = np.array([classes.index(f["predictions"][0]["label"]) if f.get("predictions") else -1 for f in found],
-                      np.int32)
+    first = [f["predictions"][0]["label"] if f.get("predictions") else "" for f in found]
+    target = np.array([classes.index(name) if name in classes else -1 for name in first], np.int32)
     names = [(kind, where) for _, kind, where in self._sown if kind in self.kinds]
     if "gradcam" in self.kinds:
       names.append(("gradcam", self._visit.site))
@@ -379,7 +345,7 @@ class Explainer:
     batches = pipeline.eval_batches(dataset, config.data, batch_size=BATCH, wanted=self._wanted)
     try:
       for batch in batches:
-        video = batch["video"][:, 0]
+        video = batch[batch_lib.clip_of(batch)][:, 0]
         further = {k: batch[k][:, 0] if batch_lib.has_views(k) else batch[k]
                    for k in self._wanted if k in batch and not batch_lib.is_clip(k)}
         chosen, arrays = jax.device_get(self._run(self.loaded.variables, video, target[batch["index"]], **further))
@@ -388,8 +354,13 @@ class Explainer:
         for row in np.flatnonzero(batch["weight"] > 0):
           index = batch["index"][row]
           frames = self._around(dataset.records[index], config.data) if any(k in BOXES for k, _ in names) else None
-          shown = (Map(*names[i], arrays[i][row], middle(frames, len(arrays[i][row])) if names[i][0] in BOXES else None)
-                   for i in order)
-          yield Explained(files[index], video[row], classes[chosen[row]] if chosen[row] >= 0 else "", tuple(shown))
+          flow, values = bool(config.data.flow), [x[row] for x in arrays]
+          if flow:
+            values = [map_arrays.as_colours(x, 0) if kind in SIGNED and x.shape[-1] == 2 else x
+                      for (kind, _), x in zip(names, values)]
+          beneath = lambda i: map_arrays.middle(frames, len(values[i])) if names[i][0] in BOXES else None
+          yield Explained(files[index], map_arrays.as_colours(video[row], 128) if flow else video[row],
+                          classes[chosen[row]] if chosen[row] >= 0 else "",
+                          tuple(Map(*names[i], values[i], beneath(i)) for i in order), flow)
     finally:
       batches.close()

@@ -1,6 +1,7 @@
 """Maps of clips as pictures: a sheet of frames per video, the same as a moving clip, and a page of all."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+import dataclasses
 import os
 import re
 from typing import Any
@@ -130,10 +131,12 @@ def picture(shown: Map, frames: np.ndarray) -> np.ndarray:
 
 
 def rows(explained: Explained) -> list[tuple[str, np.ndarray]]:
-  """(heading, uint8 (N, H, W, 3)): the frames first, then each map; maps of no length are left out."""
-  made = [("input", explained.frames)]
-  made += [(f"{m.kind} at {m.where}", picture(m, explained.frames)) for m in explained.maps if len(m.values)]
-  return made
+  """(heading, uint8 (N, H, W, 3)): the frames first, then each map, then what is beside; maps of no length are left
+  out."""
+  of = " of flow" if explained.flow else ""
+  made = [(f"input{of}", explained.frames)]
+  made += [(f"{m.kind} at {m.where}{of}", picture(m, explained.frames)) for m in explained.maps if len(m.values)]
+  return made + (rows(explained.beside) if explained.beside else [])
 
 
 def tiles(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -229,7 +232,8 @@ def file_names(paths: Sequence[str]) -> Iterator[str]:
     yield name
 
 
-def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
+def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], folder: str, title: str,
+          beside: Iterable[Explained] = ()) -> str:
   """Writes NAME.png and NAME.mp4 of each video, and index.html with all of them inside.
 
   Args:
@@ -237,13 +241,15 @@ def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], fo
     found: what `predict` found.
     folder: where; made where there is none.
     title: of the page.
+    beside: what another run sees in the same videos.
 
   Returns:
     The path of the page.
   """
   names = dict(zip((f["path"] for f in found), file_names([f["path"] for f in found])))
-  shown = {}
+  shown, others = {}, {other.path: other for other in beside}
   for one in explained:
+    one = dataclasses.replace(one, beside=others.get(one.path))
     frames = moving(one)
     clip = clips.encode_mp4(frames, min(25.0, max(2.0, len(frames) / 3)), crf=20)
     shown[one.path] = {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 import colorsys
 import io
+import itertools
 import re
 
 import numpy as np
@@ -15,7 +16,7 @@ POINTS = 400  # most points of a curve
 
 
 def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str = "", log: bool = False,
-           dots: Sequence[str] = (), percent: bool = False) -> str:
+           dots: Sequence[str] = (), percent: bool = False, colours: Sequence[str] = COLOURS) -> str:
   """Lines over a common axis; long and noisy ones as a pale line with its mean on top.
 
   Args:
@@ -24,12 +25,13 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xla
     log: logarithmic y axis.
     dots: names whose points are marked, such as the few values of a validation.
     percent: the y axis is 0 to 100.
+    colours: of the lines, again and again.
 
   Returns:
     An <svg> element.
   """
   figure, axes = _figure(3.8, 2.2)
-  for (name, (x, y)), colour in zip(series.items(), COLOURS * len(series)):
+  for (name, (x, y)), colour in zip(series.items(), itertools.cycle(colours)):
     x, y = np.asarray(x, float), np.asarray(y, float)
     if name in dots:
       axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=_plain(name))
@@ -46,6 +48,28 @@ def curves(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xla
   axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
   if len(series) > 1:
     axes.legend(frameon=False, labelcolor=INK, fontsize=8, handlelength=1.2)
+  return _svg(figure)
+
+
+def scatter(x: Sequence[float], y: Sequence[float], *, xlabel: str = "", ylabel: str = "") -> str:
+  """Points in their order, the first pale and the last dark; of more than POINTS an even choice.
+
+  Args:
+    x: (N,) finite.
+    y: (N,) finite.
+    xlabel: of the axis.
+    ylabel: of the axis.
+
+  Returns:
+    An <svg> element.
+  """
+  chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), POINTS)).round().astype(int))
+  figure, axes = _figure(3.8, 2.2)
+  axes.scatter(np.asarray(x)[chosen], np.asarray(y)[chosen], s=9, color=COLOURS[0], linewidth=0,
+               alpha=np.linspace(0.15, 0.95, len(chosen)))
+  axes.set_xlabel(_plain(xlabel))
+  axes.set_ylabel(_plain(ylabel))
+  axes.grid(color=INK, alpha=0.12, linewidth=0.6)
   return _svg(figure)
 
 

@@ -8,32 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, reading, tasks
+from vidx import errors, reading
 from vidx.data.records import Media
-from vidx.show import clips, page, plots
+from vidx.show import clips, maps, page, plots, training
 
 RIGHT, WRONG = 4, 8  # sample clips
 TIMELINES = 3  # of the best videos, and of the worst
 PICTURES = 8  # of what the system sees
 OTHERS = 24  # samples that are neither scores nor timelines
-LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "videos_per_s": "videos per second",
-          "texts_per_s": "texts per second",
-          "grad_norm": "gradient norm"}
 
 
-def write_report(workdir: str, out: str | None = None, against: str = "") -> str:
+def write_report(workdir: str, out: str | None = None, against: str = "", kernels: bool = False) -> str:
   """Writes the report of a run.
 
   Args:
     workdir: folder of the run.
     out: file to write, WORKDIR/report.html where None.
-    against: folder of another run on the same data, with whose classes those of this one are compared.
+    against: folders of other runs, with commas, whose curves are drawn beside those of this one, and with whose
+      classes, where they are those of the same data, its classes are compared.
+    kernels: whether to draw the kernels of the best checkpoint that look at pixels, see `vidx.show.kernels`.
 
   Returns:
     The path of the file.
 
   Raises:
-    CheckpointError: `workdir` holds no run, or one of both has no evaluation of classes.
+    CheckpointError: `workdir` holds no run, or one of two has neither steps nor an evaluation of classes to compare.
   """
   if not workdir:
     raise errors.CheckpointError("no workdir: add --workdir=FOLDER, the folder of a run.")
@@ -44,14 +43,14 @@ def write_report(workdir: str, out: str | None = None, against: str = "") -> str
   path = out or os.path.join(workdir, "report.html")
   with reading.boundary(f"what {workdir} keeps of its evaluations and steps is damaged", errors.CheckpointError):
     try:
-      _write(path, workdir, config, against)
+      _write(path, workdir, config, [other for other in against.split(",") if other], kernels)
     except OSError as e:
       raise errors.UserError(f"{path} cannot be written: {reading.reason(e)}; add --out=FILE elsewhere.") from e
   return path
 
 
-def _write(path: str, workdir: str, config: Mapping[str, Any], against: str) -> None:
-  rows = _rows(os.path.join(workdir, "metrics.jsonl"))
+def _write(path: str, workdir: str, config: Mapping[str, Any], against: Sequence[str], kernels: bool) -> None:
+  rows = training.rows(workdir)
   evaluations = _evaluations(workdir)
   if not rows and not evaluations:
     raise errors.CheckpointError(f"{workdir} has nothing to report yet: it holds no figures of a training and no"
@@ -61,11 +60,12 @@ def _write(path: str, workdir: str, config: Mapping[str, Any], against: str) -> 
       title=f"{config['system']['name']} on {config['data']['dataset']['name']}",
       workdir=os.path.abspath(workdir),
       tiles=_tiles(evaluations, rows),
-      curves=_curves(rows, _headlines(config, evaluations)),
+      curves=training.curves(rows, config, [e["headline"] for e in evaluations if "headline" in e]),
+      beside=training.beside([workdir, *against], config) if against else [],
       evaluations=evaluations,
       main=_section(evaluations[0]) if evaluations else None,
-      against=os.path.abspath(against) if against else "",
-      gains=gains(_compared(workdir, evaluations), _compared(against, _evaluations(against))) if against else [],
+      gains=[found for other in against if (found := _gains(workdir, rows, evaluations, other))],
+      kernels=_kernels(workdir) if kernels else [],
       pictures=_pictures(workdir),
       failures=_failures(evaluations, rows),
       provenance=_table(_json(workdir, "provenance.json") or {}),
@@ -78,19 +78,6 @@ def _json(workdir: str, name: str) -> Any:
       return json.load(f)
   except (OSError, ValueError, RecursionError):
     return None
-
-
-def _rows(path: str) -> list[dict[str, Any]]:
-  """The lines of metrics.jsonl; a last line that was cut off is left out."""
-  rows = []
-  if os.path.exists(path):
-    with open(path, encoding="utf-8", errors="replace") as f:
-      for line in f:
-        try:
-          rows.append(json.loads(line))
-        except (ValueError, RecursionError):
-          continue
-  return rows
 
 
 def _evaluations(workdir: str) -> list[dict[str, Any]]:
@@ -115,40 +102,8 @@ def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tupl
     tiles.append(("steps", f"{train[-1]['step']:,}"))
     for name in ("clips_per_s", "videos_per_s", "texts_per_s"):
       if rates := [r[name] for r in train if r.get(name)]:
-        tiles.append((LABELS[name], f"{np.median(rates):,.0f}"))
+        tiles.append((training.LABELS[name], f"{np.median(rates):,.0f}"))
   return tiles
-
-
-def _headlines(config: Mapping[str, Any], evaluations: Sequence[Mapping]) -> list[str]:
-  """The metrics that the task of a run names first."""
-  further = tasks.headlines(config.get("task", {}).get("name", ""))
-  return list(dict.fromkeys([*(e["headline"] for e in evaluations if "headline" in e), *further]))
-
-
-def _curves(rows: Sequence[Mapping[str, Any]], headlines: Sequence[str]) -> list[tuple[str, str]]:
-  """(title, svg) of what was logged."""
-  train, val = ([r for r in rows if r["split"] == s] for s in ("train", "val"))
-
-  def values(some, name, scale=1.0):
-    some = [r for r in some if isinstance(r.get(name), (int, float))]
-    return [r.get("epoch", r["step"]) for r in some], [scale * r[name] for r in some]
-
-  made = []
-
-  def plot(title, series, **options):
-    series = {k: v for k, v in series.items() if v[0]}
-    if series:
-      made.append((title, plots.curves(series, xlabel="epoch", **options)))
-
-  plot("loss", {"training": values(train, "loss"), "validation": values(val, "loss")}, dots=["validation"])
-  metrics = [k for k in headlines if any(k in r for r in val)]
-  plot("validation accuracy, %" if "mAP" not in metrics else "validation mAP, %",
-       {k: values(val, k) for k in metrics}, dots=metrics, percent=True)
-  for name in ("lr", "clips_per_s", "videos_per_s", "texts_per_s", "grad_norm"):
-    plot(LABELS[name], {LABELS[name]: values(train, name)})
-  plot("model FLOPs utilization (bf16), %", {"utilization": values(train, "mfu", 100.0)})
-  plot("waiting for data, % of the time", {"wait": values(train, "data_wait", 100.0)}, percent=True)
-  return made
 
 
 def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,6 +130,15 @@ def _section(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     section["confusion"] = plots.confusion(counts, names)
     section["confused"] = confused(counts, names)
   return section
+
+
+def _gains(workdir: str, rows: Sequence[Mapping], evaluations: Sequence[Mapping], other: str) -> dict[str, Any] | None:
+  """{'against', 'rows': see `gains`}; None where there are curves alone to compare."""
+  theirs = _evaluations(other)
+  evaluated = all(some and some[0]["per_class"] for some in (evaluations, theirs))
+  if not evaluated and rows and training.rows(other):
+    return None
+  return {"against": os.path.abspath(other), "rows": gains(_compared(workdir, evaluations), _compared(other, theirs))}
 
 
 def _compared(workdir: str, evaluations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -279,6 +243,14 @@ def _samples(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
       problem = str(e)
     shown.append({**sample, "clip": clip, "problem": problem, "speed": speed if speed > 1.05 else None})
   return shown
+
+
+def _kernels(workdir: str) -> list[tuple[str, str]]:
+  """(title, picture) of the kernels that look at pixels."""
+  from vidx.infer import load
+  from vidx.show import kernels
+  return [(title, clips.data_uri(maps.png(kernels.picture(found)), "image/png"))
+          for title, found in kernels.of(load.load_checkpoint(workdir)).items()]
 
 
 def _pictures(workdir: str) -> list[tuple[str, str]]:

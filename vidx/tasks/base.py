@@ -68,6 +68,16 @@ class Task:
     """One objective over all parameters, unless a task says otherwise."""
     return (Objective("loss", self.loss),)
 
+  @property
+  def scattered(self) -> tuple[tuple[str, str], ...]:
+    """Pairs of figures of the log that a report draws against one another; none, unless a task says otherwise."""
+    return ()
+
+  @property
+  def schedules(self) -> Mapping[str, tuple[str, Callable[[int], np.ndarray]]]:
+    """What the task changes over a run: {figure of the log: (title, f(total steps) -> (total steps,) its values)}."""
+    return {}
+
   def labelled(self, batch: Batch, targets: Sequence[str] = TARGETS) -> jax.Array:
     """Share of each example that has a label, fp32 (B,): 1 or 0, and between them where `mixup` made soft labels.
 

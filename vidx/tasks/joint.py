@@ -6,6 +6,7 @@ for the shared parameters, these follow a g1 + (1 - a) g2; all others follow the
 cross entropy.
 """
 
+from collections.abc import Callable, Mapping
 import dataclasses
 import math
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vidx import errors
 from vidx.tasks import base
@@ -89,6 +91,19 @@ class Joint(Classification):
     """The auxiliary loss, of all examples, for the shared parameters, and the cross entropy for all."""
     return (base.Objective(self.auxiliary, self._energy, self.shared, labelled=False),
             base.Objective("cross_entropy", self._entropy))
+
+  @property
+  def scattered(self) -> tuple[tuple[str, str], ...]:
+    """Both losses (figure 3.13)."""
+    return ((self.auxiliary, "cross_entropy"),)
+
+  @property
+  def schedules(self) -> Mapping[str, tuple[str, Callable[[int], np.ndarray]]]:
+    """The scale (figure 3.12), where it is scheduled."""
+    if self.mode != "scheduler":
+      return {}
+    scale = lambda total: np.asarray(scheduled_alpha(jnp.arange(1, total + 1), total, self.gamma, self.lam))
+    return {"alpha": (f"gamma {self.gamma:g}, lambda {self.lam:g}", scale)}
 
   def _energy(self, outputs, batch):
     if self.auxiliary not in outputs.get("losses", {}):
