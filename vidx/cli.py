@@ -80,6 +80,8 @@ def _predict(fv, args, overrides):
   folder = bool(fv.phrase or fv.show and not fv.text)
   if folder and os.path.isfile(fv.out):
     raise errors.ConfigError(f"--out={fv.out} is a file; with --show and --phrase it is the folder of the pictures.")
+  if fv.beside and not folder:
+    raise errors.ConfigError("--beside draws what another run sees: add --show=KIND,...")
   for path in filter(None, (fv.out, fv.index)):
     writing.check_place(path, folder and path == fv.out)
   if folder and not fv.out and os.path.isdir(fv.workdir):

@@ -45,6 +45,7 @@ METHODS = {
     "dp_transcript": ("transcripts", "duration DP", "scores_baseline.py:dp_transcript"),
     "even_transcript": ("transcripts", "even split", "scores_baseline.py:even_transcript"),
     "soft_transcript": ("transcripts", "soft boundaries", "scores_baseline.py:soft_transcript"),
+    "forward_transcript": ("transcripts", "forward loss", "scores_baseline.py:forward_transcript"),
     "sct": ("sets", "SCT", "scores_sct.py"),
     "dp_set": ("sets", "duration DP", "scores_baseline.py:dp_set"),
     "even_set": ("sets", "even split", "scores_baseline.py:even_set"),

@@ -62,6 +62,8 @@ def test_pictures_of_videos_come_as_files_and_one_page(files, tmp_path, capsys):
     (["--show=grdcam"], ["grdcam", "nearest: 'gradcam'", "band_pass"]),
     (["--show=attention,squeezed"], ["resnet_18 does not produce it", "input, attention, gradcam"]),
     (["--show=gradcam", "--site=res9"], ["--site=res9", "res2"]),
+    (["--beside=elsewhere"], ["--beside", "add --show"]),
+    (["--show=input", "--beside=elsewhere"], ["elsewhere", "not the folder of a run"]),
 ])
 def test_what_cannot_be_shown_is_refused_before_anything_is_written(files, tmp_path, capsys, flags, words):
   out = tmp_path / "pictures"

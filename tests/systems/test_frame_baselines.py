@@ -9,6 +9,7 @@ from tests.backbones import promises
 import vidx
 from vidx import errors
 from vidx.nn.duration_dp import poisson_dp, poisson_log_probs
+from vidx.nn.segmentation_graph import forward_loss
 from vidx.nn.semi_markov import semi_markov
 from vidx.nn.sequence import smoothing
 
@@ -169,7 +170,39 @@ def test_soft_boundaries_move_as_training_goes_on(single):
   np.testing.assert_array_equal(alone["predictions"]["y"][0], alone["logits"][0].argmax(-1))
 
 
+@pytest.mark.parametrize("contrast", ["hard", "all"])
+def test_segmentations_near_the_aligned_one_are_learned(single, contrast):
+  fields = (("contrast", contrast), ("grid", 1), ("align", True), ("dropout", 0.0), ("window", 4), ("step", 1))
+  run = functools.partial(jitted("forward_loss", fields), single)
+  out, aligned = run(X, LENGTHS, TRANSCRIPTS), jitted("length_dp", fields[1:4])(single, X, LENGTHS, TRANSCRIPTS)
+  np.testing.assert_array_equal(out["predictions"]["y"], aligned["predictions"]["y"])
+  assert list(out["losses"]) == ["forward"]
+  for i, (n, names) in enumerate(zip(LENGTHS, TRANSCRIPTS)):
+    found, count = np.asarray(out["predictions"]["y"][i, :n]), int((names >= 0).sum())
+    cuts = np.flatnonzero(np.r_[True, found[1:] != found[:-1], True])
+    lengths = np.pad(np.diff(cuts), (0, 4 - count))
+    assert found[cuts[:-1]].tolist() == names[:count].tolist()
+    wanted = forward_loss(jax.nn.log_softmax(out["logits"][i]), jnp.maximum(names, 0), jnp.asarray(lengths), count, n,
+                          4, 1, contrast)
+    assert float(out["losses"]["forward"][i]) == pytest.approx(float(wanted), rel=1e-4)
+  same_with_other_padding(run, TRANSCRIPTS, TRANSCRIPTS)
+  model = vidx.create_model("forward_loss", **SMALL, **dict(fields))
+  loss = lambda p: model.apply({**single, "params": p}, X, LENGTHS, TRANSCRIPTS, train=True, mutable=["lengths"])[0][
+      "losses"]["forward"].sum()
+  assert all(np.isfinite(g).all() and np.any(g) for g in jax.tree.leaves(jax.jit(jax.grad(loss))(single["params"])))
+
+
+def test_a_video_with_fewer_frames_than_segments_costs_no_forward_loss(single):
+  run = jitted("forward_loss", (("grid", 1), ("dropout", 0.0)))
+  out = run(single, X[:, :3], np.array([3, 3]), TRANSCRIPTS)
+  assert out["losses"]["forward"][0] == 0 != out["losses"]["forward"][1]
+
+
 def test_wrong_fields_are_named():
+  with pytest.raises(errors.ConfigError, match="contrast = 'hard', window = 10.* and realign = True"):
+    vidx.create_model("length_dp", contrast="hard", realign=False)
+  with pytest.raises(errors.ConfigError, match="contrast = 'hards' is not one of none, hard, all, or empty"):
+    vidx.create_model("forward_loss", contrast="hards")
   with pytest.raises(errors.ConfigError, match="insertions = 4.* none with realign"):
     vidx.create_model("soft_boundaries", realign=True)
   with pytest.raises(errors.ConfigError, match="supervision = 'sets' is not one of transcript, set .nearest: 'set'"):

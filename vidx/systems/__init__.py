@@ -156,6 +156,8 @@ SYSTEMS: dict[str, Row] = {
     "uniform_split": Row("vidx.systems.baselines:WeakFrames", {}, "baseline", (_FEATURES,)),
     "soft_boundaries": Row("vidx.systems.baselines:WeakFrames", dict(insertions=4), "Ding and Xu 2018", (_FEATURES,)),
     "length_dp": Row("vidx.systems.baselines:WeakFrames", dict(realign=True), "Richard et al. 2018", (_FEATURES,)),
+    "forward_loss": Row("vidx.systems.baselines:WeakFrames", dict(realign=True, contrast="hard"), "Li et al. 2019",
+                        (_FEATURES,)),
     "rnl": Row("vidx.systems.attention_nets:rnl", {}, _HUANG, (_CLIP,)),
     "cpa": Row("vidx.systems.attention_nets:cpa", {}, _HUANG, (_CLIP,)),
     "nonlocal": Row("vidx.systems.attention_nets:nonlocal_net", {}, "Wang et al. 2018", (_CLIP,)),

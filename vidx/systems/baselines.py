@@ -1,20 +1,26 @@
-"""What weak labels give by simple means: frames labelled by an even split, by a duration DP, or by soft boundaries.
+"""What weak labels give by simple means: frames labelled by an even split, a duration DP, soft boundaries, or no single
+labelling.
 
 A frame classifier, one stage of MS-TCN, learns labels made from the transcript or set of
 a video: `uniform_split` cuts it evenly; `length_dp` aligns it again at every step to what
 the classifier says so far and to the mean lengths of the classes, and labels new videos
 by frames and lengths together; `soft_boundaries` moves the boundaries of the even split
-round by round towards what the classifier says, and labels new videos by frames alone.
+round by round towards what the classifier says, and labels new videos by frames alone;
+`forward_loss` aligns as `length_dp` does, and learns from all segmentations whose cuts are
+near those of the alignment, against others that are hard to tell from them.
 
 `length_dp` is after Richard et al.: "NeuralNetwork-Viterbi", CVPR 2018, without its buffer
 of videos and its grammar. `soft_boundaries` is after Ding and Xu: "Weakly-Supervised Action
 Segmentation with Iterative Soft Boundary Assignment", CVPR 2018, with another trunk than
 their TCFPN, with rounds that come at stated steps in place of a stopping criterion, and all
-rounds so far are made of what the classifier says now.
+rounds so far are made of what the classifier says now. `forward_loss` is after Li, Lei,
+Todorovic: "Weakly Supervised Energy-Based Learning for Action Segmentation", ICCV 2019
+(CDFL), with this trunk in place of a GRU; see vidx/nn/segmentation_graph.py.
 """
 
 from collections.abc import Mapping
 import dataclasses
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -23,7 +29,7 @@ import jax.numpy as jnp
 
 from vidx import errors
 from vidx.backbones.tcn import Stage, site_names
-from vidx.nn import choices, compaction
+from vidx.nn import choices, compaction, segmentation_graph
 from vidx.nn import sites as sites_lib
 from vidx.nn.duration_dp import poisson_dp, poisson_log_probs
 from vidx.nn.segment_masks import segment_of_frame
@@ -41,6 +47,10 @@ class WeakFrames(nn.Module):
   Attributes:
     num_classes: N.
     realign: aligns by a duration DP; otherwise the even split is learned, or one whose boundaries move.
+    contrast: with `realign`, learns no labels of frames but the segmentations near the aligned one, against 'hard'
+      others, 'all' or 'none' (vidx.nn.segmentation_graph); '': labels.
+    window: frames around a cut in which these have theirs.
+    step: frames between their places.
     insertions: rounds in which its boundaries move (vidx.nn.soft_boundaries), whose targets are soft; 0: none.
     insert_every: steps of training before each of these rounds.
     supervision: what is known of a training video, its 'transcript', or the 'set' of its actions. A set is taken as a
@@ -58,6 +68,9 @@ class WeakFrames(nn.Module):
 
   num_classes: int = 48
   realign: bool = False
+  contrast: str = ""
+  window: int = 10
+  step: int = 5
   insertions: int = 0
   insert_every: int = 7300
   supervision: str = "transcript"
@@ -77,6 +90,10 @@ class WeakFrames(nn.Module):
     if self.insertions and (self.realign or self.insertions < 0 or self.insert_every < 1):
       raise errors.ConfigError(f"insertions = {self.insertions}, insert_every = {self.insert_every}: write rounds of 0"
                                " or more and steps of 1 or more, and none with realign.")
+    choices.check("contrast", self.contrast, ("", *segmentation_graph.OTHERS))
+    if self.contrast and (not self.realign or self.window < 0 or self.step < 1):
+      raise errors.ConfigError(f"contrast = '{self.contrast}', window = {self.window}, step = {self.step}: write 0 or"
+                               " more frames around a cut, 1 or more between its places, and realign = True.")
     super().__post_init__()
 
   @property
@@ -102,8 +119,8 @@ class WeakFrames(nn.Module):
       train: dropout, lengths are gathered, and no predictions.
 
     Returns:
-      fp32 {'logits': (B, T, N)}; with weak labels 'losses': {'frames': (B,)}; in evaluation 'predictions': {'y': int32
-      (B, T), -1 after the end} and 'confidence': (B, T).
+      fp32 {'logits': (B, T, N)}; with weak labels 'losses': {'frames': (B,)}, or 'forward' with `contrast`; in
+      evaluation 'predictions': {'y': int32 (B, T), -1 after the end} and 'confidence': (B, T).
     """
     sites_lib.check(self.sites, self.site_names())
     zeros = lambda: jnp.zeros(self.num_classes)
@@ -121,8 +138,13 @@ class WeakFrames(nn.Module):
       if train and not self.is_initializing():
         steps.value += 1
     elif weak is not None:
-      found, own = self._labels(jax.lax.stop_gradient(logits), weak, length, mask, seen)
-      out["losses"] = {"frames": frame_loss(jax.nn.log_softmax(logits), found, mask)}
+      found, own, aligned = self._labels(jax.lax.stop_gradient(logits), weak, length, mask, seen)
+      if self.contrast:
+        loss = functools.partial(segmentation_graph.forward_loss, window=self.window, step=self.step,
+                                 others=self.contrast)
+        out["losses"] = {"forward": jax.vmap(loss)(jax.nn.log_softmax(logits), *aligned, length)}
+      else:
+        out["losses"] = {"frames": frame_loss(jax.nn.log_softmax(logits), found, mask)}
       if train:
         for name, values in own.items():
           lengths[name].value = self.memory * seen[name] + values
@@ -139,12 +161,13 @@ class WeakFrames(nn.Module):
   # ------------------------------------------------------------ labels from weak ones
 
   def _labels(self, logits, weak, length, mask, seen):
-    """Labels (B, T) of frames, and with `realign` the frames and segments that each class was given, (N,) each."""
+    """Labels (B, T) of frames, and with `realign` the frames and segments that each class was given, (N,) each, and the
+    transcript (B, M), the lengths (B, M) of its segments, zeros where none fit, and how many (B,) it has."""
     labels, live = self._transcript(logits, weak, mask)
     frames, count = mask.shape[1], jnp.maximum(live.sum(1), 1)
     even = stretch(labels, count, length, frames)
     if not self.realign:
-      return even, {}
+      return even, {}, ()
     share = _unbiased(logits, seen)
     mean, known = _means(seen)
     means = jnp.where(known[labels] & live, mean[labels], (length / count)[:, None])
@@ -160,7 +183,7 @@ class WeakFrames(nn.Module):
     fits = (best.score > -jnp.inf)[:, None]
     own = jax.nn.one_hot(labels, self.num_classes) * (live & fits)[..., None]
     given = {"frames": (own * best.lengths[..., None]).sum((0, 1)), "segments": own.sum((0, 1))}
-    return jnp.where(fits, aligned, even), given
+    return jnp.where(fits, aligned, even), given, (labels, jnp.where(fits, best.lengths, 0), count)
 
   def _moved(self, logits, weak, length, mask, rounds):
     """Labels (B, T) of the even split whose boundaries have moved, and the loss of the soft ones, (B,)."""
