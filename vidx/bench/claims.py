@@ -127,14 +127,15 @@ def check(claim: Claim, seeds: int = 0) -> Outcome:
 
 
 def chosen(names: Sequence[str]) -> list[tuple[str, Claim]]:
-  """(file, claim) of all claims of files, and of single ones, FILE/CLAIM; raises ConfigError where there are none such."""
+  """(file, claim) of claims of files and of single ones, FILE/CLAIM; raises ConfigError where there is none such."""
   of_file = functools.cache(lambda file: {c.name: c for c in load(file)})  # claims of a file share what they train
   found = []
   for name in names:
     file, _, single = name.partition("/")
     claims = of_file(file)
     if single and single not in claims:
-      raise errors.ConfigError(f"{file} has no claim '{single}'{errors.hint(single, claims)}; it has {', '.join(claims)}.")
+      raise errors.ConfigError(f"{file} has no claim '{single}'{errors.hint(single, claims)}; it has"
+                               f" {', '.join(claims)}.")
     found += [(file, claims[single])] if single else [(file, c) for c in claims.values()]
   return found
 
