@@ -7,7 +7,10 @@ vidx data toybox --out=runs/toybox/tracks --labels=tracks size=96,96
 vidx train --config=configs/toybox/stmn.py:rfcn --workdir=runs/tracks/rfcn
 vidx train --config=configs/toybox/stmn.py:stmn --runs=runs/tracks --workdir=runs/tracks/stmn
 vidx eval --workdir=runs/tracks/stmn
-Ours: not yet measured.
+vidx eval --workdir=runs/tracks/rfcn --split=test --windows=center_overlap
+vidx eval --workdir=runs/tracks/stmn --split=test --windows=center_overlap,size=5
+Ours, one seed, mAP of all frames of the 48 snippets of test, of which two in five are blurred or hide something, by
+Seq-NMS: rfcn 52.0; stmn 53.0, with --config.schedule.epochs=5. That STMN is above is not known from one seed.
 """
 
 from vidx.train import config
