@@ -5,6 +5,9 @@ VIDX_REAL_DATA=FOLDER vidx claims breakfast
 FOLDER holds breakfast_labels/groundtruth_rle.csv, a line per video, whose words LABEL:FRAMES are its segments. Of its
 videos, in the order of the file, the last fifth is for test; all are stretched to 256 frames of prototypes of the 48
 actions under noise and a drift. Networks are trained by SGD without momentum, as in the thesis.
+
+With one seed `segments` does not hold: after 3,000 steps MuCon has an F1@25 of 1.1, after 300 it had 25.5, beside 13.5
+of the even split and 84.3 of the duration DP. The other claims are not yet measured.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""What the tree of a sentence is for: masks of phrases that hold their thing and no other, from images with words alone.
+"""What the tree of a sentence is for: masks of phrases that hold their thing and no other, from images and words alone.
 
 Maps of 8 x 8 places with features of 24 numbers: noise, and on it two of 12 kinds of things, each
 a patch of 2 or 3 cells a side, the second in half of the images the partner of the first. A

@@ -6,6 +6,10 @@ Clips are new at every step: 6 noisy frames of a coloured shape that moves over 
 appears, or goes. Six categories of tags as of HVU: scene, object (the shape), attribute (its colour), concept (round or
 not), action (its direction) and event (whether it appears or goes). Figures are means of the average precisions of a
 category, in percent, and overall the mean of the six. Networks have as many parameters, within a tenth.
+
+With one seed `overall` does not hold: 89.0 against 92.7 of the 3D network. After 1,500 steps it was 84.0 against 79.4,
+as shapes are told sooner with both branches (76.1 against 54.6) and actions later (28.3 against 38.9). The other claims
+are not yet measured.
 """
 
 import functools
@@ -193,7 +197,7 @@ def get_claims():
       claim("every", "In no category is it worse than the better of both branches.", worst, -0.5),
       claim("blind", "A 2D network knows little of actions.",
             lambda seed: {"method": found(seed, "image")["action"], "baseline": chance + 10.0}, better="less"),
-      claim("merged", "Branches that merge at every stage tell which of two shapes moves where better than late fusion.",
+      claim("merged", "Branches that merge at every stage tell better than late fusion which shape moves where.",
             lambda seed: {"method": binding(seed, "hatnet"), "baseline": binding(seed, "late"),
                           "3D": binding(seed, "clip"), "2D": binding(seed, "image")}),
       claim("heads", "A head for each category is no worse than one for all.",

@@ -1,4 +1,4 @@
-"""The table of what compilers said: its page is the written one, rows are compiled once, failures do not end the rest."""
+"""The table of what compilers said: its page is the written one, rows are compiled once, failures end no others."""
 
 import json
 import subprocess
@@ -10,8 +10,8 @@ from vidx import cli, errors, places, systems
 from vidx.bench import estimates
 from vidx.measure import targets
 
-SAID = dict(target="v5e:2x2", train=False, batch=8, chips=4, estimated_cycles=12_340_000, share=0.251, moved=2_500_000_000,
-            memory=3 << 30, fits=True, collectives={"all-reduce": {"count": 2, "bytes": 1_500_000}})
+SAID = dict(target="v5e:2x2", train=False, batch=8, chips=4, estimated_cycles=12_340_000, share=0.251,
+            moved=2_500_000_000, memory=3 << 30, fits=True, collectives={"all-reduce": {"count": 2, "bytes": 1_500_000}})
 
 
 @pytest.fixture
@@ -72,7 +72,8 @@ def test_train_steps_for_several_sizes_of_a_slice_are_put_side_by_side(table, mo
     assert cli.main(["bench", "estimates", file, f"--target={target}", f"--fsdp={fsdp}"]) == 0
   _, _, after = (table / "compiled.md").read_text().partition("## The same on more chips")
   assert [line for line in after.splitlines() if line.startswith(f"| {file}")] == [
-      f"| {file} | v5e:2x2 | 8 | 1 | 4 | 12.34 | 3.00 | 1.5 |", f"| {file} | v5e:4x4 | 8 | 1 | 16 | 12.34 | 3.00 | 1.5 |"]
+      f"| {file} | v5e:2x2 | 8 | 1 | 4 | 12.34 | 3.00 | 1.5 |",
+      f"| {file} | v5e:4x4 | 8 | 1 | 16 | 12.34 | 3.00 | 1.5 |"]
   assert "| 8 | 4 | 12.34 | 25.1 % | 2.50 | 0.75 |" in (table / "compiled.md").read_text()
   assert cli.main(["bench", "estimates", "resnet_18", "--fsdp=2"]) == 2
   assert "name FILE.py" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The claims of HATNet without their trainings: the tags say what clips show, and networks are as large as they should."""
+"""The claims of HATNet without their trainings: tags say what clips show, and networks are as large as they should."""
 
 import jax
 import numpy as np

@@ -25,6 +25,7 @@ import optax
 
 from vidx import errors, places
 from vidx.bench import outcomes as outcomes_lib
+from vidx.train.state import run_once
 
 FOLDERS = (pathlib.Path("configs/claims"), places.configs() / "claims")
 
@@ -239,7 +240,7 @@ def _programs(model, batches, steps, rate, loss, frozen=(), momentum=None):
     kinds = lambda params: jax.tree_util.tree_map_with_path(lambda path, _: "still" if still(path) else "train", params)
     tx = optax.multi_transform({"train": tx, "still": optax.set_to_zero()}, kinds)
 
-  @jax.jit
+  @run_once
   def start(key):
     variables = model.init(key, *_arguments(batches(key)[0]))
     variables = {k: v for k, v in variables.items() if k not in _SAID}

@@ -21,6 +21,7 @@ from vidx.bench import peers
 from vidx.data import batch as batch_lib
 from vidx.measure.clock import device_name, in_turns, program_bytes, versions
 from vidx.measure.count import count
+from vidx.train.state import run_once
 
 WORDS = ("text",)  # inputs that are numbers of word pieces
 
@@ -118,7 +119,7 @@ def _scored(out: Any) -> Any:
 
 def one_pass(model: Any, xs: Sequence[np.ndarray], train: bool) -> tuple[Callable[[], None], int | None]:
   """One pass of a model over inputs as a function, and the memory of its compiled program."""
-  variables = jax.jit(model.init)(jax.random.PRNGKey(0), *xs)
+  variables = run_once(model.init)(jax.random.PRNGKey(0), *xs)
   xs, key = [jnp.asarray(x) for x in xs], jax.random.PRNGKey(0)
 
   def forward(variables, *xs):

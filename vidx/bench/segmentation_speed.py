@@ -22,6 +22,7 @@ from vidx.data.parts.features import bucket
 from vidx.measure.clock import device_name, in_turns, program_bytes, versions
 from vidx.nn.duration_dp import PUBLIC, poisson_dp
 from vidx.tasks.segmentation import Segmentation
+from vidx.train.state import run_once
 
 NAMES = ("ms_tcn", "sct", "mucon")
 SHARES = (0.5, 1.0)  # of the videos that are shorter than the measured one: the median video, and the longest
@@ -102,7 +103,7 @@ def bench_system(name: str, runs: Sequence[Runs], *, shares: Sequence[float] = S
     raise errors.ConfigError(f"{name} takes no features of long videos; {', '.join(NAMES)} do.")
   steps = -(-max(map(len, runs)) // 8) * 8
   by_length = sorted(runs, key=lambda video: sum(n for _, n in video))
-  start = jax.jit(lambda *x: model.init(jax.random.PRNGKey(0), *x))
+  start = run_once(lambda *x: model.init(jax.random.PRNGKey(0), *x))
   rows, variables = [], None
   for share in shares:
     video = by_length[round(share * (len(runs) - 1))]

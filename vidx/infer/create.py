@@ -61,7 +61,7 @@ def _filled(model: Any, name: str, row: Any, folder: str) -> Any:
   """Variables of a model with all that fits of a converted folder; the rest is initialised."""
   import jax
   import jax.numpy as jnp
-  from vidx.train import warm_start
+  from vidx.train import state, warm_start
   inputs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in _inputs(model, name)]
   init = lambda *x: model.init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, *x, train=False)
   variables, report = warm_start.merge(jax.eval_shape(init, *inputs), warm_start.read_variables(folder),
@@ -70,7 +70,7 @@ def _filled(model: Any, name: str, row: Any, folder: str) -> Any:
     raise errors.CheckpointError(f"{row.name} is of another architecture than {name}: none of its parameters fits in"
                                  " name and shape.")
   if report["other shape"] or report["not in the checkpoint"]:
-    fresh = jax.jit(init)(*[jnp.zeros(x.shape, x.dtype) for x in inputs])
+    fresh = state.run_once(init)(*[jnp.zeros(x.shape, x.dtype) for x in inputs])
     variables = jax.tree.map(lambda x, new: new if isinstance(x, jax.ShapeDtypeStruct) else x, variables, fresh,
                              is_leaf=lambda x: isinstance(x, jax.ShapeDtypeStruct))
   return jax.tree.map(jnp.asarray, variables)

@@ -151,7 +151,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     shardings = sharding.stacked(shardings)
   unit = "clips" if clips else "texts" if examples.of_texts(dataset) else "videos"
   return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch, unit, inputs,
-             abstract, shardings, jax.jit(create, out_shardings=shardings))
+             abstract, shardings, state_lib.run_once(create, mesh.devices.flat[0].platform, out_shardings=shardings))
 
 
 def check_vocabulary(model: Any, config: ConfigDict) -> None:

@@ -1,6 +1,7 @@
 """The train state: everything that a step changes and a checkpoint keeps."""
 
 from collections.abc import Callable, Mapping
+import os
 from typing import Any
 
 from flax import struct
@@ -11,6 +12,7 @@ import optax
 
 from vidx import errors
 
+_LEVEL = "xla_backend_optimization_level"
 
 @struct.dataclass
 class TrainState:
@@ -41,6 +43,21 @@ class TrainState:
   def variables(self) -> dict[str, Any]:
     """What the model is evaluated with: averaged parameters where they are kept."""
     return {"params": self.ema or self.params, **self.stats}
+
+
+def run_once(create: Callable, platform: str = "", **options: Any) -> Callable:
+  """`jax.jit` of what makes variables and runs once: a CPU's compiler takes little time for it, and gives slow code.
+
+  Random numbers of some shapes, such as kernels of 9 filters, take XLA half a minute each otherwise.
+
+  Args:
+    create: of `jax.jit`.
+    platform: that it is compiled for, such as 'cpu'; that of the default device where left out.
+    options: of `jax.jit`.
+  """
+  if (platform or jax.default_backend()) == "cpu" and _LEVEL not in os.environ.get("XLA_FLAGS", ""):
+    options["compiler_options"] = {_LEVEL: 1}
+  return jax.jit(create, **options)
 
 
 def begin(model, inputs, seed: int | jax.Array) -> TrainState:
