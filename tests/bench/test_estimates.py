@@ -1,4 +1,4 @@
-"""The table of what compilers said: its page is the written one, rows are compiled once, failures end no others."""
+"""What compilers said, as a table: its page is the written one, rows are compiled once, failures end no others."""
 
 import json
 import subprocess
@@ -11,7 +11,8 @@ from vidx.bench import estimates
 from vidx.measure import targets
 
 SAID = dict(target="v5e:2x2", train=False, batch=8, chips=4, estimated_cycles=12_340_000, share=0.251,
-            moved=2_500_000_000, memory=3 << 30, fits=True, collectives={"all-reduce": {"count": 2, "bytes": 1_500_000}})
+            moved=2_500_000_000, memory=3 << 30, fits=True,
+            collectives={"all-reduce": {"count": 2, "bytes": 1_500_000}})
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import numpy as np
 
 from vidx.data import examples
 from vidx.infer.load import Loaded
-from vidx.train.state import run_once
 
 PIXELS = (2, 3)  # channels of flow and of frames
 WIDTH, MARGIN = 300, 3  # pixels of a picture, about, and between two kernels
@@ -53,7 +52,7 @@ def _at_start(loaded: Loaded, paths: list[tuple[str, ...]]) -> dict[tuple[str, .
     params = traverse_util.flatten_dict(loaded.model.init(jax.random.PRNGKey(0), *zeros, train=False)["params"])
     return {"/".join(path): params[path] for path in paths}
 
-  made = jax.device_get(run_once(begin)())
+  made = jax.device_get(jax.jit(begin)())
   return {path: made["/".join(path)] for path in paths}
 
 
