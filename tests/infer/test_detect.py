@@ -62,3 +62,10 @@ def test_the_first_word_may_be_the_mode_alone():
   assert detect.how("size=3,passes=1") == detect.How(size=3, passes=1) and detect.how("") == detect.How()
   with pytest.raises(errors.ConfigError, match="windows: link 'chain'"):
     detect.how("link=chain")
+
+
+def test_results_of_other_settings_have_other_names():
+  every = ("", "size=3", "long", "scales=32,48", "step=2", "passes=1", "link=none", "suppress=0.5", "still=runs/frames")
+  assert len({detect.how(text).name for text in every}) == len(every)
+  assert detect.how("").name == "center_overlap-11"
+  assert detect.how("long,size=7,scales=32,48,link=none,still=runs/rfcn/").name == "long-7-32-48-link=none-still=rfcn"

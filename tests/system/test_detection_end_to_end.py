@@ -87,7 +87,7 @@ def test_all_frames_of_a_split_are_measured(runs, name, windows):
 def test_two_scales_are_measured_beside_one_and_predict(runs, root, tmp_path, capsys):
   windows = f"center_overlap,size=2,scales=32,48,still={runs / 'rfcn'}"
   assert cli.main(["eval", f"--workdir={runs / 'stmn'}", f"--windows={windows}"]) == 0
-  found = json.loads((runs / "stmn/eval/val-center_overlap-2-32-48.json").read_text())
+  found = json.loads((runs / "stmn/eval/val-center_overlap-2-32-48-still=rfcn.json").read_text())
   assert found["protocol"]["scales"] == [32, 48] and found["evaluated"] == 2 and 0 <= found["metrics"]["mAP"] <= 100
   assert predict_boxes.evaluate(str(runs / "stmn"), windows="size=2")["protocol"]["scales"] == [48]
   assert not (runs / "stmn/eval/val-center_overlap-2-48.json").exists()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import functools
 import itertools
+import os
 import re
 from typing import Any, NamedTuple
 
@@ -79,6 +80,14 @@ class How:
     if self.passes not in (1, 2) or self.size < 1 or self.step < 0:
       raise errors.ConfigError(f"windows: passes={self.passes} is 1 or 2, size={self.size} 1 or more, step={self.step}"
                                " 0 or more.")
+
+  @property
+  def name(self) -> str:
+    """'center_overlap-11', scales behind it, and whatever else is not as usual, for the name of a file."""
+    usual = {f.name: f.default for f in dataclasses.fields(How)}
+    other = [f"{k}={getattr(self, k)}" for k in ("step", "passes", "link", "suppress") if getattr(self, k) != usual[k]]
+    still = [f"still={os.path.basename(os.path.abspath(self.still))}"] if self.still else []
+    return "-".join(map(str, (self.mode, self.size, *self.scales, *other, *still)))
 
 
 def how(text: str) -> How:

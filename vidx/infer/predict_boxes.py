@@ -97,7 +97,7 @@ def evaluate(workdir: str, split: str = "", *, windows: str = "", step: int | st
   counts = np.bincount(all_truth.label, minlength=len(dataset.classes))
   metrics = {k: writing.number(v) for k, v in each.items() if not k.startswith("AP/")}
   how = results.protocol(config, dataset, clips=1, crops=1, dtype=loaded.dtype)
-  how |= {"views": "-".join(map(str, (settings.mode, settings.size, *settings.scales))), "windows": settings.mode,
+  how |= {"views": settings.name, "windows": settings.mode,
           "frames of a window": settings.size, "frames between": settings.step or config.data.stride,
           "passes": settings.passes, "linking": settings.link,
           "still": settings.still, "scales": list(settings.scales or (config.data.short_side,))}
