@@ -6,8 +6,9 @@ FOLDER holds breakfast_labels/groundtruth_rle.csv, a line per video, whose words
 videos, in the order of the file, the last fifth is for test; all are stretched to 256 frames of prototypes of the 48
 actions under noise and a drift. Networks are trained by SGD without momentum, as in the thesis.
 
-With one seed `segments` does not hold: after 3,000 steps MuCon has an F1@25 of 1.1, after 300 it had 25.5, beside 13.5
-of the even split and 84.3 of the duration DP. The other claims are not yet measured.
+With one seed, F1@25 and frames labelled rightly: MuCon 54.9 and 61.3, an even split 13.5 and 42.3, a duration DP 84.3
+and 76.1, so that neither claim against the DP holds: prototypes are told apart frame by frame as features of videos
+are not. At a rate of 0.03 MuCon falls apart after 200 steps (1.1). The other claims are not yet measured.
 """
 
 import functools
@@ -20,7 +21,7 @@ from vidx.systems.mucon import MuCon
 from vidx.systems.sct import SCT
 
 LABELS = "breakfast_labels/groundtruth_rle.csv"
-STEPS, RATE = 3000, 0.03
+STEPS, RATE = 3000, 0.01
 SMALL = dict(width=32, groups=8)
 ARMS = {"consistency": {}, "no consistency": dict(consistency_weight=0.0)}
 
@@ -50,11 +51,9 @@ def sct(seed):
   return measure(system, world(), STEPS, seed, RATE, momentum=0.0)
 
 
-def over_simple(found, measured, supervision, seed):
-  """A measure of a read-out, beside networks that learn what an even split and a duration DP label."""
-  simple = {name: taught_by(name, supervision, world(), STEPS, seed, measured)
-            for name in ("uniform_split", "length_dp")}
-  return {"method": found[measured], "baseline": max(simple.values()), **simple}
+def over(found, labelling, supervision, measured, seed):
+  """A measure of a read-out, beside a network that learns what an even split or a duration DP labels."""
+  return {"method": found[measured], "baseline": taught_by(labelling, supervision, world(), STEPS, seed, measured)}
 
 
 def consistent(readout, measured, seed):
@@ -65,14 +64,20 @@ def consistent(readout, measured, seed):
 def get_claims():
   claim = functools.partial(Claim, seeds=1)
   return [
-      claim("segments", "From transcripts MuCon segments better (F1@25) than an even split and a duration DP.",
-            lambda seed: over_simple(mucon(seed)["full"], "f1@25", "transcript", seed)),
-      claim("frames", "It labels more frames rightly, too.",
-            lambda seed: over_simple(mucon(seed)["full"], "mof", "transcript", seed)),
+      claim("segments_even_split", "From transcripts MuCon segments better than an even split of them (F1@25).",
+            lambda seed: over(mucon(seed)["full"], "uniform_split", "transcript", "f1@25", seed), 10.0),
+      claim("segments_duration_dp", "It segments better than what a duration DP makes of them (F1@25).",
+            lambda seed: over(mucon(seed)["full"], "length_dp", "transcript", "f1@25", seed)),
+      claim("frames_even_split", "It labels more frames rightly than an even split.",
+            lambda seed: over(mucon(seed)["full"], "uniform_split", "transcript", "mof", seed)),
+      claim("frames_duration_dp", "It labels more frames rightly than a duration DP.",
+            lambda seed: over(mucon(seed)["full"], "length_dp", "transcript", "mof", seed)),
       claim("transcripts", "Consistency with frames improves the decoded transcripts (matching score).",
             functools.partial(consistent, "full", "mat")),
       claim("lengths", "Without consistency the lengths of the decoded segments are not learned (F1@25).",
             functools.partial(consistent, "s", "f1@25"), 10.0),
-      claim("sets", "From sets SCT labels more frames rightly than an even split and a duration DP.",
-            lambda seed: over_simple(sct(seed)["y"], "mof", "set", seed)),
+      claim("sets_even_split", "From sets SCT labels more frames rightly than an even split of them.",
+            lambda seed: over(sct(seed)["y"], "uniform_split", "set", "mof", seed), 10.0),
+      claim("sets_duration_dp", "It labels more frames rightly than a duration DP of sets.",
+            lambda seed: over(sct(seed)["y"], "length_dp", "set", "mof", seed)),
   ]

@@ -159,9 +159,15 @@ def taught_by(labelling: str, supervision: str, world: World, steps: int, seed: 
     world, steps, seed: of `measure`.
     measured: a key of what `measure` gives of a read-out.
   """
+  return max(of_one[measured] for of_one in _taught(labelling, supervision, world, steps, seed).values())
+
+
+@functools.lru_cache(maxsize=8)
+def _taught(labelling: str, supervision: str, world: World, steps: int, seed: int) -> dict[str, Mapping[str, float]]:
+  """What `measure` gives of it, trained once for all measures."""
   system = systems.create_model(labelling, num_classes=classes(world), supervision=supervision, layers=7, width=32,
                                 max_length=world.frames)
-  return max(of_one[measured] for of_one in measure(system, world, steps, seed).values())
+  return measure(system, world, steps, seed)
 
 
 def most_frequent(world: World) -> float:
