@@ -44,7 +44,8 @@ def of_the_run(launcher):
   found = {}
   for pid in pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
     settings = dict(x.split("=", 1) for x in pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in x)
-    found[int(settings["VIDX_PROCESS_ID"])] = int(pid)
+    if "VIDX_PROCESS_ID" in settings:  # a child has its launcher's until it is a program of its own
+      found[int(settings["VIDX_PROCESS_ID"])] = int(pid)
   return found
 
 
@@ -82,6 +83,40 @@ def test_processes_of_which_one_is_asked_agree_on_the_step_at_which_they_stop(ti
   assert "Traceback" not in out + err
   step = saved(workdir)
   assert step == max(losses(workdir)) and out.count(f"vidx: stopped at step {step} of 1600") == 2
+
+
+def wait_for_handler(pid, signum):
+  """Until a process hears a signal by itself."""
+  until, caught = time.monotonic() + 120, 0
+  while not caught >> signum - 1 & 1:
+    assert time.monotonic() < until
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
+    time.sleep(0.005)
+
+
+def test_processes_that_go_on_hear_what_is_asked_before_their_first_step(tiny, tmp_path):
+  workdir = tmp_path / "run"
+  process = start(together(command(tiny, workdir)))
+  try:
+    wait_for_steps(process, workdir)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == stop.STATUS, out + err
+    before = saved(workdir)
+    process = start(together(command(tiny, workdir)))
+    while len(of_the_run(process.pid)) < 2:
+      time.sleep(0.005)
+    of_it = of_the_run(process.pid)
+    for pid in of_it.values():
+      wait_for_handler(pid, signal.SIGTERM)  # JAX's service hears
+    os.kill(of_it[1], signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+  finally:
+    process.send_signal(signal.SIGTERM)
+  assert process.returncode == stop.STATUS, out + err
+  assert "Traceback" not in out + err
+  assert before < saved(workdir) <= before + 2, out
 
 
 def test_a_workdir_deleted_under_a_run_is_one_line(tiny, tmp_path):

@@ -5,6 +5,7 @@ JAX is imported only where it is needed: a command listens before it loads its l
 
 from collections.abc import Iterator, Mapping
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -18,6 +19,10 @@ from vidx import errors
 STATUS = 75  # EX_TEMPFAIL of sysexits.h: call again
 _TWICE_S = 1.0  # several signals within this time are one: launchers send them to a process and to its group
 _EVERY = 16  # steps between agreements where JAX's service for pre-emption is switched off
+
+# JAX's service settles on the call after the last that any process has made, and counts from 0 in a new process: what
+# it is given are calls, not steps, or a run that goes on at step 84 would never come to the first one.
+_calls = itertools.count(1)
 
 _GONE = ("Gloo ", "closed by peer", "reset by peer", "remote process exited")  # of messages, of Gloo and of NCCL
 
@@ -70,7 +75,7 @@ class Listener:
     if _together():
       from jax.experimental import multihost_utils
       with contextlib.suppress(RuntimeError):  # the service is switched off
-        return multihost_utils.reached_preemption_sync_point(step)
+        return multihost_utils.reached_preemption_sync_point(next(_calls))
     from vidx.train import sharding
     return step % _EVERY == 0 and any(sharding.gather_json(self._asked is not None))
 
