@@ -1,5 +1,9 @@
 """What similarity guided sampling is for: one frame that matters among equal ones, fast clips beside slow ones.
 
+Frames differ by faint noise of their own beside what they show; at three times of it slow clips fill seven bins.
+`speed_accuracy` does not hold: 98.2 against 100.0. Of two seeds after 300 steps, not those of the claims, networks that
+sample reached 95.5 and 93.8; they learn more slowly.
+
 vidx claims atfr
 """
 
@@ -14,7 +18,8 @@ from vidx.bench.claims import Claim, accuracy, fit
 from vidx.nn import ConvNormAct, SimilarityGuidedSampling, UniformSampling
 from vidx.nn.pool import mean_pool
 
-FRAMES, SIZE, BATCH, STEPS, TEST = 32, 16, 16, 300, 8
+FRAMES, SIZE, BATCH, STEPS, TEST = 32, 16, 16, 700, 32
+NOISE = 0.01
 COLOURS = jnp.asarray([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
 BEFORE, AFTER = 25 * 3 * 16 * (SIZE // 4)**2, 27 * 16 * 24 * (SIZE // 8)**2  # products per frame
 
@@ -30,7 +35,7 @@ def clips(key, scenes):
   chosen = (jax.random.uniform(keys[2], (BATCH,)) * scenes).astype(jnp.int32)
   square = squares(jax.random.randint(keys[3], (BATCH, 1, 2), 0, SIZE - 6))
   x = jnp.where(square & (number == chosen[:, None])[..., None, None, None], COLOURS[label][:, None, None, None], x)
-  return x - 0.5 + 0.03 * jax.random.normal(keys[4], x.shape), label
+  return x - 0.5 + NOISE * jax.random.normal(keys[4], x.shape), label
 
 
 def squares(corner, width=6):

@@ -2,9 +2,10 @@
 
 vidx claims ats
 
-Two do not hold. `stages`, 96.9 against 98.0: here two thirds of the tokens are enough even in front of the first block.
-`training`, 91.8 against 94.9: with samplers in four blocks a network that never had one loses 3.3 of its 98.2 points,
-and one that was trained with them for as many steps ends below it.
+`stages` does not hold, 96.9 against 98.0: here two thirds of the tokens are enough even in front of the first block;
+where an eighth is left, against 27 of 64 from the start on, it is behind by 3.9. `training` tunes a network that is
+trained, with samplers or without for as many steps; trained with them from scratch it ended below one that never had
+any (93.9 against 94.7).
 """
 
 import functools
@@ -21,6 +22,7 @@ from vidx.measure.live import live_counts
 SIZE, PATCH, BATCH, CLASSES = 32, 4, 32, 8
 SIDE = SIZE // PATCH
 STEPS, DEPTH = 1000, 6
+TUNING, GENTLE = 300, 3e-4  # steps, rate
 TEST = 8  # batches
 HALF, FEW = SIDE * SIDE // 2, 8  # tokens
 TRUNK = dict(image=SIZE, patch=PATCH, dim=48, depth=DEPTH, heads=3, num_classes=CLASSES)
@@ -58,10 +60,20 @@ def model(**fields):
   return vidx.create_model("ats_deit_ti", **TRUNK, **{"stages": LATER, "least": 1, **fields})
 
 
+def plain():
+  return vidx.create_model("deit_ti", **TRUNK)
+
+
 @functools.lru_cache(maxsize=None)
-def trained(seed, sampling=False):
-  """Variables of the plain transformer, or of one that sampled in training."""
-  return fit(model() if sampling else vidx.create_model("deit_ti", **TRUNK), images, STEPS, seed, 1e-3)
+def trained(seed):
+  """Variables of the plain transformer."""
+  return fit(plain(), images, STEPS, seed, 1e-3)
+
+
+@functools.lru_cache(maxsize=None)
+def tuned(seed, sampling):
+  """Variables that `trained` found after some steps more, of the plain transformer or with samplers that keep all."""
+  return fit(model() if sampling else plain(), images, TUNING, 1000 + seed, GENTLE, begin=trained(seed))
 
 
 def tokens(net, variables, seed, clutter=None):
@@ -75,8 +87,8 @@ def tokens(net, variables, seed, clutter=None):
   return np.concatenate(found)
 
 
-def score(seed, sampling=False, **fields):
-  return accuracy(model(**fields), trained(seed, sampling), images, TEST, seed)
+def score(seed, variables=None, **fields):
+  return accuracy(model(**fields), variables or trained(seed), images, TEST, seed)
 
 
 @functools.lru_cache(maxsize=None)
@@ -90,7 +102,7 @@ def without_training(seed):
   """One sampler that leaves half the tokens, in a network that never had one, and that network itself."""
   keep = cap(2, HALF, seed)
   return {"method": score(seed, stages=(2,), keep=keep),
-          "baseline": accuracy(vidx.create_model("deit_ti", **TRUNK), trained(seed), images, TEST, seed), "K": keep}
+          "baseline": accuracy(plain(), trained(seed), images, TEST, seed), "K": keep}
 
 
 @functools.lru_cache(maxsize=None)
@@ -127,9 +139,10 @@ def stages(seed):
 
 
 def training(seed):
-  """Samplers in four blocks with few tokens: in a network that was trained with them, and in one that was not."""
+  """Samplers in four blocks with few tokens: in a network that was tuned with them, and in one that was without."""
   few = dict(keep=0.5)
-  return {"method": score(seed, True, **few), "baseline": score(seed, **few)}
+  return {"method": score(seed, tuned(seed, True), **few), "baseline": score(seed, tuned(seed, False), **few),
+          "not tuned": score(seed, **few)}
 
 
 def get_claims() -> list[Claim]:
@@ -144,5 +157,5 @@ def get_claims() -> list[Claim]:
       claim("beats_spread", "They tell more than evenly spread ones.", against("evenly spread"), 5.0),
       claim("adaptivity", "Cluttered images keep more tokens than plain ones.", adaptivity, 50.0),
       claim("stages", "Sampling later is better than sampling at once, at equal products.", stages, 0.0),
-      claim("training", "Training with samplers that keep all improves what fewer tokens give.", training, 0.0),
+      claim("training", "Tuning with samplers that keep all improves what fewer tokens give.", training, 0.0),
   ]

@@ -21,10 +21,10 @@ from vidx.bench.claims import Claim, fit
 from vidx.nn.phrase_grounding import SemanticEmbedding, drawn_negatives, phrase_masks
 
 KINDS, WIDTH, SIDE, DIM, NOISE = 12, 24, 8, 32, 0.5
-BATCH, STEPS, RATE, PARTNERS = 32, 1000, 2e-3, 0.5
+BATCH, STEPS, RATE, PARTNERS = 32, 3000, 2e-3, 0.5
 PARENT = jnp.array([-1, 0, 0], jnp.int32)
-ARMS = {"disc": (0.0, 0.0), "both": (1e-3, 1e-3), "pc": (1e-3, 0.0), "sib": (0.0, 1e-3), "thesis": (1e-2, 1e-4),
-        "stopped": (1e-3, 1e-3)}
+ARMS = {"disc": (0.0, 0.0), "both": (3e-3, 3e-3), "pc": (3e-3, 0.0), "sib": (0.0, 3e-3), "thesis": (1e-2, 1e-4),
+        "stopped": (3e-3, 3e-3)}
 
 
 @functools.cache

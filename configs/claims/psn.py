@@ -121,8 +121,18 @@ def few_frames(seed):
 
 
 def order(seed):
-  """How far a non-local block, which does not know the order of frames, is from no context at all."""
-  return {"method": abs(percent("nonlocal", seed) - percent("none", seed)), "baseline": 3.0}
+  """How far a non-local block, which does not know the order of frames, is from no context at all.
+
+  Weighted predictions are averaged. Summed they are so sure that without context weights of frames that show anything
+  fall below those of others, and what is chosen shows nothing (10.6 against 31.4 with a non-local block).
+  """
+
+  def told(context):
+    fields = dict(context=context, mean=True)
+    return accuracy(Sampler(**fields), trained(seed, **fields), videos, 16, seed)
+
+  other, none = told("nonlocal"), told("none")
+  return {"method": abs(other - none), "baseline": 3.0, "nonlocal": other, "none": none}
 
 
 def sparsity(seed):

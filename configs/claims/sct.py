@@ -4,9 +4,8 @@ vidx claims sct
 
 200 videos of 256 frames follow the grammar of Toybox's kitchen; features are prototypes
 of 8 actions under noise. Figures are frames labelled rightly, in percent, on 50 others.
-`lengths` and `divergence` mirror table 8.2 of the thesis. `divergence` does not hold (89.9 against
-93.0, less in each of three seeds); regions that agreement trained have as many frames right with
-equal lengths (90.0).
+`lengths` and `divergence` mirror table 8.2 of the thesis. `divergence` does not hold (89.6 against
+95.6, less in each of three seeds, by 16 in one); the cause was not found.
 """
 
 import functools
