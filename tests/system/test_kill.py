@@ -32,7 +32,7 @@ def test_signals_change_no_loss_and_leave_nothing(tiny, tmp_path, capsys):
   options = ends.flags(tiny, workdir, EPOCHS)
   targets = sorted(rng.sample(range(5, STEPS - 12), COUNT))
   for i, target in enumerate(targets):
-    pids.append(ends.end(options, workdir, *KINDS[i % len(KINDS)], target, rng))
+    pids.append(ends.end(options, workdir, *KINDS[i % len(KINDS)], target, rng)[0])
   assert "resumed at step" in trains(options, capsys)
   assert losses(workdir) == wanted  # bit for bit
   assert not list((workdir / "checkpoints").glob("*tmp*"))
