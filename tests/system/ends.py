@@ -33,7 +33,7 @@ MOMENTS = ("start", "step", "save")
 # Before the first step there is nothing to save: a run ends as the signal has it, its launcher with 128 more.
 ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {stop.STATUS, -15, 143}, signal.SIGINT: {stop.STATUS, -2, 130}}
 IN_A_ROW = 12
-STEPS_BETWEEN = 12  # of which an end may cost those since the last save
+STEPS_BETWEEN = 12  # for each process of a run; of which an end may cost those since the last save
 _SLOWEST_S = 240
 
 
@@ -67,6 +67,8 @@ def wait(process: subprocess.Popen, workdir: os.PathLike, moment: str, target: i
   folder = pathlib.Path(workdir) / "checkpoints"
   deadline = time.monotonic() + _SLOWEST_S
   while lines(workdir) < target:
+    if process.poll() == 0:  # at its own end before
+      return
     assert process.poll() is None, process.communicate()
     assert time.monotonic() < deadline
     time.sleep(0.001)
@@ -88,7 +90,7 @@ def end(options: Sequence[str], workdir: os.PathLike, signum: int, moment: str, 
                              stderr=subprocess.PIPE, text=True, start_new_session=True)
   try:
     wait(process, workdir, moment, target, rng, longest_start_s)
-    had, of_it = lines(workdir), of_the_run(process.pid) if processes > 1 else {}
+    had, of_it = lines(workdir), of_the_run(process.pid) if processes > 1 and process.poll() is None else {}
     if of_it and rng.random() < 0.5:
       with contextlib.suppress(ProcessLookupError):
         os.kill(rng.choice(list(of_it.values())), signum)
@@ -100,7 +102,7 @@ def end(options: Sequence[str], workdir: os.PathLike, signum: int, moment: str, 
   finally:
     with contextlib.suppress(ProcessLookupError):
       os.killpg(process.pid, signal.SIGKILL)
-  late = process.returncode == 0 and lines(workdir) <= had + STEPS_BETWEEN  # one that goes on for long did not hear
+  late = process.returncode == 0 and lines(workdir) <= had + STEPS_BETWEEN * processes  # or it did not hear
   assert late or process.returncode in ENDS[signum], (signum, moment, process.returncode, out[-1500:], err[-1500:])
   assert "Traceback" not in out + err, (signum, moment, out[-1500:], err[-1500:])
   return process.pid, late
@@ -154,10 +156,10 @@ def many(each: int, seed: int, folder: pathlib.Path, config: str, minutes: float
          say: Callable[[str], None]) -> dict[str, Counter]:
   """{signal, with its processes: {'ends', 'resumes', moment: ends, complaint: number}} of what was tried in the time."""
   rng, until, counts, whole, first = random.Random(seed), time.monotonic() + 60 * minutes, {}, {}, {}
-  epochs = IN_A_ROW * STEPS_BETWEEN // 4
   for number, (processes, decoders, ends) in enumerate(rows(each, rng)):
     if time.monotonic() > until:
       break
+    epochs = IN_A_ROW * STEPS_BETWEEN * processes // 4  # several settle on a step in a second or two
     if processes not in whole:
       workdir = folder / f"whole{processes}"
       first[processes] = finished(processes, flags(config, workdir, epochs), workdir)
