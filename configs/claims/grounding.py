@@ -6,6 +6,10 @@ sentence has three phrases: both things, which is the parent, and each of them. 
 are fixed; that of two things is a fixed nonlinear mix of those of each. A perceptron learns where
 each phrase is, with means in the discriminative term; overlap with the true cells is in percent.
 
+The constraints act late. After 1,000 steps at weights of 0.001 overlaps of parents and children were only 2.1 and 9.1
+above those without, and neither claim held. Weights and steps were then chosen on seed 100, which no claim runs, after
+a look at three pairs of weights on seed 0; at 0.01, after 1,000 steps, points fell off things (82.0, 97.7 without).
+
 vidx claims grounding
 """
 

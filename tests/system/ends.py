@@ -66,10 +66,8 @@ def wait(process: subprocess.Popen, workdir: os.PathLike, moment: str, target: i
     return
   folder = pathlib.Path(workdir) / "checkpoints"
   deadline = time.monotonic() + _SLOWEST_S
-  while lines(workdir) < target:
-    if process.poll() == 0:  # at its own end before
-      return
-    assert process.poll() is None, process.communicate()
+  while lines(workdir) < target and process.poll() != 0:  # which may come to its own end before
+    assert process.poll() in (None, 0), process.communicate()
     assert time.monotonic() < deadline
     time.sleep(0.001)
   if moment == "save":
@@ -179,8 +177,7 @@ def many(each: int, seed: int, folder: pathlib.Path, config: str, minutes: float
           break
         counts.setdefault(name, Counter()).update(["ends", moment])
         say(f"run {number}: {name}, {moment}, at line {lines(workdir)}")
-      if not (workdir / "DONE.json").exists():
-        finished(processes, options, workdir)
+      finished(processes, options, workdir)
       if losses(workdir) != whole[processes]:
         complaint = "other losses"
       elif list((workdir / "checkpoints").glob("*tmp*")):

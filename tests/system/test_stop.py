@@ -105,9 +105,10 @@ def test_processes_that_go_on_hear_what_is_asked_before_their_first_step(tiny, t
     assert process.returncode == stop.STATUS, out + err
     before = saved(workdir)
     process = start(together(command(tiny, workdir)))
-    while len(of_the_run(process.pid)) < 2:
+    until = time.monotonic() + 60
+    while len(of_it := of_the_run(process.pid)) < 2:
+      assert time.monotonic() < until
       time.sleep(0.005)
-    of_it = of_the_run(process.pid)
     for pid in of_it.values():
       wait_for_handler(pid, signal.SIGTERM)  # JAX's service hears
     os.kill(of_it[1], signal.SIGTERM)
