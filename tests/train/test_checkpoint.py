@@ -1,6 +1,7 @@
 """Checkpoints: what is kept, what is restored and where, what is refused."""
 
 import jax
+from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -38,6 +39,13 @@ def test_what_is_saved_comes_back_whole(tmp_path):
   state, data = c.restore(7, *placed(make()))
   jax.tree.map(np.testing.assert_array_equal, state, make(step=7))
   assert data["batches"] == 7
+
+
+def test_a_save_asks_nothing_of_the_service_for_preemption(tmp_path, monkeypatch):
+  asked = []
+  monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", asked.append)
+  saved(tmp_path, [(7, 50.0), (8, 60.0)])
+  assert not asked
 
 
 def test_the_last_and_the_best_are_kept(tmp_path):

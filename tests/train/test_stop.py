@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 
+from jax.experimental import multihost_utils
 import pytest
 
 from vidx.train import stop
@@ -29,6 +30,17 @@ def test_a_signal_is_a_wish_and_handlers_come_back(signum, capfd):
     assert listener.due(2) and listener.due(3)
   assert signal.getsignal(signum) == before
   assert ("ending after this step" in capfd.readouterr().err) == (signum == signal.SIGINT)
+
+
+def test_the_service_for_preemption_is_asked_with_one_number_after_another(monkeypatch):
+  asked = []
+  monkeypatch.setattr(stop, "_together", lambda: True)
+  monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", asked.append)
+  for steps in ((84, 85, 86), (4, 5)):  # two trainings of a process
+    with stop.Listener() as listener:
+      for step in steps:
+        assert not listener.due(step)
+  assert asked == list(range(asked[0], asked[0] + 5))
 
 
 def test_a_run_in_another_thread_leaves_signals_alone():

@@ -76,7 +76,7 @@ class Checkpointer:
     if metric and keep_best:
       policies.append(checkpoint_managers.BestN(
           get_metric_fn=score, n=keep_best, keep_checkpoints_without_metrics=False))
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
         self._plain.path,
         options=ocp.CheckpointManagerOptions(
             create=not read_only, read_only=read_only, best_fn=score if metric else None,
@@ -263,6 +263,18 @@ class Checkpointer:
       if not self._read_only and not jax.process_index():
         remove_unfinished(self.folder)
       self._plain.close()
+
+
+class _Manager(ocp.CheckpointManager):
+  """Leaves JAX's service for pre-emption to `stop.Listener`.
+
+  The service keeps the last number that it was asked with, and settles on the next one. Orbax asks with steps, for its
+  own log, and from the thread that ends a save with an earlier one: processes would settle on a number that has gone.
+  """
+
+  def reached_preemption(self, step: int) -> bool:
+    del step
+    return False
 
 
 class _PlainName:

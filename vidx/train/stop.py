@@ -20,8 +20,8 @@ STATUS = 75  # EX_TEMPFAIL of sysexits.h: call again
 _TWICE_S = 1.0  # several signals within this time are one: launchers send them to a process and to its group
 _EVERY = 16  # steps between agreements where JAX's service for pre-emption is switched off
 
-# JAX's service settles on the call after the last that any process has made, and counts from 0 in a new process: what
-# it is given are calls, not steps, or a run that goes on at step 84 would never come to the first one.
+# JAX's service settles on the number after the last that any process has asked with, which is 0 in a new process: it is
+# asked with 1, 2, ..., by nobody else, or a run that goes on at step 84 would never come to the number 1.
 _calls = itertools.count(1)
 
 _GONE = ("Gloo ", "closed by peer", "reset by peer", "remote process exited")  # of messages, of Gloo and of NCCL
