@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-import os
+
+import numpy as np
 
 from vidx import errors, terminal
 from vidx.data import media_files
-from vidx.data.frame_boxes import TRUTH
 from vidx.data.records import LABEL, Dataset, Record
 
 
@@ -22,7 +22,7 @@ def about(splits: Sequence[Dataset], trained: str = "train") -> list[str]:
     if d.missing:
       lines.append(f"split '{d.split}': {len(d.missing)} of its {len(d.records) + len(d.missing)} media are missing"
                    f" ({media_files.listed(d.missing)})")
-    bare = sum(_unlabelled(d, r) for r in d.records)
+    bare = sum(_unlabelled(d))
     if bare and d.split != "test":
       lines.append(f"split '{d.split}': {bare} of its {len(d.records)} records have no label")
   train = next((d for d in splits if d.split == trained), None)
@@ -35,7 +35,7 @@ def about(splits: Sequence[Dataset], trained: str = "train") -> list[str]:
 
 def check_labels(train: Dataset) -> None:
   """Raises DataError where there is nothing to learn from."""
-  if train.targets and all(_unlabelled(train, r) for r in train.records):
+  if train.targets and all(_unlabelled(train)):
     raise errors.DataError(f"no record of split '{train.split}' has a label.")
 
 
@@ -47,8 +47,15 @@ def show(train: Dataset, val: Dataset, active: bool = True) -> None:
       print(f"note: {terminal.line(line)}", flush=True)
 
 
-def _unlabelled(d: Dataset, record: Record) -> bool:
-  return bool(d.targets) and TRUTH not in record.extra and all(record.value(name) == -1 for name in d.targets)
+def _unlabelled(d: Dataset) -> list[bool]:
+  """Whether a record has no value of any target, and no boxes."""
+  if not d.targets:
+    return [False] * len(d)
+  without = np.ones(len(d), bool)
+  for name in d.targets:
+    without &= np.fromiter((value == -1 for value in d.values(name)), bool, len(d))
+  without[list(d.truths())] = False
+  return without.tolist()
 
 
 def _unlearnt(train: Dataset, other: Dataset) -> list[str]:
@@ -64,30 +71,28 @@ def _counts(d: Dataset) -> Counter[str]:
   """Records by class, of all targets."""
   counts: Counter[str] = Counter()
   for name, target in d.targets.items():
-    for label, n in Counter(r.value(name) for r in d.records).items():
+    for label, n in Counter(d.values(name)).items():
       for c in label if isinstance(label, tuple) else (label,):
         if c >= 0:
           counts[target.classes[c] if name == LABEL else f"{name} {target.classes[c]}"] += n
-  for record in d.records:
-    if TRUTH in record.extra and record.label == -1:  # else they are those of the label
-      counts.update(d.classes[c] for c in record.extra[TRUTH].classes())
+  for i, boxes in d.truths().items():
+    if d.records[i].label == -1:  # else they are those of the label
+      counts.update(d.classes[c] for c in boxes.classes())
   return counts
 
 
 def _shared(train: Dataset, other: Dataset) -> list[str]:
-  spans: dict[Hashable, list[Record]] = {}
-  for record in train.records:
-    spans.setdefault(_media(record), []).append(record)
-  both = [r.id for r in other.records if any(_overlap(r, t) for t in spans.get(_media(r), ()))]
+  asked = other.media()
+  spans: dict[Hashable, list[Record]] = {media: [] for media in asked}
+  for i, media in enumerate(train.media()):
+    if media in spans:
+      spans[media].append(train.records[i])
+  both = [other.records[i].id for i, media in enumerate(asked)
+          if any(_overlap(other.records[i], r) for r in spans[media])]
   if not both:
     return []
   return [f"{len(both)} of the {len(other.records)} records of split '{other.split}' are in '{train.split}', too"
           f" ({media_files.listed(both)}): its figures promise too much"]
-
-
-def _media(record: Record) -> Hashable:
-  media = record.media
-  return (media_files.identity(media.path) or os.path.abspath(media.path)), media.index
 
 
 def _overlap(a: Record, b: Record) -> bool:

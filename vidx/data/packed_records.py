@@ -2,7 +2,7 @@
 
 A million records are more than a gigabyte of Python objects. Pickled into each decoding
 process they cost as much again per process, and minutes before the first batch. Packed
-they are a few hundred megabytes that all processes map.
+they are a few hundred megabytes that all processes map. Records that are held by columns lie there as they are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from vidx.data import records as records_lib
-from vidx.data.records import Dataset, Record
+from vidx.data.records import Columns, Dataset, Record
 
 LEAST = 20_000  # records; fewer are pickled with the rest
 _BLOCK = 32  # records that are unpacked together
+_ALIGNED = 64  # bytes
 _FILE = "records"
 
 
@@ -65,6 +66,35 @@ def pack(records: Sequence[Record], path: str) -> PackedRecords:
   return PackedRecords(path, np.asarray(offsets, np.int64), len(records))
 
 
+class Laid:
+  """What `lay` wrote to a file: pickled, it travels as its path, and comes out as the records of columns there."""
+
+  def __init__(self, path: str, head: bytes, spans: Sequence[tuple[int, int]]):
+    self._file = path, head, spans
+
+  def __reduce__(self) -> tuple[Any, ...]:
+    return _mapped, self._file
+
+
+def lay(records: Columns, path: str) -> Laid:
+  """Writes the arrays of columns to a file, one behind the other."""
+  arrays: list[pickle.PickleBuffer] = []
+  head, spans = pickle.dumps(records, 5, buffer_callback=arrays.append), []
+  with open(path, "wb") as f:
+    for array in arrays:
+      f.write(bytes(-f.tell() % _ALIGNED))
+      start = f.tell()
+      f.write(array.raw())
+      spans.append((start, f.tell()))
+  return Laid(path, head, spans)
+
+
+def _mapped(path: str, head: bytes, spans: Sequence[tuple[int, int]]) -> Columns:
+  with open(path, "rb") as f:
+    file = memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ))
+  return pickle.loads(head, buffers=[file[a:b] for a, b in spans])
+
+
 @contextlib.contextmanager
 def shared(dataset: Dataset, folder: str) -> Iterator[None]:
   """Inside, the data set is pickled with its records where they lie in `folder`, if there are many."""
@@ -72,7 +102,8 @@ def shared(dataset: Dataset, folder: str) -> Iterator[None]:
     yield
     return
   key = id(dataset.records)
-  records_lib.SHARED[key] = pack(dataset.records, os.path.join(folder, _FILE))
+  write = lay if isinstance(dataset.records, Columns) else pack
+  records_lib.SHARED[key] = write(dataset.records, os.path.join(folder, _FILE))
   try:
     yield
   finally:

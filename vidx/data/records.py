@@ -1,19 +1,24 @@
 """Records: what a data set says about each of its videos, before anything is decoded."""
 
-from collections.abc import Mapping, Sequence
+import abc
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 import dataclasses
 import hashlib
+import math
 import os
+import stat
 from typing import Any
 
 import numpy as np
 
 from vidx import errors
+from vidx.data import media_files
 from vidx.data.frame_boxes import TRUTH
 from vidx.data.plans import Plan
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")  # endings of files without pictures
 SHARED: dict[int, Any] = {}  # by `id`, what stands for a data set's records while processes start
+_SIZES = 20_000
 LABEL = "label"  # the target of data sets that have one
 
 
@@ -70,6 +75,30 @@ class Record:
     return self.label if target == LABEL else self.labels.get(target, -1)
 
 
+Described = tuple[str, Any, tuple[float, float] | None, int]  # id, label, span, place in the file
+
+
+class Columns(Sequence[Record]):
+  """Records of one label each that are held by columns, which answer at once what else is asked record by record."""
+
+  @abc.abstractmethod
+  def described(self) -> Iterable[Described]:
+    """Id, label, span and place inside the file of each."""
+
+  @abc.abstractmethod
+  def values(self) -> list[int]:
+    """The label of each."""
+
+  @abc.abstractmethod
+  def media(self) -> list[Hashable]:
+    """What `media_key` says of each."""
+
+
+def media_key(media: Media) -> Hashable:
+  """What two media have in common that are one, whatever their names."""
+  return media_files.identity(media.path) or os.path.abspath(media.path), media.index
+
+
 @dataclasses.dataclass(frozen=True)
 class Target:
   """What is to be said of every video.
@@ -103,7 +132,7 @@ class Dataset:
 
   name: str
   split: str
-  records: tuple[Record, ...]
+  records: Sequence[Record]
   classes: tuple[str, ...] = ()
   multilabel: bool = False
   missing: tuple[str, ...] = ()
@@ -131,15 +160,38 @@ class Dataset:
     first = {LABEL: Target(tuple(self.classes), self.multilabel)} if self.classes else {}
     return {**first, **self.named}
 
+  def values(self, target: str = LABEL) -> list[int | tuple[int, ...]]:
+    """What `Record.value` says of every record."""
+    if isinstance(self.records, Columns):
+      return self.records.values() if target == LABEL else [-1] * len(self)
+    return [r.value(target) for r in self.records]
+
+  def media(self) -> list[Hashable]:
+    """What `media_key` says of the media of every record."""
+    return self.records.media() if isinstance(self.records, Columns) else [media_key(r.media) for r in self.records]
+
+  def truths(self) -> dict[int, Any]:
+    """Boxes of objects by record, of those that have them."""
+    return {} if isinstance(self.records, Columns) else {
+        i: r.extra[TRUTH] for i, r in enumerate(self.records) if TRUTH in r.extra}
+
   def fingerprint(self) -> str:
-    """Hash of ids, labels of all targets, spans, classes, sizes of all files and plan: equal data gives equal text."""
+    """Hash of ids, labels of all targets, spans, classes, plan and sizes of files, of so many evenly spread ones at
+    most as one may ask a drive for at every start: equal data gives equal text."""
     digest = hashlib.sha256(repr(self.classes).encode())
     if self.named:
       digest.update(repr(sorted((name, t.classes, t.several) for name, t in self.named.items())).encode())
-    for r in self.records:
-      digest.update(repr((r.id, r.label, r.span, r.media.index, _size(r.media))).encode())
+    step = max(1, math.ceil(len(self) / _SIZES))
+    rows = self.records.described() if isinstance(self.records, Columns) else (
+        (r.id, r.label, r.span, r.media.index) for r in self.records)
+    for i, row in enumerate(rows):
+      size = -1 if i % step else _size(self.records[i].media)
+      digest.update(repr((*row, size)).encode())
+      if isinstance(self.records, Columns):
+        continue
+      r = self.records[i]
       if r.labels or r.companions:
-        others = sorted((name, m.index, _size(m)) for name, m in r.companions.items())
+        others = sorted((name, m.index, -1 if i % step else _size(m)) for name, m in r.companions.items())
         digest.update(repr((sorted(r.labels.items()), others)).encode())
       if TRUTH in r.extra:
         digest.update(r.extra[TRUTH].digest().encode())
@@ -150,7 +202,11 @@ class Dataset:
 
 def _size(media: Media) -> int:
   """Bytes of a file, -1 where it is none."""
-  return os.path.getsize(media.path) if os.path.isfile(media.path) else -1
+  try:
+    found = os.stat(media.path)
+  except OSError:
+    return -1
+  return found.st_size if stat.S_ISREG(found.st_mode) else -1
 
 
 def class_names(dataset: Dataset) -> list[str] | dict[str, list[str]]:

@@ -48,7 +48,7 @@ class Classification(scores_lib.Scored):
     given = self.among or getattr(dataset, "facts", {}).get("among", ())
     weights = self.class_weights
     if weights == "balanced":
-      count = np.bincount([r.label for r in dataset.records if r.label >= 0], minlength=len(dataset.classes))
+      count = np.bincount([label for label in dataset.values() if label >= 0], minlength=len(dataset.classes))
       weights = tuple(float(count.sum() / (np.count_nonzero(count) * n)) if n else 0.0 for n in count)
     elif weights and len(weights) != len(dataset.classes):
       more = ", ..." if len(dataset.classes) > 5 else ""

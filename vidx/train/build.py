@@ -199,7 +199,7 @@ def balanced(config: ConfigDict, dataset: Dataset) -> Dataset:
     raise errors.ConfigError(f"data.balanced: data set '{dataset.name}' "
                              + ("draws its epochs in its own way." if dataset.plan is not None else
                                 "has no single label per video, by which classes could be drawn equally often."))
-  labels = np.array([r.label for r in dataset.records])
+  labels = np.array(dataset.values())
   known = np.flatnonzero(labels >= 0)
   return dataclasses.replace(dataset, plan=plans.Balanced(known, labels[known], len(dataset)))
 

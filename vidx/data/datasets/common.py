@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import operator
 import os
 from typing import Any
 
@@ -50,15 +51,15 @@ def read_json(path: str) -> Any:
       raise errors.DataError(f"{path}, line {e.lineno}: no JSON ({e.msg}).") from None
 
 
-def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-  """Rows of a csv file with a header, as (line number, {column: text}).
+def read_columns(path: str, needed: Sequence[str]) -> tuple[Sequence[int], dict[str, list[str]]]:
+  """A csv file with a header: the line number of each row, and {column: the text of each row}.
 
   Raises:
     DataError: a needed column is absent, a column is named twice, a line has
       another number of columns, or nothing in a needed one.
   """
-  rows = _rows(path)
-  header = [c.strip() for c in next(rows, (0, []))[1]]
+  lines, found = _rows(path)
+  header = [c.strip() for c in found[0]] if found else []
   twice = next((c for i, c in enumerate(header) if c and c in header[:i]), None)
   if twice is not None:
     raise errors.DataError(f"{path}, line 1: two columns are named '{twice}'.")
@@ -66,25 +67,40 @@ def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
     if column not in header:
       raise errors.DataError(f"{path}, line 1: no column '{column}'{errors.hint(column, header)};"
                              f" the header must name {', '.join(needed)}.")
-  for line, row in rows:
-    if not row:
-      continue
-    if len(row) != len(header):
-      raise errors.DataError(f"{path}, line {line}: {len(row)} columns, but the header has {len(header)}.")
-    found = {k: v.strip() for k, v in zip(header, row)}
-    bare = next((c for c in needed if not found[c]), None)
-    if bare:
-      raise errors.DataError(f"{path}, line {line}: nothing in column '{bare}'.")
-    yield line, found
+  lines, found = lines[1:], found[1:]
+  if not all(found):  # empty lines
+    lines = [line for line, row in zip(lines, found) if row]
+    found = list(filter(None, found))
+  if set(map(len, found)) - {len(header)}:
+    line, row = next((line, row) for line, row in zip(lines, found) if len(row) != len(header))
+    raise errors.DataError(f"{path}, line {line}: {len(row)} columns, but the header has {len(header)}.")
+  columns = {name: list(map(str.strip, map(operator.itemgetter(i), found))) for i, name in enumerate(header)}
+  bare = [(lines[columns[name].index("")], i, name) for i, name in enumerate(needed) if "" in columns[name]]
+  if bare:
+    line, _, name = min(bare)
+    raise errors.DataError(f"{path}, line {line}: nothing in column '{name}'.")
+  return lines, columns
 
 
-def _rows(path: str) -> Iterator[tuple[int, list[str]]]:
-  rows = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
+def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+  """Rows of a csv file with a header, as (line number, {column: text}); raises as `read_columns`."""
+  lines, columns = read_columns(path, needed)
+  for line, *row in zip(lines, *columns.values()):
+    yield line, dict(zip(columns, row))
+
+
+def _rows(path: str) -> tuple[Sequence[int], list[list[str]]]:
+  """The rows of a csv file, empty ones too, and the number of the line that each ends with."""
+  text = read_text(path)
+  rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
   try:
-    for row in rows:
-      yield rows.line_num, row
+    if '"' not in text:  # so that each row is a line
+      found = list(rows)
+      return range(1, len(found) + 1), found
+    pairs = [(rows.line_num, row) for row in rows]
   except csv.Error as e:
     raise errors.DataError(f"{path}, line {rows.line_num}: no csv ({e}).") from None
+  return [line for line, _ in pairs], [row for _, row in pairs]
 
 
 def as_int(text: str, what: str, path: str, line: int) -> int:

@@ -34,9 +34,10 @@ def read(root: str, split: str, file: str = "", classes: str = "", train_folds: 
   paths = {s: file.replace("{split}", s) for s in _SPLITS}
   names = classes or os.path.join(root, "classes.txt")
   given = common.read_classes(names) if classes or os.path.exists(names) else ()
-  labels = [label for path in paths.values() if per_split and os.path.exists(path)
-            for label in tables.labels(tables.rows(path, root))]
+  found = tables.rows(paths[split], root)
+  labels = [label for s, path in paths.items() if per_split and os.path.exists(path)
+            for label in tables.labels(path, root, found if s == split else None)]
   if per_split and not given:
     given, names = tuple(common.natural(labels)), file
   return tables.read("csv", paths[split], root, split, given, names, train_folds=train_folds, val_folds=val_folds,
-                     group=group, first_id=first_id, whole=per_split, others=labels)
+                     group=group, first_id=first_id, whole=per_split, found=found, others=labels)

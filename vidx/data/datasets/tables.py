@@ -14,45 +14,62 @@ Without, each line is a path and a label with a comma or space between, as SlowF
 VideoMAE write them, or a folder of frames, their number and a label, as MMAction2 does.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import csv
 import os
 import re
-from typing import Any
+from typing import Any, NamedTuple
 import zlib
 
+import numpy as np
+
 from vidx import errors
-from vidx.data import media_files
+from vidx.data import media_files, packed_records, record_table
 from vidx.data.datasets import common
-from vidx.data.records import Dataset, Record, media_of
+from vidx.data.records import Dataset
 
 VAL_SHARE = 0.2
 COLUMNS = ("path", "label", "split", "fold", "group", "start", "end")
+_VIDEO = re.compile(rf"(.*(?:{'|'.join(map(re.escape, media_files.VIDEOS))}))\s+(\S.*)", re.IGNORECASE)
+_INDIRECT = ("//", "/./", "/../", "/\n", "/.\n", "/..\n", "\n./", "\n../")  # in paths that may be written shorter
 _WORDS = {"validation": "val", "valid": "val", "testing": "test", "training": "train"}
+_MOST_TABLES = 16
+_labels: dict[tuple[Any, ...], tuple[str, ...]] = {}  # by file and version of it
 
-Rows = list[tuple[int, dict[str, str]]]
+
+class Rows(NamedTuple):
+  """A table: the line number of each row, and {column: the text of each row}."""
+
+  lines: Sequence[int]
+  columns: dict[str, list[str]]
 
 
 def rows(path: str, root: str) -> Rows:
-  """(line number, {column: text}) of a table, or of a list without a header, whose paths are below a root."""
+  """The rows of a table, or of a list without a header, whose paths are below a root."""
   lines = common.read_lines(path)
   first = next((line for line in lines if line.strip()), "")
   if {"path", "label"} & set(_words(first)):
-    return list(common.read_table(path, ("path", "label")))
+    return Rows(*common.read_columns(path, ("path", "label")))
   found = _pair(first, root)
   if found and _is_media(found[0], root):
-    return list(_pairs(path, lines, root))
-  return list(common.read_table(path, ("path", "label")))  # says which column lacks
+    return _pairs(path, lines, root)
+  return Rows(*common.read_columns(path, ("path", "label")))  # says which column lacks
 
 
-def labels(table: Rows) -> list[str]:
-  """The labels of a table."""
-  return [row["label"] for _, row in table]
+def labels(path: str, root: str, found: Rows | None = None) -> tuple[str, ...]:
+  """The distinct labels of a table in order, of its rows where they are read; remembered while the file is the same."""
+  of = os.stat(path)
+  key = path, root, of.st_ino, of.st_size, of.st_mtime_ns
+  if key not in _labels:
+    if len(_labels) >= _MOST_TABLES:
+      _labels.clear()
+    _labels[key] = tuple(common.natural((found or rows(path, root)).columns["label"]))
+  return _labels[key]
 
 
 def read(name: str, table: str, root: str, split: str, given: tuple[str, ...], names: str, *, train_folds: Any = "",
          val_folds: Any = "", group: str = "group", first_id: int = 0, whole: bool = False,
-         others: Sequence[str] = ()) -> Dataset:
+         found: Rows | None = None, others: Sequence[str] = ()) -> Dataset:
   """One split of a table.
 
   Args:
@@ -67,49 +84,45 @@ def read(name: str, table: str, root: str, split: str, given: tuple[str, ...], n
     group: column of what must not come into two splits.
     first_id: the id of the first class, where labels are ids.
     whole: whether a table without splits and folds is all of the split.
+    found: its rows, where they are read.
     others: labels of the data set's other tables, which show how ids count.
 
   Raises:
     DataError: a line that cannot be used, or a video that stands twice.
   """
-  found = rows(table, root)
-  columns = set(found[0][1]) if found else set()
-  if len(columns & {"start", "end"}) == 1:
+  lines, columns = rows(table, root) if found is None else found
+  if len(columns.keys() & {"start", "end"}) == 1:
     raise errors.DataError(f"{table}: 'start' and 'end' go together, in seconds; it has only one of the two.")
   source = names if given else table
-  order = given or tuple(common.natural(labels(found)))
+  own = common.natural(columns["label"])
+  order = given or tuple(own)
   ids = {c: i for i, c in enumerate(order)}
-  notes = _check_ids([*labels(found), *others], ids, table, source, first_id) if given else []
-  if unknown := sorted(columns - {*COLUMNS, group}):
+  notes = _check_ids([*own, *others], ids, table, source, first_id) if given else []
+  if unknown := sorted(columns.keys() - {*COLUMNS, group}):
     notes.append(f"{table}: not used: column(s) {', '.join(unknown)}; {', '.join(COLUMNS)} are")
-  keys = {} if columns & {"split", "fold"} else _hashed([row for _, row in found], group)
-  seen: dict[Any, int] = {}
-  records, missing = [], []
-  for line, row in found:
-    span = _span(row, table, line)
-    path = common.inside(root, row["path"])
-    common.not_twice(_name(os.path.normpath(row["path"]), span), seen, table, line)
-    file = media_files.identity(path)
-    before = seen.setdefault((file, span), line) if file else line
-    if before != line:
-      raise errors.DataError(f"{table}, line {line}: '{row['path']}' is the file of line {before} under another name;"
-                             " leave one of them out.")
-    label = row["label"]
+
+  def class_id(label: str, line: int) -> int:
     if given and label not in ids and label.isdecimal():
       label = str(int(label) - first_id)
-    label = common.class_id(label, ids, table, line, source)
-    if whole and not columns & {"split", "fold"}:
-      own = split
-    else:
-      own = _split_of(row, keys, table, line, train_folds, val_folds)
-    if own != split:
-      continue
-    if file:
-      extra = {k: v for k, v in row.items() if k not in COLUMNS or k == "group"}
-      records.append(Record(_name(row["path"], span), media_of(path), label, span, extra))
-    else:
-      missing.append(row["path"])
-  return Dataset(name, split, tuple(records), order, missing=tuple(missing), notes=tuple(notes))
+    return common.class_id(label, ids, table, line, source)
+
+  paths = columns["path"]
+  spans = _spans(columns, table, lines)
+  files = record_table.look_at(root, paths)
+  _check_twice(paths, spans, files, table, lines)
+  classes = _by_text(columns["label"], lines, class_id)
+  if whole and not columns.keys() & {"split", "fold"}:
+    mine = np.ones(len(lines), bool)
+  else:
+    mine = np.array([s == split for s in _splits(columns, group, table, lines, train_folds, val_folds)], bool)
+  missing = [paths[i] for i in np.flatnonzero(mine & ~files.there)]
+  chosen = np.flatnonzero(mine & files.there)
+  of = lambda column: column if len(chosen) == len(column) else [column[i] for i in chosen]
+  records = record_table.table(
+      root, of(paths), files[chosen], of(classes), None if spans is None else of(spans),
+      {name: of(column) for name, column in columns.items() if name not in COLUMNS or name == "group"})
+  return Dataset(name, split, records if len(records) >= packed_records.LEAST else tuple(records), order,
+                 missing=tuple(missing), notes=tuple(notes))
 
 
 def hashed_split(name: str) -> str:
@@ -131,26 +144,41 @@ def _words(line: str) -> list[str]:
     return []
 
 
+def _after_ending(line: str) -> Sequence[str]:
+  """A line up to where a name of a video ends, and what follows."""
+  found = _VIDEO.match(line.strip())
+  return found.groups() if found else ()
+
+
+_READINGS = (_words, _after_ending, lambda line: line.rsplit(maxsplit=1), lambda line: line.rsplit(maxsplit=2))
+
+
 def _pair(line: str, root: str) -> tuple[str, str] | None:
   """Path and label of a line; the reading whose path is a video or folder of frames comes first."""
-  readings = []
-  ending = re.match(rf"(.*(?:{'|'.join(map(re.escape, media_files.VIDEOS))}))\s+(\S.*)", line.strip(), re.IGNORECASE)
-  for words in (_words(line), ending.groups() if ending else (), line.rsplit(maxsplit=1), line.rsplit(maxsplit=2)):
+  first = None
+  for read_as in _READINGS:
+    words = read_as(line)
     if len(words) == 3 and words[1].isdecimal():
       words = words[::2]
     if len(words) == 2 and all(words):
-      readings.append((words[0].strip(), words[1].strip()))
-  return next((r for r in readings if _is_media(r[0], root)), readings[0] if readings else None)
+      found = words[0].strip(), words[1].strip()
+      if _is_media(found[0], root):
+        return found
+      first = first or found
+  return first
 
 
-def _pairs(path: str, lines: Sequence[str], root: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _pairs(path: str, lines: Sequence[str], root: str) -> Rows:
+  numbers, found = [], []
   for number, line in enumerate(lines, 1):
     if not line.strip():
       continue
-    found = _pair(line, root)
-    if found is None:
+    pair = _pair(line, root)
+    if pair is None:
       raise errors.DataError(f"{path}, line {number}: '{line.strip()}' is not a path and a label as the first line is.")
-    yield number, dict(zip(("path", "label"), found))
+    numbers.append(number)
+    found.append(pair)
+  return Rows(numbers, {"path": [path for path, _ in found], "label": [label for _, label in found]})
 
 
 def _is_media(path: str, root: str) -> bool:
@@ -179,57 +207,100 @@ def _check_ids(found: Sequence[str], ids: Mapping[str, int], table: str, source:
   return []
 
 
-def _span(row: Mapping[str, str], table: str, line: int) -> tuple[float, float] | None:
-  if not (row.get("start") or row.get("end")):
+def _spans(columns: Mapping[str, Sequence[str]], table: str, lines: Sequence[int]
+           ) -> list[record_table.Span | None] | None:
+  """What part of its video each row means, None for all of it; None where no row says so."""
+  if "start" not in columns or not any(map(any, zip(columns["start"], columns["end"]))):
     return None
-  start, end = (common.as_number(row[key], key, table, line) for key in ("start", "end"))
-  if not 0 <= start < end:
-    raise errors.DataError(f"{table}, line {line}: from {start:g} to {end:g} s is no part of a video.")
-  return start, end
+  return [_span(*row, table, line) for *row, line in zip(columns["start"], columns["end"], lines)]
 
 
-def _name(path: str, span: tuple[float, float] | None) -> str:
-  return path if span is None else f"{path} at {span[0]:g} to {span[1]:g}"
+def _span(start: str, end: str, table: str, line: int) -> record_table.Span | None:
+  if not (start or end):
+    return None
+  first, last = common.as_number(start, "start", table, line), common.as_number(end, "end", table, line)
+  if not 0 <= first < last:
+    raise errors.DataError(f"{table}, line {line}: from {first:g} to {last:g} s is no part of a video.")
+  return first, last
 
 
-def _hashed(found: Sequence[Mapping[str, str]], group: str) -> dict[str, str]:
-  """The split by path of a table that names none.
+def _check_twice(paths: Sequence[str], spans: Sequence[record_table.Span | None] | None, files: record_table.Files,
+                 table: str, lines: Sequence[int]) -> None:
+  """Raises DataError for a part of a video that stands twice, under one name or under two."""
+  lines_of_paths = "\n".join(("", *paths, ""))
+  names = list(map(os.path.normpath, paths)) if any(part in lines_of_paths for part in _INDIRECT) else paths
+  media: Sequence[Any] = files.identities()
+  if spans is not None:
+    names, media = list(map(record_table.named, names, spans)), list(zip(media, spans))
+  if not files.there.all():
+    media = [one if there else i for i, (one, there) in enumerate(zip(media, files.there.tolist()))]
+  if len(set(names)) == len(names) and len(set(media)) == len(media):
+    return
+  seen: dict[Any, int] = {}
+  for name, one, path, line in zip(names, media, paths, lines):
+    common.not_twice(name, seen, table, line)
+    before = seen.setdefault((one,), line)
+    if before != line:
+      raise errors.DataError(f"{table}, line {line}: '{path}' is the file of line {before} under another name;"
+                             " leave one of them out.")
+
+
+def _by_text(texts: Sequence[str], lines: Sequence[int], read_one: Callable[[str, int], Any]) -> list[Any]:
+  """What each text of a column means, asked once per text, with the line where it stands first."""
+  known: dict[str, Any] = {}
+  for text, line in zip(texts, lines):
+    if text not in known:
+      known[text] = read_one(text, line)
+  return [known[text] for text in texts]
+
+
+def _hashed(paths: Sequence[str], groups: Sequence[str]) -> list[str]:
+  """The splits of a table that names none, by paths.
 
   Of an absolute path those last parts are hashed that tell it from all others, so that
   it counts for nothing where the files lie; groups come into one split as a whole.
   """
-  paths = {row["path"]: os.path.normpath(row["path"]) for row in found}
-  far = {p: n.split(os.sep) for p, n in paths.items() if os.path.isabs(n)}
+  keys = {path: os.path.normpath(path) for path in paths}
+  far = {p: n.split(os.sep) for p, n in keys.items() if os.path.isabs(n)}
   if far:
     longest = max(map(len, far.values()))
     count = next(k for k in range(1, longest + 1) if k == longest or len({tuple(w[-k:]) for w in far.values()}) ==
                  len(set(map(tuple, far.values()))))
-    paths.update((p, "/".join(words[-count:])) for p, words in far.items())
-  if not any(row.get(group) for row in found):
-    return {path: hashed_split(key) for path, key in paths.items()}
-  groups: dict[str, str] = {}
-  for row in found:  # a path that stands twice, with two spans, keeps its first group
-    groups.setdefault(row["path"], row.get(group) or paths[row["path"]])
-  val = fifth(list(groups.values()))
-  return {path: "val" if key in val else "train" for path, key in groups.items()}
+    keys.update((p, "/".join(words[-count:])) for p, words in far.items())
+  if not any(groups):
+    of = {path: hashed_split(key) for path, key in keys.items()}
+    return [of[path] for path in paths]
+  own: dict[str, str] = {}
+  for path, group in zip(paths, groups):  # a path that stands twice, with two spans, keeps its first group
+    own.setdefault(path, group or keys[path])
+  val = fifth(list(own.values()))
+  return ["val" if own[path] in val else "train" for path in paths]
 
 
-def _split_of(row: Mapping[str, str], hashed: Mapping[str, str], table: str, line: int, train_folds: Any, val_folds: Any
-              ) -> str:
-  """The split of a row: by its column `split`, by its fold, or by a hash."""
-  if "split" in row:
-    found = _WORDS.get(row["split"], row["split"])
-    if found not in ("train", "val", "test"):
-      raise errors.DataError(f"{table}, line {line}: split '{row['split']}' is none of train, val, test.")
-    return found
-  if "fold" in row:
-    fold = common.as_int(row["fold"], "fold", table, line)
-    train, val = common.folds(train_folds, "train_folds"), common.folds(val_folds, "val_folds")
-    if not train or not val:
-      raise errors.ConfigError(f"{table} has folds: choose them with --config.data.train_folds=0,1"
-                               " --config.data.val_folds=2, or in vidx data check and build with train_folds=0,1"
-                               " val_folds=2.")
-    if train & val:
-      raise errors.ConfigError(f"train_folds and val_folds share {sorted(train & val)}.")
-    return "train" if fold in train else "val" if fold in val else "test"
-  return hashed[row["path"]]
+def _splits(columns: Mapping[str, Sequence[str]], group: str, table: str, lines: Sequence[int], train_folds: Any,
+            val_folds: Any) -> list[str]:
+  """The split of each row: by the column `split`, by its fold, or by a hash."""
+  if "split" in columns:
+    return _by_text(columns["split"], lines, lambda text, line: _split(text, table, line))
+  if "fold" in columns:
+    return _by_text(columns["fold"], lines, lambda text, line: _split_of_fold(
+        common.as_int(text, "fold", table, line), table, train_folds, val_folds))
+  return _hashed(columns["path"], columns.get(group, ()))
+
+
+def _split(text: str, table: str, line: int) -> str:
+  found = _WORDS.get(text, text)
+  if found not in ("train", "val", "test"):
+    raise errors.DataError(f"{table}, line {line}: split '{text}' is none of train, val, test.")
+  return found
+
+
+def _split_of_fold(fold: int, table: str, train_folds: Any, val_folds: Any) -> str:
+  train, val = common.folds(train_folds, "train_folds"), common.folds(val_folds, "val_folds")
+  if not train or not val:
+    raise errors.ConfigError(f"{table} has folds: choose them with --config.data.train_folds=0,1"
+                             " --config.data.val_folds=2, or in vidx data check and build with train_folds=0,1"
+                             " val_folds=2.")
+  if train & val:
+    raise errors.ConfigError(f"train_folds and val_folds share {sorted(train & val)}.")
+  return "train" if fold in train else "val" if fold in val else "test"
