@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import pickle
 
@@ -36,7 +37,7 @@ def both(request, tmp_path, monkeypatch):
   some = {split: read(split) for split in ("train", "val")}
   monkeypatch.setattr(packed_records, "LEAST", 1)
   found = {split: (some[split], read(split)) for split in some}
-  assert {(type(a.records), type(b.records)) for a, b in found.values()} == {(tuple, record_table.RecordTable)}
+  assert {(type(a.records), type(b.records)) for a, b in found.values()} == {(tuple, record_table.VideoTable)}
   return found
 
 
@@ -147,6 +148,28 @@ def test_sizes_of_some_files_stand_for_those_of_many(tmp_path, monkeypatch):
   assert read().fingerprint() == plain.fingerprint() == before
   (tmp_path / "a" / "6.mp4").write_bytes(b"longer than it was")
   assert read().fingerprint() == plain.fingerprint() != before
+
+
+@pytest.mark.parametrize("spans", [False, True])
+@pytest.mark.parametrize("extra", [{}, {"camera": "küche"}])
+def test_a_table_of_shards_is_the_records(tmp_path, monkeypatch, spans, extra):
+  lines = [{"id": f"v {i}", "label": i % 3, "span": [i / 2, i + 1.5] if spans and i % 2 else None, "extra": extra,
+            "shard": f"s-{i % 2}", "index": i // 2} for i in range(9)]
+  header = {"name": "csv", "classes": ["a", "b", "c"], "multilabel": False, "categories": {}}
+  touch(tmp_path, "s-0")
+  write(tmp_path, "records-train.jsonl", *map(json.dumps, [header, *lines]))
+  read = lambda: datasets.load("array_record", str(tmp_path), "train")
+  plain = read()
+  monkeypatch.setattr(packed_records, "LEAST", 1)
+  table = read()
+  assert isinstance(table.records, record_table.ShardTable) and isinstance(plain.records, tuple)
+  assert tuple(table.records) == plain.records == tuple(table.records[i] for i in range(9))
+  assert table.fingerprint() == plain.fingerprint() and table.values() == plain.values()
+  assert table.media() == plain.media()
+  for other in ({"label": [0, 1]}, {"extra": {"n": 3}}, {"extra": {"other": "x"}}, {"labels": {"verb": 1}},
+                {"span": [1, 2.5]}):
+    write(tmp_path, "records-train.jsonl", *map(json.dumps, [header, *lines, {**lines[0], "id": "last", **other}]))
+    assert isinstance(read().records, tuple) and len(read()) == 10
 
 
 def test_texts_are_kept_as_they_are():

@@ -4,6 +4,7 @@ A million records are more than a gigabyte of Python objects and half a minute o
 them; their columns are a hundred megabytes, which processes can map.
 """
 
+import abc
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import itertools
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx.data.records import SOUNDS, Columns, Described, Media, Record
+from vidx.data.records import SOUNDS, Columns, Described, Media, Record, media_key
 
 Span = tuple[float, float]
 
@@ -33,8 +34,10 @@ class Texts(Sequence[str]):
 
   @classmethod
   def of(cls, texts: Iterable[str]) -> "Texts":
-    encoded = [t.encode("utf-8", "surrogateescape") for t in texts]
-    return cls(np.frombuffer(b"".join(encoded), np.uint8), np.cumsum([len(t) for t in encoded], dtype=np.int64))
+    texts = list(texts)
+    data = "".join(texts).encode("utf-8", "surrogateescape")
+    sizes = map(len, texts if data.isascii() else (t.encode("utf-8", "surrogateescape") for t in texts))
+    return cls(np.frombuffer(data, np.uint8), np.cumsum(np.fromiter(sizes, np.int64, len(texts))))
 
   def __len__(self) -> int:
     return len(self._ends)
@@ -79,9 +82,11 @@ def look_at(root: str, paths: Sequence[str]) -> Files:
   inside: dict[str, tuple[list[int], list[str]]] = {}
   for row, path in enumerate(paths):
     folder, slash, name = path.rpartition(os.sep)
-    rows, names = inside.setdefault(folder + slash, ([], []))
-    rows.append(row)
-    names.append(name or os.curdir)
+    folder += slash
+    if folder not in inside:
+      inside[folder] = [], []
+    inside[folder][0].append(row)
+    inside[folder][1].append(name or os.curdir)
   order, found = [], []
   for folder, (rows, names) in inside.items():
     folder = os.path.join(root, folder)
@@ -123,25 +128,33 @@ def _asked(path: str) -> tuple[int, int, int]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecordTable(Columns):
-  """Records of videos in files or folders of frames, with one label each.
+  """Records with one label each; subclasses say where their media are.
 
   Attributes:
-    root: folder below which the paths are, unless they are absolute.
-    paths: as the table has them.
-    files: what they are.
-    kinds: uint8 (N,), by the order of "video", "sound", "frames".
+    root: folder below which the media are.
+    ids: of the records.
     labels: int64 (N,), class ids.
     spans: float64 (N, 2), seconds of the part that is meant, nan for all of it; None where no record has one.
     extra: further columns by name.
   """
 
   root: str
-  paths: Texts
-  files: Files
-  kinds: np.ndarray
+  ids: Texts
   labels: np.ndarray
   spans: np.ndarray | None
   extra: Mapping[str, Texts]
+
+  @abc.abstractmethod
+  def _medium(self, i: int) -> Media:
+    """The media of a record."""
+
+  @abc.abstractmethod
+  def _media(self) -> Iterable[Media]:
+    """Those of all records."""
+
+  @abc.abstractmethod
+  def _places(self) -> Iterable[int]:
+    """Where in their files all media are."""
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -153,33 +166,80 @@ class RecordTable(Columns):
     if not 0 <= i < len(self):
       raise IndexError(f"record {i} of {len(self)}")
     span = None if self.spans is None or math.isnan(self.spans[i, 0]) else tuple(self.spans[i].tolist())
-    return self._record(self.paths[i], self.kinds[i], int(self.labels[i]), span,
-                        {name: column[i] for name, column in self.extra.items()})
+    return Record(self.ids[i], self._medium(i), int(self.labels[i]), span, {k: v[i] for k, v in self.extra.items()})
 
   def __iter__(self) -> Iterator[Record]:
-    names, empty = tuple(self.extra), ((),) * len(self)
-    rows = zip(*self.extra.values()) if names else empty
-    for path, kind, label, span, row in zip(self.paths, self.kinds, self.labels.tolist(), self._spans(), rows):
-      yield self._record(path, kind, label, span, dict(zip(names, row)))
+    names = tuple(self.extra)
+    rows = zip(*self.extra.values()) if names else itertools.repeat(())
+    for name, media, label, span, row in zip(self.ids, self._media(), self.values(), self._spans(), rows):
+      yield Record(name, media, label, span, dict(zip(names, row)))
 
-  def _record(self, path: str, kind: int, label: int, span: Span | None, extra: dict[str, str]) -> Record:
-    return Record(named(path, span), Media(os.path.join(self.root, path), _KINDS[kind]), label, span, extra)
-
-  def _spans(self) -> list[Span | None]:
+  def _spans(self) -> Iterable[Span | None]:
     if self.spans is None:
-      return [None] * len(self)
-    return [None if math.isnan(a) else (a, b) for a, b in self.spans.tolist()]
+      return itertools.repeat(None, len(self))
+    return (None if math.isnan(a) else (a, b) for a, b in self.spans.tolist())
 
-  def described(self) -> Iterator[Described]:
-    spans = self._spans()
-    ids = self.paths if self.spans is None else map(named, self.paths, spans)
-    return zip(ids, self.labels.tolist(), spans, itertools.repeat(-1))
+  def described(self, sizes: Iterable[int]) -> Iterator[Described]:
+    return zip(self.ids, self.values(), self._spans(), self._places(), sizes)
 
   def values(self) -> list[int]:
     return self.labels.tolist()
 
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VideoTable(RecordTable):
+  """Records of files of video or sound, or folders of frames.
+
+  Attributes:
+    paths: below the root, unless they are absolute.
+    files: what they are.
+    kinds: uint8 (N,), by the order of "video", "sound", "frames".
+  """
+
+  paths: Texts
+  files: Files
+  kinds: np.ndarray
+
+  def _medium(self, i: int) -> Media:
+    return Media(os.path.join(self.root, self.paths[i]), _KINDS[self.kinds[i]])
+
+  def _media(self) -> Iterator[Media]:
+    return (Media(os.path.join(self.root, path), _KINDS[kind]) for path, kind in zip(self.paths, self.kinds))
+
+  def _places(self) -> Iterable[int]:
+    return itertools.repeat(-1, len(self))
+
   def media(self) -> list[Hashable]:
     return [(file, -1) for file in self.files.identities()]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShardTable(RecordTable):
+  """Records of media in ArrayRecord files.
+
+  Attributes:
+    shards: names of the files.
+    shard: int64 (N,), in which of them the media are.
+    index: int64 (N,), and where in it.
+  """
+
+  shards: tuple[str, ...]
+  shard: np.ndarray
+  index: np.ndarray
+
+  def _medium(self, i: int) -> Media:
+    return Media(os.path.join(self.root, self.shards[self.shard[i]]), "array_record", int(self.index[i]))
+
+  def _media(self) -> Iterator[Media]:
+    paths = [os.path.join(self.root, name) for name in self.shards]
+    return (Media(paths[shard], "array_record", i) for shard, i in zip(self.shard.tolist(), self._places()))
+
+  def _places(self) -> list[int]:
+    return self.index.tolist()
+
+  def media(self) -> list[Hashable]:
+    keys = [media_key(Media(os.path.join(self.root, name)))[0] for name in self.shards]
+    return [(keys[shard], i) for shard, i in zip(self.shard.tolist(), self._places())]
 
 
 def named(path: str, span: Span | None) -> str:
@@ -187,11 +247,31 @@ def named(path: str, span: Span | None) -> str:
   return path if span is None else f"{path} at {span[0]:g} to {span[1]:g}"
 
 
-def table(root: str, paths: Sequence[str], files: Files, labels: Sequence[int], spans: Sequence[Span | None] | None,
-          extra: Mapping[str, Sequence[str]]) -> RecordTable:
-  """The records of columns of equal length; see `RecordTable`."""
-  kinds = np.array([path.lower().endswith(SOUNDS) for path in paths], np.uint8)
+def of_videos(root: str, paths: Sequence[str], files: Files, labels: Sequence[int], spans: Sequence[Span | None] | None,
+              extra: Mapping[str, Sequence[str]]) -> VideoTable:
+  """Records of files at paths; see `VideoTable`."""
+  kinds, text = np.zeros(len(paths), np.uint8), "\n".join((*paths, "")).lower()
+  if any(f"{ending}\n" in text for ending in SOUNDS):
+    kinds[:] = [path.lower().endswith(SOUNDS) for path in paths]
   kinds[files.folder] = _KINDS.index("frames")
-  spans = None if spans is None else np.array([(math.nan, math.nan) if s is None else s for s in spans]).reshape(-1, 2)
-  return RecordTable(root, Texts.of(paths), files, kinds, np.array(labels, np.int64), spans,
-                     {name: Texts.of(column) for name, column in extra.items()})
+  own = Texts.of(paths)
+  ids = own if spans is None else Texts.of(map(named, paths, spans))
+  return VideoTable(root, ids, np.array(labels, np.int64), _seconds(spans), _columns(extra), own, files, kinds)
+
+
+def of_shards(root: str, ids: Sequence[str], shards: Sequence[str], index: Sequence[int], labels: Sequence[int],
+              spans: Sequence[Span | None], extra: Mapping[str, Sequence[str]]) -> ShardTable:
+  """Records of places in the ArrayRecord files of those names; see `ShardTable`."""
+  names = {name: i for i, name in enumerate(dict.fromkeys(shards))}
+  return ShardTable(root, Texts.of(ids), np.array(labels, np.int64), _seconds(spans) if any(spans) else None,
+                    _columns(extra), tuple(names), np.array([names[name] for name in shards], np.int64),
+                    np.array(index, np.int64))
+
+
+def _seconds(spans: Sequence[Span | None] | None) -> np.ndarray | None:
+  return None if spans is None else np.array([(math.nan, math.nan) if s is None else s for s in spans],
+                                             np.float64).reshape(-1, 2)
+
+
+def _columns(extra: Mapping[str, Sequence[str]]) -> dict[str, Texts]:
+  return {name: Texts.of(column) for name, column in extra.items()}

@@ -1,9 +1,10 @@
 """Records: what a data set says about each of its videos, before anything is decoded."""
 
 import abc
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import hashlib
+import itertools
 import math
 import os
 import stat
@@ -18,7 +19,8 @@ from vidx.data.plans import Plan
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")  # endings of files without pictures
 SHARED: dict[int, Any] = {}  # by `id`, what stands for a data set's records while processes start
-_SIZES = 20_000
+_SIZES = 20_000  # files
+_BLOCK = 10_000  # records
 LABEL = "label"  # the target of data sets that have one
 
 
@@ -75,15 +77,15 @@ class Record:
     return self.label if target == LABEL else self.labels.get(target, -1)
 
 
-Described = tuple[str, Any, tuple[float, float] | None, int]  # id, label, span, place in the file
+Described = tuple[str, Any, tuple[float, float] | None, int, int]  # id, label, span, place in the file, bytes of it
 
 
 class Columns(Sequence[Record]):
   """Records of one label each that are held by columns, which answer at once what else is asked record by record."""
 
   @abc.abstractmethod
-  def described(self) -> Iterable[Described]:
-    """Id, label, span and place inside the file of each."""
+  def described(self, sizes: Iterable[int]) -> Iterator[Described]:
+    """What there is to say of each, and with it the bytes that its file has, as they are given."""
 
   @abc.abstractmethod
   def values(self) -> list[int]:
@@ -181,15 +183,15 @@ class Dataset:
     digest = hashlib.sha256(repr(self.classes).encode())
     if self.named:
       digest.update(repr(sorted((name, t.classes, t.several) for name, t in self.named.items())).encode())
-    step = max(1, math.ceil(len(self) / _SIZES))
-    rows = self.records.described() if isinstance(self.records, Columns) else (
-        (r.id, r.label, r.span, r.media.index) for r in self.records)
-    for i, row in enumerate(rows):
-      size = -1 if i % step else _size(self.records[i].media)
-      digest.update(repr((*row, size)).encode())
-      if isinstance(self.records, Columns):
-        continue
-      r = self.records[i]
+    step, sizes = max(1, math.ceil(len(self) / _SIZES)), [-1] * len(self)
+    for i in range(0, len(self), step):
+      sizes[i] = _size(self.records[i].media)
+    if isinstance(self.records, Columns):
+      rows = self.records.described(sizes)
+      while block := "".join(map(repr, itertools.islice(rows, _BLOCK))):
+        digest.update(block.encode())
+    for i, r in enumerate(() if isinstance(self.records, Columns) else self.records):
+      digest.update(repr((r.id, r.label, r.span, r.media.index, sizes[i])).encode())
       if r.labels or r.companions:
         others = sorted((name, m.index, -1 if i % step else _size(m)) for name, m in r.companions.items())
         digest.update(repr((sorted(r.labels.items()), others)).encode())

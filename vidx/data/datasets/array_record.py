@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from vidx import errors, reading
+from vidx.data import packed_records, record_table
 from vidx.data.records import Dataset, Media, Record, Target
 
 
@@ -25,16 +26,31 @@ def read(root: str, split: str) -> Dataset:
                                                "`vidx data build` did not write it."))
   with reading.boundary(f"{path} is damaged"):
     with reading.open_text(path) as f:
-      header, *lines = (json.loads(line) for line in f)
+      header, *lines = json.loads(f"[{','.join(filter(str.strip, f))}]")
     return _dataset(root, split, header, lines)
 
 
 def _dataset(root: str, split: str, header: dict[str, Any], lines: list[dict[str, Any]]) -> Dataset:
   return Dataset(
-      name=header["name"], split=split, records=tuple(_record(root, line) for line in lines),
+      name=header["name"], split=split,
+      records=(len(lines) >= packed_records.LEAST and _table(root, lines)) or tuple(_record(root, x) for x in lines),
       classes=tuple(header["classes"]), multilabel=header["multilabel"],
       categories={k: tuple(v) for k, v in header["categories"].items()},
       named={k: Target(tuple(t["classes"]), t["several"]) for k, t in header.get("named", {}).items()})
+
+
+def _table(root: str, lines: list[dict[str, Any]]) -> record_table.RecordTable | None:
+  """The records by columns, where all have one label each and texts for the same extra fields; else None."""
+  column = lambda key: [line[key] for line in lines]
+  extras, first = column("extra"), lines[0]["extra"]
+  if (any(line.get("labels") for line in lines) or set(map(type, column("label"))) != {int} or
+      any(extra.keys() != first.keys() for extra in extras) or
+      any(type(value) is not str for extra in extras for value in extra.values()) or
+      any(type(second) is not float for line in lines for second in line["span"] or ())):
+    return None
+  return record_table.of_shards(root, column("id"), column("shard"), column("index"), column("label"),
+                                [tuple(span) if span else None for span in column("span")],
+                                {name: [extra[name] for extra in extras] for name in first})
 
 
 def _record(root: str, line: dict[str, Any]) -> Record:

@@ -118,7 +118,7 @@ def read(name: str, table: str, root: str, split: str, given: tuple[str, ...], n
   missing = [paths[i] for i in np.flatnonzero(mine & ~files.there)]
   chosen = np.flatnonzero(mine & files.there)
   of = lambda column: column if len(chosen) == len(column) else [column[i] for i in chosen]
-  records = record_table.table(
+  records = record_table.of_videos(
       root, of(paths), files[chosen], of(classes), None if spans is None else of(spans),
       {name: of(column) for name, column in columns.items() if name not in COLUMNS or name == "group"})
   return Dataset(name, split, records if len(records) >= packed_records.LEAST else tuple(records), order,
