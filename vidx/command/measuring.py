@@ -10,6 +10,11 @@ def _bench_input(fv, args, overrides):
   input_speed.main(json=fv.json, videos=fv.videos, repeats=fv.repeats)
 
 
+def _bench_start(fv, args, overrides):
+  from vidx.bench import start_speed
+  start_speed.main(json=fv.json, rows=fv.rows)
+
+
 def _bench_model(fv, args, overrides):
   from vidx.bench import model_speed
   if len(args) != 1:
@@ -84,6 +89,9 @@ VERBS: dict[str, Verb] = {
     "bench input": Verb("clips per second of decoding, beside decord", "[--json]",
                         _all(JSON, _integer("videos", 8, "files"), _integer("repeats", 3, "passes per side")),
                         _bench_input, words=False),
+    "bench start": Verb("the first step of a training on many videos, and the memory of decoding processes",
+                        "[--rows=1000000] [--json]",
+                        _all(JSON, _integer("rows", 1_000_000, "of the larger data set")), _bench_start, words=False),
     "bench model": Verb("speed of a model, beside its PyTorch peer", "NAME [--train] [--batch=N] [--peer] [--json]",
                         _all(JSON, _TRAIN, _BATCH, _DTYPE, _PEER,
                              _number("seconds", 10.0, "how long the slower side is measured"),
