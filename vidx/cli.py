@@ -288,7 +288,7 @@ def main(argv: Sequence[str]) -> int:
     from vidx import __version__
     print(f"vidx {__version__}")
     return 0
-  debug = "--debug" in argv
+  debug, name = "--debug" in argv, ""
   argv = [a for a in argv if a != "--debug"]
   try:
     if not argv or argv[0] in ("--help", "-h", "help"):
@@ -326,7 +326,8 @@ def main(argv: Sequence[str]) -> int:
       raise
     return _refused(why, 2)
   except KeyboardInterrupt:
-    print("vidx: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+    print("vidx: interrupted; the same command goes on from the last checkpoint." if name == "train" else
+          "vidx: interrupted.", file=sys.stderr)
     return 130
 
 

@@ -72,6 +72,21 @@ def test_further_targets_count_and_a_set_without_any_needs_no_label():
   assert notices.about([bare]) == []
 
 
+@pytest.mark.parametrize("classes, pair", [
+    (("left", "right", "up"), ("left", "right")), (("Pull from left to right", "up", "pull from RIGHT to left"),
+                                                   ("Pull from left to right", "pull from RIGHT to left")),
+    (("left", "up"), None), (("turn left", "write right"), None), (("bright", "bleft"), None)])
+def test_classes_that_a_mirror_exchanges_are_named_where_clips_are_mirrored(capsys, classes, pair):
+  train, val = (dataset(split, *((f"{split}{i}", i) for i in range(len(classes))), classes=classes)
+                for split in ("train", "val"))
+  notices.show(train, val)
+  assert capsys.readouterr().out == ""
+  notices.show(train, val, flipped=True)
+  assert capsys.readouterr().out == (
+      f"note: classes '{pair[0]}' and '{pair[1]}' differ by side, and clips are mirrored at random: add"
+      " --config.data.flip=False\n" if pair else "")
+
+
 def test_training_says_all_of_it_at_its_start(tmp_path, capsys, monkeypatch):
   for i in range(12):
     (tmp_path / f"{i}.mp4").touch()

@@ -133,3 +133,35 @@ def test_a_workdir_deleted_under_a_run_is_one_line(tiny, tmp_path):
   assert process.returncode == 2, out + err
   assert err.count("\n") == 1, err
   assert f"workdir {workdir} was deleted or replaced" in err
+
+
+LISTENER = """
+import gc, os, signal, time
+from vidx.command import process
+process.start_jax()
+
+def listen(phase, info):
+  gc.callbacks.remove(listen)
+  os.kill(os.getpid(), signal.SIGINT)
+  time.sleep(0)
+
+gc.callbacks.append(listen)
+try:
+  gc.collect()
+  time.sleep(60)
+except KeyboardInterrupt:
+  print("heard")
+"""
+
+
+def test_ctrl_c_while_garbage_is_collected_is_heard():
+  found = subprocess.run([sys.executable, "-c", LISTENER], env=environment(1), capture_output=True, text=True, timeout=50)
+  assert (found.stdout, found.stderr, found.returncode) == ("heard\n", "", 0)
+
+
+def test_a_command_that_goes_on_from_nothing_does_not_promise_to(tmp_path):
+  code = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from vidx import cli;"
+          "from vidx.data import check; check.check = lambda *a, **k: signal.raise_signal(signal.SIGINT);"
+          f"print(cli.main(['data', 'check', '--root={tmp_path}']))")
+  found = subprocess.run([sys.executable, "-c", code], env=environment(1), capture_output=True, text=True, timeout=50)
+  assert (found.stdout, found.stderr) == ("130\n", "vidx: interrupted.\n")

@@ -41,6 +41,13 @@ def test_what_is_saved_comes_back_whole(tmp_path):
   assert data["batches"] == 7
 
 
+def test_reading_a_run_logs_nothing_that_a_user_would_take_for_damage(tmp_path, caplog):
+  saved(tmp_path, [(7, 50.0)]).close()
+  with caplog.at_level("INFO"):
+    checkpoint.Checkpointer(str(tmp_path), read_only=True).restore_variables(7)
+  assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
 def test_a_save_asks_nothing_of_the_service_for_preemption(tmp_path, monkeypatch):
   asked = []
   monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", asked.append)

@@ -95,3 +95,9 @@ def test_a_stage_names_earlier_runs_and_the_command_says_where_they_are():
   assert c.train.init_from == (("/teacher/", "out/teacher"), ("/student/", "out/match", "student"), ("x", "elsewhere"))
   config.with_runs(c, "")
   assert config.differences(c, config.from_json(config.to_json(c))) == []
+
+
+@pytest.mark.parametrize("overrides", [{"data.root": "x"}, "data.root=x", ["--config.data.root=x"]])
+def test_overrides_are_a_list_of_texts(overrides):
+  with pytest.raises(errors.ConfigError, match="a list of texts such as 'data.root=FOLDER', without --config."):
+    config.override(config.base(), overrides)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import signal
 import sys
 import threading
 import types
@@ -14,6 +15,7 @@ from vidx import places
 MALLOC = ("glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
           ":glibc.malloc.arena_max=1")
 
+_SOON_S = 0.02
 _PATIENCE_S = 10.0  # of a process that has failed, for others that fail, too, and have their own line to say
 
 
@@ -36,11 +38,11 @@ def start_jax(offline: bool = False) -> None:
   Args:
     offline: nothing is downloaded.
   """
+  sys.unraisablehook = _of_what_is_raised_aside
   import jax
   from absl import logging
   logging.set_verbosity(logging.FATAL)  # what goes wrong in the background is raised as well
   sys.excepthook = _of_the_main_thread
-  sys.unraisablehook = _of_open_loops
   if offline:
     os.environ["VIDX_OFFLINE"] = "1"
   _keep_programs(jax)
@@ -109,7 +111,14 @@ def _of_the_main_thread(kind, value, trace) -> None:
     sys.__excepthook__(kind, value, trace)
 
 
-def _of_open_loops(unraisable) -> None:
-  """Leaves out that the other writes of a save that has failed report to its event loop, which is closed by then."""
-  if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+def _of_what_is_raised_aside(unraisable) -> None:
+  """Brings a Ctrl-C again that came where Python can raise nothing, as while it collects garbage, which JAX listens to.
+
+  Leaves out that the other writes of a save that has failed report to its event loop, which is closed by then.
+  """
+  if isinstance(unraisable.exc_value, KeyboardInterrupt):
+    again = threading.Timer(_SOON_S, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
+  elif not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
     sys.__unraisablehook__(unraisable)

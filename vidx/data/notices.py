@@ -2,12 +2,17 @@
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+import re
 
 import numpy as np
 
 from vidx import errors, terminal
 from vidx.data import media_files
 from vidx.data.records import LABEL, Dataset, Record
+
+
+_OTHER = {"left": "right", "right": "left"}
+_SIDE = re.compile(r"(?<![a-z])(?:left|right)(?![a-z])")
 
 
 def about(splits: Sequence[Dataset], trained: str = "train") -> list[str]:
@@ -39,12 +44,29 @@ def check_labels(train: Dataset) -> None:
     raise errors.DataError(f"no record of split '{train.split}' has a label.")
 
 
-def show(train: Dataset, val: Dataset, active: bool = True) -> None:
-  """Prints what is to be said of the two splits of a run, where `active`; raises as `check_labels` does everywhere."""
+def show(train: Dataset, val: Dataset, active: bool = True, flipped: bool = False) -> None:
+  """Prints what is to be said of the two splits of a run, where `active`; raises as `check_labels` does everywhere.
+
+  Args:
+    train: split to train on.
+    val: split to evaluate on.
+    active: whether this process prints.
+    flipped: whether clips are mirrored at random.
+  """
   check_labels(train)
   if active:
-    for line in about([train] if train.split == val.split else [train, val], train.split):
+    lines = about([train] if train.split == val.split else [train, val], train.split)
+    for line in lines + (_mirrored(train) if flipped else []):
       print(f"note: {terminal.line(line)}", flush=True)
+
+
+def _mirrored(d: Dataset) -> list[str]:
+  """Says that clips are mirrored, where classes come in pairs that differ by side."""
+  turned = {c: _SIDE.sub(lambda found: _OTHER[found[0].lower()], c.lower()) for c in d.classes}
+  own = {c.lower(): c for c in d.classes}
+  one, other = next(((c, own[t]) for c, t in turned.items() if t != c.lower() and t in own), ("", ""))
+  return [f"classes '{one}' and '{other}' differ by side, and clips are mirrored at random: add"
+          " --config.data.flip=False"] if one else []
 
 
 def _unlabelled(d: Dataset) -> list[bool]:

@@ -230,10 +230,10 @@ def check_failures(failures: Mapping[str, str], n: int, limit: float) -> None:
 
 
 def _too_many(failures: Mapping[str, str], n: int, limit: float) -> errors.DataError:
-  listed = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+  listed = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failures.items())
   return errors.DataError(
       f"{len(failures)} of {n} videos cannot be decoded, more than data.max_failures={limit:g} allows;"
-      f" repair or remove them, or raise the limit: {listed}")
+      f" repair or remove them (vidx data check lists all), or raise the limit: {listed}.")
 
 
 class BatchIterator:

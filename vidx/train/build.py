@@ -213,7 +213,7 @@ def load_splits(config: ConfigDict, main: bool = True) -> tuple[Dataset, Dataset
   """
   train_set = balanced(config, load_split(config, config.data.train_split))
   val_set = load_split(config, config.data.val_split)
-  notices.show(train_set, val_set, main)
+  notices.show(train_set, val_set, main, bool(config.data.flip))
   for part in (train_set, val_set):
     examples.with_feature_size(config.data, part)
   tasks.keep_categories(config.task, train_set)

@@ -8,6 +8,7 @@ shapes and placements, so a checkpoint of eight devices opens on one.
 
 from collections.abc import Mapping
 import glob
+import logging
 import math
 import os
 import shutil
@@ -263,6 +264,18 @@ class Checkpointer:
       if not self._read_only and not jax.process_index():
         remove_unfinished(self.folder)
       self._plain.close()
+
+
+class _Known(logging.Filter):
+  """Leaves out what Orbax warns of where a run is read that shall not be changed, which is as it should be."""
+
+  _LINES = ("CheckpointManagerOptions.read_only=True", "Given directory is read only", "Metadata file does not exist")
+
+  def filter(self, record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(self._LINES)
+
+
+logging.getLogger("absl").addFilter(_Known())
 
 
 class _Manager(ocp.CheckpointManager):

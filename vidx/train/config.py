@@ -8,7 +8,7 @@ their `name` chooses, and are checked when that is made: `system`, `task` and
 """
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import difflib
 import importlib.util
 import json
@@ -213,6 +213,8 @@ def override(config: ConfigDict, flags: Sequence[str]) -> ConfigDict:
   Raises:
     ConfigError: unknown key (the nearest is named) or a value of another type.
   """
+  if isinstance(flags, (str, Mapping)) or any(flag.startswith("-") for flag in flags):
+    raise errors.ConfigError("overrides of a config are a list of texts such as 'data.root=FOLDER', without --config.")
   for flag in flags:
     key, equals, text = flag.partition("=")
     if not equals:

@@ -7,7 +7,8 @@ import jax
 from ml_collections import ConfigDict
 
 from vidx.data import batch as batch_lib, pipeline
-from vidx.train import build, config as config_lib, memory, sharding, step as step_lib, warm_start, workdirs
+from vidx.train import (
+    build, config as config_lib, memory, sharding, step as step_lib, warm_start, workdirs, writers)
 
 
 def dry_run(config: ConfigDict, runs: str = "") -> dict[str, float]:
@@ -70,6 +71,6 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
     batches.close()
   print(f"first batch after {read - began:.1f} s, compiled in {compiled - read:.1f} s, {took:.2f} s per step,"
         f" {needed / 2**30:.2f} GiB beside the parameters; {run.total_steps} steps take"
-        f" {run.total_steps * took / 3600:.1f} h without evaluation. Nothing was written.", flush=True)
+        f" {writers.clock(run.total_steps * took)} without evaluation. Nothing was written.", flush=True)
   return {"parameters": parameters, "bytes": needed, "compile_s": compiled - read, "batch_s": read - began,
           "step_s": took, "loss": loss}

@@ -95,7 +95,7 @@ class Console:
       self._progress.update(self._task, completed=step, description=_line(figures))
     elif step % self._every == 0 or step == self._total:
       eta = figures.get("eta", 0.0)
-      print(f"step {step}/{self._total}  {_line(figures)}  eta {_clock(eta)}", flush=True)
+      print(f"step {step}/{self._total}  {_line(figures)}  eta {clock(eta)}", flush=True)
 
   def say(self, text: str) -> None:
     """A line of its own."""
@@ -112,7 +112,8 @@ class Console:
       self._progress.stop()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+  """Seconds as hours:minutes:seconds."""
   minutes, seconds = divmod(int(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -6,6 +6,7 @@ import pytest
 
 from vidx import errors
 from vidx.data import datasets
+from vidx.data.datasets import tables
 
 
 def touch(root, *paths):
@@ -270,3 +271,57 @@ def test_inputs_that_once_failed(case, tmp_path):
   assert "first_id=1" in read(table(17, "from1classes.csv")).notes[0]
   found = both(tmp_path, first_id=1)
   assert {(r.id, r.label) for r in found} == {(n, int("2_" in n)) for n in names}
+
+
+# ---------------------------------------------------------------- what is easily got wrong
+
+
+def test_a_class_that_the_hash_leaves_out_of_a_split_is_named(tmp_path):
+  names = [f"{i}.mp4" for i in range(40)]
+  touch(tmp_path, *names)
+  of = {n: tables.hashed_split(n) for n in names}
+  once = next(n for n in names if of[n] == "train")
+  write(tmp_path, "clips.csv", "path,label", *(f"{n},{'rare' if n == once else 'often'}" for n in names))
+  assert read(tmp_path, "train").notes == ()
+  assert read(tmp_path, "val").notes == (
+      f"{tmp_path}/clips.csv: no record of 1 of its classes (rare) comes into split 'val', as hashes of paths decide;"
+      " give it a column 'split'",)
+  write(tmp_path, "clips.csv", "path,label,split", *(f"{n},{'rare' if n == once else 'often'},{of[n]}" for n in names))
+  assert read(tmp_path, "val").notes == ()
+
+
+def test_folds_are_asked_for_by_their_own_numbers(tmp_path):
+  touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+  write(tmp_path, "clips.csv", "path,label,fold", "a.mp4,x,1", "b.mp4,x,2", "c.mp4,x,3")
+  with pytest.raises(errors.ConfigError, match="--config.data.train_folds=1,2 --config.data.val_folds=3, or .*"
+                     " train_folds=1,2 val_folds=3"):
+    read(tmp_path)
+  with pytest.raises(errors.ConfigError, match="no line of .*clips.csv is of fold 0, .* its folds are 1, 2, 3"):
+    read(tmp_path, train_folds="0,1", val_folds=2)
+  assert [r.id for r in read(tmp_path, train_folds="1,2", val_folds=3).records] == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize("sign, shown", [(";", "';'"), ("\t", r"'\\t'")])
+def test_columns_that_no_comma_parts_are_told(tmp_path, sign, shown):
+  write(tmp_path, "clips.csv", f"path{sign}label", f"a.mp4{sign}run")
+  with pytest.raises(errors.DataError, match=f"clips.csv, line 1: its columns are parted by {shown}; write it with"):
+    read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["list.txt", "labels.csv", "Clips.CSV"])
+def test_a_table_of_another_name_is_named(tmp_path, name):
+  touch(tmp_path, "a.mp4")
+  write(tmp_path, name, "a.mp4 run")
+  with pytest.raises(errors.DataError, match=f"nor a folder per class, but {name}: .* --config.data.dataset.file={name}"
+                     f" .*--dataset=csv file={name}"):
+    read(tmp_path)
+  assert [r.id for r in both(tmp_path, "csv", file=name)] == ["a.mp4"]
+
+
+def test_a_root_that_is_one_level_too_low_is_told(tmp_path):
+  touch(tmp_path, "run/a.mp4", "run/b.mp4")
+  with pytest.raises(errors.DataError, match="but 2 video.s. such as a.mp4: name the folder above it"):
+    read(tmp_path / "run")
+  write(tmp_path, "clips.csv", "path,label", "run/a.mp4,x")
+  with pytest.raises(errors.DataError, match="clips.csv is a file: name the folder in which it lies"):
+    read(tmp_path / "clips.csv")

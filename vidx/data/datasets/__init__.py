@@ -96,6 +96,8 @@ def read(name: str, root: str, split: str, **options: Any) -> Dataset:
   errors.check_choice("split", split, SPLITS)
   if not root:
     raise errors.DataError("no data root: add --root=FOLDER.")
+  if os.path.isfile(root):
+    raise errors.DataError(f"data root {root} is a file: name the folder in which it lies.")
   if not os.path.isdir(root):
     raise errors.DataError(f"data root {root} does not exist or is not a folder.")
   reader = importlib.import_module(READERS[name]).read

@@ -65,6 +65,9 @@ def read_columns(path: str, needed: Sequence[str]) -> tuple[Sequence[int], dict[
     raise errors.DataError(f"{path}, line 1: two columns are named '{twice}'.")
   for column in needed:
     if column not in header:
+      parted = next((sign for sign in (";", "\t") if sign in "".join(header)), "")
+      if parted:
+        raise errors.DataError(f"{path}, line 1: its columns are parted by {parted!r}; write it with commas.")
       raise errors.DataError(f"{path}, line 1: no column '{column}'{errors.hint(column, header)};"
                              f" the header must name {', '.join(needed)}.")
   lines, found = lines[1:], found[1:]

@@ -51,7 +51,7 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
   all_bases = [os.path.join(root, d) for d in split_names] or [root]
   found = sorted({name for b in all_bases for name in media_files.folders(b)})
   if not found:
-    raise errors.DataError(f"{root} holds neither a clips.csv nor a folder per class.")
+    raise errors.DataError(f"{root} holds neither a clips.csv nor a folder per class{_beside(root)}.")
   order = given or tuple(found)
   for name in found:
     if name not in order:
@@ -83,6 +83,20 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
   if beside:
     notes.append(f"{root}: beside {', '.join(split_names)} not read: {media_files.listed(beside)}")
   return Dataset("folder", split, tuple(records), order, notes=tuple(notes))
+
+
+def _beside(root: str) -> str:
+  """What a folder that is no data set holds in their place, and what to do then; nothing where it is neither."""
+  names = media_files.names(root)
+  tables_there = [n for n in names if n.lower().endswith((".csv", ".txt", ".tsv"))]
+  if tables_there:
+    return (f", but {tables_there[0]}: a table of paths and labels, or a list, is read under that name with"
+            f" --config.data.dataset.name=csv --config.data.dataset.file={tables_there[0]} (--dataset=csv"
+            f" file={tables_there[0]} for vidx data check), or as clips.csv")
+  videos = [n for n in names if media_files.is_video(n)]
+  if videos:
+    return f", but {len(videos)} video(s) such as {videos[0]}: name the folder above it, with a folder per class"
+  return ""
 
 
 def _notes(base: str, by_class: dict[str, list[str]], others: Sequence[str], media: Sequence[str]) -> list[str]:

@@ -111,10 +111,14 @@ def read(name: str, table: str, root: str, split: str, given: tuple[str, ...], n
   files = record_table.look_at(root, paths)
   _check_twice(paths, spans, files, table, lines)
   classes = _by_text(columns["label"], lines, class_id)
-  if whole and not columns.keys() & {"split", "fold"}:
+  told = bool(columns.keys() & {"split", "fold"})
+  if whole and not told:
     mine = np.ones(len(lines), bool)
   else:
     mine = np.array([s == split for s in _splits(columns, group, table, lines, train_folds, val_folds)], bool)
+  if not (whole or told or split == "test") and (bare := sorted(set(classes) - {classes[i] for i in np.flatnonzero(mine)})):
+    notes.append(f"{table}: no record of {len(bare)} of its classes ({media_files.listed([order[c] for c in bare])})"
+                 f" comes into split '{split}', as hashes of paths decide; give it a column 'split'")
   missing = [paths[i] for i in np.flatnonzero(mine & ~files.there)]
   chosen = np.flatnonzero(mine & files.there)
   of = lambda column: column if len(chosen) == len(column) else [column[i] for i in chosen]
@@ -283,8 +287,9 @@ def _splits(columns: Mapping[str, Sequence[str]], group: str, table: str, lines:
   if "split" in columns:
     return _by_text(columns["split"], lines, lambda text, line: _split(text, table, line))
   if "fold" in columns:
-    return _by_text(columns["fold"], lines, lambda text, line: _split_of_fold(
-        common.as_int(text, "fold", table, line), table, train_folds, val_folds))
+    folds = _by_text(columns["fold"], lines, lambda text, line: common.as_int(text, "fold", table, line))
+    of = _splits_of_folds(sorted(set(folds)), table, train_folds, val_folds)
+    return [of[fold] for fold in folds]
   return _hashed(columns["path"], columns.get(group, ()))
 
 
@@ -295,12 +300,17 @@ def _split(text: str, table: str, line: int) -> str:
   return found
 
 
-def _split_of_fold(fold: int, table: str, train_folds: Any, val_folds: Any) -> str:
+def _splits_of_folds(own: Sequence[int], table: str, train_folds: Any, val_folds: Any) -> dict[int, str]:
+  """The split of each fold that a table has."""
   train, val = common.folds(train_folds, "train_folds"), common.folds(val_folds, "val_folds")
   if not train or not val:
-    raise errors.ConfigError(f"{table} has folds: choose them with --config.data.train_folds=0,1"
-                             " --config.data.val_folds=2, or in vidx data check and build with train_folds=0,1"
-                             " val_folds=2.")
+    some, last = ",".join(map(str, own[:-1] or own)), own[-1]
+    raise errors.ConfigError(f"{table} has folds: choose them with --config.data.train_folds={some}"
+                             f" --config.data.val_folds={last}, or in vidx data check and build with"
+                             f" train_folds={some} val_folds={last}.")
   if train & val:
     raise errors.ConfigError(f"train_folds and val_folds share {sorted(train & val)}.")
-  return "train" if fold in train else "val" if fold in val else "test"
+  if strange := sorted((train | val) - set(own)):
+    raise errors.ConfigError(f"no line of {table} is of fold {strange[0]}, which train_folds or val_folds name; its"
+                             f" folds are {', '.join(map(str, own))}.")
+  return {fold: "train" if fold in train else "val" if fold in val else "test" for fold in own}
