@@ -7,6 +7,10 @@ class; the network has no reach in time. `context`: a texture and a colour cast 
 of the pixels, the class is their pair.
 `moving`: four shapes in eight directions. `transfer`: a teacher learns shapes and colours in
 still images, then matches them with moving clips, and twelve clips per class are labelled.
+
+Steps were chosen on seed 100, which no claim runs: there 88.3 % of the pairs are told after matching for 1,600 steps
+(86.7 % after 800), and tuned for 600 the student tells 11.3 % of 32 classes, from a random start 4.9 %; but that comes
+to learn its few clips by heart sooner (after 300 steps its loss is 0.02, the student's 0.70).
 """
 
 import functools
@@ -155,12 +159,12 @@ def student(seed):
   teacher = vidx.create_model("resnet_18", **TEACHER, num_classes=SHAPES * len(COLOURS))
   learned = fit(teacher, stills, 400, seed)
   body = {k: {"teacher": {name: v for name, v in tree.items() if name != "head"}} for k, tree in learned.items()}
-  variables = fit(MATCHER, pairs, 800, seed, loss=match_loss, frozen=("^teacher/",), begin=body)
+  variables = fit(MATCHER, pairs, 1600, seed, loss=match_loss, frozen=("^teacher/",), begin=body)
   return ({k: tree["student"] for k, tree in variables.items()},
           accuracy(MATCHER, variables, pairs, 16, seed, matched))
 
 
-TUNING = (75, 150, 300)  # steps
+TUNING = (150, 300, 600)  # steps
 
 
 @functools.lru_cache

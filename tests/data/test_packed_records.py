@@ -31,8 +31,14 @@ def test_many_records_travel_as_where_they_lie(tmp_path, monkeypatch):
 
 def test_batches_of_shared_records_are_those_of_records(tmp_path, monkeypatch):
   dataset = tiny.dataset(pathlib.Path(tmp_path), 6)
-  ids = lambda n: [b["id"] for b, _ in zip(pipeline.train_batches(
-      dataset, tiny.data_config(workers=n), batch_size=2, seed=0), range(4))]
+
+  def ids(workers):
+    batches = pipeline.train_batches(dataset, tiny.data_config(workers=workers), batch_size=2, seed=0)
+    try:
+      return [next(batches)["id"] for _ in range(4)]
+    finally:
+      batches.close()
+
   wanted = ids(0)
   monkeypatch.setattr(packed_records, "LEAST", 2)
   assert ids(1) == wanted
