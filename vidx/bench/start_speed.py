@@ -3,7 +3,8 @@
 A tiny network is trained on tiny videos, so that what remains is the start of the program, reading the data
 set, and handing its records to two decoding processes. It is started on few rows and on many, from a csv with
 a file per video and from a prepared set, after a start that is not counted and fills the cache of compiled
-programs; what many rows cost is the difference. Memory is the part of a process that is its own plus its share
+programs; what many rows cost is the difference. A million files take 4 GB of a drive, which TMPDIR names, and
+minutes to write and to remove. Memory is the part of a process that is its own plus its share
 of what it has in common with others (Pss), so that it needs Linux.
 """
 
