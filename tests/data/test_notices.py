@@ -72,6 +72,21 @@ def test_further_targets_count_and_a_set_without_any_needs_no_label():
   assert notices.about([bare]) == []
 
 
+def test_a_single_class_is_told():
+  assert notices.about([dataset("train", ("1", 0), ("2", 0), classes=("run",))]) == [
+      "'run' is the only class: there is nothing that it could be told from"]
+  assert notices.about([dataset("train", ("1", (0,)), ("2", ()), classes=("run",), multilabel=True)]) == []
+
+
+def test_a_class_of_one_record_among_large_ones_is_told():
+  many = [(f"{c}{i}", c) for c in (0, 1) for i in range(12)]
+  assert notices.about([dataset("train", *many)]) == []
+  assert notices.about([dataset("train", *many, ("typo", 2))]) == [
+      "split 'train' has a single record of 1 class(es) (c), and many of others: look whether the name is spelt as"
+      " theirs"]
+  assert notices.about([dataset("train", ("1", 0), ("2", 1), ("3", 2))]) == []
+
+
 @pytest.mark.parametrize("classes, pair", [
     (("left", "right", "up"), ("left", "right")), (("Pull from left to right", "up", "pull from RIGHT to left"),
                                                    ("Pull from left to right", "pull from RIGHT to left")),

@@ -155,7 +155,8 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_while_garbage_is_collected_is_heard():
-  found = subprocess.run([sys.executable, "-c", LISTENER], env=environment(1), capture_output=True, text=True, timeout=50)
+  found = subprocess.run([sys.executable, "-c", LISTENER], env=environment(1), capture_output=True, text=True,
+                         timeout=50)
   assert (found.stdout, found.stderr, found.returncode) == ("heard\n", "", 0)
 
 

@@ -11,6 +11,7 @@ from vidx.data import media_files
 from vidx.data.records import LABEL, Dataset, Record
 
 
+_MANY = 10  # records of a class, beside which a single one of another is odd
 _OTHER = {"left": "right", "right": "left"}
 _SIDE = re.compile(r"(?<![a-z])(?:left|right)(?![a-z])")
 
@@ -33,6 +34,7 @@ def about(splits: Sequence[Dataset], trained: str = "train") -> list[str]:
   train = next((d for d in splits if d.split == trained), None)
   others = [d for d in splits if d is not train]
   if train is not None:
+    lines += _thin(train)
     for d in others:
       lines += [*_unlearnt(train, d), *_shared(train, d)]
   return lines
@@ -78,6 +80,20 @@ def _unlabelled(d: Dataset) -> list[bool]:
     without &= np.fromiter((value == -1 for value in d.values(name)), bool, len(d))
   without[list(d.truths())] = False
   return without.tolist()
+
+
+def _thin(train: Dataset) -> list[str]:
+  """Classes of which there is too little to tell them from others, where that is easily a mistake."""
+  if LABEL not in train.targets or train.multilabel or train.truths():
+    return []
+  if len(train.classes) == 1:
+    return [f"'{train.classes[0]}' is the only class: there is nothing that it could be told from"]
+  counts = Counter(label for label in train.values() if isinstance(label, int) and label >= 0)
+  single = [train.classes[c] for c, n in counts.items() if n == 1]
+  if not single or np.median(list(counts.values())) < _MANY:
+    return []
+  return [f"split '{train.split}' has a single record of {len(single)} class(es) ({media_files.listed(single)}), and"
+          " many of others: look whether the name is spelt as theirs"]
 
 
 def _unlearnt(train: Dataset, other: Dataset) -> list[str]:

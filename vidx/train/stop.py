@@ -89,7 +89,7 @@ class Listener:
       return
     self._asked = now
     if signum == signal.SIGINT:
-      os.write(2, b"\nvidx: ending after this step; Ctrl-C again ends at once, without saving.\n")
+      os.write(2, b"\nvidx: ending after this step; Ctrl-C a second later ends at once, without saving.\n")
       if _together():
         os.kill(os.getpid(), signal.SIGTERM)
 

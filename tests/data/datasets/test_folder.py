@@ -38,7 +38,7 @@ def test_hidden_files_are_no_videos_and_nothing_is_said_of_them(tmp_path):
 def test_what_is_left_out_is_said(tmp_path):
   touch(tmp_path, "a/1.mp4", "a/notes.txt", "a/2.m4x", "c/only.txt")
   (tmp_path / "a" / "app.ts").write_text("export const a = 1;\n")
-  classes, left = datasets.read("folder", str(tmp_path), "val").notes
+  classes, left = datasets.read("folder", str(tmp_path), "train").notes
   assert "1 of 2 classes without a video (c)" in classes
   for words in ("left out 4 file(s)", "2 .txt", "1 text that ends like a video", "1 .m4x", "a/app.ts"):
     assert words in left or words == "1 .m4x" and ".m4x" in left
@@ -92,6 +92,26 @@ def test_folders_beside_split_folders_are_named(tmp_path):
   touch(tmp_path, "train/a/1.mp4", "val/a/2.mp4", "other/a/3.mp4")
   note, = datasets.read("folder", str(tmp_path), "train").notes
   assert "beside train, val not read: other" in note
+
+
+def test_what_is_easily_taken_for_a_class_or_lost_is_told(tmp_path):
+  touch(tmp_path, *(f"{c}/{i}.mp4" for c in "ab" for i in range(5)))
+  notes = lambda split: datasets.read("folder", str(tmp_path), split).notes
+  assert notes("train") == notes("val") == ()
+  os.symlink(tmp_path / "gone", tmp_path / "c")
+  touch(tmp_path, "b/clips.csv")
+  astray, inner, rest = notes("train")
+  assert astray == f"{tmp_path}: left out 1 link(s) that lead nowhere (c)"
+  assert inner == (f"{tmp_path}: b/clips.csv is taken for a file of a class; if that folder is the data set, name it as"
+                   " the root")
+  assert "1 .csv (b/clips.csv)" in rest
+
+
+def test_a_split_that_is_empty_for_want_of_videos_is_told(tmp_path):
+  touch(tmp_path, "a/1.mp4", "b/2.mp4")
+  with pytest.raises(errors.AbsentError, match="split 'val' .* is empty .*a fifth of the videos of each class is for"
+                     " validation, of a single one none"):
+    datasets.load("folder", str(tmp_path), "val")
 
 
 def test_inputs_that_once_failed(case):

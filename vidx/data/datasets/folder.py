@@ -19,6 +19,8 @@ from vidx.data import media_files
 from vidx.data.datasets import common, tables
 from vidx.data.records import SOUNDS, Dataset, Record, media_of
 
+_TABLES = ("clips.csv", "train.csv")  # which a data set of its own has
+
 
 def read(root: str, split: str, classes: str = "", train_folds: Any = "", val_folds: Any = "", group: str = "group",
          first_id: int = 0) -> Dataset:
@@ -79,6 +81,8 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
     chosen = files if split_names else [f for f in files if (f in val) == (split == "val") and split != "test"]
     records += [Record(f, media_of(os.path.join(base, f)), label) for f in chosen]
   notes = _notes(base, by_class, others, inside.media)
+  if inside.media and not records and split == "val":
+    notes.append("a fifth of the videos of each class is for validation, of a single one none")
   beside = [n for n in media_files.folders(root) if n not in split_names] if split_names else []
   if beside:
     notes.append(f"{root}: beside {', '.join(split_names)} not read: {media_files.listed(beside)}")
@@ -106,6 +110,13 @@ def _notes(base: str, by_class: dict[str, list[str]], others: Sequence[str], med
   if bare:
     notes.append(f"{base}: {len(bare)} of {len(by_class)} classes without a video ({media_files.listed(bare)})")
   twice = sorted(set(others) & set(media))
+  astray = [n for n in media_files.names(base) if not os.path.exists(os.path.join(base, n))]
+  if astray:
+    notes.append(f"{base}: left out {len(astray)} link(s) that lead nowhere ({media_files.listed(astray)})")
+  inner = [p for p in others if os.path.basename(p) in _TABLES and os.path.dirname(p) != base]
+  if inner:
+    notes.append(f"{base}: {media_files.listed(inner, base)} is taken for a file of a class; if that folder is the data"
+                 " set, name it as the root")
   rest = sorted(p for p in others if p not in twice and os.path.dirname(p) != base)
   if twice:
     notes.append(f"{base}: left out {len(twice)} file(s) of no class, folders of frames that are a class, or second"
