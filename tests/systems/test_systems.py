@@ -130,3 +130,9 @@ def test_networks_of_images_take_images():
   assert found["logits"].shape == (2, 3)
   with pytest.raises(ValueError, match=r"takes images \(B, H, W, 3\) or clips"):
     jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((64, 64, 3), "float32"))
+
+
+@pytest.mark.parametrize("classes", ["3", -1, 2.5, None, {"verb": "3"}])
+def test_a_number_of_classes_is_one(classes):
+  with pytest.raises(errors.ConfigError, match="tsm: num_classes=.* is no whole number, and none for each head"):
+    systems.create_model("tsm", num_classes=classes)

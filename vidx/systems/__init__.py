@@ -5,6 +5,7 @@ import fnmatch
 import functools
 import importlib
 import inspect
+import numbers
 from typing import Any
 
 from vidx import errors
@@ -204,7 +205,7 @@ def create_model(name: str, **fields: Any):
     A linen module, called as model.apply(variables, video, train=...).
 
   Raises:
-    ConfigError: an unknown name or field, or sites that the trunk has not.
+    ConfigError: an unknown name or field, a number of classes that is none, or sites that the trunk has not.
   """
   if name not in rows():
     raise errors.ConfigError(
@@ -218,6 +219,9 @@ def create_model(name: str, **fields: Any):
     if field not in known:
       raise errors.ConfigError(
           f"{name} has no field '{field}'{errors.hint(field, known)}; its fields are {', '.join(known)}.")
+  classes = fields.get("num_classes", 0)
+  if not all(isinstance(n, numbers.Integral) and n >= 0 for n in getattr(classes, "values", lambda: [classes])()):
+    raise errors.ConfigError(f"{name}: num_classes={classes!r} is no whole number, and none for each head.")
   from vidx.nn import sites
   try:
     model = _load(row.factory)(**fields)
