@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.data.datasets.test_lists import touch, write
+from vidx import errors
 from vidx.data import datasets, media_files, notices, packed_records, record_table, records
 
 FOLDS = dict(train_folds="0,1", val_folds=2)
@@ -170,6 +171,19 @@ def test_a_table_of_shards_is_the_records(tmp_path, monkeypatch, spans, extra):
                 {"span": [1, 2.5]}):
     write(tmp_path, "records-train.jsonl", *map(json.dumps, [header, *lines, {**lines[0], "id": "last", **other}]))
     assert isinstance(read().records, tuple) and len(read()) == 10
+
+
+@pytest.mark.parametrize("damage", [lambda lines: [*lines, ""], lambda lines: [lines[0], ",".join(lines[1:])],
+                                    lambda lines: [lines[0], lines[1][:-1]], lambda lines: []])
+def test_a_file_of_records_has_one_in_each_line(tmp_path, damage):
+  header = {"name": "csv", "classes": ["a"], "multilabel": False, "categories": {}}
+  line = {"id": "v", "label": 0, "span": None, "extra": {}, "shard": "s", "index": 0}
+  texts = [json.dumps(x) for x in (header, line, {**line, "id": "w"})]
+  write(tmp_path, "records-train.jsonl", *texts)
+  assert len(datasets.load("array_record", str(tmp_path), "train")) == 2
+  write(tmp_path, "records-train.jsonl", *damage(texts))
+  with pytest.raises(errors.DataError, match="records-train.jsonl is damaged"):
+    datasets.load("array_record", str(tmp_path), "train")
 
 
 def test_texts_are_kept_as_they_are():

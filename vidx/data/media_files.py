@@ -64,13 +64,18 @@ def holds_frames(files: Sequence[str], least: int = 2) -> bool:
   return len(images) >= least and not any(map(is_video, files))
 
 
-def identity(path: str) -> tuple[int, int] | None:
-  """Of a file or folder whatever its names and links; None where there is none."""
+def status(path: str) -> os.stat_result | None:
+  """What the system says of a file or folder, whatever links lead to it; None where there is none."""
   try:
-    found = os.stat(path)
+    return os.stat(path)
   except OSError:
     return None
-  return found.st_dev, found.st_ino
+
+
+def identity(path: str) -> tuple[int, int] | None:
+  """Of a file or folder whatever its names and links; None where there is none."""
+  found = status(path)
+  return found and (found.st_dev, found.st_ino)
 
 
 def names(folder: str) -> list[str]:

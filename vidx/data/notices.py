@@ -28,7 +28,7 @@ def about(splits: Sequence[Dataset], trained: str = "train") -> list[str]:
     if d.missing:
       lines.append(f"split '{d.split}': {len(d.missing)} of its {len(d.records) + len(d.missing)} media are missing"
                    f" ({media_files.listed(d.missing)})")
-    bare = sum(_unlabelled(d))
+    bare = _unlabelled(d).sum()
     if bare and d.split != "test":
       lines.append(f"split '{d.split}': {bare} of its {len(d.records)} records have no label")
   train = next((d for d in splits if d.split == trained), None)
@@ -42,7 +42,7 @@ def about(splits: Sequence[Dataset], trained: str = "train") -> list[str]:
 
 def check_labels(train: Dataset) -> None:
   """Raises DataError where there is nothing to learn from."""
-  if train.targets and all(_unlabelled(train)):
+  if train.targets and _unlabelled(train).all():
     raise errors.DataError(f"no record of split '{train.split}' has a label.")
 
 
@@ -71,15 +71,13 @@ def _mirrored(d: Dataset) -> list[str]:
           " --config.data.flip=False"] if one else []
 
 
-def _unlabelled(d: Dataset) -> list[bool]:
-  """Whether a record has no value of any target, and no boxes."""
-  if not d.targets:
-    return [False] * len(d)
-  without = np.ones(len(d), bool)
+def _unlabelled(d: Dataset) -> np.ndarray:
+  """bool (N,): whether a record has no value of any target, and no boxes, where there are targets."""
+  without = np.full(len(d), bool(d.targets))
   for name in d.targets:
     without &= np.fromiter((value == -1 for value in d.values(name)), bool, len(d))
   without[list(d.truths())] = False
-  return without.tolist()
+  return without
 
 
 def _thin(train: Dataset) -> list[str]:
@@ -88,7 +86,7 @@ def _thin(train: Dataset) -> list[str]:
     return []
   if len(train.classes) == 1:
     return [f"'{train.classes[0]}' is the only class: there is nothing that it could be told from"]
-  counts = Counter(label for label in train.values() if isinstance(label, int) and label >= 0)
+  counts = _by_class(train, LABEL)
   single = [train.classes[c] for c, n in counts.items() if n == 1]
   if not single or np.median(list(counts.values())) < _MANY:
     return []
@@ -105,14 +103,22 @@ def _unlearnt(train: Dataset, other: Dataset) -> list[str]:
   return [f"split '{other.split}' has {len(strange)} class(es) of which '{train.split}' has no record: {shown}"]
 
 
+def _by_class(d: Dataset, name: str) -> Counter[int]:
+  """Records by class id of a target."""
+  counts: Counter[int] = Counter()
+  for label, n in Counter(d.values(name)).items():
+    for c in label if isinstance(label, tuple) else (label,):
+      if c >= 0:
+        counts[c] += n
+  return counts
+
+
 def _counts(d: Dataset) -> Counter[str]:
   """Records by class, of all targets."""
   counts: Counter[str] = Counter()
   for name, target in d.targets.items():
-    for label, n in Counter(d.values(name)).items():
-      for c in label if isinstance(label, tuple) else (label,):
-        if c >= 0:
-          counts[target.classes[c] if name == LABEL else f"{name} {target.classes[c]}"] += n
+    for c, n in _by_class(d, name).items():
+      counts[target.classes[c] if name == LABEL else f"{name} {target.classes[c]}"] += n
   for i, boxes in d.truths().items():
     if d.records[i].label == -1:  # else they are those of the label
       counts.update(d.classes[c] for c in boxes.classes())

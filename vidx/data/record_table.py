@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vidx.data import media_files
 from vidx.data.records import SOUNDS, Columns, Described, Media, Record, media_key
 
 Span = tuple[float, float]
@@ -119,11 +120,8 @@ def _listed(folder: str, wanted: int) -> dict[str, tuple[int, int, int]]:
 
 def _asked(path: str) -> tuple[int, int, int]:
   """Device, inode and kind of what a path leads to, zeros where that is nothing."""
-  try:
-    found = os.stat(path)
-  except OSError:
-    return 0, 0, 0
-  return found.st_dev, found.st_ino, _FOLDER if stat.S_ISDIR(found.st_mode) else _FILE
+  found = media_files.status(path)
+  return (found.st_dev, found.st_ino, _FOLDER if stat.S_ISDIR(found.st_mode) else _FILE) if found else (0, 0, 0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

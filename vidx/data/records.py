@@ -190,13 +190,14 @@ class Dataset:
       rows = self.records.described(sizes)
       while block := "".join(map(repr, itertools.islice(rows, _BLOCK))):
         digest.update(block.encode())
-    for i, r in enumerate(() if isinstance(self.records, Columns) else self.records):
-      digest.update(repr((r.id, r.label, r.span, r.media.index, sizes[i])).encode())
-      if r.labels or r.companions:
-        others = sorted((name, m.index, -1 if i % step else _size(m)) for name, m in r.companions.items())
-        digest.update(repr((sorted(r.labels.items()), others)).encode())
-      if TRUTH in r.extra:
-        digest.update(r.extra[TRUTH].digest().encode())
+    else:
+      for i, r in enumerate(self.records):
+        digest.update(repr((r.id, r.label, r.span, r.media.index, sizes[i])).encode())
+        if r.labels or r.companions:
+          others = sorted((name, m.index, -1 if i % step else _size(m)) for name, m in r.companions.items())
+          digest.update(repr((sorted(r.labels.items()), others)).encode())
+        if TRUTH in r.extra:
+          digest.update(r.extra[TRUTH].digest().encode())
     if self.plan is not None:
       digest.update(self.plan.fingerprint().encode())
     return digest.hexdigest()[:16]
@@ -204,11 +205,8 @@ class Dataset:
 
 def _size(media: Media) -> int:
   """Bytes of a file, -1 where it is none."""
-  try:
-    found = os.stat(media.path)
-  except OSError:
-    return -1
-  return found.st_size if stat.S_ISREG(found.st_mode) else -1
+  found = media_files.status(media.path)
+  return found.st_size if found and stat.S_ISREG(found.st_mode) else -1
 
 
 def class_names(dataset: Dataset) -> list[str] | dict[str, list[str]]:

@@ -38,7 +38,8 @@ def test_hidden_files_are_no_videos_and_nothing_is_said_of_them(tmp_path):
 def test_what_is_left_out_is_said(tmp_path):
   touch(tmp_path, "a/1.mp4", "a/notes.txt", "a/2.m4x", "c/only.txt")
   (tmp_path / "a" / "app.ts").write_text("export const a = 1;\n")
-  classes, left = datasets.read("folder", str(tmp_path), "train").notes
+  classes, left, few = datasets.read("folder", str(tmp_path), "val").notes
+  assert few == "a fifth of the videos of each class is for validation, of a single one none"
   assert "1 of 2 classes without a video (c)" in classes
   for words in ("left out 4 file(s)", "2 .txt", "1 text that ends like a video", "1 .m4x", "a/app.ts"):
     assert words in left or words == "1 .m4x" and ".m4x" in left

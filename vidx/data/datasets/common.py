@@ -51,14 +51,20 @@ def read_json(path: str) -> Any:
       raise errors.DataError(f"{path}, line {e.lineno}: no JSON ({e.msg}).") from None
 
 
-def read_columns(path: str, needed: Sequence[str]) -> tuple[Sequence[int], dict[str, list[str]]]:
+def read_columns(path: str, needed: Sequence[str], text: str | None = None
+                 ) -> tuple[Sequence[int], dict[str, list[str]]]:
   """A csv file with a header: the line number of each row, and {column: the text of each row}.
+
+  Args:
+    path: of the file.
+    needed: columns that it must have.
+    text: of the file, where it is read.
 
   Raises:
     DataError: a needed column is absent, a column is named twice, a line has
       another number of columns, or nothing in a needed one.
   """
-  lines, found = _rows(path)
+  lines, found = _rows(path, read_text(path) if text is None else text)
   header = [c.strip() for c in found[0]] if found else []
   twice = next((c for i, c in enumerate(header) if c and c in header[:i]), None)
   if twice is not None:
@@ -92,9 +98,8 @@ def read_table(path: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
     yield line, dict(zip(columns, row))
 
 
-def _rows(path: str) -> tuple[Sequence[int], list[list[str]]]:
+def _rows(path: str, text: str) -> tuple[Sequence[int], list[list[str]]]:
   """The rows of a csv file, empty ones too, and the number of the line that each ends with."""
-  text = read_text(path)
   rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
   try:
     if '"' not in text:  # so that each row is a line

@@ -16,6 +16,7 @@ VideoMAE write them, or a folder of frames, their number and a label, as MMActio
 
 from collections.abc import Callable, Mapping, Sequence
 import csv
+import io
 import os
 import re
 from typing import Any, NamedTuple
@@ -46,14 +47,13 @@ class Rows(NamedTuple):
 
 def rows(path: str, root: str) -> Rows:
   """The rows of a table, or of a list without a header, whose paths are below a root."""
-  lines = common.read_lines(path)
-  first = next((line for line in lines if line.strip()), "")
-  if {"path", "label"} & set(_words(first)):
-    return Rows(*common.read_columns(path, ("path", "label")))
-  found = _pair(first, root)
-  if found and _is_media(found[0], root):
-    return _pairs(path, lines, root)
-  return Rows(*common.read_columns(path, ("path", "label")))  # says which column lacks
+  text = common.read_text(path)
+  first = next(filter(str.strip, io.StringIO(text, newline="\n")), "").rstrip("\n")
+  if not {"path", "label"} & set(_words(first)):
+    found = _pair(first, root)
+    if found and _is_media(found[0], root):
+      return _pairs(path, text.split("\n"), root)
+  return Rows(*common.read_columns(path, ("path", "label"), text))  # says which column lacks, too
 
 
 def labels(path: str, root: str, found: Rows | None = None) -> tuple[str, ...]:
