@@ -1,4 +1,6 @@
 import json
+import os
+import threading
 
 import pytest
 
@@ -33,6 +35,25 @@ def test_a_training_comes_to_a_step_and_its_workers_have_memory(tmp_path):
   start_speed.write_csv(tmp_path / "data", 100)
   seconds, memory = start_speed._started(tmp_path / "data", "csv", tmp_path / "run")
   assert seconds > 1 and 50 < memory < 2000
+
+
+def test_threads_that_end_while_they_are_read_are_passed_over():
+  stopped = threading.Event()
+
+  def come_and_go():
+    while not stopped.is_set():
+      threads = [threading.Thread(target=lambda: None) for _ in range(20)]
+      for act in (threading.Thread.start, threading.Thread.join):
+        for thread in threads:
+          act(thread)
+
+  background = threading.Thread(target=come_and_go)
+  background.start()
+  try:
+    assert all(start_speed._workers(os.getpid()) == [] for _ in range(300))
+  finally:
+    stopped.set()
+    background.join()
 
 
 def test_fewer_rows_than_few_are_refused():

@@ -163,14 +163,22 @@ def _ended(run: subprocess.Popen) -> Iterator[subprocess.Popen]:
 
 def _workers(process: int) -> list[int]:
   """The decoding processes that a process has started."""
-  children = [int(c) for task in os.listdir(f"/proc/{process}/task")
-              for c in pathlib.Path(f"/proc/{process}/task/{task}/children").read_text().split()]
-  return [c for c in children if b"spawn_main" in pathlib.Path(f"/proc/{c}/cmdline").read_bytes()]
+  threads = pathlib.Path(f"/proc/{process}/task").iterdir()
+  children = [int(c) for thread in threads for c in _said(thread / "children").split()]
+  return [c for c in children if "spawn_main" in _said(pathlib.Path(f"/proc/{c}/cmdline"))]
 
 
 def _memory(process: int) -> float:
   """MiB that a process has for itself, and its share of what it shares."""
-  for line in pathlib.Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+  for line in _said(pathlib.Path(f"/proc/{process}/smaps_rollup")).splitlines():
     if line.startswith("Pss:"):
       return int(line.split()[1]) / 1024
   return 0.0
+
+
+def _said(path: pathlib.Path) -> str:
+  """What a file below /proc says, '' where its thread or process has ended since it was found."""
+  try:
+    return path.read_text()
+  except (FileNotFoundError, ProcessLookupError):
+    return ""
