@@ -141,3 +141,22 @@ def test_videos_without_sound_and_with_damaged_sound_are_counted_in_a_line_each(
   assert "without sound (train): 1 of 3 videos" in said and "bare.mp4" in said
   assert "damaged sound (train): 1 of 3 videos, such as" in said and "spoilt.mp4: its sound cannot be decoded" in said
   assert check.check("folder", str(tmp_path), full=True)["splits"]["train"]["sound"]["damaged"]
+
+
+def test_copies_under_other_names_and_spans_beyond_the_end_are_told(tmp_path):
+  root = tiny.folder(tmp_path, train=3, val=0)
+  tiny.write_video(root / "val/run/own.mp4", seed=9)
+  for split, name in (("val", "copy"), ("train", "again")):  # copies inside of a split are its own affair
+    (root / split / f"run/{name}.mp4").write_bytes((root / "train/run/train1.mp4").read_bytes())
+  (root / "val/run/empty.mp4").write_bytes(b"")
+  (root / "train/run/empty.mp4").write_bytes(b"")
+  copies = [note for note in check.check("folder", str(root))["notes"] if "are copies" in note]
+  assert len(copies) == 1 and copies[0].startswith("1 of the 2 files of split 'val' are copies of files of 'train'")
+  assert f"{root}/val/run/copy.mp4 is {root}/train/run/again.mp4" in copies[0]
+
+  (root / "clips.csv").write_text("path,label,split,start,end\n" + "".join(
+      f"train/run/train1.mp4,run,train,{start},{end}\n" for start, end in ((0, 0.4), (0.1, 1.4), (0.2, 60))))
+  notes = check.check("csv", str(root), "train", file="clips.csv")["notes"]
+  assert [note for note in notes if "spans" in note] == [
+      "split 'train': 1 of its 3 spans end after their video and are cut at its end, such as"
+      f" {root}/train/run/train1.mp4: 0.2 to 60 s of 0.48 s"]

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 import concurrent.futures
 import contextlib
+import functools
+import hashlib
 import os
 from typing import Any
 
@@ -21,6 +23,7 @@ from vidx.data.records import Dataset, Media, Record
 _CHUNK = 32  # frames decoded at once, which bounds the memory
 _SHORT_SIDE = 32
 _HEARD = 0.5  # seconds of sound that are decoded at once
+_LATE = 1.0  # seconds that a span may end after its video, as annotations are rounded
 _CLASSES_SHOWN = 40
 
 
@@ -58,8 +61,9 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
   with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
     probed = dict(zip(media, pool.map(look, media)))
   result = {"dataset": name, "root": root, "classes": list(found[0].classes), "multilabel": found[0].multilabel,
-            "absent": absent, "notes": notices.about(found), "bad": [], "splits": {}}
+            "absent": absent, "notes": notices.about(found) + _copies(found, probed), "bad": [], "splits": {}}
   for d in found:
+    result["notes"] += _cut(d, probed)
     bad = _bad(d, probed)
     result["bad"] += bad
     result["splits"][d.split] = _statistics(d, probed, len(bad))
@@ -155,6 +159,41 @@ def _bad(d: Dataset, probed: Mapping[Media, dict]) -> list[dict[str, str]]:
     if reason:
       bad.append({"split": d.split, "id": r.id, "path": r.media.path, "reason": reason})
   return bad
+
+
+def _cut(d: Dataset, probed: Mapping[Media, dict]) -> list[str]:
+  """Says which spans end long after their video."""
+  last = lambda r: probed[r.media].get("last", np.inf)
+  long = [r for r in d.records if r.span and r.span[0] <= last(r) < r.span[1] - _LATE]
+  if not long:
+    return []
+  (start, end), seconds = long[0].span, probed[long[0].media]["seconds"]
+  return [f"split '{d.split}': {len(long)} of its {len(d.records)} spans end after their video and are cut at its end,"
+          f" such as {long[0].media.path}: {start:g} to {end:g} s of {seconds:.2f} s"]
+
+
+def _copies(splits: Sequence[Dataset], probed: Mapping[Media, dict], trained: str = "train") -> list[str]:
+  """Says which good files of other splits hold the bytes of one of the split to train on, under another name."""
+  digest = functools.cache(_digest)
+  good = {m for m, found in probed.items() if "reason" not in found and m.index < 0 and os.path.isfile(m.path)}
+  files = {d.split: {key: r.media.path for key, r in zip(d.media(), d.records) if r.media in good} for d in splits}
+  train, lines = files.pop(trained, {}), []
+  sizes = {path: os.path.getsize(path) for path in train.values()}
+  for split, own in files.items():
+    alike = {path: os.path.getsize(path) for key, path in own.items() if key not in train}
+    shared = set(alike.values()) & set(sizes.values())
+    first = {digest(path): path for path, size in reversed(sizes.items()) if size in shared}
+    both = [f"{path} is {first[digest(path)]}" for path, size in alike.items()
+            if size in shared and digest(path) in first]
+    if both:
+      lines.append(f"{len(both)} of the {len(own)} files of split '{split}' are copies of files of '{trained}'"
+                   f" ({media_files.listed(both)}): its figures promise too much")
+  return lines
+
+
+def _digest(path: str) -> bytes:
+  with open(path, "rb") as f:
+    return hashlib.file_digest(f, "sha256").digest()
 
 
 def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str, Any]:
