@@ -9,8 +9,9 @@ about half a clip of 2 frames of 32 x 32 pixels apart, have the same colour. Pat
 4 x 4 pixels, one position of the block; in `noisy` 12 x 12, so that a region is more
 than a position, under noise of 1.5 times the colours' contrast.
 
-`noisy` does not hold: 64.8 against 61.2, where 5 points were wanted. After 2,000 in place of 600 steps, one seed, it is
-82.6 against 80.5; regions that are averaged, not learned, are at 59.4 after 600.
+`noisy` does not hold: 57.9 against 54.4 over five seeds, where 5 points were wanted; four of them have hardly begun to
+learn. After 2,000 in place of 600 steps, one seed, it is 82.6 against 80.5; regions that are averaged, not learned,
+are at 59.4 after 600.
 """
 
 import functools
@@ -112,7 +113,7 @@ def get_claims() -> list[Claim]:
       claim("far_positions", "It compares it no worse than with a block that compares single positions.",
             against("positions")),
       claim("noisy", "In noise it compares it better than the same block whose positions are compared alone.",
-            against("alone", noisy), 5.0),
+            against("alone", noisy), 5.0, seeds=5),
       claim("noisy_positions", "Nor is it worse there than a block that compares single positions.",
             against("positions", noisy)),
   ]
