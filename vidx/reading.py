@@ -8,6 +8,7 @@ neither run anything nor ask for memory that its own length does not justify (`U
 
 from collections.abc import Iterator, Mapping
 import contextlib
+import hashlib
 import math
 import os
 import pickle
@@ -22,6 +23,12 @@ from vidx import errors
 MODEST = 256 << 20  # bytes that a file may unfold into, however small it is,
 RATIO = 100  # and beyond that, times its own size
 _LONGEST = 160  # characters of a reason
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """SHA-256 of a file, in hexadecimal digits."""
+  with open(path, "rb") as f:
+    return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vidx
-from vidx import errors, tasks
+from vidx import errors, reading, tasks
 from vidx.infer import judges, save
 from vidx.interop import files
 from vidx.metrics import generation
@@ -64,7 +64,7 @@ def test_lpips_and_fid_are_those_of_the_formulas_with_the_weights_of_their_names
     with pytest.raises(errors.ConfigError, match=f"weights '{word}' only, not with 'none'"):
       judges.Judges(part)
   monkeypatch.setattr(generation, "FILES", {
-      "fid": (("cdcd",),), "lpips": (("abab",), (files.sha256(tmp_path / "heads.safetensors")[:8],))})
+      "fid": (("cdcd",),), "lpips": (("abab",), (reading.sha256(tmp_path / "heads.safetensors")[:8],))})
   judge = judges.Judges(text)
   rng = np.random.default_rng(0)
   seen = {k: rng.integers(0, 256, (3, 64, 64, 3)).astype(np.uint8) for k in ("image", "target")}

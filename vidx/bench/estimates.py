@@ -17,8 +17,9 @@ import pathlib
 import subprocess
 import sys
 
-from vidx import errors, places, systems, writing
+from vidx import errors, systems, writing
 from vidx.measure import targets
+from vidx.train import config
 
 HERE = pathlib.Path(__file__).parent
 CSV, PAGE = HERE / "compiled.csv", HERE / "compiled.md"
@@ -150,12 +151,6 @@ def write(every: Iterable[Row]) -> None:
   writing.write_text(PAGE, page(kept))
 
 
-def _below_configs(name: str) -> str:
-  """FILE.py[:WORD] as it stands in the table, from the folder of configs on."""
-  inside = (places.configs() / name.partition(":")[0]).is_file()
-  return f"configs/{name}" if inside else name
-
-
 def main(names: Sequence[str], *, target: str, train: bool, batch: int, fsdp: int, again: bool, seconds: float) -> int:
   """Compiles what the table lacks, and writes it after each; without names only the page. 2 where one failed."""
   unknown = [n for n in names if ".py" not in n and not systems.list_models(n)]
@@ -163,7 +158,7 @@ def main(names: Sequence[str], *, target: str, train: bool, batch: int, fsdp: in
     raise errors.ConfigError(f"no model is called {unknown[0]}; `vidx models` lists them.")
   if fsdp > 1 and any(".py" not in n for n in names):
     raise errors.ConfigError("--fsdp divides the parameters of a config's train step: name FILE.py.")
-  chosen = [m for n in names for m in ([_below_configs(n)] if ".py" in n else systems.list_models(n))]
+  chosen = [m for n in names for m in ([config.of_table(n)] if ".py" in n else systems.list_models(n))]
   write(rows())
   if not chosen:
     return 0

@@ -137,14 +137,17 @@ def _started(root: pathlib.Path, reader: str, workdir: pathlib.Path) -> tuple[fl
   with open(log, "w") as out, _ended(subprocess.Popen(
       [sys.executable, "-m", "vidx", "train", f"--config={config}", f"--workdir={workdir}"], stdout=out,
       stderr=subprocess.STDOUT)) as run:
-    seconds = []
-    for step in (1, 20):
+
+    def after(step):
       while f"\nstep {step}/" not in log.read_text():
         if run.poll() is not None or time.perf_counter() - began > _LONGEST:
           raise errors.ConfigError(f"no step {step} of the training was seen: {log.read_text()[-300:].strip()}")
         time.sleep(0.02)
-      seconds.append(time.perf_counter() - began)
-    return seconds[0], max(map(_memory, _workers(run.pid)), default=0.0)
+      return time.perf_counter() - began
+
+    seconds = after(1)
+    after(20)
+    return seconds, max(map(_memory, _workers(run.pid)), default=0.0)
 
 
 @contextlib.contextmanager

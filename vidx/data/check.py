@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import concurrent.futures
 import contextlib
 import functools
-import hashlib
 import os
 from typing import Any
 
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vidx import errors, terminal
+from vidx import errors, reading, terminal
 from vidx.data import clips, datasets, feature_files, media_files, notices
 from vidx.data.frame_boxes import TRUTH
 from vidx.data.records import Dataset, Media, Record
@@ -60,10 +59,10 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
   look = lambda m: own[m.kind](m) if m.kind in own else probe(m, 0 if full else frames)
   with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
     probed = dict(zip(media, pool.map(look, media)))
+  notes = [*notices.about(found), *_copies(found, probed), *(line for d in found for line in _cut(d, probed))]
   result = {"dataset": name, "root": root, "classes": list(found[0].classes), "multilabel": found[0].multilabel,
-            "absent": absent, "notes": notices.about(found) + _copies(found, probed), "bad": [], "splits": {}}
+            "absent": absent, "notes": notes, "bad": [], "splits": {}}
   for d in found:
-    result["notes"] += _cut(d, probed)
     bad = _bad(d, probed)
     result["bad"] += bad
     result["splits"][d.split] = _statistics(d, probed, len(bad))
@@ -172,12 +171,12 @@ def _cut(d: Dataset, probed: Mapping[Media, dict]) -> list[str]:
           f" such as {long[0].media.path}: {start:g} to {end:g} s of {seconds:.2f} s"]
 
 
-def _copies(splits: Sequence[Dataset], probed: Mapping[Media, dict], trained: str = "train") -> list[str]:
+def _copies(splits: Sequence[Dataset], probed: Mapping[Media, dict]) -> list[str]:
   """Says which good files of other splits hold the bytes of one of the split to train on, under another name."""
-  digest = functools.cache(_digest)
+  digest = functools.cache(reading.sha256)
   good = {m for m, found in probed.items() if "reason" not in found and m.index < 0 and os.path.isfile(m.path)}
   files = {d.split: {key: r.media.path for key, r in zip(d.media(), d.records) if r.media in good} for d in splits}
-  train, lines = files.pop(trained, {}), []
+  train, lines = files.pop("train", {}), []
   sizes = {path: os.path.getsize(path) for path in train.values()}
   for split, own in files.items():
     alike = {path: os.path.getsize(path) for key, path in own.items() if key not in train}
@@ -186,14 +185,9 @@ def _copies(splits: Sequence[Dataset], probed: Mapping[Media, dict], trained: st
     both = [f"{path} is {first[digest(path)]}" for path, size in alike.items()
             if size in shared and digest(path) in first]
     if both:
-      lines.append(f"{len(both)} of the {len(own)} files of split '{split}' are copies of files of '{trained}'"
+      lines.append(f"{len(both)} of the {len(own)} files of split '{split}' are copies of files of 'train'"
                    f" ({media_files.listed(both)}): its figures promise too much")
   return lines
-
-
-def _digest(path: str) -> bytes:
-  with open(path, "rb") as f:
-    return hashlib.file_digest(f, "sha256").digest()
 
 
 def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Judges:
     if not (colon and os.path.isfile(heads)):
       raise errors.ConfigError(f"--judges=lpips={place}: write FOLDER:FILE, AlexNet and the published file of the"
                                " heads, alex.pth of version 0.1.")
-    weights = generation.known("lpips", _digest(folder), files.sha256(heads))
+    weights = generation.known("lpips", _digest(folder), reading.sha256(heads))
     generation.named("lpips", weights)
     loaded, state = load.load_checkpoint(folder), files.read_state(heads)
     heads = [np.asarray(state[f"lin{i}.model.1.weight"]).reshape(-1) for i in range(len(generation.LPIPS_SITES))]

@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from typing import Any
 
-from vidx import errors, interop, systems, writing
+from vidx import errors, interop, reading, systems, writing
 from vidx.interop import files
 
 RECORD = "conversion.json"
@@ -69,7 +69,7 @@ def from_file(source: str, checkpoint: str | os.PathLike, out: str | os.PathLike
   interop.rules_of(made, source)
   check_free(out, overwrite)
   state = files.read_state(checkpoint)
-  digest = files.sha256(checkpoint)
+  digest = reading.sha256(checkpoint)
   if sha256 and (len(sha256) < FEWEST_DIGITS or not digest.startswith(sha256.lower())):
     raise errors.CheckpointError(
         f"{checkpoint} has the SHA-256 {digest}, not {sha256}"

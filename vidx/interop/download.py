@@ -11,8 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from vidx import errors, places, terminal
-from vidx.interop import files
+from vidx import errors, places, reading, terminal
 
 OFFLINE, MIRROR = "VIDX_OFFLINE", "VIDX_MIRROR"
 TIMEOUT_S = 30.0  # nothing, or less than SLOWEST, for so long: the connection is given up
@@ -75,7 +74,7 @@ def fetch(address: str, path: str, what: str, *, sha256: str = "", size: int = 0
       before = _size(part)
       try:
         _attempt(where, part, what, size)
-        found = files.sha256(part)
+        found = reading.sha256(part)
         if found.startswith(sha256):
           break
         _forget(part)

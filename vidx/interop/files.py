@@ -1,7 +1,6 @@
 """Files of weights: safetensors, torch's and PySlowFast's, as NumPy arrays by name; none needs torch to be read."""
 
 from collections.abc import Mapping
-import hashlib
 import json
 import math
 import os
@@ -204,9 +203,3 @@ def _whole(path, write) -> None:
       write(temporary)
   except OSError as e:
     raise errors.CheckpointError(f"{path} cannot be written: {(e.strerror or str(e)).lower()}.") from e
-
-
-def sha256(path: str | os.PathLike) -> str:
-  """SHA-256 of a file, in hexadecimal digits."""
-  with open(path, "rb") as f:
-    return hashlib.file_digest(f, "sha256").hexdigest()

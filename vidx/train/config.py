@@ -181,10 +181,21 @@ def load_file(path: str) -> ConfigDict:
   return config
 
 
+def of_table(path: str) -> str:
+  """`configs/FILE.py[:WORD]` of a config that comes along, in any form that `load_file` takes; others as they are."""
+  named, colon, argument = path.partition(":")
+  name = _bare(named)
+  return f"configs/{name}.py{colon}{argument}" if (places.configs() / f"{name}.py").is_file() else path
+
+
+def _bare(named: str) -> str:
+  return named.removesuffix(".py").removeprefix("./").removeprefix("configs/")
+
+
 def _found(named: str) -> str:
   """The path of a config file that is there, or comes along; a ConfigError lists names near to a missing one."""
   ours = places.configs()
-  name = named.removesuffix(".py").removeprefix("./").removeprefix("configs/")
+  name = _bare(named)
   for file in (named, f"{named}.py", str(ours / f"{name}.py")):
     if os.path.isfile(file):
       return file
