@@ -1,5 +1,6 @@
 """What the process of a command sets before the work: its memory, its libraries, the other processes of a run."""
 
+import _thread
 import contextlib
 import hashlib
 import os
@@ -7,6 +8,7 @@ import platform
 import signal
 import sys
 import threading
+import time
 import types
 
 from vidx import places
@@ -116,9 +118,23 @@ def _of_what_is_raised_aside(unraisable) -> None:
 
   Leaves out that the other writes of a save that has failed report to its event loop, which is closed by then.
   """
-  if isinstance(unraisable.exc_value, KeyboardInterrupt):
-    again = threading.Timer(_SOON_S, os.kill, (os.getpid(), signal.SIGINT))
-    again.daemon = True
-    again.start()
-  elif not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
-    sys.__unraisablehook__(unraisable)
+  lost = isinstance(unraisable.exc_value, KeyboardInterrupt)
+  try:
+    if not lost and not (isinstance(unraisable.exc_value, RuntimeError)
+                         and str(unraisable.exc_value) == "Event loop is closed"):
+      sys.__unraisablehook__(unraisable)
+  except KeyboardInterrupt:  # came here, where Python can raise nothing either
+    lost = True
+  if lost:  # a bare thread: to start a `Thread` is to wait for it, which the next Ctrl-C would end
+    _thread.start_new_thread(_interrupt_again, (threading.main_thread().ident, _of_what_is_raised_aside.__code__))
+
+
+def _interrupt_again(thread: int, where: types.CodeType) -> None:
+  """Sends a thread a Ctrl-C as soon as it has left a function."""
+  inside = True
+  while inside:
+    time.sleep(_SOON_S)
+    frame, inside = sys._current_frames().get(thread), False
+    while frame is not None and not inside:
+      frame, inside = frame.f_back, frame.f_code is where
+  signal.pthread_kill(thread, signal.SIGINT)
