@@ -102,7 +102,7 @@ def joint(seed, streams):
 
 # ---------------------------------------------------------------- sound learnt by heart
 
-CLIPS, HUM_STEPS, HUM_FRAMES, PATTERN = 200, 600, 4, 0.15
+CLIPS, HUM_STEPS, HUM_FRAMES, PATTERN = 200, 1200, 4, 0.38
 HEARD = {"P_d 0": dict(drop=0.0), "P_d 0.8": dict(drop=0.8, drop_scope="all"), "P_d 0.8, lateral": dict(drop=0.8),
          "sight": dict(streams="sight")}
 
@@ -215,23 +215,23 @@ def synchronized(seed, course, others):
 
 # ---------------------------------------------------------------- half a clip late
 
-MISSED_STEPS = 700
+MISSED_STEPS = 300
 
 
 def halves(key):
-  """((clips, sound, 1), (direction + tone) mod 4): a square in one half, its tone in the other."""
+  """((clips, sound, 1), direction x tone): a square in one half, its tone in the other."""
   k = jax.random.split(key, 6)
   way, tone, half = (jax.random.randint(k[i], (BATCH,), 0, n) for i, n in enumerate((4, 4, 2)))
   now = lambda count, half: (jnp.arange(count) // (count // 2) == half[:, None]).astype(jnp.float32)
   video = moving(k[3], way, FEW, step=2) * now(FEW, half)[..., None, None, None]
   audio = toned(tone) * now(FEW, 1 - half)[..., None, None]
-  given = noisy(k[4], jnp.repeat(video, 3, -1), 0.2), noisy(k[5], 2.0 * audio, 0.3), jnp.ones(BATCH)
-  return given, (way + tone) % 4
+  given = noisy(k[4], jnp.repeat(video, 3, -1), 0.3), noisy(k[5], audio, 1.0), jnp.ones(BATCH)
+  return given, way * 4 + tone
 
 
 @functools.cache
 def late(seed, fusion):
-  model = network(num_classes=4, fusion=fusion)
+  model = network(num_classes=16, fusion=fusion)
   return accuracy(model, fit(model, halves, MISSED_STEPS, seed), halves, 32, seed)
 
 
@@ -253,7 +253,7 @@ def probed(seed, pretrained):
 
 
 def get_claims() -> list[Claim]:
-  claim = functools.partial(Claim, seeds=1)
+  claim = functools.partial(Claim, seeds=3)
   both = lambda seed: {"method": joint(seed, "both")[0], "baseline": 90.0}
 
   def half(streams, i):
