@@ -3,7 +3,7 @@ import pytest
 
 from tests.data import sounds, videos
 from vidx import errors
-from vidx.data import batch as batch_lib, examples, parts, pipeline, sound, spectrogram
+from vidx.data import batch as batch_lib, clips, examples, parts, pipeline, sound, spectrogram
 from vidx.data.parts import audio
 from vidx.data.records import Dataset, Media, Record, media_of
 from vidx.nn.log_mel import pick_rows
@@ -98,6 +98,27 @@ def test_batches_hold_it_and_a_video_without_sound_is_no_failure(root):
   assert valid["with.mp4"] == valid["telephone.avi"] == valid["silence.mp4"] == 1 and valid["without.mp4"] == 0
   batch_lib.validate({k: v for k, v in batch.items()})
   assert batch["audio"].shape == batch["audio_neg"].shape == (6, 32, 20, 1)
+
+
+@pytest.mark.parametrize("frames", [7, 20, 25, 31, 40, 50, 62, 64, 90])
+@pytest.mark.parametrize("sampler", ["stride", "non_overlapping", "centre", "segments"])
+def test_a_clip_of_a_short_video_hears_all_that_it_shows(sampler, frames, tmp_path):
+  videos.write(tmp_path / "a.mp4", sounds.clip(frames), rate=25)
+  data = settings()
+  data.update(frames=32, stride=2, sampler=sampler)
+  made = clips.Clips(data, clips=2, timed=True)
+  cut = made.cut(Record("a", media_of(str(tmp_path / "a.mp4")), 0))
+  for seconds, indices in zip(cut.seconds, cut.indices, strict=True):
+    start, end = audio.span_of(seconds)
+    assert start == pytest.approx(indices.min() / 25) and end > indices.max() / 25
+    steps = np.diff(np.unique(indices))
+    assert end - start == pytest.approx((np.ptp(indices) + steps.mean()) / 25)
+
+
+def test_of_a_single_moment_nothing_is_heard(root):
+  assert audio.span_of(np.full(8, 1.5)) == (1.5, 1.5)
+  with pytest.raises(sound.NoSound):
+    sound.read(str(root / "with.mp4"), 1.5, 1.5)
 
 
 def test_negatives_are_displaced_and_the_same_for_the_same_seed(root):

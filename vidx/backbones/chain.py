@@ -17,7 +17,7 @@ from vidx.nn.head import Head
 from vidx.nn.norm import ConvNormAct
 
 FROZEN = ("", "all", "all_but_first")
-AVERAGES = ("probabilities", "logits")
+AVERAGES = {"probabilities": "softmax", "sigmoids": "sigmoid", "logits": ""}  # what a head takes at each place
 Ways = list[tuple[jax.Array, jax.Array | None]]  # (x, mask) of each pathway
 
 
@@ -34,8 +34,9 @@ class Trunk(nn.Module):
     consensus: mean of per-frame logits.
     crop: side of the crops of training, in pixels. Where a clip is larger, the head sees every window of the size
       of such a crop, as that of PySlowFast and pytorchvideo does; 0: one mean over the clip.
-    average: over these windows in evaluation, of 'probabilities' as in PySlowFast, or of 'logits' as in
-      pytorchvideo's networks without a softmax.
+    average: over these windows in evaluation, of 'probabilities' as in PySlowFast, of 'sigmoids' where a video has
+      several classes, each by itself, or of 'logits' as in pytorchvideo's networks without a softmax. Training
+      takes what fits its task unless told.
     sites: blocks to plug in; see vidx.nn.sites.
     prefix: of the names of the sites, where the trunk is one of several networks.
     stills: whether it takes images (B, H, W, 3), as clips of one frame. `vidx.create_model` and training set
@@ -80,7 +81,7 @@ class Trunk(nn.Module):
     """The head of most trunks, for `setup`."""
     fields = (self.dropout, self.head_std, self.consensus)
     if not isinstance(self.num_classes, Mapping):
-      return Head(self.num_classes, *fields, each_place=self.windowed and self.average == "probabilities")
+      return Head(self.num_classes, *fields, each_place=self.each_place)
     _, norm = self.norms()
     return CategoryHeads(tuple(self.num_classes.items()), self.head_conv, self.is_bottleneck, *fields, norm, self.dtype)
 
@@ -88,6 +89,11 @@ class Trunk(nn.Module):
   def windowed(self) -> bool:
     """Whether the head sees windows of the size of a training crop."""
     return self.crop > 0 and not isinstance(self.num_classes, Mapping)
+
+  @property
+  def each_place(self) -> str:
+    """What the head does with each of these windows in evaluation; see vidx.nn.head.Head."""
+    return AVERAGES[self.average] if self.windowed else ""
 
   @property
   def reduction(self) -> int:

@@ -38,6 +38,11 @@ class Cut:
   origin: float | None = None
 
 
+def extent(seconds: np.ndarray) -> tuple[float, float]:
+  """When the earliest and the latest of the frames (T,) of a clip are shown: a clip of a short video starts anew."""
+  return float(seconds.min()), float(seconds.max())
+
+
 def open_media(media: Media, threads: int = 1) -> Any:
   """A reader of the frames of a record, whatever they are kept in (see vidx/data/decode.py).
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import batch as batch_lib
+from vidx.data import clips as clips_lib
 from vidx.data import parts as parts_lib
 from vidx.data.records import LABEL, Dataset, Record
 
@@ -152,7 +153,7 @@ class Examples:
       example |= part.make(index, cut, rng, room)[0]
     example |= self._always(index, 1)
     if self._of_clip:
-      actions = _during(self.dataset.records[index], *cut.seconds[0, [0, -1]])
+      actions = _during(self.dataset.records[index], *clips_lib.extent(cut.seconds[0]))
       example[LABEL] = batch_lib.label_array(actions, self.dataset)
     return example
 

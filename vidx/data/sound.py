@@ -132,7 +132,7 @@ def _placed(found, start, end, rate, name) -> np.ndarray:
   runs, native = found
   last = max((seconds + len(x) / native for seconds, x in runs), default=-math.inf)
   stop = end if math.isfinite(end) else last
-  if not runs or last <= start or min(seconds for seconds, _ in runs) >= stop:
+  if not runs or stop <= start or last <= start or min(seconds for seconds, _ in runs) >= stop:
     raise NoSound(f"{name}: it has no sound from {start:g} s on." if not math.isfinite(end) else
                   f"{name}: it has no sound from {start:.2f} to {end:.2f} s.")
   common = math.gcd(native, rate)

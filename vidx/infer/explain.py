@@ -321,7 +321,7 @@ class Explainer:
     """uint8 (N, H, W, 3): the frames that detections are taken from, as the clip shows its own."""
     cut = clips.Clips(data, timed=True)
     seconds, d = cut.cut(record).seconds[0], data.detections
-    return cut.at(record, (seconds[0] + seconds[-1]) / 2 + (np.arange(d.frames) - (d.frames - 1) / 2) / d.rate)
+    return cut.at(record, sum(clips.extent(seconds)) / 2 + (np.arange(d.frames) - (d.frames - 1) / 2) / d.rate)
 
   def __call__(self, found: Sequence[Mapping[str, Any]]) -> Iterator[Explained]:
     """Maps of the middle view of each video.

@@ -245,11 +245,19 @@ def block(field: str, make: Callable[..., Any], *args: Any, **fields: Any) -> An
     raise ValueError(f"{field}: {e}") from None
 
 
-def at_crop(name: str, fields: Mapping[str, Any], crop: int) -> dict[str, Any]:
-  """The fields of a model trained on crops of so many pixels, which heads that see windows of them have to know."""
+def at_crop(name: str, fields: Mapping[str, Any], crop: int, activation: str = "softmax") -> dict[str, Any]:
+  """The fields of a model trained on crops of so many pixels, which heads that see windows of them have to know.
+
+  Args:
+    name: of the system.
+    fields: those that were given, which stay.
+    crop: of training, in pixels.
+    activation: of the task, by which scores of several windows are averaged.
+  """
   trunk = fields.get("trunk") or rows()[name].fields.get("trunk") if name in rows() else None
   windowed = any(other in rows() and rows()[other].fields.get("crop") for other in (name, trunk))
-  return {"crop": crop, **fields} if windowed else dict(fields)
+  average = {"average": "sigmoids"} if activation == "sigmoid" else {}
+  return {"crop": crop, **average, **fields} if windowed else dict(fields)
 
 
 def trunk_of(name: str, fields: Mapping[str, Any] = {}) -> str | None:

@@ -48,6 +48,7 @@ class Task:
     inputs: batch keys that losses and predictions read besides those of the model and labels.
     fusable: predictions that fusion may average over runs, each with the target whose classes are its last axis.
     reads_words: whether it takes the words of a vocabulary, see `for_texts`.
+    activation: by which logits become probabilities: 'softmax' over all classes, or 'sigmoid' of each.
     pairs: whether the loss compares the examples of a batch, which then may not be cut into micro-batches.
     combine: how gradients are combined where the patterns of objectives overlap:
       'sum', or a function (list of gradient trees, int32 step from 0, total steps)
@@ -60,6 +61,7 @@ class Task:
   inputs: ClassVar[tuple[str, ...]] = ()
   fusable: ClassVar[Mapping[str, str]] = {}
   reads_words: ClassVar[bool] = False
+  activation: ClassVar[str] = "softmax"
   pairs: ClassVar[bool] = False
   combine: ClassVar[str | Callable[[list[Any], jax.Array, int], tuple[Any, dict[str, jax.Array]]]] = "sum"
 

@@ -74,7 +74,7 @@ def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -
     ConfigError: an unknown system or field, or fewer classes than the data has.
   """
   fields = {k: v.to_dict() if isinstance(v, ConfigDict) else v for k, v in config.system.items() if k != "name"}
-  fields = systems.at_crop(config.system.name, fields, config.data.crop)
+  fields = systems.at_crop(config.system.name, fields, config.data.crop, task.activation)
   wanted = task.num_classes(sizes)
   name = config.system.name
   takes = name not in systems.rows() or "num_classes" in systems.field_names(name, fields.get("trunk"))

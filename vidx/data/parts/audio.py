@@ -64,8 +64,8 @@ def masked(x: np.ndarray, rows: int, bands: int, count: int, rng: np.random.Gene
 def span_of(seconds: np.ndarray, fixed: float = 0.0) -> tuple[float, float]:
   """(start, end) of the time that frames (T,) show, the last one as long as they do on average; or of `fixed` seconds
   around their middle."""
-  step = float(seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else 0.0
-  start, end = float(seconds[0]), float(seconds[-1]) + step
+  start, end = clips_lib.extent(seconds)
+  end += (end - start) / max(len(np.unique(seconds)) - 1, 1)  # some are shown again where a video is short
   middle = (start + end) / 2
   return (middle - fixed / 2, middle + fixed / 2) if fixed else (start, end)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import batch as batch_lib
+from vidx.data import clips as clips_lib
 from vidx.data import detections, geometry
 from vidx.data.records import Dataset
 
@@ -46,7 +47,7 @@ class Detections:
                                " data.detections.size says.")
     views = []
     for seconds in cut.seconds:
-      found = store.around((seconds[0] + seconds[-1]) / 2, d.frames, d.rate, d.boxes)
+      found = store.around(sum(clips_lib.extent(seconds)) / 2, d.frames, d.rate, d.boxes)
       views += [self._seen(*found, where) for where in cut.geometry]
     joined = {key: np.stack([view[key] for view in views]) for key in self.keys}
     return {key: value[0] for key, value in joined.items()} if self._training else joined, None
