@@ -93,6 +93,15 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
   write_text(path, json.dumps(value, indent=2, default=str))
 
 
+_UNITS = {"psnr": "dB", **dict.fromkeys(("loss", "perplexity", "MdR", "MnR", "lpips", "fid", "identity score",
+                                         "pose score"), "")}
+
+
+def unit(name: str) -> str:
+  """What a metric is in: '%' unless it is one of few others."""
+  return _UNITS.get(name.split("/")[-1], "%")
+
+
 def figure(name: str, value: float | None) -> str:
   """A metric for people; None is one that no video defines."""
   digits = {"loss": 4, **dict.fromkeys(("lpips", "identity score", "pose score"), 3), "fid": 2}.get(name, 1)

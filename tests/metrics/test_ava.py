@@ -53,6 +53,15 @@ v2,0902,0.5,0.5,0.5,0.9,79,0.9
   np.testing.assert_allclose(result["mAP"], result["AP/12"] / 3)
 
 
+def test_where_frames_hold_few_predictions_the_best_of_scored_actions_count(write):
+  found = scored(TRUTH) + "".join(f"v1,0902,0.6,0.6,0.9,0.9,40,0.9{i}\n" for i in range(10))
+  given = write("t.csv", TRUTH), write("p.csv", found.replace("17,0.9", "17,0.8"))
+  walks = lambda capacity, *names: ava.evaluate(*given, *names, capacity=capacity)[f"AP/{'walk' if names else 17}"]
+  assert walks(0) == walks(3) == 100 and walks(2) == 0
+  names = write("list.pbtxt", LIST)  # with action 40
+  assert walks(0, names) == walks(13, names) == 100 and walks(12, names) == 0
+
+
 def test_the_list_chooses_actions_and_names_them(write):
   result = ava.evaluate(write("t.csv", TRUTH), write("p.csv", scored(TRUTH)), write("list.pbtxt", LIST))
   assert result["mAP"] == result["AP/stand"] == result["AP/walk"] == 100
@@ -78,6 +87,8 @@ def test_names_that_occur_twice_stay_apart(write):
     ("v1,0902,0.1,0.1,0.5,0.5,12,high", "line 2: a value is not a number"),
     ("v1,0902,0.1,,0.5,0.5,12,0.5", "line 2: the box has a corner that is not a number"),
     ("v1,0902,0.1,0.1,0.5,0.5,1.5,0.5", "line 2: action '1.5' is not a whole number"),
+    *((f"v1,0902,0.1,0.1,0.5,0.5,{action},0.5", f"line 2: action '{action}' is not a whole number")
+      for action in ("nan", "inf", "-1e999")),
     ("v1,0902,0.1,0.1,0.5,0.5,12,nan", "line 2: the score is not a number"),
     ("v1,0902,0.5,0.1,0.1,0.5,12,0.5", "line 2: the corners of the box are swapped"),
     ("v1,soon,0.1,0.1,0.5,0.5,12,0.5", "line 2: second 'soon' is not a number"),

@@ -173,6 +173,13 @@ def test_only_objects_of_the_range_are_to_be_found():
   assert np.isnan(result["mAP_medium"])
 
 
+def test_small_boxes_need_less_overlap_where_asked():
+  truth, found = Boxes([0], [[0, 0, 4, 4]], [0]), Boxes([0], [[0, 0, 4, 11]], [0], [1])
+  for small_boxes, expected in ((True, 100), (False, 0)):
+    result = evaluate_vid(found, truth, ["a"], np.array([0.95]), small_boxes=small_boxes)
+    assert result["mAP"] == result["mAP_slow"] == expected
+
+
 def test_wrong_rules_and_lengths_are_named():
   with pytest.raises(ValueError, match="rule 'fre' is not one of free, best"):
     match(some(2, scored=True), some(2), rule="fre")

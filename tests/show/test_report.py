@@ -72,6 +72,22 @@ def test_the_report_is_one_file_that_links_to_nothing(workdir):
   assert "80.0 %" in html and "bad.mp4: truncated" in html and "worse.mp4" in html and "1.2.3" in html
 
 
+def test_figures_have_their_digits_and_units(workdir, video):
+  (workdir / "eval" / "val-2x3.json").write_text(json.dumps(evaluation(video, views=(2, 3)) | {
+      "metrics": {"psnr": 23.41, "lpips": 0.3333, "next word": 12.34, "perplexity": 345.67}}))
+  html = open(report.write_report(str(workdir))).read()
+  for tile in ("23.4 dB", "0.333", "12.3 %", "345.7"):
+    assert re.search(rf">\s*{tile}\s*<", html)
+  assert html.count("0.333") > 1  # in the table, too
+
+
+def test_headlines_that_are_no_shares_have_axes_of_their_own():
+  rows = [{"step": s, "split": "val", "epoch": float(s), "loss": 1.0, "next word": 9.0 + s, "perplexity": 900.0 / s}
+          for s in (1, 2, 3)]
+  titles = [title for title, _ in training.curves(rows, {"task": {"name": "next_word"}}, [])]
+  assert "validation perplexity" in titles and "validation accuracy, %" in titles
+
+
 def test_names_are_escaped(workdir):
   html = open(report.write_report(str(workdir))).read()
   assert "left <to> right" not in html and "left &lt;to&gt; right" in html and "vidx train &lt;x&gt;" in html

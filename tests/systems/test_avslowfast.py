@@ -140,6 +140,8 @@ def test_only_stages_that_have_not_met_sound_are_compared(drop, stages):
   np.testing.assert_allclose(out["losses"]["avs"].mean(), sum(figures.values()), rtol=1e-5)
   expected = sum(0.5 * (out["distance"][s] ** 2 + np.maximum(0, 0.99 - out["distance_neg"][s]) ** 2) for s in stages)
   np.testing.assert_allclose(out["losses"]["avs"], expected, rtol=1e-4)
+  scored = evaluated(tiny(score_sync=True), variables(score_sync=True))
+  assert set(scored["distance"]) == set(scored["distance_neg"]) == {"res3"}
 
 
 def test_what_is_compared_is_what_is_seen_before_sound_comes_in():

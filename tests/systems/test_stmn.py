@@ -1,5 +1,7 @@
 import functools
+import re
 
+from flax import traverse_util
 import jax
 from jax import export
 import jax.numpy as jnp
@@ -133,6 +135,10 @@ def test_only_what_lies_behind_the_frozen_step_learns(name):
   norm = lambda tree: sum(float(jnp.abs(x).sum()) for x in jax.tree.leaves(tree))
   assert norm([found["trunk"][step] for step in still]) == 0 < norm(found["trunk"][moved])
   assert all(norm(found[part]) > 0 for part in found if part != "trunk")
+  paths = traverse_util.flatten_dict(found, sep="/")
+  held = {path for path in paths if any(re.search(pattern, path) for pattern in model.held)}
+  assert {path for path, x in paths.items() if path.endswith("kernel") and not norm(x)} <= held
+  assert held and not any(norm(paths[path]) for path in held)
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
 
 

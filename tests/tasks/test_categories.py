@@ -84,6 +84,12 @@ def test_output_biases_start_with_the_frequencies_of_classes():
   assert not found["trunk"]["fc"]["bias"].any() and (found["head"]["fc"]["kernel"] == 1).all()
   found = start(task(heads=True), {"head": {"action": {"out": head(3)}, "scene": {"out": head(2)}}})
   np.testing.assert_allclose(found["head"]["scene"]["out"]["fc"]["bias"], log_odds[3:], rtol=1e-6)
+  several = {"head_label": head(5), "head_class": head(5), "head": {"label": {"out": head(5)}, "class": {"out": head(5)}}}
+  found = start(task(), several)  # tags are one of several heads
+  for tags, of_class in ((found["head_label"], found["head_class"]),
+                         (found["head"]["label"]["out"], found["head"]["class"]["out"])):
+    np.testing.assert_allclose(tags["fc"]["bias"], log_odds, rtol=1e-6)
+    assert not of_class["fc"]["bias"].any()
   for of in (task(prior=False), task(activation="softmax")):
     assert not start(of, {"head": head(5)})["head"]["fc"]["bias"].any()
 

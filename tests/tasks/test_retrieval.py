@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import os
 import pathlib
@@ -44,6 +45,20 @@ def test_padding_and_the_same_video_are_no_negatives(which):
   assert not np.any(padded[4:])
   again, _ = task.loss(outputs(), batch(index=np.array([0, 0, 1, 2, 3, 4])))
   assert which == "hard" or np.abs(np.asarray(again - whole)).max() > 1e-4
+
+
+@pytest.mark.parametrize("which", ranking.LOSSES)
+def test_videos_with_the_same_sentence_are_no_negatives_of_each_other(which):
+  task = tasks.get("retrieval", loss_over=which, margin=0.3)
+  shared = dataclasses.replace(task, sentences=np.array([4, 4, 7, 5, 6, 8]))
+  found = outputs()
+  for side in ("text", "video"):  # two videos alike
+    found |= {k: v.at[1].set(v[0]) for k, v in found.items() if k.startswith(side)}
+  np.testing.assert_allclose(shared.loss(found, batch())[0],
+                             task.loss(found, batch(index=np.array([0, 0, 1, 2, 3, 4])))[0], rtol=1e-5)
+  assert (task.loss(found, batch())[0][:2] > shared.loss(found, batch())[0][:2]).all()
+  reversed_rows = batch(index=np.arange(6)[::-1])
+  assert (shared.loss(found, reversed_rows)[0] == task.loss(found, reversed_rows)[0])[:2].all()
 
 
 @functools.cache

@@ -93,7 +93,8 @@ def evaluate(workdir: str, split: str = "", *, windows: str = "", step: int | st
   joined = lambda parts: metrics_lib.Boxes(*(np.concatenate([getattr(p, name) for p in parts]) for name in (
       "frame", "box", "label")), *([np.concatenate([p.score for p in parts])] if parts[0].score is not None else []))
   all_found, all_truth = joined(found), joined(truth)
-  each = metrics_lib.evaluate_vid(all_found, all_truth, dataset.classes, np.concatenate(motion))
+  each = metrics_lib.evaluate_vid(all_found, all_truth, dataset.classes, np.concatenate(motion),
+                                  small_boxes=task.rule == "vid")
   counts = np.bincount(all_truth.label, minlength=len(dataset.classes))
   metrics = {k: writing.number(v) for k, v in each.items() if not k.startswith("AP/")}
   how = results.protocol(config, dataset, clips=1, crops=1, dtype=loaded.dtype)

@@ -68,7 +68,7 @@ def read_rows(path: Path, scored: bool) -> Iterator[tuple[str, int, tuple[float,
       continue
     box, numbers = box_of(row[2:6], where), numbers_of(row[6:], where)
     action = numbers[0]
-    if action != action or action != int(action):
+    if not math.isfinite(action) or action != int(action):
       raise errors.DataError(f"{where}: action '{row[6]}' is not a whole number.")
     if scored and math.isnan(numbers[1]):
       raise errors.DataError(f"{where}: the score is not a number.")
@@ -76,7 +76,7 @@ def read_rows(path: Path, scored: bool) -> Iterator[tuple[str, int, tuple[float,
 
 
 def evaluate(ground_truth_csv: Path, predictions_csv: Path, action_list: Path | None = None,
-             exclude: Path | None = None) -> dict[str, float]:
+             exclude: Path | None = None, capacity: int = 0) -> dict[str, float]:
   """Frame mAP at an overlap of 0.5, in percent.
 
   See `average_precisions`.
@@ -86,6 +86,8 @@ def evaluate(ground_truth_csv: Path, predictions_csv: Path, action_list: Path | 
     predictions_csv: of boxes with scores.
     action_list: the actions to score, with names; rows of others are left out. None: those of the ground truth.
     exclude: csv of seconds to leave out of both.
+    capacity: so many predictions of a frame count, the best of those of scored actions; 0: all, as in PySlowFast.
+      The script of the ActivityNet challenge has 50, fewer than a frame has actions, so that its figures are lower.
 
   Returns:
     'mAP', the mean over actions that occur, and 'AP/NAME' of each, where NAME is that of the list or the action's id,
@@ -110,20 +112,24 @@ def evaluate(ground_truth_csv: Path, predictions_csv: Path, action_list: Path | 
     return boxes_lib.Boxes(np.array(frame, int), np.array([row[2] for row in rows], float).reshape(-1, 4),
                            np.array([place[row[3]] for row in rows], int), np.array([row[4] for row in rows], float))
 
-  each = average_precisions(gathered(found), gathered(truth), len(place))
+  each = average_precisions(gathered(found), gathered(truth), len(place), capacity)
   twice = {name for name in names.values() if list(names.values()).count(name) > 1}
   shown = lambda action: f"{names[action]} ({action})" if names[action] in twice else names[action]
   return {"mAP": mean_known(each), **{f"AP/{shown(action)}": float(each[i]) for action, i in place.items()}}
 
 
-def average_precisions(found: boxes_lib.Boxes, truth: boxes_lib.Boxes, classes: int) -> np.ndarray:
+def average_precisions(found: boxes_lib.Boxes, truth: boxes_lib.Boxes, classes: int, capacity: int = 0) -> np.ndarray:
   """Average precision of every action at an overlap of 0.5, float64 (classes,): percent, nan where it does not occur.
 
   A prediction is a hit of the true box of highest overlap in its frame, where that is
   not taken yet. Predictions in frames without a true box count as false; boxes without
-  area are left out of the predictions.
+  area are left out of the predictions. See `evaluate` for `capacity`.
   """
   rows = (found.box[:, 2:] > found.box[:, :2]).all(1)
+  if capacity:
+    order = np.lexsort((-found.score, found.frame))  # of equal scores the first
+    frame = found.frame[order]
+    rows[order[np.arange(len(order)) - np.searchsorted(frame, frame) >= capacity]] = False
   found = boxes_lib.Boxes(found.frame[rows], found.box[rows], found.label[rows], found.score[rows])
   return boxes_lib.average_precisions(found, truth, classes, rule="best")
 

@@ -209,8 +209,8 @@ def _by_class(found, hit, miss, labels, classes, points=0):
 
 
 def precisions_by_motion(found: Boxes, truth: Boxes, classes: int, motion: np.ndarray, within: tuple[float, float], *,
-                         motion_rule: str = "share", edge: float = 1.0) -> np.ndarray:
-  """`average_precisions` with ImageNet VID's thresholds over the objects that move so much, and not over others.
+                         motion_rule: str = "share", small_boxes: bool = True, edge: float = 1.0) -> np.ndarray:
+  """`average_precisions` over the objects that move so much, and not over others.
 
   Objects outside of the range are not to be found, and detections of them count neither
   way. A detection of nothing is false by where the box of highest overlap lies, of any
@@ -225,12 +225,13 @@ def precisions_by_motion(found: Boxes, truth: Boxes, classes: int, motion: np.nd
     within: least and largest motion of the range, both inside.
     motion_rule: 'share', or 'fgfa', where equal overlap counts by the share that is *not* in the range, as the
       public evaluation of Zhu et al. 2017 does.
+    small_boxes: whether small boxes need less overlap.
     edge: see `iou`.
   """
   if motion_rule not in MOTION_RULES:
     raise ValueError(f"motion_rule '{motion_rule}' is not one of {', '.join(MOTION_RULES)}")
   inside = (motion >= within[0]) & (motion <= within[1])
-  matched = match(found, truth, small_boxes=True, edge=edge)
+  matched = match(found, truth, small_boxes=small_boxes, edge=edge)
   hit = (matched >= 0) & np.append(inside, False)[matched]
   miss = np.zeros(len(found))
   everywhere = inside.mean() if len(inside) else 0.0
@@ -249,7 +250,7 @@ def precisions_by_motion(found: Boxes, truth: Boxes, classes: int, motion: np.nd
 
 
 def evaluate_vid(found: Boxes, truth: Boxes, names: Sequence[str], motion: np.ndarray | None = None, *,
-                 motion_rule: str = "share", edge: float = 1.0) -> dict[str, float]:
+                 motion_rule: str = "share", small_boxes: bool = True, edge: float = 1.0) -> dict[str, float]:
   """The measures of ImageNet VID, in percent.
 
   Args:
@@ -258,6 +259,7 @@ def evaluate_vid(found: Boxes, truth: Boxes, names: Sequence[str], motion: np.nd
     names: of classes.
     motion: (M,), see `motion_iou`; None leaves the last three out.
     motion_rule: see `precisions_by_motion`.
+    small_boxes: whether small boxes need less overlap, as on ImageNet VID.
     edge: 1 where x1 and y1 are the last pixels inside, as in ImageNet's files; 0 where they are the far edges.
 
   Returns:
@@ -265,10 +267,11 @@ def evaluate_vid(found: Boxes, truth: Boxes, names: Sequence[str], motion: np.nd
     and left out of means.
   """
   classes = len(names)
-  each = average_precisions(found, truth, classes, small_boxes=True, edge=edge)
+  each = average_precisions(found, truth, classes, small_boxes=small_boxes, edge=edge)
   out = {"mAP": mean_known(each), **{f"AP/{name}": float(value) for name, value in zip(names, each)}}
   if motion is not None:
     for name, within in MOTIONS.items():
       out[f"mAP_{name}"] = mean_known(precisions_by_motion(found, truth, classes, np.asarray(motion), within,
-                                                           motion_rule=motion_rule, edge=edge))
+                                                           motion_rule=motion_rule, small_boxes=small_boxes,
+                                                           edge=edge))
   return out

@@ -16,4 +16,5 @@ def write(path: str, template: str, **values: Any) -> None:
   import jinja2
   environment = jinja2.Environment(loader=jinja2.PackageLoader("vidx", "show"), autoescape=True, trim_blocks=True,
                                    lstrip_blocks=True)
+  environment.globals["figure"] = writing.figure
   writing.write_text(path, environment.get_template(template).render(**values))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import tasks
+from vidx import tasks, writing
 from vidx.show import plots
 
 LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "videos_per_s": "videos per second",
@@ -47,8 +47,12 @@ def curves(logged: Sequence[_Row], config: _Row, headlines: Sequence[str]) -> li
 
   plot("loss", {"training": values(train, "loss"), "validation": values(val, "loss")}, dots=["validation"])
   metrics = [k for k in dict.fromkeys([*headlines, *_headlines(config)]) if any(k in r for r in val)]
+  shares = [k for k in metrics if writing.unit(k) == "%"]
   plot("validation accuracy, %" if "mAP" not in metrics else "validation mAP, %",
-       {k: values(val, k) for k in metrics}, dots=metrics, percent=True)
+       {k: values(val, k) for k in shares}, dots=shares, percent=True)
+  for name in metrics:
+    if name not in shares:
+      plot(_validation(name), {name: values(val, name)}, dots=[name])
   for name in ("lr", "clips_per_s", "videos_per_s", "texts_per_s", "grad_norm"):
     plot(LABELS[name], {LABELS[name]: values(train, name)})
   plot("model FLOPs utilization (bf16), %", {"utilization": values(train, "mfu", 100.0)})
@@ -62,6 +66,11 @@ def values(logged: Sequence[_Row], name: str, scale: float = 1.0) -> tuple[list[
   return [r.get("epoch", r["step"]) for r in some], [scale * r[name] for r in some]
 
 
+def _validation(name: str) -> str:
+  """The title of the curve of a metric."""
+  return f"validation {name}, {writing.unit(name)}".rstrip(", ")
+
+
 def beside(workdirs: Sequence[str], config: _Row) -> list[tuple[str, str]]:
   """(title, svg) of the curves of several runs on one plot each.
 
@@ -72,7 +81,7 @@ def beside(workdirs: Sequence[str], config: _Row) -> list[tuple[str, str]]:
   of = dict(zip(_short(workdirs), map(rows, workdirs)))
   kinds, made = {"train": "training", "val": "validation"}, []
   for title, name, splits in (("loss", "loss", ("train", "val")),
-                              *((f"validation {k}, %", k, ("val",)) for k in _headlines(config)[:1])):
+                              *((_validation(k), k, ("val",)) for k in _headlines(config)[:1])):
     series = {f"{run}, {kinds[split]}": values([r for r in logged if r["split"] == split], name)
               for run, logged in of.items() for split in splits}
     if any(y for _, y in series.values()):

@@ -217,7 +217,12 @@ class AVSlowFast(nn.Module):
     return [(u, slow[1]), fast, *heard]
 
   def _synchronized(self, seen, pairs, keep, given, train):
-    """Distances of clips to sound at every stage, and the loss of those that have not met it."""
+    """Distances of clips to sound at every stage, and the loss of those that have not met it.
+
+    In evaluation those that have met it, which could tell it by that, are left out where there are others.
+    """
+    blind = {stage: x for stage, x in seen.items() if self.blind(stage)}
+    seen = seen if train or not blind else blind
     out = {"distance": {stage: sync.distance(x, own) for stage, (x, own, *_) in seen.items()}}
     if pairs["other"] is None:
       return out

@@ -158,6 +158,11 @@ class SymbioticAttention(nn.Module):
     """The parts that `encode`, where they stay as they are."""
     return ("verb_net", "noun_net") if self.frozen else ()
 
+  @property
+  def held(self) -> tuple[str, ...]:
+    """Patterns of the parameters that get no gradient."""
+    return ("^verb_net/", "^noun_net/") if self.frozen else ()
+
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
     """The sites of a network; what is plugged in stands in both."""

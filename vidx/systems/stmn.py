@@ -97,6 +97,14 @@ class Detector(nn.Module):
       live *= (inside(extent[:, 0], h)[:, :, None] * inside(extent[:, 1], w)[:, None])[:, None]
     return live
 
+  @property
+  def held(self) -> tuple[str, ...]:
+    """Patterns of the parameters that get no gradient: those of the steps up to `frozen`."""
+    names = self.trunk.site_names()
+    still = [i for i, name in enumerate(names) if self.frozen and f"{name}.".startswith(f"{self.frozen}.")]
+    steps = dict.fromkeys("_".join(name.split(".")[:2]) for name in names[:still[-1] + 1]) if still else ()
+    return tuple(f"^trunk/{step}/" for step in steps)
+
   def features(self, video: jax.Array, train: bool = False) -> jax.Array:
     """F of frames (B, T, H, W, 3), one by one: (B, T, h, w, D)."""
     return self.encode(video, train)[0]

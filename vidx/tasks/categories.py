@@ -5,12 +5,15 @@ Fayyaz: "Holistic Video Understanding: Spatio-Temporal Modeling and Efficiency",
 """
 
 from collections.abc import Mapping, Sequence
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
+from vidx.tasks.base import LABEL
 
 Categories = Sequence[tuple[str, Sequence[int]]]
 
@@ -82,14 +85,14 @@ def with_bias(params: Any, bias: np.ndarray, categories: Categories) -> Any:
   """Parameters whose head starts with these biases; unchanged where it has no layer of that size.
 
   Args:
-    params: of a model with a `head/fc`, or `head/CATEGORY/out/fc`.
+    params: of a model with a `head/fc`, or of several heads `head/NAME/out/fc` or `head_NAME/fc`.
     bias: (C,); where the layer is wider, the further classes start as the rarest does.
-    categories: class ids by name.
+    categories: class ids by name of the head; without any, that of the target 'label' has all.
   """
-  own = {name: bias[np.asarray(ids)] for name, ids in categories}
+  own = {name: bias[np.asarray(ids)] for name, ids in categories} or {LABEL: bias}
 
   def start(path, leaf):
-    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    names = re.sub(r"\bhead_", "head/", jax.tree_util.keystr(path, simple=True, separator="/")).split("/")
     if names[-2:] != ["fc", "bias"] or "head" not in names[:-2]:
       return leaf
     of = names[names.index("head") + 1:-2]

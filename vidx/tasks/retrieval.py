@@ -65,7 +65,7 @@ class Retrieval(base.Task):
   def loss(self, outputs: base.Outputs, batch: base.Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The margin loss of each pair, and 'gap', by how much its score is above the mean of the others'.
 
-    Examples that do not count and another caption of the same video are no negatives.
+    Examples that do not count, another caption of the same video, and videos with the same sentence are no negatives.
     """
     text, video = _side(outputs, TEXT), _side(outputs, VIDEO)
     if batch["text_mask"].ndim == 3:  # in evaluation
@@ -74,6 +74,9 @@ class Retrieval(base.Task):
     there = (batch["weight"] > 0) & (batch["text_count"] > 0)
     index = batch["index"]
     negative = there[:, None] & there & (index[:, None] != index) & ~jnp.eye(len(index), dtype=bool)
+    if self.sentences is not None:
+      sentence = jnp.asarray(self.sentences)[index]
+      negative &= sentence[:, None] != sentence
     loss = jnp.where(there, ranking.margin_loss(scores, self.margin, self.loss_over, negative), 0)
     others = jnp.where(negative, scores, 0).sum(1) / jnp.maximum(negative.sum(1), 1)
     return loss, {"ranking": loss, "gap": jnp.where(there, jnp.diagonal(scores) - others, 0)}

@@ -1,6 +1,7 @@
 """Optimisers: optax chains with parameter groups given by patterns over parameter paths."""
 
 from collections.abc import Sequence
+import operator
 import re
 from typing import Any
 
@@ -81,7 +82,8 @@ def clip_by_groups(groups: Sequence[tuple[str, float]], norm: float) -> optax.Gr
   return optax.stateless(update)
 
 
-def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) -> optax.GradientTransformation:
+def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any, held: Sequence[str] = ()
+                   ) -> optax.GradientTransformation:
   """The chain clip -> decay and momentum in the optimiser's order -> rate x group.
 
   SGD adds weight decay to the gradient (L2); AdamW, LAMB and Ranger decouple it. Frozen
@@ -91,10 +93,12 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any) ->
     config: section `optimizer`.
     schedule: step -> rate.
     params: parameters or their shapes.
+    held: patterns of those that the model gives no gradients, which must not decay either.
   """
   errors.check_choice("optimizer.name", config.name, NAMES)
   rate, decay = multipliers(params, config)
-  frozen = matches(params, config.frozen, "optimizer.frozen")
+  frozen = jax.tree.map(operator.or_, matches(params, config.frozen, "optimizer.frozen"),
+                        by_path(params, lambda path: any(re.search(p, path) for p in held)))
   matches(params, [pattern for pattern, _ in config.clip_groups], "optimizer.clip_groups")
   labels = jax.tree.map(lambda f: "frozen" if f else "train", frozen)
 
