@@ -13,16 +13,20 @@ from vidx.infer import judges, save
 from vidx.interop import files
 from vidx.metrics import generation
 from vidx.nn import sites
+from vidx.nn.resize import resize
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
 
 
-def network(folder, name, digest="", side=32, **fields):
-  """A folder as `vidx convert` writes it, with random weights."""
+def network(folder, name, digest="", side=32, pixels=(0.5,) * 3, **fields):
+  """A folder as `vidx convert` writes it, with random weights, of a run that computes as on an accelerator."""
   model = vidx.create_model(name, **fields)
   variables = jax.jit(model.init)(jax.random.PRNGKey(0), jnp.zeros((1, 1, side, side, 3)))
   folder.mkdir()
-  save.save_model(str(folder), name, fields, variables, dict(crop=side, mean=(0.5,) * 3, std=(0.5,) * 3))
+  save.save_model(str(folder), name, fields, variables, dict(crop=side, mean=pixels, std=pixels))
+  config = json.loads((folder / "config.json").read_text())
+  config["train"]["precision"] = "bfloat16"
+  (folder / "config.json").write_text(json.dumps(config))
   if digest:
     (folder / "conversion.json").write_text(json.dumps({"sha256": digest}))
   return model, variables
@@ -46,7 +50,7 @@ def test_scores_of_identity_and_pose_are_sigmoids_of_cosines_by_named_runs(tmp_p
   np.testing.assert_allclose(np.linalg.norm(of(seen["pose"]), axis=-1), 1, rtol=1e-5)
   for name, key in (("identity score", "identity"), ("pose score", "pose")):
     cosine = (of(seen["image"]) * of(seen[key])).sum(-1)
-    assert found[name] == pytest.approx((1 / (1 + np.exp(-cosine))).mean(), abs=1e-4)
+    assert found[name] == pytest.approx((1 / (1 + np.exp(-cosine))).mean(), abs=1e-6)
     assert 0.268 < found[name] < 0.732
   same = judge({**seen, "identity": seen["image"]})
   assert same["identity score"] == pytest.approx(1 / (1 + np.exp(-1)), abs=1e-5)
@@ -54,11 +58,11 @@ def test_scores_of_identity_and_pose_are_sigmoids_of_cosines_by_named_runs(tmp_p
 
 def test_lpips_and_fid_are_those_of_the_formulas_with_the_weights_of_their_names_alone(tmp_path, monkeypatch):
   fields = dict(num_classes=0, widths=(4, 4, 6, 6, 4), hidden=())
-  model, variables = network(tmp_path / "alex", "alexnet", "ab" * 32, 64, **fields)
+  model, variables = network(tmp_path / "alex", "alexnet", "ab" * 32, 64, (0.2,) * 3, **fields)
   heads = {f"lin{i}.model.1.weight": np.random.default_rng(i).random((1, c, 1, 1)).astype("f")
            for i, c in enumerate((4, 4, 6, 6, 4))}
   files.write_state(tmp_path / "heads.safetensors", heads)
-  network(tmp_path / "net", "resnet_18", "cd" * 32, num_classes=0, stages=(1,), width=4)
+  net, weights = network(tmp_path / "net", "resnet_18", "cd" * 32, 32, (0.2,) * 3, num_classes=0, stages=(1,), width=4)
   text = f"lpips={tmp_path}/alex:{tmp_path}/heads.safetensors,fid={tmp_path}/net"
   for part, word in zip(text.split(","), ("alexnet-imagenet-lpips-0.1", "pt_inception-2015-12-05")):
     with pytest.raises(errors.ConfigError, match=f"weights '{word}' only, not with 'none'"):
@@ -76,7 +80,14 @@ def test_lpips_and_fid_are_those_of_the_formulas_with_the_weights_of_their_names
   expected = generation.lpips([np.asarray(x[s])[:, 0] for s in generation.LPIPS_SITES],
                               [np.asarray(y[s])[:, 0] for s in generation.LPIPS_SITES],
                               [h.reshape(-1) for h in heads.values()], generation.WEIGHTS["lpips"])
-  assert found["lpips"] == pytest.approx(expected.mean(), rel=1e-3) and found["fid"] > 0
+  assert found["lpips"] == pytest.approx(expected.mean(), rel=1e-4)
+
+  @jax.jit
+  def features(x):
+    return net.apply(weights, resize(x[:, None] / 127.5 - 1, (1, 299, 299)))["features"].reshape(len(x), -1)
+
+  moments = [generation.moments(features(jnp.asarray(seen[k], jnp.float32))) for k in ("image", "target")]
+  assert found["fid"] == pytest.approx(generation.frechet(*moments[0], *moments[1]), rel=1e-3) and found["fid"] > 0
   same = judge({k: seen["image"] for k in seen})
   assert same["lpips"] == 0 and same["fid"] == pytest.approx(0, abs=1e-6)
 

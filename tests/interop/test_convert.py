@@ -215,6 +215,7 @@ def test_back_to_torch_refuses_in_one_line(weights, tmp_path, capsys):
 @pytest.mark.parametrize("model, source, mean", [
     ("resnet_50", "torchvision", 0.485), ("r2plus1d_18", "torchvision", 0.43216),
     ("slowfast_r50_8x8", "pyslowfast", 0.45), ("inception_resnet_v2", "timm", 0.5),
+    ("inception_v3", "pytorch_fid", 0.5),
     ("deit_s", "timm", 0.485), ("vit_b16", "timm", 0.5), ("timesformer_b", "timesformer", 0.45),
     ("tsm_r50", "tsm", 0.485), ("bn_inception", "tsm", None), ("c3d", "c3d", None)])
 def test_pixels_are_normalised_as_in_the_source(model, source, mean):

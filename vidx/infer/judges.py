@@ -5,7 +5,7 @@ converted says the SHA-256 of its file, and another one is refused. Scores of id
 and pose are by runs of one's own, which the result names.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import json
 import os
 from typing import Any
@@ -23,6 +23,7 @@ from vidx.nn.resize import resize
 
 BATCH = 32
 _FID_SIDE = 299
+_FID_PIXELS = ((0.5,) * 3, (0.5,) * 3)  # mean and std: its network takes -1..1
 _SCORES = {"identity": "identity", "pose": "pose"}  # judge -> which image gave what is judged
 JUDGES = ("lpips", "fid", *_SCORES)
 
@@ -67,7 +68,7 @@ class Judges:
   def _fid(self, judge, place):
     weights = generation.known("fid", _digest(place))
     generation.named("fid", weights)
-    of = _features(load.load_checkpoint(place), _FID_SIDE)
+    of = _features(_loaded(place), _FID_SIDE, *_FID_PIXELS)
     self.names["fid"] = weights
     self._score["fid"] = lambda p: generation.fid(of(p["image"]), of(p["target"]), weights)
 
@@ -78,14 +79,15 @@ class Judges:
                                " heads, alex.pth of version 0.1.")
     weights = generation.known("lpips", _digest(folder), reading.sha256(heads))
     generation.named("lpips", weights)
-    loaded, state = load.load_checkpoint(folder), files.read_state(heads)
+    loaded, state = _loaded(folder), files.read_state(heads)
     heads = [np.asarray(state[f"lin{i}.model.1.weight"]).reshape(-1) for i in range(len(generation.LPIPS_SITES))]
     mean, std = (jnp.asarray(v, jnp.float32) for v in (generation.LPIPS_MEAN, generation.LPIPS_STD))
 
     @jax.jit
     def taps(variables, images):
       x = (images.astype(jnp.float32) / 127.5 - 1 - mean) / std
-      found = sites.taps(loaded.model, variables, x[:, None], sites=generation.LPIPS_SITES, train=False)[1]
+      with jax.default_matmul_precision("highest"):
+        found = sites.taps(loaded.model, variables, x[:, None], sites=generation.LPIPS_SITES, train=False)[1]
       return [found[site][:, 0].astype(jnp.float32) for site in generation.LPIPS_SITES]
 
     def each(image, target):
@@ -96,10 +98,11 @@ class Judges:
     self.names["lpips"], self._score["lpips"] = weights, score
 
   def _affinity(self, judge, place):
-    loaded = load.load_checkpoint(place)
+    loaded = _loaded(place)
     if tuple(loaded.model.inputs) != ("video",):
       raise errors.ConfigError(f"--judges={judge}={place}: '{loaded.config.system.name}' takes no images alone.")
-    name, of = f"{judge} score", _features(loaded, loaded.config.data.crop)
+    data = loaded.config.data
+    name, of = f"{judge} score", _features(loaded, data.crop, data.mean, data.std)
     self.names[name] = f"{loaded.config.system.name} of {place}, step {loaded.step}"
     self._score[name] = lambda p: float(generation.affinity(of(p["image"]), of(p[_SCORES[judge]])).mean())
 
@@ -113,14 +116,20 @@ def _digest(folder: str) -> str:
     return ""
 
 
-def _features(loaded: load.Loaded, side: int) -> Callable[[np.ndarray], np.ndarray]:
-  """uint8 (N, H, W, 3) -> float32 (N, D), the `features` of a run for images of a side."""
-  data = loaded.config.data
+def _loaded(place: str) -> load.Loaded:
+  """A run that computes in fp32 on every device: what it judges should not depend on where."""
+  return load.load_checkpoint(place, overrides=["train.precision=float32"])
+
+
+def _features(loaded: load.Loaded, side: int, mean: Sequence[float], std: Sequence[float]
+              ) -> Callable[[np.ndarray], np.ndarray]:
+  """uint8 (N, H, W, 3) -> float32 (N, D), the `features` of a run for images of a side, with so normalised pixels."""
 
   @jax.jit
   def forward(variables, images):
-    x = augment.on_device({"video": images[:, None]}, data.mean, data.std, jnp.float32)["video"]
-    out = loaded.model.apply(variables, resize(x, (1, side, side)), train=False)["features"]
+    x = resize(augment.normalize(images[:, None], mean, std), (1, side, side))
+    with jax.default_matmul_precision("highest"):
+      out = loaded.model.apply(variables, x, train=False)["features"]
     return out.astype(jnp.float32).reshape(len(images), -1)
 
   return lambda images: batched.mapped(lambda some: forward(loaded.variables, some), BATCH, images)

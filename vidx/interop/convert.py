@@ -29,7 +29,7 @@ _HALF = ((0.5,) * 3, (0.5,) * 3)
 #: (start of the model's name, source) -> (mean, std) of the pixels that the weights were trained on; first match.
 NORMALISATION: Sequence[tuple[tuple[str, ...], str, tuple]] = (
     (("r3d", "mc3", "r2plus1d", "s3d"), "torchvision", _CLIPS),
-    *((("inception_",), source, _HALF) for source in ("torchvision", "timm", "cadene")),
+    *((("inception_",), source, _HALF) for source in ("torchvision", "timm", "cadene", "pytorch_fid")),
     (("vit",), "timm", _HALF),
     *((("",), source, _HALF) for source in ("xvit", "pytorch_i3d")),
     *((("",), source, _GREY) for source in ("pytorchvideo", "pyslowfast", "timesformer")),
