@@ -6,6 +6,9 @@ import vidx
 from vidx import errors, interop
 from vidx.interop import rules
 
+V1 = dict(stages=((), ((4, (4, 6), (2, 4), ("max", 2)),), ()), widths=(4, 4, 6), num_classes=3)
+AUXILIARY = {"inception_v1": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
+
 
 def model(**fields):
   return vidx.create_model("deit_ti", **{**dict(image=32, patch=16, dim=12, depth=2, heads=3, num_classes=5), **fields})
@@ -81,6 +84,32 @@ def test_positions_are_resized_only_when_asked_and_constant_ones_stay():
   variables, report = interop.from_torch(other, state, "timm", resize=True)
   np.testing.assert_allclose(variables["params"]["embed"]["positions"], np.ones((1, 10, 12)), rtol=1e-5)
   assert report.changed == {"pos_embed": "resized from 5 to 10 positions"}
+
+
+@pytest.mark.parametrize("table", [(1, 6, 12), (1, 0, 12), (2, 4, 12)])
+def test_a_table_that_is_no_square_grid_and_a_tensor_without_its_axes_are_named(table):
+  state = state_of(model())
+  state["pos_embed"] = np.ones(table)
+  with pytest.raises(errors.CheckpointError, match=r"pos_embed has shape .*params/embed/positions wants \(1, 10, 12\)"):
+    interop.from_torch(model(image=48), state, "timm", resize=True)
+  other = vidx.create_model("inception_v1", **V1)
+  state = interop.to_torch(other, promises.some_variables(other, np.zeros((1, 33, 32, 3), "f")), "torchvision")
+  state["conv1.conv.weight"] = np.float32(3)
+  with pytest.raises(errors.CheckpointError, match="conv1.conv.weight has shape"):
+    interop.from_torch(other, state, "torchvision")
+
+
+@pytest.mark.parametrize("name, fields, clip", [
+    ("inception_v1", V1, (1, 33, 32, 3)),
+    ("inception_v3", dict(num_classes=3, form="torchvision", width_multiplier=1 / 32), (1, 75, 75, 3))])
+def test_auxiliary_classifiers_of_published_files_are_dropped(name, fields, clip):
+  other = vidx.create_model(name, **fields)
+  state = interop.to_torch(other, promises.some_variables(other, np.zeros(clip, "f")), "torchvision")
+  more = {f"{head}.{part}": np.zeros(3, "f") for head in AUXILIARY[name] for part in (
+      "conv.conv.weight", "conv.bn.running_var", "conv.bn.num_batches_tracked", "fc1.weight", "fc2.bias", "fc.bias")}
+  _, report = interop.from_torch(other, {**state, **more}, "torchvision")
+  assert {key for key, why in report.dropped.items() if why == "auxiliary classifier"} == set(more)
+  assert not report.fresh and set(report.mapped) | set(report.dropped) == set(state) | set(more)
 
 
 def test_inflated_kernels_answer_a_still_clip_as_the_image():

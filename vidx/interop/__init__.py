@@ -183,7 +183,11 @@ def from_torch(model: Any, state: Mapping[str, np.ndarray], source: str, *, inpu
       wrong.append(f"{key} belongs to {path}, which the model has not")
     else:
       want = _part_shape(shapes[path].shape, rule)
-      value, note = _fitted(rules_lib.KINDS[rule.kind][0](array), want, rule, inflate, resize)
+      try:
+        value, note = _fitted(rules_lib.KINDS[rule.kind][0](array), want, rule, inflate, resize)
+      except (ValueError, IndexError) as e:  # a table of positions that is no grid, or fewer axes than of its kind
+        wrong.append(f"{key} has shape {array.shape}, {path} wants {want}: {e}")
+        continue
       if value is not None:
         whole = out.setdefault(path, np.zeros(shapes[path].shape, shapes[path].dtype))
         slots = filled.setdefault(path, set())

@@ -6,7 +6,7 @@ The images' weights of V1 also fill I3D, with `inflate`.
 from collections.abc import Iterator
 
 from vidx.interop.images import unit
-from vidx.interop.rules import Rule, aliases, linear, pointwise, prefixed
+from vidx.interop.rules import Rule, aliases, drop, linear, pointwise, prefixed
 
 
 def _blocks(model, first: str) -> Iterator[tuple[str, str]]:
@@ -26,7 +26,7 @@ def _googlenet(model) -> list[Rule]:
     rules += one(f"{key}.branch1", f"{path}/branch0") + one(f"{key}.branch4.1", f"{path}/pool")
     for i in (1, 2):
       rules += one(f"{key}.branch{i + 1}.{{k:[01]}}", f"{path}/branch{i}_{{k}}")
-  return rules + linear("fc", "head/fc", head=True)
+  return rules + linear("fc", "head/fc", head=True) + drop("aux{k:[12]}.{what:.*}", "auxiliary classifier")
 
 
 def _s3d(model) -> list[Rule]:

@@ -13,6 +13,7 @@ Paths start with the collection (`params/`, `batch_stats/`).
 from collections.abc import Callable, Iterable
 import dataclasses
 import functools
+import math
 import re
 
 import numpy as np
@@ -128,7 +129,7 @@ def inflated(kernel: np.ndarray, frames: int, how: str) -> np.ndarray:
 def resized_positions(table: np.ndarray, count: int) -> np.ndarray:
   """(1, 1 + n * n, D) positions, the CLS first, for a square grid of count - 1: cubic interpolation."""
   import jax
-  before, after = round((table.shape[1] - 1) ** 0.5), round((count - 1) ** 0.5)
+  before, after = (math.isqrt(max(n - 1, 0)) for n in (table.shape[1], count))
   if before ** 2 != table.shape[1] - 1 or after ** 2 != count - 1:
     raise ValueError(f"{table.shape[1]} and {count} positions are not both one CLS and a square grid")
   grid = table[0, 1:].reshape(before, before, -1)
