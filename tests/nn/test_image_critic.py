@@ -29,6 +29,25 @@ def test_the_smaller_scale_has_a_convolution_less():
   assert (counts(3, 2).macs - counts(3, 1).macs) / 1e9 == pytest.approx(0.109, abs=1e-3)
 
 
+@pytest.mark.parametrize("side, layers", [(128, (5, 4)), (64, (5, 4)), (63, (4, 4)), (48, (4, 3)), (32, (4, 3)),
+                                          (16, (3, 2)), (4, (1, 1))])
+def test_scores_are_of_the_image_whatever_its_size(side, layers):
+  critic, x = MultiScaleCritic(width=2), some(2, side, side, 3)
+  with conv.using("native"):
+    variables = jax.tree.map(lambda s: some(*s.shape), jax.eval_shape(critic.init, jax.random.PRNGKey(0), x))
+
+    @jax.jit
+    def run(x):
+      score = lambda x: (lambda out: (sum(o["score"].sum() for o in out), out))(critic.apply(variables, x))
+      return jax.value_and_grad(score, has_aux=True)(x)
+
+    (_, out), moved = run(x)
+  assert tuple(len(o["features"]) - 1 for o in out) == layers  # beside the hidden layer
+  for one in out:
+    assert all(min(f.shape[1:3]) >= 2 for f in one["features"][1:-1]) and abs(one["score"][0] - one["score"][1]) > 1e-3
+  assert np.isfinite(moved).all() and moved.any((1, 2, 3)).all()
+
+
 def test_halving_counts_no_padding():
   np.testing.assert_allclose(halve(jnp.ones((1, 6, 7, 2))), np.ones((1, 3, 4, 2)))
   x = some(1, 4, 4, 1)

@@ -78,7 +78,7 @@ def test_products_of_a_generation_are_as_counted(width, gmacs):
 @pytest.mark.parametrize("name", FIELDS)
 def test_training_gives_finite_terms_for_both_sides_whose_gradients_reach_their_parameters(name):
   model = vidx.create_model(name, **FIELDS[name])
-  video, instances = triplets(side=64)  # of smaller ones critics would normalise single pixels
+  video, instances = triplets()
   variables = drawn(model, video, instances)
 
   @jax.jit
@@ -179,6 +179,23 @@ def test_distances_are_zero_for_equal_images_and_stop_at_the_target():
   assert apart.shape == (2,) and (apart > 0).all() and gx.any() and not gy.any()
   assert not run(x, x)[0].any()
   np.testing.assert_allclose(perceptual.colours(x, y), np.abs(np.asarray(x - y)).mean((1, 2, 3)), rtol=1e-5)
+
+
+def test_sizes_that_do_not_come_back_are_refused_with_one_that_does():
+  for name, fields, side, words in (
+      ("disentangle", {}, 100, "multiple of 8 that is at least 16"), ("drnet", {}, 100, "multiple of 8 "),
+      ("fusion_image", {}, 8, "at least 16"), ("pix2pixhd", {}, 100, "multiple of 16 that is at least 32"),
+      ("disentangle", dict(downs=1, scales=3), 6, "multiple of 2 that is at least 8"),
+      ("disentangle", dict(downs=1, distance="vgg19"), 8, "at least 16")):
+    model = vidx.create_model(name, **{**FIELDS[name], "downs": 4 if name == "pix2pixhd" else 3, **fields})
+    with pytest.raises(errors.ConfigError, match=words) as e:
+      jax.eval_shape(model.init, jax.random.PRNGKey(0), *triplets(side=side))
+    assert f"{side}x{side}" in str(e.value) and "\n" not in str(e.value)
+    least = int(words.split()[-1]) if "least" in words else 16
+    video, instances = triplets(side=least)
+    variables = jax.eval_shape(model.init, jax.random.PRNGKey(0), video, instances)
+    out = jax.eval_shape(lambda v, x: model.apply(v, x, instances, train=True), variables, video)
+    assert out["image"].shape == (2, least, least, 3)
 
 
 @pytest.mark.parametrize("field, value", [("distance", "other"), ("gan", "other"), ("pvm_norm", "other")])

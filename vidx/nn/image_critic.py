@@ -28,7 +28,8 @@ class ScalarCritic(nn.Module):
   """Convolutions of stride 2, a hidden layer, and one score per image; beside it the classes of an auxiliary head.
 
   Attributes:
-    widths: channels of the 4x4 convolutions; all but the first are normalised per image.
+    widths: channels of the 4x4 convolutions; all but the first are normalised per image, and those are left out
+      that would halve a small image to a single pixel, of which normalisation leaves nothing.
     hidden: width of the layer before the score.
     classes: of the auxiliary head; 0: none.
     dtype: compute dtype of the convolutions; None is fp32.
@@ -44,6 +45,8 @@ class ScalarCritic(nn.Module):
     """(B, H, W, C) -> fp32 {'score': (B, 1), 'classes': (B, classes)}, and 'features', what each layer gives."""
     features = []
     for i, width in enumerate(self.widths):
+      if i and min(x.shape[1:3]) < 4:
+        break
       x = Conv(width, (4, 4), 2, 1, use_bias=True, dtype=self.dtype, kernel_init=NORMAL, name=f"conv{i + 1}")(x)
       x = nn.leaky_relu(instance_norm(x) if i else x, SLOPE)
       features.append(x)

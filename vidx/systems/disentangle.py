@@ -12,6 +12,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx import errors
 from vidx.nn import adversarial, choices
 from vidx.nn.image_critic import MultiScaleCritic
 from vidx.nn.image_generator import ImageDecoder, ImageEncoder
@@ -46,7 +47,11 @@ class Generative(nn.Module):
     Returns:
       {'image': fp32 (B, H, W, 3) in -1..1}, and in training {'generator', 'critic'}: for both
       sides of the game {term: fp32 (B,)}, unweighted.
+
+    Raises:
+      ConfigError: images of a size that does not come back, see `check_size`.
     """
+    self.check_size(*video.shape[2:4])
     if instances is None:
       instances = jnp.full((len(video), 2), -1, jnp.int32)
     pose = self.pose(video[:, 1], pose_cluster)
@@ -55,6 +60,19 @@ class Generative(nn.Module):
     if video.shape[1] < 3:
       raise ValueError("training takes triplets (B, 3, H, W, 3): identity, pose and target")
     return self.compete(video[:, 0], pose, video[:, 2], instances)
+
+  @nn.nowrap
+  def check_size(self, height: int, width: int) -> None:
+    """Raises ConfigError where halvings do not part the sides evenly, or leave too little of them.
+
+    Normalisation of a code takes 2x2 pixels at least, mirrored borders 4, and there are the critics' scales and the
+    layers of the distance.
+    """
+    unit = 2 ** self.downs
+    least = max(2 * unit, 4, 2 ** getattr(self, "scales", 1), perceptual.least(getattr(self, "distance", "l1")))
+    if height % unit or width % unit or min(height, width) < least:
+      raise errors.ConfigError(f"images of {width}x{height} pixels cannot be made with system.downs={self.downs}: set"
+                               f" data.crop to a multiple of {unit} that is at least {-(-least // unit) * unit}.")
 
   @nn.nowrap
   def pose(self, image: jax.Array, cluster: jax.Array | None) -> jax.Array:

@@ -55,6 +55,11 @@ class PerceptualDistance(nn.Module):
     return total
 
 
+def least(form: str) -> int:
+  """Pixels that a side has at least if the last layer that is compared is to have one."""
+  return 2 ** max(int(site[len("conv")]) - 1 for site in FORMS[form][1]) if form in FORMS else 1
+
+
 def colours(x: jax.Array, y: jax.Array) -> jax.Array:
   """Mean absolute difference of images (B, H, W, 3): fp32 (B,); no gradient reaches `y`."""
   return per_example(jnp.abs(x.astype(jnp.float32) - jax.lax.stop_gradient(y.astype(jnp.float32))))
