@@ -1,4 +1,5 @@
 import csv
+import types
 
 import cv2
 import numpy as np
@@ -150,6 +151,26 @@ def test_clusters_of_poses_come_with_their_images(root, tmp_path):
   seen = examples.make(datasets.load("triplets", str(tmp_path), "val"), section(tmp_path), training=False,
                        wanted=("video", "pose_cluster"))
   assert seen.evaluate(0, 0)["pose_cluster"] == 5 % 4 and seen.blank(-1, 0)["pose_cluster"] == -1
+
+
+def test_systems_without_room_for_all_clips_and_clusters_are_refused_in_one_line(root, tmp_path):
+  write_clips(tmp_path, "val")
+  crops = triplets.read_crops(str(tmp_path), "val")
+  triplets.write(str(tmp_path), "val", crops, np.asarray([[0, 5, 1]]), np.arange(12) % 4)
+  val = datasets.load("triplets", str(tmp_path), "val")
+  sets = {draws: datasets.load("triplets", str(root), "train", draws=draws) for draws in (0, 24)}
+  system = lambda **fields: types.SimpleNamespace(**fields)
+  for dataset, fields, training, words in (
+      (sets[24], dict(clips=2), True, "system.clips is 2, but split 'train' has 3 clips: set system.clips=3"),
+      (sets[0], dict(clips=2), True, "has 3 clips"), (val, dict(poses=1), False, "split 'val' has 2 clusters"),
+      (sets[24], dict(poses=3), True, "system.poses is 3, but split 'train' has 4 clusters of poses"),
+      (sets[0], dict(poses=4), True, "'train' tells no clusters of poses: .*balance=True")):
+    with pytest.raises(errors.ConfigError, match=words) as e:
+      triplets.check_room(system(**fields), dataset, training)
+    assert "\n" not in str(e.value)
+  for fields in (dict(clips=3, poses=4), dict(clips=9, poses=9), dict(clips=0, poses=0), {}):
+    triplets.check_room(system(**fields), sets[24], True)
+  triplets.check_room(system(clips=1, poses=0), val, False)  # what was learned from were other clips
 
 
 def test_without_pairs_there_are_no_triplets():

@@ -9,6 +9,7 @@ of pose are as frequent as small ones.
 from collections.abc import Sequence
 import dataclasses
 import os
+from typing import Any
 
 import numpy as np
 
@@ -168,6 +169,26 @@ def _pairs(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first.append(i[i != j])
     second.append(j[i != j])
   return np.concatenate(first), np.concatenate(second)
+
+
+def check_room(model: Any, dataset: Any, training: bool) -> None:
+  """Raises ConfigError where a system has no class for a clip of triplets, or no code for the cluster of a pose.
+
+  Args:
+    model: its fields `clips` and `poses` say for how many there is room; 0: it looks at none.
+    dataset: a split; of triplets it says in its `facts` how many there are.
+    training: whether it is learned from, for which alone clips are told.
+  """
+  for field, what in {"clips": "clips", "poses": "clusters of poses"}.items():
+    have, need = getattr(model, field, 0), dataset.facts.get(field)
+    if not have or need is None or (field == "clips" and not training):
+      continue
+    if have < need:
+      raise errors.ConfigError(f"system.{field} is {have}, but split '{dataset.split}' has {need} {what}: set"
+                               f" system.{field}={need}.")
+    if field == "poses" and not need:
+      raise errors.ConfigError(f"system.poses is {have}, but split '{dataset.split}' tells no clusters of poses: make"
+                               " train, then this one, again by `vidx data triplets`, train with balance=True.")
 
 
 def write_crops(root: str, split: str, crops: Crops, cluster: np.ndarray, neighbour: np.ndarray) -> str:

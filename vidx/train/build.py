@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors, systems, tasks
-from vidx.data import batch as batch_lib, datasets, examples, notices, plans, tokens
+from vidx.data import batch as batch_lib, datasets, examples, notices, plans, tokens, triplets
 from vidx.data.records import LABEL, Dataset
 from vidx.train import config as config_lib, optim, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib
@@ -111,6 +111,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
   task = tasks.from_config(config.task.to_dict(), dataset)
   sizes = {name: len(target.classes) for name, target in dataset.targets.items()}
   model, num_classes = make_model(config, task, sizes, dtype)
+  triplets.check_room(model, dataset, True)
   whole = "features" in getattr(model, "inputs", ())
   if whole != examples.of_features(dataset):
     raise errors.ConfigError(f"system.name '{config.system.name}' takes {'features' if whole else 'clips'}, but the"

@@ -6,7 +6,7 @@ import time
 import jax
 from ml_collections import ConfigDict
 
-from vidx.data import batch as batch_lib, pipeline
+from vidx.data import batch as batch_lib, pipeline, triplets
 from vidx.train import (
     build, config as config_lib, memory, sharding, step as step_lib, warm_start, workdirs, writers)
 
@@ -36,6 +36,7 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   """`dry_run` with a folder for what a workdir would hold."""
   train_set, val_set = build.load_splits(config)
   run = build.build(config, train_set)
+  triplets.check_room(run.model, val_set, False)
   if build.reads_texts(run):
     workdirs.make_vocabulary(config, folder, train_set)
     run = build.with_vocabulary(run, train_set)

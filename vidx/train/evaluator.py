@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
-from vidx.data import batch as batch_lib
+from vidx.data import batch as batch_lib, triplets
 from vidx.data.records import Dataset
 from vidx.nn import augment
 from vidx.tasks import base
@@ -237,13 +237,14 @@ class Evaluator:
 
   def __init__(self, model, task, *, mesh: jax.sharding.Mesh, config: ConfigDict, dtype: Any, seeds: int = 1):
     self.task, self.mesh, self.data, self._seeds = task, mesh, config.data, seeds
-    self._wanted = batch_lib.wanted(model, task)
+    self._model, self._wanted = model, batch_lib.wanted(model, task)
     self._forward = make_forward(model, task, mesh=mesh, mean=config.data.mean, std=config.data.std, dtype=dtype,
                                  seeds=seeds)
 
   def __call__(self, variables: Any, dataset: Dataset, *, clips: int = 1, crops: int = 1, batch_size: int = 16,
                view_batch: int | None = None) -> EvalResult:
     from vidx.data import pipeline
+    triplets.check_room(self._model, dataset, False)
     process = (jax.process_index(), jax.process_count())
     batches = pipeline.eval_batches(dataset, self.data, batch_size=fitting(batch_size, self.mesh), clips=clips,
                                     crops=crops, process=process, wanted=self._wanted)

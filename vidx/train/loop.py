@@ -13,7 +13,7 @@ import numpy as np
 
 from vidx import errors
 from vidx import terminal, writing
-from vidx.data import batch as batch_lib, pipeline, records
+from vidx.data import batch as batch_lib, pipeline, records, triplets
 from vidx.measure import peak
 from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory
 from vidx.train import phrase_codes, precise_bn, sharding, state as state_lib, step as step_lib, stop, warm_start
@@ -50,6 +50,7 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
            main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
   """`train` once the workdir is this run's."""
   run = build.build(config, train_set)
+  triplets.check_room(run.model, val_set, False)
   if build.reads_texts(run):
     workdirs.make_vocabulary(config, workdir, train_set, main)
     run = build.with_vocabulary(run, train_set)

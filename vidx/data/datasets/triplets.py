@@ -47,7 +47,13 @@ def read(root: str, split: str, draws: int = 0) -> Dataset:
     identity, pose, target = (Media(place, "image") for place in places)
     records.append(Record(f"{line - 2:06d}", identity, companions={"pose": pose, "target": target},
                           extra={"clips": clips, "clusters": (-1, cluster)}))
-  return Dataset("triplets", split, tuple(records), missing=tuple(missing))
+  clips, clusters = ([number for r in records for number in r.extra[key]] for key in ("clips", "clusters"))
+  return Dataset("triplets", split, tuple(records), missing=tuple(missing), facts=_counts(clips, clusters))
+
+
+def _counts(clips, clusters):
+  """How many clips and clusters of poses there are by their numbers, by the fields of systems that have room for them."""
+  return {"clips": 1 + max(clips, default=-1), "poses": 1 + max(clusters, default=-1)}
 
 
 def _drawn(root, split, draws):
@@ -77,4 +83,4 @@ def _drawn(root, split, draws):
                           extra={"clips": (int(clip[i]), int(clip[pose])),
                                  "clusters": (int(cluster[i]), int(cluster[pose]))}))
   return Dataset("triplets", split, tuple(records), missing=tuple(missing),
-                 plan=triplets.plan(cluster, clip, neighbour, draws))
+                 facts=_counts(clip.tolist(), cluster.tolist()), plan=triplets.plan(cluster, clip, neighbour, draws))
