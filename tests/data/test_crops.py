@@ -51,7 +51,7 @@ def test_cars_are_sorted_by_azimuth(tmp_path):
 
 
 @pytest.mark.parametrize("text, word", [
-    (line(x0="x"), "line 1: .*no time and box"), ("a,b\n", "line 1: 2 columns"), (line(kind="bus"), "no crops of car"),
+    (line(x0="x"), "line 1: .*no time and box"), (line(y1="nan"), "line 1: .*no time and box"), ("a,b\n", "line 1: 2 columns"), (line(kind="bus"), "no crops of car"),
     (line(video="gone"), "1 videos are not in"), (None, "holds none of")])
 def test_what_cannot_be_cropped_is_said_in_one_line(tmp_path, text, word):
   if text is not None:
@@ -72,6 +72,16 @@ def test_unknown_sources_and_broken_lists_are_refused(tmp_path):
     crops.convert(str(tmp_path), str(tmp_path), "ytb")
   with pytest.raises(errors.DataError, match="tripod-seq.txt: no such file"):
     crops.convert(str(tmp_path), str(tmp_path), "epfl_cars")
-  (tmp_path / "tripod-seq.txt").write_text("2 40 30\n4\n")
-  with pytest.raises(errors.DataError, match="not the list of EPFL's sequences"):
-    crops.convert(str(tmp_path), str(tmp_path), "epfl_cars")
+  listed = "1 40 30\n2\n{images}\n{places}\n{round}\n1\n1\n"
+  good = dict(images="a_%02d_%03d.jpg", places="b_%02d.txt", round=4)
+  for text in ("2 40 30\n4\n", *(listed.format(**{**good, **bad}) for bad in (
+      dict(images="a.jpg"), dict(images="a_%d_%d_%d"), dict(places="b.txt"), dict(places="b_%y"), dict(round=0)))):
+    (tmp_path / "tripod-seq.txt").write_text(text)
+    with pytest.raises(errors.DataError, match="not the list of EPFL's sequences"):
+      crops.convert(str(tmp_path), str(tmp_path), "epfl_cars")
+  (tmp_path / "tripod-seq.txt").write_text(listed.format(**good))
+  cv2.imwrite(str(tmp_path / "a_01_001.jpg"), np.zeros((9, 9, 3), np.uint8))
+  for numbers in ("1 2 3\n", "1 2 nan 4\n", "1 2 x 4\n"):
+    (tmp_path / "b_01.txt").write_text(numbers)
+    with pytest.raises(errors.DataError, match="b_01.txt: no boxes"):
+      crops.convert(str(tmp_path), str(tmp_path), "epfl_cars")

@@ -73,6 +73,8 @@ def boxes(path: str, name: str) -> dict[str, list[tuple[str, int, tuple[float, .
         continue
       try:
         x0, x1, y0, y1 = (min(max(float(v), 0.0), 1.0) for v in edges)
+        if math.isnan(x0 + x1 + y0 + y1):
+          raise ValueError
         found[video].append((thing, int(time), (x0, y0, x1, y1)))
       except ValueError:
         raise errors.DataError(f"{path}, line {line}: '{','.join(row[1:2] + edges)}' are no time and box.") from None
@@ -137,9 +139,12 @@ def _epfl_cars(root, out):
     round_, front, sense = (np.asarray(words[5 + count * (1 + i):5 + count * (2 + i)], int) for i in range(3))
     if not len(numbers) == len(round_) == len(front) == len(sense) == count:
       raise ValueError(f"it ends before {count} sequences are described")
+    if (round_ < 1).any():
+      raise ValueError("a round of no frames")
+    images % (1, 1), places % 1  # patterns of names: of sequence and frame, and of the sequence
   except OSError as e:
     raise errors.DataError(f"{path}: {(e.strerror or 'unreadable').lower()}.") from None
-  except (ValueError, IndexError) as e:
+  except (ValueError, IndexError, TypeError) as e:
     raise errors.DataError(f"{path} is not the list of EPFL's sequences: {e}.") from None
   rows = []
   for s in range(count):
@@ -165,6 +170,9 @@ def bin_of(frame: int, front: int, frames: int, sense: int) -> int:
 
 def _numbers(path):
   try:
-    return np.loadtxt(path, ndmin=2)[:, :4]
+    found = np.loadtxt(path, ndmin=2)[:, :4]
+    if found.shape[1] < 4 or not np.isfinite(found).all():
+      raise ValueError("fewer than four numbers in a line, or some that are none")
+    return found
   except (OSError, ValueError, IndexError) as e:
     raise errors.DataError(f"{path}: no boxes x, y, width, height can be read ({e}).") from None
