@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 import sys
+import types
 
 import ml_dtypes
 import numpy as np
@@ -212,6 +213,22 @@ def test_writing_torch_files_without_torch_names_the_other_way(tmp_path, monkeyp
   with pytest.raises(errors.CheckpointError, match="has to end in .safetensors"):
     files.write_state(tmp_path / "a.npz", some_state())
   assert not os.listdir(tmp_path)
+
+
+def test_types_that_numpy_has_not_reach_torch_by_their_bits(tmp_path, monkeypatch):
+  def from_numpy(array):
+    if array.dtype.isbuiltin != 1:
+      raise TypeError(f"can't convert np.ndarray of type {array.dtype}")
+    return array
+
+  given = {k: v.astype(ml_dtypes.float8_e4m3fn) if k == "bn.bias" else v for k, v in some_state().items()}
+  given["scalar"] = np.asarray(3, ml_dtypes.bfloat16)
+  saved = {}
+  monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(
+      from_numpy=from_numpy, bfloat16=ml_dtypes.bfloat16, float8_e4m3fn=ml_dtypes.float8_e4m3fn,
+      save=lambda tensors, path: (saved.update(tensors), open(path, "w").close())))
+  files.write_state(tmp_path / "a.pth", given)
+  same(saved, given)
 
 
 def test_a_dtype_that_safetensors_has_not_leaves_no_file(tmp_path):

@@ -51,6 +51,9 @@ def test_a_whole_module_and_a_program_are_refused(tmp_path):
 
 def test_torch_reads_what_is_written(tmp_path):
   state = {k: v.numpy() for k, v in module().state_dict().items()}
+  numbers = np.random.default_rng(0).normal(size=(3, 2))
+  state |= {name: numbers.astype(name) for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float16")}
+  state["scalar"] = np.asarray(3, "bfloat16")
   files.write_state(tmp_path / "a.pth", state)
   same(state, torch.load(tmp_path / "a.pth"))
 

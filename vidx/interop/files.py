@@ -192,7 +192,15 @@ def write_state(path: str | os.PathLike, state: Mapping[str, np.ndarray]) -> Non
   except ImportError:
     raise errors.CheckpointError(
         f"{path}: writing torch's format needs torch, which is not installed; .safetensors does without.") from None
-  tensors = {k: torch.from_numpy(np.array(v)) for k, v in state.items()}
+
+  def tensor(value):
+    value = np.array(value)
+    if value.dtype.isbuiltin != 2:
+      return torch.from_numpy(value)
+    bits = torch.from_numpy(value.view(f"i{value.dtype.itemsize}"))  # of a type of ml_dtypes, as torch has them too
+    return bits.view(getattr(torch, value.dtype.name))
+
+  tensors = {k: tensor(v) for k, v in state.items()}
   _whole(path, lambda temporary: torch.save(tensors, temporary))
 
 
