@@ -43,7 +43,7 @@ def test_poses_of_other_splits_are_in_clusters_of_training(workdir, components, 
   write_clips(tmp_path, "val", clips=3, frames=3)
   how = dict(workdir=workdir, site="conv2.1", components=components, clusters=3, batch=4)
   with pytest.raises(errors.DataError, match="clusters.npz does not exist"):
-    triplets.clusters_of(str(tmp_path))
+    triplets.clusters_of(str(tmp_path), 3)
   triplets.build(str(tmp_path), "val", **how)
   told = lambda split: [r.extra["clusters"][1] for r in datasets.load("triplets", str(tmp_path), split).records]
   assert set(told("val")) == {-1}
@@ -55,9 +55,17 @@ def test_poses_of_other_splits_are_in_clusters_of_training(workdir, components, 
   assert told("val") == [of_image[m.path] for m in poses]  # the images of both splits are the same ones
   side = 128 if workdir else 64
   images = [image(m, side) for m in poses]
-  assert triplets.clusters_of(str(tmp_path))(images).tolist() == told("val")
-  triplets.build(str(tmp_path), "val", **{**how, "workdir": "" if workdir else "trunk"})
+  assert triplets.clusters_of(str(tmp_path), 3)(images).tolist() == told("val")
+  again = {**how, "workdir": workdir and f"./{workdir}/"}  # the same trunk
+  there = triplets.build(str(tmp_path), "val", **again)["clusters"]
+  assert there == 1 + max(of_image.values()) and -1 not in told("val")
+  with pytest.raises(errors.ConfigError, match=f"{there} clusters of poses, .*clusters={there - 1}"):
+    triplets.clusters_of(str(tmp_path), there - 1)
+  assert triplets.build(str(tmp_path), "val", **{**how, "workdir": "" if workdir else "trunk"})["clusters"] == 0
   assert set(told("val")) == {-1}
+  for split in ("train", "val"):  # clusters of an earlier training tell nothing of a later one
+    assert triplets.build(str(tmp_path), split, balance=False, **how)["clusters"] == 0
+  assert set(told("val")) == {-1} and not (tmp_path / "triplets/clusters.npz").exists()
 
 
 def test_sites_and_numbers_that_cannot_be_used_are_refused(trunk, tmp_path):

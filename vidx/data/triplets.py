@@ -7,6 +7,7 @@ of pose are as frequent as small ones.
 """
 
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import os
 from typing import Any
@@ -66,10 +67,15 @@ class Clusters:
     return apart.argmin(1).astype(np.int32)
 
 
-def write_clusters(root: str, clusters: Clusters) -> None:
-  """Writes root/triplets/clusters.npz."""
+def write_clusters(root: str, clusters: Clusters | None) -> None:
+  """Writes root/triplets/clusters.npz; None: training has none, and those of an earlier one go."""
+  path = os.path.join(root, TABLE, CLUSTERS)
+  if clusters is None:
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(path)
+    return
   fields = {f.name: np.asarray(getattr(clusters, f.name)) for f in dataclasses.fields(clusters)}
-  writing.write_arrays(os.path.join(root, TABLE, CLUSTERS), fields)
+  writing.write_arrays(path, fields)
 
 
 def read_clusters(root: str) -> Clusters | None:

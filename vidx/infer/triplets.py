@@ -1,6 +1,7 @@
 """Builds triplets of images from clips: features of every frame, nearest neighbours, clusters, balanced draws."""
 
 from collections.abc import Callable, Sequence
+import os
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, b
           site: str = "conv4.2", components: int = 256, batch: int = 32, seed: int = 0) -> dict[str, Any]:
   """Writes root/triplets/SPLIT.csv from the images of root/clips/SPLIT/CLIP/, and SPLIT_crops.csv, to draw others.
 
-  With balanced draws of "train" also clusters.npz. Of other splits by the same features, components and clusters
+  With balanced draws of "train" also clusters.npz, which goes with others. Of other splits by the same features, components and clusters
   are those, and SPLIT.csv says in which of them each image of pose is.
 
   Args:
@@ -40,7 +41,8 @@ def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, b
     seed: of clusters and draws.
 
   Returns:
-    {'file', 'images', 'clips', 'alone' (clips of one image, which make no triplet), 'triplets', 'features'}.
+    {'file', 'images', 'clips', 'alone' (clips of one image, which make no triplet), 'triplets', 'clusters' (of
+    training that are told, 0 where these are by other features or there are none), 'features'}.
 
   Raises:
     DataError: there are no clips, or no two videos.
@@ -52,7 +54,7 @@ def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, b
   crops = triplets.read_crops(root, split)
   medias = [Media(f"{root}/{path}", "image") for path in crops.paths]
   known = triplets.read_clusters(root) if split != "train" else None
-  if known and (known.workdir, known.site) != (workdir, site if workdir else ""):
+  if known and (_place(known.workdir), known.site) != (_place(workdir), site if workdir else ""):
     known = None
   of = _by_trunk(workdir, site, batch) if workdir else triplets.gradients
   opened = lambda some: [image(medias[i], _SIDE if workdir else _SMALL) for i in some]
@@ -69,27 +71,33 @@ def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, b
   else:
     cluster = np.zeros(len(features), np.int64)
   drawn = triplets.plan(cluster, crops.clip, neighbour, count or 10 * len(medias)).draw(seed, 0)
-  if balance and split == "train":
-    centres = np.stack([features[cluster == c].mean(0) for c in range(1 + cluster.max())])
-    known = triplets.Clusters(centres, mean, axes, workdir, site if workdir else "")
+  if split == "train":
+    if balance:
+      centres = np.stack([features[cluster == c].mean(0) for c in range(1 + cluster.max())])
+      known = triplets.Clusters(centres, mean, axes, workdir, site if workdir else "")
     triplets.write_clusters(root, known)
   triplets.write_crops(root, split, crops, cluster, neighbour)
   path = triplets.write(root, split, crops, drawn, known and (cluster if split == "train" else known.of(features)))
   alone = int((np.bincount(crops.clip) == 1).sum())
   return {"file": path, "images": len(medias), "clips": len(crops.clips), "alone": alone, "triplets": len(drawn),
-          "features": f"{site} of {workdir}" if workdir else "oriented gradients"}
+          "clusters": len(known.centres) if known else 0, "features": f"{site} of {workdir}" if workdir else "oriented gradients"}
 
 
-def clusters_of(root: str) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+def clusters_of(root: str, room: int) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
   """Images, uint8 (H, W, 3) each, -> (N,) int32, their clusters of those of training, for systems that take clusters.
 
   Raises:
     DataError: there are no clusters below root.
+    ConfigError: there are more than the `room` of the system.
   """
   known = triplets.read_clusters(root)
   if known is None:
     raise errors.DataError(f"{root}/{triplets.TABLE}/{triplets.CLUSTERS} does not exist, and the run takes poses by"
                            " their clusters: make it by `vidx data triplets` with balance=True.")
+  if len(known.centres) > room:
+    raise errors.ConfigError(f"{root}/{triplets.TABLE}/{triplets.CLUSTERS} has {len(known.centres)} clusters of poses,"
+                             f" and the run was trained on {room}: make it again by `vidx data triplets` with"
+                             f" clusters={room}.")
   of, side = (_by_trunk(known.workdir, known.site, 32), _SIDE) if known.workdir else (triplets.gradients, _SMALL)
 
   def told(images):
@@ -97,6 +105,11 @@ def clusters_of(root: str) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
                                     for i in range(0, len(images), 32)]))
 
   return told
+
+
+def _place(workdir):
+  """The folder of a trunk, however it was spelt; '' stays."""
+  return os.path.realpath(workdir) if workdir else ""
 
 
 def _by_trunk(workdir, site, batch):
