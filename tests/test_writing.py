@@ -1,5 +1,6 @@
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -29,3 +30,8 @@ def test_lines_arrays_and_tables(tmp_path):
     assert {k: f[k].tolist() for k in f} == {"x": [0, 1, 2], "y/z": [1, 1]}
   writing.write_table(tmp_path / "a.csv", ("id", "text"), [(1, "é, b"), (2, "")])
   assert (tmp_path / "a.csv").read_bytes() == 'id,text\r\n1,"é, b"\r\n2,\r\n'.encode()
+
+
+def test_file_names_are_plain_and_differ():
+  names = list(writing.file_names(["a/v.mp4", "b/v.avi", "c/v-2.mp4", "d/h\u00e9 y?.mp4", "e/..mp4"]))
+  assert names[:2] == ["v", "v-2"] and len(set(names)) == 5 and all(re.fullmatch(r"[\w.-]+", n) for n in names)

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,16 @@ def check_place(path: str | os.PathLike, folder: bool = False) -> None:
     raise errors.ConfigError(f"{path} cannot be written: {at} is no folder.")
   if not os.access(at, os.W_OK | os.X_OK):
     raise errors.ConfigError(f"{path} cannot be written: nothing may be written to {at}.")
+
+
+def file_names(paths: Sequence[str]) -> Iterator[str]:
+  """A file name without extension for each path, no two alike."""
+  taken: set[str] = set()
+  for path in paths:
+    stem = re.sub(r"[^\w.-]+", "_", os.path.splitext(os.path.basename(path))[0]) or "video"
+    tries = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(paths) + 1))
+    taken.add(name := next(t for t in tries if t not in taken))
+    yield name
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

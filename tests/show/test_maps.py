@@ -123,11 +123,6 @@ def test_a_picture_comes_back_from_its_file():
   np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), 1)[..., ::-1], image)
 
 
-def test_file_names_are_plain_and_differ():
-  names = list(maps.file_names(["a/v.mp4", "b/v.avi", "c/v-2.mp4", "d/h\u00e9 y?.mp4", "e/..mp4"]))
-  assert names[:2] == ["v", "v-2"] and len(set(names)) == 5 and all(re.fullmatch(r"[\w.-]+", n) for n in names)
-
-
 def test_the_page_holds_the_files_and_names_what_could_not_be_read(tmp_path):
   one = explained(squeezed=np.ones((2, 6, 8, 3)), gradcam=np.ones((8, 2, 2)))
   found = [entry("bad.mp4", "bad.mp4: truncated <here>"), entry()]

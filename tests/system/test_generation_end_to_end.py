@@ -105,6 +105,81 @@ def test_baselines_train_on_the_same_triplets_and_make_images(name, root, tmp_pa
     assert "use `vidx generate --identities" in capsys.readouterr().err
 
 
+def test_files_of_one_name_make_images_of_their_own(tmp_path):
+  names = {"who": ("a.png", "a.jpg", "a__b.png"), "how": ("b.png", "b__b.png", "b.bmp")}
+  for folder, files in names.items():
+    (tmp_path / folder).mkdir()
+    for i, name in enumerate(files):
+      cv2.imwrite(str(tmp_path / folder / name), np.full((8, 8, 3), 40 * i, np.uint8))
+  seen = []
+
+  class Generator:
+    side = 8
+
+    def __call__(self, who, how):
+      seen.extend(zip(who[:, 0, 0, 0].tolist(), how[:, 0, 0, 0].tolist()))
+      return who // 2 + how // 4
+
+  files = [generate.images_of(str(tmp_path / folder)) for folder in names]
+  out = tmp_path / "out"
+  out.mkdir()
+  assert generate._in_poses(Generator(), files, str(out))["images"] == 9
+  assert len(list(out.glob("*__*.png"))) == len(set(seen)) == 9
+  boxes = tmp_path / "boxes.csv"
+  boxes.write_text("photo,left,top,right,bottom\n" + "how/b.png,0,0,8,8\nhow/b.bmp,0,0,8,8\n")
+  generate._in_photos(Generator(), files[0], generate.read_boxes(str(boxes)), str(out))
+  assert len(list(out.glob("*__in__*.png"))) == 6
+
+
+def test_what_grows_is_interpolated_and_not_of_equal_blocks():
+  ramp = np.repeat(np.arange(8, dtype=np.uint8)[None, :, None] * 30, 8, 0).repeat(3, 2)
+  asked = []
+
+  class Generator:
+    side = 8
+
+    def __call__(self, who, how):
+      asked.extend([who[0], how[0]])
+      return who
+
+  photo, whole = np.zeros((70, 70, 3), np.uint8), np.ones((64, 64))
+  small = ramp[:, ::2].copy()[::2]
+  made = generate.compose(Generator(), photo, (3, 3, 67, 67), small, whole)[3:67, 3:67]
+  smooth = lambda x: len(np.unique(x[len(x) // 2, :, 0])) > 4  # more values than pixels that it was made of
+  assert smooth(asked[0]) and np.abs(np.diff(made[32, :, 0].astype(int))).max() < 10
+  sheet = generate._framed(ramp, 64)
+  assert np.abs(np.diff(sheet[32, :, 0].astype(int))).max() < 10
+  shrunk = generate.compose(Generator(), photo, (3, 3, 7, 7), ramp, np.ones((4, 4)))[3:7, 3:7]
+  np.testing.assert_array_equal(shrunk, small + 15)  # means of 2x2
+
+
+@pytest.mark.parametrize("fields, crop, words", [
+    (dict(clips=2), 32, "system.clips is 2, but split 'train' has 3 clips: set system.clips=3"),
+    (dict(downs=3), 20, "images of 20x20 pixels .*multiple of 8 that is at least 16"),
+    (dict(name="pix2pixhd", poses=2), 32, "system.poses is 2, but split 'train' has 3 clusters of poses")])
+def test_runs_that_could_not_train_are_refused_in_one_line(fields, crop, words, root, tmp_path):
+  c = settings(root, "one_hot" if "poses" in fields else "full")
+  c.system.update(fields)
+  c.data.crop = crop
+  with pytest.raises(errors.ConfigError, match=words) as e:
+    loop.train(c, str(tmp_path / "run"))
+  assert "\n" not in str(e.value)
+
+
+def test_boxes_that_cannot_be_used_name_their_file_line_and_photo(tmp_path):
+  boxes, head = tmp_path / "boxes.csv", "photo,left,top,right,bottom\n"
+  cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((50, 60, 3), np.uint8))
+  for text, words in (("", "boxes.csv holds no boxes below its header"),
+                      ("photo.png,0,0,9,9\nphoto.png,10,5,70,45\n",
+                       r"boxes.csv, line 3, photo.png: the box \(10, 5, 70, 45\) does not lie in a photo of 60x50"),
+                      ("gone.png,0,0,9,9\n", "boxes.csv, line 2, gone.png: "),
+                      ("photo.png,0,0,x,9\n", "boxes.csv, line 2: right 'x'")):
+    boxes.write_text(head + text)
+    with pytest.raises(errors.DataError, match=words) as e:
+      generate.generate("nowhere", str(tmp_path), "", str(tmp_path / "out"), boxes=str(boxes))
+    assert "\n" not in str(e.value) and not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_generated_is_said_in_one_line(root, tmp_path, capsys):
   assert cli.main(["data", "triplets", f"--root={tmp_path}"]) == 2
   assert "clips are folders of images" in capsys.readouterr().err

@@ -11,10 +11,10 @@ import cv2
 import jax
 import numpy as np
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data import clips, media_files
 from vidx.data.datasets import common
-from vidx.data.parts.triplets import image
+from vidx.data.parts.triplets import image, resized, squared
 from vidx.data.records import Media
 from vidx.infer import batched, load, triplets
 from vidx.nn import augment
@@ -38,7 +38,7 @@ class Generator:
       batch_size: images at once.
 
     Raises:
-      ConfigError: a run that makes no images.
+      ConfigError: a run that makes no images, or has no code for some of the clusters.
       DataError: it takes poses by their clusters, which are not below its `data.root`.
     """
     config = loaded.config
@@ -47,7 +47,7 @@ class Generator:
                                " 'generation'.")
     self.side, self._batch, self._variables = config.data.crop, batch_size, loaded.variables
     by_cluster = "pose_cluster" in loaded.model.inputs
-    self._clusters = triplets.clusters_of(config.data.root) if by_cluster else None
+    self._clusters = triplets.clusters_of(config.data.root, loaded.model.poses) if by_cluster else None
 
     @jax.jit
     def forward(variables, pair, clusters=None):
@@ -80,6 +80,8 @@ def generate(workdir: str, identities: str, poses: str, out: str, step: int | st
              ) -> dict[str, Any]:
   """Every identity in every pose: OUT/IDENTITY__POSE.png, and OUT/matrix.png with all of them.
 
+  Where files have the same name but for its ending, later ones are called NAME-2 and so on.
+
   With boxes also every identity in the place of every boxed object: OUT/IDENTITY__in__PHOTO_ROW.png, and
   OUT/compositions.png, the photos in the first row and what became of them below.
 
@@ -110,39 +112,53 @@ def generate(workdir: str, identities: str, poses: str, out: str, step: int | st
   return done | (_in_photos(generator, files[0], places, out) if places else {})
 
 
-def _stem(path):
-  return os.path.splitext(os.path.basename(path))[0]
-
-
 def _in_poses(generator, files, out):
   who, how = (np.stack([image(Media(f, "image"), generator.side) for f in some]) for some in files)
   made = generator(np.repeat(who, len(how), 0), np.tile(how, (len(who), 1, 1, 1)))
-  made = made.reshape(len(who), len(how), *made.shape[1:])
-  for i, one in enumerate(files[0]):
-    for j, other in enumerate(files[1]):
-      write_image(os.path.join(out, f"{_stem(one)}__{_stem(other)}.png"), made[i, j])
+  first, second = (list(writing.file_names(some)) for some in files)
+  pairs = writing.file_names([f"{one}__{other}.png" for one in first for other in second])
+  for name, picture in zip(pairs, made):
+    write_image(os.path.join(out, f"{name}.png"), picture)
   path = os.path.join(out, "matrix.png")
-  write_image(path, matrix(who, how, made))
-  return {"poses": len(how), "images": made.shape[0] * made.shape[1], "matrix": path}
+  write_image(path, matrix(who, how, made.reshape(len(who), len(how), *made.shape[1:])))
+  return {"poses": len(how), "images": len(made), "matrix": path}
 
 
 def read_boxes(path: str) -> list[tuple[str, tuple[int, ...]]]:
-  """[(path of a photo, (left, top, right, bottom))] of a csv file."""
+  """[(path of a photo, (left, top, right, bottom))] of a csv file.
+
+  Raises:
+    DataError: it holds no box, or one that does not lie in its photo, or a photo that cannot be decoded.
+  """
   folder, found = os.path.dirname(path), []
   for line, row in common.read_table(path, BOX_COLUMNS):
-    found.append((os.path.join(folder, row["photo"]),
-                  tuple(common.as_int(row[key], key, path, line) for key in BOX_COLUMNS[1:])))
+    box = tuple(common.as_int(row[key], key, path, line) for key in BOX_COLUMNS[1:])
+    photo = os.path.join(folder, row["photo"])
+    try:
+      check_box(box, whole_image(photo))
+    except errors.DataError as e:
+      raise errors.DataError(f"{path}, line {line}, {row['photo']}: {e}") from None
+    found.append((photo, box))
+  if not found:
+    raise errors.DataError(f"{path} holds no boxes below its header: write {','.join(BOX_COLUMNS)} of each.")
   return found
 
 
+def check_box(box: Sequence[int], photo: np.ndarray) -> None:
+  """Raises DataError where a box is empty or does not lie in a photo (H, W, 3)."""
+  left, top, right, bottom = box
+  if not (0 <= left < right <= photo.shape[1] and 0 <= top < bottom <= photo.shape[0]):
+    raise errors.DataError(f"the box {tuple(box)} does not lie in a photo of {photo.shape[1]}x{photo.shape[0]}.")
+
+
 def _in_photos(generator, identities, places, out):
-  columns = []
+  columns, names = [], list(writing.file_names(identities))
   for row, (path, box) in enumerate(places):
-    photo = whole_image(path)
+    photo, (place,) = whole_image(path), writing.file_names([path])
     column = [photo]
-    for one in identities:
+    for one, name in zip(identities, names):
       column.append(compose(generator, photo, box, whole_image(one)))
-      write_image(os.path.join(out, f"{_stem(one)}__in__{_stem(path)}_{row}.png"), column[-1])
+      write_image(os.path.join(out, f"{name}__in__{place}_{row}.png"), column[-1])
     side = 2 * generator.side  # of the sheet alone: photos keep their proportions in it, between white
     columns.append(np.concatenate([_framed(x, side) for x in column]))
   path = os.path.join(out, "compositions.png")
@@ -155,7 +171,7 @@ def _framed(picture, side):
   height, width = (max(1, round(n * share)) for n in picture.shape[:2])
   sheet = np.full((side, side, 3), 255, np.uint8)
   top, left = (side - height) // 2, (side - width) // 2
-  sheet[top:top + height, left:left + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+  sheet[top:top + height, left:left + width] = resized(picture, height, width)
   return sheet
 
 
@@ -199,14 +215,12 @@ def compose(generator: Any, photo: np.ndarray, box: Sequence[int], donor: np.nda
   Raises:
     DataError: a box that is empty or beyond the photo, or a mask of another size.
   """
-  left, top, right, bottom = (int(v) for v in box)
-  if not (0 <= left < right <= photo.shape[1] and 0 <= top < bottom <= photo.shape[0]):
-    raise errors.DataError(f"the box {tuple(box)} does not lie in a photo of {photo.shape[1]}x{photo.shape[0]}.")
+  left, top, right, bottom = box = tuple(int(v) for v in box)
+  check_box(box, photo)
   width, height = right - left, bottom - top
-  resized = lambda x, size: cv2.resize(x, size, interpolation=cv2.INTER_AREA)
-  square = (generator.side, generator.side)
   pose = photo[top:bottom, left:right]
-  made = resized(generator(resized(donor, square)[None], resized(pose, square)[None])[0], (width, height))
+  made = generator(*(squared(x, generator.side)[None] for x in (donor, pose)))[0]
+  made = resized(made, height, width)
   if mask is None:
     y, x = np.ogrid[:height, :width]
     mask = (((x + 0.5) / width * 2 - 1) ** 2 + ((y + 0.5) / height * 2 - 1) ** 2 <= 1).astype(np.float32)

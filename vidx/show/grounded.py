@@ -27,7 +27,7 @@ def main(loaded: load.Loaded, phrase: str, paths: Sequence[str], *, json: bool, 
   grounder = ground.Grounder(loaded, ground.split(phrase))
   files = ground.find(paths)
   folder = out or os.path.join(workdir, "phrases")
-  found = [write_file(grounder, path, folder, name) for path, name in zip(files, maps.file_names(files))]
+  found = [write_file(grounder, path, folder, name) for path, name in zip(files, writing.file_names(files))]
   writing.write_json(os.path.join(folder, "phrases.json"), found)
   print(json_lib.dumps(found, indent=2, ensure_ascii=False) if json else to_table(found, grounder))
   print(f"masks: {folder}", file=sys.stderr if json else sys.stdout)

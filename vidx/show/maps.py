@@ -1,9 +1,8 @@
 """Maps of clips as pictures: a sheet of frames per video, the same as a moving clip, and a page of all."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import os
-import re
 from typing import Any
 
 import numpy as np
@@ -222,16 +221,6 @@ def keep(folder: str, name: str, sheet: np.ndarray, clip: bytes) -> dict[str, st
   return {"sheet": clips.data_uri(picture, "image/png"), "clip": clips.data_uri(clip, "video/mp4")}
 
 
-def file_names(paths: Sequence[str]) -> Iterator[str]:
-  """A file name without extension for each path, no two alike."""
-  taken: set[str] = set()
-  for path in paths:
-    stem = re.sub(r"[^\w.-]+", "_", os.path.splitext(os.path.basename(path))[0]) or "video"
-    tries = (stem if i == 1 else f"{stem}-{i}" for i in range(1, len(paths) + 1))
-    taken.add(name := next(t for t in tries if t not in taken))
-    yield name
-
-
 def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], folder: str, title: str,
           beside: Iterable[Explained] = ()) -> str:
   """Writes NAME.png and NAME.mp4 of each video, and index.html with all of them inside.
@@ -246,7 +235,7 @@ def write(explained: Iterable[Explained], found: Sequence[Mapping[str, Any]], fo
   Returns:
     The path of the page.
   """
-  names = dict(zip((f["path"] for f in found), file_names([f["path"] for f in found])))
+  names = dict(zip((f["path"] for f in found), writing.file_names([f["path"] for f in found])))
   shown, others = {}, {other.path: other for other in beside}
   for one in explained:
     one = dataclasses.replace(one, beside=others.get(one.path))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors
+from vidx import errors, writing
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
 from vidx.show import clips, maps, page
@@ -79,7 +79,7 @@ def write(found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
     The path of the page.
   """
   shown = []
-  for entry, name in zip(found, maps.file_names([f["path"] for f in found])):
+  for entry, name in zip(found, writing.file_names([f["path"] for f in found])):
     if entry["error"]:
       shown.append({"path": entry["path"], "error": entry["error"]})
       continue

@@ -91,9 +91,14 @@ def image(media: Any, side: int) -> np.ndarray:
 
 def squared(found: np.ndarray, side: int) -> np.ndarray:
   """uint8 (side, side, 3) of all of an image (H, W, 3)."""
+  return resized(found, side, side)
+
+
+def resized(found: np.ndarray, height: int, width: int) -> np.ndarray:
+  """uint8 (height, width, 3) of an image (H, W, 3): means where no side grows, else interpolated."""
   import cv2
-  shrinks = min(found.shape[:2]) >= side
-  return cv2.resize(found, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+  grows = found.shape[0] < height or found.shape[1] < width
+  return cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR if grows else cv2.INTER_AREA)
 
 
 def changed(images: list[np.ndarray], data: ConfigDict, rng: np.random.Generator) -> list[np.ndarray]:
