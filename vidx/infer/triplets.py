@@ -24,8 +24,8 @@ def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, b
           site: str = "conv4.2", components: int = 256, batch: int = 32, seed: int = 0) -> dict[str, Any]:
   """Writes root/triplets/SPLIT.csv from the images of root/clips/SPLIT/CLIP/, and SPLIT_crops.csv, to draw others.
 
-  With balanced draws of "train" also clusters.npz, which goes with others. Of other splits by the same features, components and clusters
-  are those, and SPLIT.csv says in which of them each image of pose is.
+  With balanced draws of "train" also clusters.npz, which goes with others. Of other splits by the same features,
+  components and clusters are those, and SPLIT.csv says in which of them each image of pose is.
 
   Args:
     root: folder of the data set.
@@ -80,7 +80,8 @@ def build(root: str, split: str = "train", count: int = 0, clusters: int = 20, b
   path = triplets.write(root, split, crops, drawn, known and (cluster if split == "train" else known.of(features)))
   alone = int((np.bincount(crops.clip) == 1).sum())
   return {"file": path, "images": len(medias), "clips": len(crops.clips), "alone": alone, "triplets": len(drawn),
-          "clusters": len(known.centres) if known else 0, "features": f"{site} of {workdir}" if workdir else "oriented gradients"}
+          "clusters": len(known.centres) if known else 0,
+          "features": f"{site} of {workdir}" if workdir else "oriented gradients"}
 
 
 def clusters_of(root: str, room: int) -> Callable[[Sequence[np.ndarray]], np.ndarray]:

@@ -52,7 +52,7 @@ def read(root: str, split: str, draws: int = 0) -> Dataset:
 
 
 def _counts(clips, clusters):
-  """How many clips and clusters of poses there are by their numbers, by the fields of systems that have room for them."""
+  """How many clips and clusters of poses are numbered, by the fields of systems that have room for them."""
   return {"clips": 1 + max(clips, default=-1), "poses": 1 + max(clusters, default=-1)}
 
 
