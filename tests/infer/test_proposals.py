@@ -8,6 +8,7 @@ import pytest
 
 from vidx import cli, errors
 from vidx.data import coco_masks
+from vidx.data.records import Media, Record
 from vidx.data.toybox.write import write_video
 from vidx.infer.proposals import candidates, compare, growing, masks, propose, settings, stages
 from vidx.metrics import tubes as metrics
@@ -177,6 +178,33 @@ def test_configs_can_be_run_and_say_how(name, words):
     c = settings.load(f"{file}:{word}" if word else str(file), ["boxes.top=20"])
     assert c.boxes.top == 20
   assert not config_lib.differences(settings.base(), settings.load(""))
+
+
+def found_of(boxes, shown, size=(6, 8)):
+  """What `propose` might find: boxes (K, N, 4) with masks of the same places."""
+  masked = np.zeros((*boxes.shape[:2], *size), bool)
+  for k, t in np.ndindex(*boxes.shape[:2]):
+    x0, y0, x1, y1 = boxes[k, t].astype(int)
+    masked[k, t, y0:y1, x0:x1] = True
+  runs = [[{"size": list(size), "counts": coco_masks.to_counts(m)} for m in tube] for tube in masked]
+  return propose.Found("x", "x", np.arange(shown), size, np.ones(len(boxes)), boxes, boxes, runs, [], {}, 25.0)
+
+
+def test_an_object_that_is_in_no_frame_has_neither_overlap_nor_rank_nor_wrong_pixels(tmp_path):
+  seen, away = np.zeros((2, 6, 8, 3), np.uint8), np.zeros((2, 6, 8, 3), np.uint8)
+  seen[:, 1:3, 2:5] = 255
+  files = [tuple(sorted(str(p) for p in pathlib.Path(images(tmp_path / name, x)).iterdir()))
+           for name, x in (("seen", seen), ("away", away))]
+  boxes = np.tile(np.array([[[0, 0, 2, 2]], [[2, 1, 5, 3]]], "f"), (1, 2, 1))
+  of = lambda some: compare.of_record(Record("x", Media("x"), extra={
+      "objects": ("1",) * len(some), "masks": some}), found_of(boxes, 2))
+  overlaps = {"both": of(files), "away": of(files[1:]), "seen": of(files[:1])}
+  figures = compare.summary(overlaps, {"away": ("OCC",), "both": ("IV",)})
+  assert np.isnan(figures.pop("auc/OCC"))
+  assert figures == pytest.approx({
+      "auc": 20 / 21, "auc/IV": 20 / 21, "box_rank": 2, "box_first": 0, "box_first_5": 1, "per_object": 1,
+      "per_sequence": 1, "rank": 2, "pixels": 0, "first": 0, "first_5": 1})
+  assert np.isnan(list(compare.summary({"away": overlaps["away"]}, {}).values())).all()
 
 
 def test_stages_of_another_key_are_made_anew(tmp_path):

@@ -57,7 +57,16 @@ def test_overlaps_frame_by_frame():
 
 def test_the_best_tube_has_a_rank_from_1_on():
   assert tubes.best_of([0.2, 0.9, 0.9]) == (2, 0.9) and tubes.best_of([0.2, 0.9], 1) == (1, 0.2)
-  assert tubes.best_of([])[0] == 0 and np.isnan(tubes.best_of([np.nan])[1])
+  assert np.isnan([tubes.best_of([]), tubes.best_of([np.nan, np.nan])]).all()
+
+
+def test_what_is_nowhere_annotated_is_left_out_of_every_mean():
+  nan = float("nan")
+  found = tubes.by_attribute({"a": 0.2, "b": nan, "c": 0.4}, {"a": ("IV",), "b": ("IV", "OCC"), "c": ()})
+  assert found.pop("OCC") != 0 and found == pytest.approx({"all": 0.3, "IV": 0.2})
+  found = tubes.per_object_and_sequence({"a": [0.2, nan], "b": [nan], "c": [0.4, 0.6], "d": []})
+  assert found == pytest.approx({"per_object": 0.4, "per_sequence": 0.35})
+  assert np.isnan(list(tubes.per_object_and_sequence({"a": [nan]}).values())).all()
 
 
 def test_tubes_that_repeat_a_better_one_are_dropped():

@@ -31,29 +31,33 @@ def success_auc(overlap: np.ndarray) -> float:
   return float(success(overlap).mean())
 
 
+def known_mean(values: Sequence[float]) -> float:
+  """The mean of those that are not nan; nan where there are none."""
+  values = np.asarray(values, np.float64)
+  known = values[~np.isnan(values)]
+  return float(known.mean()) if len(known) else float("nan")
+
+
 def by_attribute(auc: Mapping[str, float], attributes: Mapping[str, Sequence[str]]) -> dict[str, float]:
   """'all', the mean of the AUC of all sequences, and the mean over the sequences that carry each attribute.
 
   Args:
-    auc: by sequence.
+    auc: by sequence; nan of one without annotation, which is left out.
     attributes: of each sequence.
   """
   names = sorted({a for name in auc for a in attributes.get(name, ())})
-  mean = lambda some: float(np.mean(some)) if some else float("nan")
-  return {"all": mean(list(auc.values())),
-          **{a: mean([v for name, v in auc.items() if a in attributes.get(name, ())]) for a in names}}
+  return {"all": known_mean(list(auc.values())),
+          **{a: known_mean([v for name, v in auc.items() if a in attributes.get(name, ())]) for a in names}}
 
 
 def per_object_and_sequence(overlap: Mapping[str, Sequence[float]]) -> dict[str, float]:
   """'per_object', the mean over all objects, and 'per_sequence', the mean over sequences of the means of their objects.
 
   Args:
-    overlap: of each object, by sequence.
+    overlap: of each object, by sequence; nan of one without annotation, which is left out.
   """
-  each = [np.asarray(v, np.float64) for v in overlap.values() if len(v)]
-  if not each:
-    return {"per_object": float("nan"), "per_sequence": float("nan")}
-  return {"per_object": float(np.concatenate(each).mean()), "per_sequence": float(np.mean([v.mean() for v in each]))}
+  return {"per_object": known_mean([o for objects in overlap.values() for o in objects]),
+          "per_sequence": known_mean([known_mean(objects) for objects in overlap.values()])}
 
 
 def mask_overlaps(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -68,16 +72,16 @@ def pixel_error(found: np.ndarray, truth: np.ndarray) -> float:
   return float(((np.asarray(found) > 0) != (np.asarray(truth) > 0)).sum((1, 2)).mean())
 
 
-def best_of(overlap: Sequence[float], first: int = 0) -> tuple[int, float]:
-  """The tube that fits an object best: its rank, from 1 on, and its mean overlap; (0, nan) of no tubes.
+def best_of(overlap: Sequence[float], first: int = 0) -> tuple[float, float]:
+  """The tube that fits an object best: its rank, from 1 on, and its mean overlap; nan both where there is none.
 
   Args:
-    overlap: mean overlap of each tube, the best-ranked first; of equals the first.
+    overlap: mean overlap of each tube, the best-ranked first; of equals the first; nan of an object without annotation.
     first: how many tubes are looked at; 0: all.
   """
   some = np.asarray(overlap, np.float64)[:first or None]
   if not len(some) or np.isnan(some).all():
-    return 0, float("nan")
+    return float("nan"), float("nan")
   place = int(np.nanargmax(some))
   return place + 1, float(some[place])
 

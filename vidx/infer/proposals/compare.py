@@ -53,7 +53,8 @@ def main(reader: str, root: str, split: str, out: str, config: ConfigDict, say: 
 
 def of_record(record: Record, found: propose_lib.Found) -> list[dict[str, np.ndarray]]:
   """Of each object: 'boxes' (K, N), overlap of each tube's boxes in each frame, nan where the object is not annotated;
-  and where there are masks, 'masks' (M, N) of the tubes that have some, and 'pixels' (M,), wrong ones a frame."""
+  and where there are masks, 'masks' (M, N) of the tubes that have some, and 'pixels' (M,), wrong ones a frame: nan of
+  an object that is in none of the frames."""
   out = []
   for number in range(len(record.extra["objects"])):
     if "masks" in record.extra:
@@ -62,8 +63,9 @@ def of_record(record: Record, found: propose_lib.Found) -> list[dict[str, np.nda
       one = {"boxes": metrics.frame_iou(found.boxes, object_tracks.boxes_of(truth) * scale)}
       each = [_resized(found.mask(k), truth.shape[1:]) for k in range(len(found.masks))]
       if each:
-        one["masks"] = np.stack([metrics.mask_overlaps(m, truth) for m in each])
-        one["pixels"] = np.array([metrics.pixel_error(m, truth) for m in each])
+        known = 1.0 if truth.any() else np.nan
+        one["masks"] = known * np.stack([metrics.mask_overlaps(m, truth) for m in each])
+        one["pixels"] = known * np.array([metrics.pixel_error(m, truth) for m in each])
     else:
       one = {"boxes": metrics.frame_iou(found.boxes, record.extra["boxes"][number][found.frames])}
     out.append(one)
@@ -88,13 +90,13 @@ def summary(overlaps: Mapping[str, Sequence[Mapping[str, np.ndarray]]], attribut
   Returns:
     'auc' of the success plots of the boxes of the best tubes, 'auc/NAME' by attribute, 'box_rank'; where there are
     masks 'per_object' and 'per_sequence', the overlap of the best tube, 'rank', 'pixels'; of both the overlap of the
-    'first' tube and of the best of the 'first_5', and before 'box_'.
+    'first' tube and of the best of the 'first_5', and before 'box_'. Objects without annotation are left out.
   """
   out: dict[str, float] = {}
   each = {name: [_of_object(o) for o in objects] for name, objects in overlaps.items()}
   every = [o for objects in each.values() for o in objects]
-  mean = lambda key: float(np.nanmean([o[key] for o in every])) if any(key in o for o in every) else float("nan")
-  auc = {name: float(np.nanmean([o["auc"] for o in objects])) for name, objects in each.items()}
+  mean = lambda key: metrics.known_mean([o[key] for o in every if key in o])
+  auc = {name: metrics.known_mean([o["auc"] for o in objects]) for name, objects in each.items()}
   for name, value in metrics.by_attribute(auc, attributes).items():
     out["auc" if name == "all" else f"auc/{name}"] = value
   out.update(box_rank=mean("box_rank"), box_first=mean("box_first"), **{f"box_first_{FIRST}": mean("box_some")})
@@ -107,16 +109,17 @@ def summary(overlaps: Mapping[str, Sequence[Mapping[str, np.ndarray]]], attribut
 def _of_object(found):
   rank, _, first, some = _ranked(found["boxes"])
   out = {"box_rank": rank, "box_first": first, "box_some": some,
-         "auc": metrics.success_auc(found["boxes"][rank - 1]) if rank else float("nan")}
+         "auc": float("nan") if np.isnan(rank) else metrics.success_auc(found["boxes"][rank - 1])}
   if "masks" in found:
     rank, best, first, some = _ranked(found["masks"])
-    out.update(rank=rank, best=best, first=first, some=some, pixels=found["pixels"][max(rank - 1, 0)])
+    pixels = float("nan") if np.isnan(rank) else float(found["pixels"][rank - 1])
+    out.update(rank=rank, best=best, first=first, some=some, pixels=pixels)
   return out
 
 
 def _ranked(overlaps):
   """Of overlaps (K, N): rank and overlap of the tube that fits best, overlap of the first and of the best of FIRST."""
-  mean = np.array([np.nanmean(v) if not np.isnan(v).all() else np.nan for v in overlaps])
+  mean = [metrics.known_mean(v) for v in overlaps]
   return (*metrics.best_of(mean), metrics.best_of(mean, 1)[1], metrics.best_of(mean, FIRST)[1])
 
 
