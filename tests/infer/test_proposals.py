@@ -1,6 +1,7 @@
 import json
 import pathlib
 import runpy
+import types
 
 import cv2
 import numpy as np
@@ -167,6 +168,31 @@ def test_edges_are_ridges_along_what_they_bound():
   size, ridges, along = candidates.edges(image, 1.0)
   assert size.max() == 1 and (ridges[5:25] > 0.5).sum(1).max() <= 2
   np.testing.assert_allclose(along[10, 19] % np.pi, np.pi / 2, atol=1e-3)
+
+
+class Forests:
+  """Structured forests as OpenCV has them, of an image with a vertical edge: the orientation is that of its normal."""
+
+  def detectEdges(self, x):
+    assert x.dtype == np.float32 and x.shape[-1] == 3
+    return candidates.edges(x, 1.0)[0]
+
+  def computeOrientation(self, size):
+    return np.full_like(size, 3.1)
+
+  def edgesNms(self, size, orientation):
+    np.testing.assert_array_equal(orientation, np.full_like(size, 3.1))
+    return size
+
+
+def test_forests_say_the_direction_along_an_edge_as_gradients_do(monkeypatch):
+  module = types.SimpleNamespace(createStructuredEdgeDetection=lambda path: Forests())
+  monkeypatch.setattr(cv2, "ximgproc", module, raising=False)
+  image = np.zeros((30, 40, 1), "f")
+  image[:, 20:] = 1
+  size, ridges, along = candidates.forests.__wrapped__("model.yml.gz")(image)
+  assert size.max() == 1 and ridges is size
+  np.testing.assert_allclose(along, 3.1 - np.pi / 2, atol=1e-6)  # 3.1 is nearly that of the gradient, pi
 
 
 @pytest.mark.parametrize("name, words", [("otb2013", ("full", "boxes", "fixed")), ("segtrack_v2", (None,)),

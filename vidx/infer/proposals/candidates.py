@@ -76,8 +76,8 @@ def forests(model: str) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, 
   def found(image):
     x = np.ascontiguousarray(image if image.shape[-1] == 3 else np.repeat(image, 3, -1))
     size = detector.detectEdges(x)
-    angle = detector.computeOrientation(size)
-    return size, detector.edgesNms(size, angle), angle % math.pi
+    across = detector.computeOrientation(size)  # the normal of an edge, which edgesNms looks along
+    return size, detector.edgesNms(size, across), (across + math.pi / 2) % math.pi
 
   return found
 
