@@ -206,6 +206,36 @@ def test_configs_can_be_run_and_say_how(name, words):
   assert not config_lib.differences(settings.base(), settings.load(""))
 
 
+class Scene:
+  """A square of one colour on another as a video of two frames, of which nothing moves."""
+
+  height = width = 160
+  scale = 0.0
+
+  def __len__(self):
+    return 2
+
+  def __getitem__(self, t):
+    frame = np.full((160, 160, 3), (40, 60, 200), np.uint8)
+    frame[20:140, 20:140] = 220, 120, 30
+    return frame
+
+  def seen(self, t):
+    return np.zeros((160, 160, 2), "f")
+
+
+def test_a_large_mask_is_sharpened_as_a_whole_with_the_iterations_that_are_asked_for(monkeypatch):
+  c, asked, cut = tiny(), [], masks.tv_cut.tv_cut
+  c.masks.update(iterations=130, gmm=2)
+  monkeypatch.setattr(masks.tv_cut, "tv_cut", lambda *a: asked.append(a[-1]) or cut(*a))
+  boxes = np.tile(np.array([60, 60, 100, 100], "f"), (2, 1))  # whose region is the square
+  labels = np.ones((2, 32, 32), bool)
+  found, refined = masks.Segmenter(Scene(), Scene(), c)._whole(boxes, labels, 0)
+  truth = Scene()[0][..., 0] == 220
+  assert asked == [130] and metrics.mask_overlaps(found, np.stack([truth] * 2)).min() > 0.98
+  np.testing.assert_allclose(refined, np.tile([20, 20, 140, 140], (2, 1)), atol=1)
+
+
 def found_of(boxes, shown, size=(6, 8)):
   """What `propose` might find: boxes (K, N, 4) with masks of the same places."""
   masked = np.zeros((*boxes.shape[:2], *size), bool)

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 import numpy as np
 from scipy import ndimage
 
+from vidx.data.datasets import object_tracks
 from vidx.infer.proposals import regions
 from vidx.infer.proposals.candidates import FRAME, lab, of_frame
 from vidx.infer.proposals.motion import Motion, Video
@@ -129,33 +130,29 @@ class Segmenter:
   def _whole(self, boxes, labels, number):
     """Masks of the size of frames, sharpened, with their large parts alone, and their boxes."""
     video, c = self._video, self._c
-    masks, refined = np.zeros((len(boxes), video.height, video.width), bool), boxes.astype(np.float32).copy()
-    around = np.stack([_around(b, c.region) for b in boxes])
-    largest = (boxes[:, 2:] - boxes[:, :2]).max(0) * min(c.region, 2.0) + 2 * self._margin
-    size = np.ceil(largest / _EVERY) * _EVERY
-    width, height = (int(min(s, whole)) for s, whole in zip(size, (video.width, video.height)))
+    masks = np.zeros((len(boxes), video.height, video.width), bool)
     for t, box in enumerate(boxes):
-      x0, y0, x1, y1 = around[t]
+      x0, y0, x1, y1 = _around(box, c.region)
       unit = c.grid / np.array([x1 - x0, y1 - y0])
       corner = -np.array([x0, y0]) * unit
       frame = np.concatenate([corner, corner + np.array([video.width, video.height]) * unit]).astype(np.float32)
-      mask = np.asarray(self._paste(labels[t].astype(np.float32), frame)) > 0.5
-      if c.gmm and mask.any():
-        mask = self._sharp(t, box, mask, height, width, number)
-      mask = parts(mask, box, c.largest)
-      masks[t] = mask
-      if mask.any():
-        y, x = np.nonzero(mask)
-        refined[t] = x.min(), y.min(), x.max() + 1, y.max() + 1
-    return masks, refined if c.refine_boxes else boxes.astype(np.float32)
+      masks[t] = np.asarray(self._paste(labels[t].astype(np.float32), frame)) > 0.5
+    extents = np.nan_to_num(object_tracks.boxes_of(masks)).astype(int)
+    size = (extents[:, 2:] - extents[:, :2]).max(0) + 2 * self._margin + 1  # holds any of them, and what is around
+    width, height = np.minimum(-(-size // _EVERY) * _EVERY, (video.width, video.height)).tolist()
+    for t, box in enumerate(boxes):
+      if c.gmm and masks[t].any():
+        masks[t] = self._sharp(t, masks[t], extents[t], height, width, number)
+      masks[t] = parts(masks[t], box, c.largest)
+    refined = object_tracks.boxes_of(masks) if c.refine_boxes else boxes
+    return masks, np.where(np.isnan(refined), boxes, refined).astype(np.float32)
 
-  def _sharp(self, t, box, mask, height, width, number):
+  def _sharp(self, t, mask, extent, height, width, number):
     """The mask after a cut by mixtures, in a window around it."""
     video = self._video
-    y, x = np.nonzero(mask)
-    middle = (y.min() + y.max()) // 2, (x.min() + x.max()) // 2
+    x, y = (extent[:2] + extent[2:] - 1) // 2
     top, left = (int(np.clip(m - s // 2, 0, whole - s)) for m, s, whole in zip(
-        middle, (height, width), (video.height, video.width)))
+        (y, x), (height, width), (video.height, video.width)))
     window = slice(top, top + height), slice(left, left + width)
     inside = np.ascontiguousarray(mask[window])
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * self._margin + 1,) * 2)
@@ -184,7 +181,7 @@ class Segmenter:
     front, back = of(mask, keys[0], keys[1]), of(near & ~mask, keys[2], keys[3])
     cost = jnp.clip(back - front, -9, 9)
     cost = jnp.where(near, cost, _FAR)
-    return tv_cut.tv_cut(cost, *tv_cut.edge_costs(edges, c.weight, c.sharpness), min(c.iterations, 100)).labels
+    return tv_cut.tv_cut(cost, *tv_cut.edge_costs(edges, c.weight, c.sharpness), c.iterations).labels
 
 
 def _around(box: np.ndarray, factor: float) -> np.ndarray:
