@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import runpy
 import types
@@ -9,9 +10,9 @@ import pytest
 
 from vidx import cli, errors
 from vidx.data import coco_masks
-from vidx.data.records import Media, Record
+from vidx.data.records import Media, Record, media_of
 from vidx.data.toybox.write import write_video
-from vidx.infer.proposals import candidates, compare, growing, masks, propose, settings, stages
+from vidx.infer.proposals import candidates, compare, growing, masks, motion, propose, settings, stages
 from vidx.metrics import tubes as metrics
 from vidx.train import config as config_lib
 
@@ -206,6 +207,106 @@ def test_configs_can_be_run_and_say_how(name, words):
   assert not config_lib.differences(settings.base(), settings.load(""))
 
 
+STAGES = "flow", "motion", "boxes", "components", "features", "clusters", "tubes", "masks_000"
+
+
+class Keys(stages.Stages):
+  """Makes nothing: of two frames of 24 x 32 pixels each stage is what takes no time, and its key is noted."""
+
+  made = dict(
+      motion={"scale": np.ones(())}, components={"mean": np.zeros(3, "f"), "axes": np.eye(3, dtype="f")},
+      clusters={"seeds": np.zeros((1, 2), int), "score": np.ones(1)},
+      tubes={"boxes": np.tile(np.array([4, 6, 16, 18], "f"), (1, 2, 1)), "score": np.ones(1, "f")},
+      masks_000={"boxes": np.zeros((2, 4), "f"), "counts": np.array([24 * 32] * 2), "lengths": np.ones(2, int)},
+      flow={"cut": np.zeros(2, bool)}, boxes={"objectness": np.zeros((2, 3)), "valid": np.ones((2, 3), bool)},
+      features={})
+
+  def one(self, name, key, make):
+    self._say(name)
+    self.seconds[name] = 0.0
+    self.keys[name] = key
+    return self.made[name]
+
+  def blocks(self, name, key, count, make):
+    made = self.one(name, key, make)
+    return types.SimpleNamespace(count=count, whole=lambda *names: [made[n] for n in names])
+
+
+def small_frames(colour=0):
+  return np.full((2, 24, 32, 3), colour, np.uint8)
+
+
+def touched(path):
+  """Writes as many bytes anew, a second later."""
+  path = pathlib.Path(path)
+  changed = path.stat().st_mtime_ns + 10 ** 9
+  path.write_bytes(path.read_bytes())
+  os.utime(path, ns=(changed, changed))
+
+
+@pytest.mark.parametrize("what, first", [("", None), ("video", "flow"), ("frames", "flow"), ("flow", "flow"),
+                                         ("model", "boxes"), ("weights", "components"), ("pixels", "masks_000"),
+                                         ("seed", "components")])
+def test_what_depends_on_a_file_or_the_seed_is_made_anew_where_it_is_another(what, first, tmp_path, monkeypatch):
+  path = images(tmp_path / "square", small_frames())
+  if what == "video":
+    write_video(path := str(tmp_path / "square.mp4"), small_frames(), 12.0)
+  files = {"video": path, "frames": f"{tmp_path}/square/001.png", "flow": f"{tmp_path}/flow/square/0.npy",
+           "model": f"{tmp_path}/model.yml.gz", "weights": f"{tmp_path}/run/checkpoints/5/model/data"}
+  files["pixels"] = files["weights"]
+  for file in ("flow", "model", "weights"):
+    os.makedirs(os.path.dirname(files[file]), exist_ok=True)
+    pathlib.Path(files[file]).write_text("as it was")
+  c = tiny()
+  c.features.workdir = f"{tmp_path}/run"
+  if what == "flow":
+    c.flow.update(source="files", files=f"{tmp_path}/flow/{{name}}")
+  if what == "model":
+    c.edges.model = files["model"]
+  if what == "weights":
+    c.features.update(name="trunk", site="res4")
+  if what == "pixels":
+    c.masks.update(pixels="trunk", site="res4")
+  monkeypatch.setattr(propose.stages_lib, "Stages", Keys)
+
+  def keys():
+    monkeypatch.setattr(Keys, "keys", {}, raising=False)
+    propose.propose(media_of(path), str(tmp_path / "stages"), c)
+    return Keys.keys
+
+  before = keys()
+  assert tuple(before) == STAGES
+  if what == "seed":
+    c.seed = 1
+  elif what:
+    touched(files[what])
+  changed = tuple(name for name, key in keys().items() if key != before[name])
+  assert changed == (STAGES[STAGES.index(first):] if first else ())
+
+
+def test_folders_keep_what_follows_a_dot_in_their_names(tmp_path, monkeypatch):
+  frames = np.zeros((2, 8, 8, 3), np.uint8)
+  paths = [images(tmp_path / name, frames) for name in ("clip.1", "clip.2")] + [str(tmp_path / "clip.mp4")]
+  monkeypatch.setattr(propose, "one", lambda media, name, *_: name)
+  assert propose.main(paths, str(tmp_path / "out"), tiny()) == ["clip.1", "clip.2", "clip"]
+  with pytest.raises(errors.DataError, match="would both become clip.json"):
+    propose.main([*paths, str(tmp_path / "clip.avi")], str(tmp_path / "out"), tiny())
+
+
+def test_motion_counts_as_1_at_the_99th_percentile_of_the_whole_video(tmp_path):
+  path = images(tmp_path / "still", np.zeros((4, 24, 32, 3), np.uint8))
+  flow = np.random.default_rng(0).normal(0, [[[[1]]], [[[2]]], [[[40]]]], (3, 24, 32, 2)).astype(np.float16)
+  for t, one in enumerate(flow):
+    os.makedirs(tmp_path / "flow", exist_ok=True)
+    np.save(tmp_path / f"flow/{t}.npy", one.astype("f"))
+  c = settings.base()
+  c.flow.update(source="files", files=str(tmp_path / "flow"))
+  video = motion.Video(media_of(path), c.video, "still")
+  scale = motion.Motion(video, c.flow, stages.Stages(str(tmp_path / "stages"))).scale
+  far = np.linalg.norm(flow[[0, 1, 2, 2]].astype("f"), axis=-1)  # the last frame has no flow of its own
+  np.testing.assert_allclose(scale, np.percentile(far, 99), rtol=0.01)
+
+
 class Scene:
   """A square of one colour on another as a video of two frames, of which nothing moves."""
 
@@ -261,6 +362,27 @@ def test_an_object_that_is_in_no_frame_has_neither_overlap_nor_rank_nor_wrong_pi
       "auc": 20 / 21, "auc/IV": 20 / 21, "box_rank": 2, "box_first": 0, "box_first_5": 1, "per_object": 1,
       "per_sequence": 1, "rank": 2, "pixels": 0, "first": 0, "first_5": 1})
   assert np.isnan(list(compare.summary({"away": overlaps["away"]}, {}).values())).all()
+
+
+def test_sequences_that_share_the_name_of_their_folders_are_told_apart_by_their_own(tmp_path, monkeypatch, capsys):
+  for name, colour, line in (("Deer", 50, "5,7,12,12\n"), ("Dog", 200, "0,0,0,0\n")):
+    images(tmp_path / f"d/{name}/img", small_frames(colour))
+    (tmp_path / f"d/{name}/groundtruth_rect.txt").write_text(line * 2)
+    (tmp_path / f"flow/{name}").mkdir(parents=True)
+    np.save(tmp_path / f"flow/{name}/0.npy", np.zeros((24, 32, 2), "f"))
+  monkeypatch.setattr(propose.stages_lib, "Stages", Keys)
+  monkeypatch.setattr(Keys, "keys", {}, raising=False)
+  assert cli.main(["propose", "--dataset=otb2013", f"--root={tmp_path}/d", f"--out={tmp_path}/o", "--show",
+                   "--config.tubes.masked=-1", "--config.flow.source=files",
+                   f"--config.flow.files={tmp_path}/flow/{{name}}"]) == 0
+  shown = {name: cv2.imread(f"{tmp_path}/o/{name}.png")[-1, -1, 0] for name in ("Deer", "Dog")}
+  assert shown == {"Deer": 50, "Dog": 200}
+  assert set(os.listdir(tmp_path / "o")) == {"figures.json", "index.html", *(
+      name + ending for name in shown for ending in (".json", ".png", ".mp4"))}
+  said = capsys.readouterr().err
+  assert "Deer: boxes\n" in said and "Dog: boxes\n" in said and "img: " not in said
+  figures = json.loads((tmp_path / "o/figures.json").read_text())
+  assert figures["auc"] == pytest.approx(2000 / 21) and figures["box_rank"] == 1  # of Deer: Dog is not annotated
 
 
 def test_stages_of_another_key_are_made_anew(tmp_path):

@@ -141,7 +141,7 @@ class Candidates:
       found = [one(t) for t in range(start, stop)]
       return {k: np.stack([f[k] for f in found]) for k in found[0]}
 
-    self.key = stages_lib.key_of(motion.key, config.boxes, config.edges)
+    self.key = stages_lib.key_of(motion.key, config.boxes, config.edges, stages_lib.files_of(config.edges.model))
     self.blocks: Blocks = stages.blocks("boxes", self.key, len(video), make)
 
   def best(self, top: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
-from vidx.data import clips, frame_tools, optical_flow
+from vidx.data import clips, frame_tools, media_files, optical_flow
 from vidx.data.records import Media
 from vidx.infer.proposals import stages as stages_lib
 from vidx.infer.proposals.stages import BLOCK, Blocks, Stages
@@ -20,7 +20,7 @@ class Video:
 
   Attributes:
     path: of the video.
-    name: of the file or folder, without its ending.
+    name: under which what is found is written.
     indices: int (N,), their numbers in the video.
     full: height and width of the video.
     height: of the frames, in pixels.
@@ -28,17 +28,17 @@ class Video:
     fps: frames per second of those that are looked at.
   """
 
-  def __init__(self, media: Media, settings: ConfigDict):
+  def __init__(self, media: Media, settings: ConfigDict, name: str):
     """
     Args:
       media: of the video.
       settings: section `video`.
+      name: of the video.
 
     Raises:
       DecodeError: it cannot be decoded, or holds no frame.
     """
-    self.path = media.path
-    self.name = os.path.splitext(os.path.basename(os.path.normpath(media.path)))[0]
+    self._media, self.path, self.name = media, media.path, name
     self._reader = clips.open_media(media)
     count = self._reader.num_frames
     if not count:
@@ -76,8 +76,9 @@ class Video:
   def identity(self) -> list:
     """What tells this video, as it is looked at, from others."""
     path = os.path.abspath(self.path)
-    size = os.path.getsize(path) if os.path.isfile(path) else sorted(os.listdir(path)) if os.path.isdir(path) else 0
-    return [path, size, self.indices.tolist(), self.height, self.width]
+    frames = [os.path.join(path, name) for name in media_files.images(path)]  # of a folder
+    media = path, self._media.kind, self._media.index, self._media.pattern
+    return [media, stages_lib.files_of(*frames or [path]), self.indices.tolist(), self.height, self.width]
 
 
 class Motion:
@@ -118,12 +119,12 @@ class Motion:
           flow[t - start] = one
       return {"flow": flow, "cut": cut}
 
-    key = stages_lib.key_of("flow", video.identity(), settings.source, settings.preset, settings.files)
+    key = stages_lib.key_of("flow", video.identity(), settings.source, settings.preset,
+                            stages_lib.files_of(*files.files[:count]) if files else [])
     self._blocks: Blocks = stages.blocks("flow", key, count, make)
     self.key = stages_lib.key_of(key, settings.camera)
     self.cuts = np.flatnonzero(self._blocks.whole("cut")[0]) + 1
-    steep = stages.one("motion", self.key, lambda: {"steep": self._percentiles()})["steep"]
-    scale = float(np.percentile(steep, 90)) if len(steep) else 0.0
+    scale = float(stages.one("motion", self.key, lambda: {"scale": self._percentile()})["scale"])
     self.scale = scale if scale >= STILL else 0.0
 
   def flow(self, t: int) -> np.ndarray:
@@ -136,9 +137,14 @@ class Motion:
     flow = self.flow(t - 1 if last and t and t not in self.cuts else t)
     return flow - optical_flow.camera_motion(flow, self._camera)
 
-  def _percentiles(self):
-    """The 99th percentile of the motion of each frame."""
-    return np.array([np.percentile(np.hypot(*np.moveaxis(self.seen(t), -1, 0)), 99) for t in range(len(self._video))])
+  def _percentile(self):
+    """The 99th percentile of how far pixels move, of all frames; in fp16, as flow is kept, whose values are counted."""
+    count = np.zeros(1 << 16, np.int64)  # by the bits of a value, which rise with it from 0 on
+    for t in range(len(self._video)):
+      far = np.hypot(*np.moveaxis(self.seen(t), -1, 0)).astype(np.float16)
+      count += np.bincount(far.view(np.uint16).reshape(-1), minlength=len(count))
+    place = np.searchsorted(np.cumsum(count), 0.99 * count.sum())
+    return np.uint16(place).view(np.float16)
 
 
 class _Some:

@@ -30,7 +30,7 @@ class Found:
 
   Attributes:
     path: of the video.
-    name: of it.
+    name: under which it is written.
     frames: int (N,), numbers of the frames that were looked at.
     size: height and width of the video.
     score: fp32 (K,) of the tubes.
@@ -66,7 +66,13 @@ class Found:
             "seconds": {k: round(v, 2) for k, v in self.seconds.items()}, "tubes": tubes}
 
 
-def propose(media: Media, folder: str, config: ConfigDict, say: Say = lambda text: None) -> Found:
+def name_of(path: str) -> str:
+  """The name of a video: that of its folder, or of its file without the ending."""
+  name = os.path.basename(os.path.abspath(path))
+  return name if os.path.isdir(path) else os.path.splitext(name)[0]
+
+
+def propose(media: Media, folder: str, config: ConfigDict, say: Say = lambda text: None, name: str = "") -> Found:
   """The objects of a video.
 
   A video of one frame, one that does not move and the frames beside a cut are ranked by
@@ -74,16 +80,18 @@ def propose(media: Media, folder: str, config: ConfigDict, say: Say = lambda tex
 
   Args:
     media: of the video.
-    folder: where its stages are kept; a stage is made anew where what it depends on has changed.
+    folder: where its stages are kept; a stage is made anew where what it depends on has changed: settings, or files by
+      their sizes and the times of their last change.
     config: see `settings`.
     say: is given a line of progress now and then.
+    name: of the video, also in `flow.files`; empty: `name_of` its path.
 
   Raises:
     DecodeError: the video cannot be decoded, or its frames differ in size.
     DataError: files of flow are missing or broken.
     ConfigError: see `settings.check` and `regions.describer`.
   """
-  video = motion_lib.Video(media, config.video)
+  video = motion_lib.Video(media, config.video, name or name_of(media.path))
   try:
     stages = stages_lib.Stages(folder, lambda text: say(f"{video.name}: {text}"))
     motion = motion_lib.Motion(video, config.flow, stages)
@@ -91,6 +99,8 @@ def propose(media: Media, folder: str, config: ConfigDict, say: Say = lambda tex
     regions = regions_lib.Regions(video, candidates, config, stages)
     tubes, key = tubes_lib.find(candidates, regions, config, stages)
     segmenter = functools.cache(lambda: masks_lib.Segmenter(video, motion, config))  # where some mask is not there
+    key = stages_lib.key_of(key, config.masks, config.seed, regions_lib.weights(config.features.workdir)
+                            if config.masks.pixels == "trunk" else [])
     kept = [_masked(video, segmenter, tubes, n, key, config, stages, say) for n in range(_wanted(tubes, config))]
     scale = np.tile(np.array(video.full[::-1]) / (video.width, video.height), 2)
     boxes = tubes.boxes.copy()
@@ -110,14 +120,12 @@ def _wanted(tubes, config):
 
 def _masked(video, segmenter, tubes, n, key, config, stages, say):
   """The stage of the masks of a tube: lengths of runs, one frame after the other, and refined boxes."""
-  key = stages_lib.key_of(key, n, config.masks, config.seed, config.features.workdir)
-
   def make():
     masks, boxes = segmenter()(tubes.boxes[n], n)
     runs = [coco_masks.to_counts(m) for m in masks]
     return {"boxes": boxes, "counts": np.concatenate(runs).astype(np.int32), "lengths": np.array(list(map(len, runs)))}
 
-  found = stages.one(f"masks_{n:03d}", key, make)
+  found = stages.one(f"masks_{n:03d}", stages_lib.key_of(key, n), make)
   took = stages.seconds.pop(f"masks_{n:03d}")
   stages.seconds["masks"] = stages.seconds.get("masks", 0.0) + took
   if took:
@@ -162,8 +170,7 @@ def main(paths: Sequence[str], out: str, config: ConfigDict, say: Say | None = N
   files = media_files.find(paths)
   names: dict[str, str] = {}
   for path in files:
-    name = os.path.splitext(os.path.basename(os.path.normpath(path)))[0]
-    if name in names:
+    if (name := name_of(path)) in names:
       raise errors.DataError(f"{path} and {names[name]} would both become {name}.json; propose them apart.")
     names[name] = path
   return [one(media_of(path), name, out, config, say) for name, path in names.items()]
@@ -172,7 +179,7 @@ def main(paths: Sequence[str], out: str, config: ConfigDict, say: Say | None = N
 def one(media: Media, name: str, out: str, config: ConfigDict, say: Say) -> dict[str, Any]:
   """Writes OUT/NAME.json of a video, its stages below OUT/stages/NAME; its entry as `main` gives it."""
   try:
-    found = propose(media, os.path.join(out, "stages", name), config, say)
+    found = propose(media, os.path.join(out, "stages", name), config, say, name)
   except errors.DecodeError as e:
     return {"path": media.path, "file": None, "found": None, "error": str(e)}
   file = os.path.join(out, f"{name}.json")

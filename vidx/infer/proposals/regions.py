@@ -5,6 +5,7 @@ Without weights there are oriented gradients and colours.
 """
 
 from collections.abc import Callable
+import os
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from vidx.infer.proposals.motion import Video
 from vidx.infer.proposals.stages import BLOCK, Blocks, Stages
 from vidx.nn import augment, oriented_gradients, sites
 from vidx.nn.roi_align import roi_align
+from vidx.train import checkpoint
 
 _FIT_FRAMES, _FIT_ROWS = 48, 4096  # of which principal components come
 
@@ -53,6 +55,11 @@ def trunk(workdir: str, *wanted: str) -> load.Loaded:
       raise errors.ConfigError(f"'{site}' is no site of {loaded.config.system.name}"
                                f"{errors.hint(site, loaded.model.site_names())}.")
   return loaded
+
+
+def weights(workdir: str) -> list[tuple[str, int, int]]:
+  """`stages.files_of` a run's config and all checkpoints that it keeps: the one that is taken is among them."""
+  return stages_lib.files_of(os.path.join(workdir, "config.json"), os.path.join(workdir, checkpoint.FOLDER))
 
 
 def dense(loaded: load.Loaded, *wanted: str) -> Callable[[Any, jax.Array], list[jax.Array]]:
@@ -124,7 +131,8 @@ class Regions:
         made.append(describer(config))
       return made[0](frame, boxes)
 
-    self.key = stages_lib.key_of(candidates.key, config.features, fire)
+    self.key = stages_lib.key_of(candidates.key, config.features, fire, config.seed,
+                                 [] if c.name == "hog_lab" else weights(c.workdir))
     rows = candidates.best(fire)
     boxes_of = lambda t: np.where((rows[t] >= 0)[:, None],
                                   candidates.blocks.at(t, "boxes")[np.maximum(rows[t], 0)], 0).astype(np.float32)

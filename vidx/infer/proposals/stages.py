@@ -17,6 +17,7 @@ import zipfile
 import numpy as np
 
 from vidx import errors, writing
+from vidx.data import media_files
 
 BLOCK = 32  # frames of a file
 _KEY = "key"
@@ -29,6 +30,21 @@ def key_of(*parts: Any) -> str:
   """Text that is equal where all parts are: settings, and the keys of the stages before."""
   plain = json.dumps(parts, sort_keys=True, default=lambda x: x.to_dict() if hasattr(x, "to_dict") else str(x))
   return hashlib.sha256(plain.encode()).hexdigest()[:20]
+
+
+def files_of(*paths: str) -> list[tuple[str, int, int]]:
+  """What tells contents of files from those before without reading them: path, size and time of the last change.
+
+  Args:
+    paths: of files, and of folders, which stand for all files below them; what is not there is left out, and so is ''.
+  """
+  found = []
+  for path in map(os.path.abspath, filter(None, paths)):
+    below = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+    for file in sorted(below) if os.path.isdir(path) else [path]:
+      if (status := media_files.status(file)) is not None:
+        found.append((file, status.st_size, status.st_mtime_ns))
+  return found
 
 
 class Blocks:
