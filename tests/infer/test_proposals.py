@@ -207,6 +207,38 @@ def test_configs_can_be_run_and_say_how(name, words):
   assert not config_lib.differences(settings.base(), settings.load(""))
 
 
+def numbers(c, before=""):
+  for key, value in c.items():
+    if hasattr(value, "items"):
+      yield from numbers(value, f"{before}{key}.")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+      yield before + key
+
+
+def test_every_number_of_the_settings_has_a_range_that_its_default_is_in():
+  assert set(numbers(settings.base())) == set(settings.NUMBERS)
+  settings.check(settings.base())
+
+
+@pytest.mark.parametrize("override", [
+    "boxes.overlap=1", "boxes.overlap=1.5", "boxes.overlap=0", "boxes.area=0", "boxes.area=-5", "boxes.aspect=0",
+    "boxes.aspect=0.5", "video.frames=-5", "video.short_side=-1", "video.stride=0", "edges.smooth=-1", "seed=-1",
+    "seed=4294967296", "growing.regularisation=0", "growing.overlap=0", "growing.steps=-1", "masks.iterations=-1",
+    "masks.gmm=-1", "masks.largest=1", "masks.changed=-0.1", "features.components=-1", "tubes.masked=-2",
+    "boxes.area=1e999", "clusters.k=0,9"])
+def test_a_number_that_cannot_be_is_one_line_before_anything_is_begun(override, tmp_path, capsys):
+  assert cli.main(["propose", f"--out={tmp_path}/out", "y.mp4", f"--config.{override}"]) == 2
+  line = capsys.readouterr().err
+  assert override.partition("=")[0] in line and line.count("\n") == 1 and not os.listdir(tmp_path)
+
+
+def test_a_number_that_cannot_be_is_told_from_python_too(tmp_path):
+  c = tiny()
+  c.boxes.overlap = 1.0
+  with pytest.raises(errors.ConfigError, match="boxes.overlap=1.0: from 0.05 to 0.9"):
+    propose.propose(media_of("y.mp4"), str(tmp_path / "stages"), c)
+
+
 STAGES = "flow", "motion", "boxes", "components", "features", "clusters", "tubes", "masks_000"
 
 

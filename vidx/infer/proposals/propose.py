@@ -18,6 +18,7 @@ from vidx.infer.proposals import candidates as candidates_lib
 from vidx.infer.proposals import masks as masks_lib
 from vidx.infer.proposals import motion as motion_lib
 from vidx.infer.proposals import regions as regions_lib
+from vidx.infer.proposals import settings
 from vidx.infer.proposals import stages as stages_lib
 from vidx.infer.proposals import tubes as tubes_lib
 
@@ -91,6 +92,7 @@ def propose(media: Media, folder: str, config: ConfigDict, say: Say = lambda tex
     DataError: files of flow are missing or broken.
     ConfigError: see `settings.check` and `regions.describer`.
   """
+  settings.check(config)
   video = motion_lib.Video(media, config.video, name or name_of(media.path))
   try:
     stages = stages_lib.Stages(folder, lambda text: say(f"{video.name}: {text}"))

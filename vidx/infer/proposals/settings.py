@@ -1,6 +1,8 @@
 """What can be chosen of the search for objects; defaults are those of the thesis, where it says."""
 
 from collections.abc import Sequence
+import functools
+import math
 
 from ml_collections import ConfigDict
 
@@ -14,6 +16,68 @@ DETECTORS = ("svm", "lda")
 FLOWS = ("dis", "files")
 FEATURES = ("hog_lab", "trunk", "crops")
 PIXELS = ("colours", "trunk")
+SEEDS = 2 ** 32  # keys of jax.random are of as many
+
+
+def _least(least):
+  return lambda x: x >= least, f"at least {least}"
+
+
+def _within(least, most):
+  return lambda x: least <= x <= most, f"from {least} to {most}"
+
+
+_ABOVE = (lambda x: x > 0), "a number above 0"
+NUMBERS = {  # what each number of the settings may be: a test, and words for it
+    "seed": _within(0, SEEDS - 1),
+    "video.short_side": _least(0),
+    "video.stride": _least(1),
+    "video.frames": _least(0),
+    "edges.smooth": _least(0),
+    "edges.surround": _within(0, 1),
+    "edges.threshold": _within(0, 1),
+    "boxes.per_map": _least(1),
+    "boxes.hops": _least(0),
+    "boxes.overlap": _within(0.05, 0.9),  # beyond, places are too many
+    "boxes.nms": _within(0, 1),
+    "boxes.aspect": _least(1),
+    "boxes.area": _least(1),
+    "boxes.refine": _least(0),
+    "boxes.top": _least(1),
+    "boxes.still": _least(0),
+    "features.grid": _least(1),
+    "features.colour": _least(0),
+    "features.components": _least(0),
+    "features.batch": _least(1),
+    "clusters.segments": _least(1),
+    "clusters.keep": _least(1),
+    "clusters.likeness": _within(-1, 1),
+    "growing.reach": _least(1),
+    "growing.overlap": ((lambda x: 0 < x <= 1), "above 0, and at most 1"),
+    "growing.negatives": _least(1),
+    "growing.fire": _least(1),
+    "growing.regularisation": _ABOVE,
+    "growing.steps": _least(1),
+    "growing.objects": _least(1),
+    "tubes.top": _least(1),
+    "tubes.score_scale": _least(0),
+    "tubes.nms": _within(0, 1),
+    "tubes.masked": _least(-1),
+    "masks.region": _least(1),
+    "masks.band": _least(0),
+    "masks.grid": _least(1),
+    "masks.samples": _least(1),
+    "masks.regularisation": _ABOVE,
+    "masks.rounds": _least(1),
+    "masks.changed": _within(0, 1),
+    "masks.weight": _least(0),
+    "masks.sharpness": _least(0),
+    "masks.iterations": _least(1),
+    "masks.gmm": _least(0),
+    "masks.gmm_steps": _least(0),
+    "masks.gmm_margin": _least(0),
+    "masks.largest": ((lambda x: 0 <= x < 1), "at least 0, and below 1"),
+}
 
 
 def base() -> ConfigDict:
@@ -86,7 +150,7 @@ def base() -> ConfigDict:
           samples=20000,        # pixels that a tube's classifier learns from
           regularisation=1e-3,
           rounds=5, changed=1e-3,  # at most, and the share of pixels below which they end
-          weight=2.0, sharpness=3.0, iterations=300,  # of the cut
+          weight=2.0, sharpness=3.0, iterations=300,  # of the cuts, on the grid and of pixels
           gmm=5, gmm_steps=10, gmm_margin=16.0,  # components, 0: none; pixels around the mask
           largest=0.6,          # of the largest part: smaller ones are left out
       ),
@@ -118,14 +182,10 @@ def check(c: ConfigDict) -> None:
       ("growing.mode", c.growing.mode, GROWING), ("growing.detector", c.growing.detector, DETECTORS),
       ("masks.pixels", c.masks.pixels, PIXELS)):
     errors.check_choice(key, value, known)
-  for key, value in (("boxes.per_map", c.boxes.per_map), ("boxes.top", c.boxes.top), ("video.stride", c.video.stride),
-                     ("clusters.segments", c.clusters.segments), ("clusters.keep", c.clusters.keep),
-                     ("growing.reach", c.growing.reach), ("growing.negatives", c.growing.negatives),
-                     ("growing.fire", c.growing.fire), ("growing.objects", c.growing.objects),
-                     ("tubes.top", c.tubes.top), ("masks.grid", c.masks.grid), ("masks.samples", c.masks.samples),
-                     ("features.batch", c.features.batch), ("masks.rounds", c.masks.rounds)):
-    if value < 1:
-      raise errors.ConfigError(f"{key}={value}: at least 1.")
+  for key, (fits, words) in NUMBERS.items():
+    value = functools.reduce(getattr, key.split("."), c)
+    if not fits(value) or value == math.inf:
+      raise errors.ConfigError(f"{key}={value}: {words}.")
   if not c.clusters.k or min(c.clusters.k) < 1:
     raise errors.ConfigError(f"clusters.k={c.clusters.k}: numbers of members, at least 1, such as 9 or 1,3,5,7,9.")
   if c.flow.source == "files" and not c.flow.files:
