@@ -153,9 +153,11 @@ def test_sizes_of_some_files_stand_for_those_of_many(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spans", [False, True])
 @pytest.mark.parametrize("extra", [{}, {"camera": "küche"}])
-def test_a_table_of_shards_is_the_records(tmp_path, monkeypatch, spans, extra):
+@pytest.mark.parametrize("rates", [False, True])
+def test_a_table_of_shards_is_the_records(tmp_path, monkeypatch, spans, extra, rates):
   lines = [{"id": f"v {i}", "label": i % 3, "span": [i / 2, i + 1.5] if spans and i % 2 else None, "extra": extra,
-            "shard": f"s-{i % 2}", "index": i // 2} for i in range(9)]
+            "shard": f"s-{i % 2}", "index": i // 2, **({"fps": 29.97 + i} if rates and i % 3 else {})}
+           for i in range(9)]
   header = {"name": "csv", "classes": ["a", "b", "c"], "multilabel": False, "categories": {}}
   touch(tmp_path, "s-0")
   write(tmp_path, "records-train.jsonl", *map(json.dumps, [header, *lines]))

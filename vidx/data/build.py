@@ -7,6 +7,7 @@ from typing import Any
 
 from vidx import errors
 from vidx.data import datasets
+from vidx.data.frame_boxes import PROPOSED, TRUTH
 from vidx.data.records import Dataset
 from vidx.data.tfds import writer
 
@@ -68,15 +69,25 @@ def _load(name: str, root: str, splits: Sequence[str], options: dict) -> tuple[l
   for split in splits:
     try:
       found.append(datasets.load(name, root, split, **options))
-      beside = sorted({part for r in found[-1].records for part in r.companions})
-      if beside:
-        raise errors.DataError(f"split '{split}' of {root} has further files beside its videos ({', '.join(beside)}),"
-                               " which built files do not hold: train on it as it is.")
+      if beside := _beside(found[-1]):
+        raise errors.DataError(f"split '{split}' of {root} has {beside}, which built files do not hold: train on it as"
+                               " it is.")
+      writer.header(found[-1])  # what it cannot hold is told before hours of writing
     except errors.AbsentError as e:
       absent[split] = str(e)
   if not found:
     raise errors.DataError(next(iter(absent.values())) if absent else "no splits to build.")
   return found, absent
+
+
+def _beside(dataset: Dataset) -> str:
+  """What of a data set is neither media nor plain fields, '' for nothing."""
+  files = {part for r in dataset.records for part in r.companions}
+  if files:
+    return f"further files beside its videos ({', '.join(sorted(files))})"
+  if any(key in r.extra for r in dataset.records for key in (TRUTH, PROPOSED)):
+    return "boxes of objects"
+  return "" if dataset.plan is None else "a plan of what an epoch shows"
 
 
 def _by_split(plans: Sequence[Sequence[writer.Shard]], reports: Sequence[dict]) -> list[list[dict]]:

@@ -96,10 +96,20 @@ def probe(media: Media, frames: int) -> dict[str, Any]:
       for start in reversed(range(0, len(wanted), step)):
         video.frames(wanted[start:start + step], short_side=_SHORT_SIDE)
       found = {"frames": count, "seconds": video.duration, "fps": video.fps, "sound": video.has_audio,
-               "size": (video.width, video.height), "last": float(video.timestamps[-1])}
+               "size": (video.width, video.height), **_end(video)}
   except (errors.DecodeError, OSError, IndexError) as e:
     return {"reason": " ".join(str(e).split()).removeprefix(f"{media.path}: ")}
   return {**found, "damaged": damage_to_sound(media, found["seconds"], not frames)} if found["sound"] else found
+
+
+def _end(video: Any) -> dict[str, Any]:
+  """{'last'}, when the last frame is shown, and 'untimed', why nobody knows, where that is so."""
+  try:
+    return {"last": float(video.timestamps[-1])}
+  except errors.DecodeError:
+    raise
+  except errors.DataError as e:  # frames without a rate, of which spans alone are bad
+    return {"last": np.inf, "untimed": str(e)}
 
 
 def damage_to_sound(media: Media, seconds: float, whole: bool) -> str:
@@ -150,7 +160,7 @@ def _bad(d: Dataset, probed: Mapping[Media, dict]) -> list[dict[str, str]]:
   bad = []
   for r in d.records:
     found = probed[r.media]
-    reason = found.get("reason", "")
+    reason = found.get("reason", "") or (found.get("untimed", "") if r.span else "")
     if not reason and r.span and r.span[0] > found["last"] + 1 / found["fps"]:
       start, end = r.span
       what = f"the span {start:g} to {end:g} s starts" if end > start else f"the point of time {start:g} s lies"

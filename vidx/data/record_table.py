@@ -218,19 +218,23 @@ class ShardTable(RecordTable):
   Attributes:
     shards: names of the files.
     shard: int64 (N,), in which of them the media are.
-    index: int64 (N,), and where in it.
+    rates: float64 (N,), frames per second where the annotation says it; 0: not said.
+    index: int64 (N,), where in the file.
   """
 
   shards: tuple[str, ...]
   shard: np.ndarray
+  rates: np.ndarray
   index: np.ndarray
 
   def _medium(self, i: int) -> Media:
-    return Media(os.path.join(self.root, self.shards[self.shard[i]]), "array_record", int(self.index[i]))
+    path = os.path.join(self.root, self.shards[self.shard[i]])
+    return Media(path, "array_record", int(self.index[i]), fps=float(self.rates[i]))
 
   def _media(self) -> Iterator[Media]:
     paths = [os.path.join(self.root, name) for name in self.shards]
-    return (Media(paths[shard], "array_record", i) for shard, i in zip(self.shard.tolist(), self._places()))
+    rows = zip(self.shard.tolist(), self._places(), self.rates.tolist())
+    return (Media(paths[shard], "array_record", i, fps=rate) for shard, i, rate in rows)
 
   def _places(self) -> list[int]:
     return self.index.tolist()
@@ -258,12 +262,12 @@ def of_videos(root: str, paths: Sequence[str], files: Files, labels: Sequence[in
 
 
 def of_shards(root: str, ids: Sequence[str], shards: Sequence[str], index: Sequence[int], labels: Sequence[int],
-              spans: Sequence[Span | None], extra: Mapping[str, Sequence[str]]) -> ShardTable:
+              spans: Sequence[Span | None], rates: Sequence[float], extra: Mapping[str, Sequence[str]]) -> ShardTable:
   """Records of places in the ArrayRecord files of those names; see `ShardTable`."""
   names = {name: i for i, name in enumerate(dict.fromkeys(shards))}
   return ShardTable(root, Texts.of(ids), np.array(labels, np.int64), _seconds(spans) if any(spans) else None,
                     _columns(extra), tuple(names), np.array([names[name] for name in shards], np.int64),
-                    np.array(index, np.int64))
+                    np.array(rates, np.float64), np.array(index, np.int64))
 
 
 def _seconds(spans: Sequence[Span | None] | None) -> np.ndarray | None:

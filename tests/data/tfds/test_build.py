@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -8,10 +9,9 @@ import pytest
 
 from tests.data import tiny
 from vidx import errors
-from vidx.data import build
+from vidx.data import build, check
 from vidx.data import clips as clips_lib
-from vidx.data import datasets
-from vidx.data import pipeline
+from vidx.data import datasets, frame_boxes, packed_records, pipeline, plans
 from vidx.data.datasets import array_record
 from vidx.data.records import Dataset, Media, Record
 from vidx.data.tfds import writer
@@ -141,6 +141,80 @@ def test_frame_folders_labels_spans_and_extra_fields_survive(given, tmp_path):
   clips = clips_lib.Clips(tiny.data_config())
   for a, b in zip(given["train"].records, read.records):
     np.testing.assert_array_equal(clips.evaluate(a), clips.evaluate(b))
+
+
+@pytest.mark.parametrize("least", [1, 1 << 30], ids=["columns", "records"])
+def test_spans_of_frame_folders_show_the_frames_of_the_source(given, tmp_path, monkeypatch, least):
+  folder = str(tiny.write_frames(tmp_path / "frames", frames=90, seed=2))
+  media = [Media(folder, "frames", fps=30.0), Media(folder, "frames"),
+           Media(str(tiny.write_video(tmp_path / "v.mp4", frames=60)), fps=25.0)]
+  given["train"] = Dataset("epic100", "train", tuple(
+      Record(f"r{i}", m, 0, span=(1.0, 2.0)) for i, m in enumerate(media)), ("a",))
+  once, again = str(tmp_path / "once"), str(tmp_path / "again")
+  build.build("epic100", "", once, splits=("train",))
+  build.build("array_record", once, again, splits=("train",))
+  monkeypatch.setattr(packed_records, "LEAST", least)
+  clips = clips_lib.Clips(tiny.data_config(), timed=True)
+  for root in (once, again):
+    read = array_record.read(root, "train")
+    assert [r.media.fps for r in read.records] == [30.0, 12.0, 25.0]
+    for a, b in zip(given["train"].records, read.records):
+      a, b = clips.cut(a), clips.cut(b)
+      np.testing.assert_array_equal(a.indices, b.indices)
+      np.testing.assert_array_equal(a.frames, b.frames)
+      np.testing.assert_array_equal(a.seconds, b.seconds)
+
+
+def test_spans_of_frames_without_a_stored_rate_are_an_error(given, tmp_path):
+  folder = str(tiny.write_frames(tmp_path / "frames", frames=30))
+  given["train"] = Dataset("epic100", "train", (
+      Record("whole", Media(folder, "frames", fps=30.0), 0),
+      Record("part", Media(folder, "frames", fps=30.0), 0, span=(0.2, 0.8))), ("a",))
+  out = tmp_path / "out"
+  build.build("epic100", "", str(out), splits=("train",))
+  path = out / "records-train.jsonl"
+  path.write_text(path.read_text().replace(', "fps": 30.0', ""))  # as it was written before
+  whole, part = array_record.read(str(out), "train").records
+  clips = clips_lib.Clips(tiny.data_config())
+  np.testing.assert_array_equal(clips.evaluate(whole), clips.evaluate(given["train"].records[0]))
+  with pytest.raises(errors.DataError, match="built without the rate of its frames.*build it again") as e:
+    clips.evaluate(part)
+  assert not isinstance(e.value, errors.DecodeError)  # which would pass the record over
+  [bad] = check.check("array_record", str(out), "train")["bad"]
+  assert bad["id"] == "part" and "without the rate" in bad["reason"]
+
+
+def test_facts_survive(given, tmp_path):
+  facts = {"pairs": np.arange(6).reshape(2, 3), "ids": ("a_1", "a_2"), "among": ("Kinetics-Sounds", (0, 1)),
+           "evaluated": (1, np.int64(2))}
+  given["train"] = dataclasses.replace(tiny.dataset(tmp_path, 2), facts=facts)
+  build.build("tiny", "", str(tmp_path / "out"), splits=("train",))
+  read = array_record.read(str(tmp_path / "out"), "train").facts
+  assert read["pairs"].dtype == facts["pairs"].dtype and (read.pop("pairs") == facts.pop("pairs")).all()
+  assert read == facts
+
+
+BOXES = frame_boxes.frame_boxes([(0, 0, 1, 1)], [0])
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda d: dataclasses.replace(d, records=[dataclasses.replace(r, extra={frame_boxes.TRUTH: BOXES})
+                                               for r in d.records]), "boxes of objects"),
+    (lambda d: dataclasses.replace(d, records=[dataclasses.replace(r, extra={frame_boxes.PROPOSED: BOXES})
+                                               for r in d.records]), "boxes of objects"),
+    (lambda d: dataclasses.replace(d, plan=plans.Shuffled(np.arange(2))), "a plan of what an epoch shows"),
+    (lambda d: dataclasses.replace(d, records=[dataclasses.replace(r, companions={"audio": Media("a.wav", "sound")})
+                                               for r in d.records]), r"further files beside its videos \(audio\)"),
+    (lambda d: dataclasses.replace(d, facts={"strange": {1, 2}}), "split 'train' has what .*a set"),
+    (lambda d: dataclasses.replace(d, records=[dataclasses.replace(r, extra={"strange": BOXES})
+                                               for r in d.records]), "record 'v0' has what .*a FrameBoxes"),
+])
+def test_what_built_files_do_not_hold_is_refused(given, tmp_path, change, message):
+  (tmp_path / "data").mkdir()
+  given["train"] = change(tiny.dataset(tmp_path / "data", 2))
+  with pytest.raises(errors.DataError, match=message + ".*train on .* as it is"):
+    build.build("tiny", "root", str(tmp_path / "out"), splits=("train",))
+  assert os.listdir(tmp_path) == ["data"]
 
 
 def test_broken_and_missing_files_are_left_out_and_listed(given, tmp_path):

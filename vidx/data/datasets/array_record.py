@@ -5,6 +5,8 @@ import json
 import os
 from typing import Any
 
+import numpy as np
+
 from vidx import errors, reading
 from vidx.data import packed_records, record_table
 from vidx.data.records import Dataset, Media, Record, Target
@@ -39,7 +41,15 @@ def _dataset(root: str, split: str, header: dict[str, Any], lines: list[dict[str
       records=(len(lines) >= packed_records.LEAST and _table(root, lines)) or tuple(_record(root, x) for x in lines),
       classes=tuple(header["classes"]), multilabel=header["multilabel"],
       categories={k: tuple(v) for k, v in header["categories"].items()},
-      named={k: Target(tuple(t["classes"]), t["several"]) for k, t in header.get("named", {}).items()})
+      named={k: Target(tuple(t["classes"]), t["several"]) for k, t in header.get("named", {}).items()},
+      facts={k: _fact(v) for k, v in header.get("facts", {}).items()})
+
+
+def _fact(value: Any) -> Any:
+  """A fact as it was: a list stands for a tuple, and a mapping for an array."""
+  if isinstance(value, list):
+    return tuple(map(_fact, value))
+  return np.asarray(value["array"], value["dtype"]) if isinstance(value, dict) else value
 
 
 def _table(root: str, lines: list[dict[str, Any]]) -> record_table.RecordTable | None:
@@ -53,13 +63,15 @@ def _table(root: str, lines: list[dict[str, Any]]) -> record_table.RecordTable |
     return None
   return record_table.of_shards(root, column("id"), column("shard"), column("index"), column("label"),
                                 [tuple(span) if span else None for span in column("span")],
+                                [float(line.get("fps", 0.0)) for line in lines],
                                 {name: [extra[name] for extra in extras] for name in first})
 
 
 def _record(root: str, line: dict[str, Any]) -> Record:
   span, value = line["span"], lambda label: tuple(label) if isinstance(label, list) else label
   return Record(
-      id=line["id"], media=Media(os.path.join(root, line["shard"]), "array_record", line["index"]),
+      id=line["id"],
+      media=Media(os.path.join(root, line["shard"]), "array_record", line["index"], fps=float(line.get("fps", 0.0))),
       label=value(line["label"]), span=tuple(span) if span else None, extra=line["extra"],
       labels={k: value(v) for k, v in line.get("labels", {}).items()})
 
@@ -84,7 +96,7 @@ def open_media(media: Media, threads: int = 1) -> Any:
   kind, parts = read_media(media)
   name = f"{media.path}[{media.index}]"
   if kind == "frames":
-    return stored_frames.StoredFrames(parts, name)
+    return stored_frames.StoredFrames(parts, name, media.fps)
   try:
     return decode.open_video(parts[0], threads=threads)
   except errors.DecodeError as e:

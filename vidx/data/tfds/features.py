@@ -6,16 +6,18 @@
   label       class id, -1 where unknown; a list of class ids in a multi-label set
   label_NAME  the same of every other target, such as label_verb
   start, end  seconds of the span inside the media; NaN: all of it
+  fps         frames per second of a frame folder; of a video where the annotation says it, else 0
   extra       JSON of the format's further fields
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import json
 import math
 from typing import Any
 
 import numpy as np
 
+from vidx import errors
 from vidx.data.records import Dataset, Record
 
 
@@ -37,12 +39,17 @@ def features(dataset: Dataset) -> Any:
       **{_name(target): label(row.classes, row.several) for target, row in dataset.named.items()},
       "start": f.Scalar(np.float64),
       "end": f.Scalar(np.float64),
+      "fps": f.Scalar(np.float64),
       "extra": f.Text(),
   })
 
 
-def example(record: Record, kind: str, media: Sequence[bytes]) -> dict[str, Any]:
-  """A record and its encoded media as the features above."""
+def example(record: Record, kind: str, media: Sequence[bytes], fps: float) -> dict[str, Any]:
+  """A record and its encoded media as the features above.
+
+  Raises:
+    DataError: what the record has besides is nothing that JSON can say.
+  """
   start, end = record.span or (math.nan, math.nan)
   return {
       "id": record.id.encode("utf-8", "backslashreplace").decode(),  # a name of a file may be no UTF-8
@@ -52,8 +59,29 @@ def example(record: Record, kind: str, media: Sequence[bytes]) -> dict[str, Any]
       **{_name(target): _value(value) for target, value in record.labels.items()},
       "start": start,
       "end": end,
-      "extra": json.dumps(dict(record.extra), sort_keys=True, default=str),
+      "fps": fps,
+      "extra": as_json(dict(sorted(record.extra.items())), f"record '{record.id}'"),
   }
+
+
+def as_json(fields: Mapping[str, Any], whose: str) -> str:
+  """JSON of fields.
+
+  Raises:
+    DataError: one is nothing that JSON can say.
+  """
+  try:
+    return json.dumps(fields, default=_plain)
+  except (TypeError, ValueError) as e:
+    raise errors.DataError(f"{whose} has what built files do not hold ({str(e).splitlines()[0]}): train on the data set"
+                           " as it is.") from e
+
+
+def _plain(value: Any) -> Any:
+  """A number of NumPy as one of Python."""
+  if isinstance(value, np.generic):
+    return value.item()
+  raise TypeError(f"a {type(value).__name__}")
 
 
 def _name(target: str) -> str:

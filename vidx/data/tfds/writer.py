@@ -12,6 +12,8 @@ import math
 import os
 from typing import Any
 
+import numpy as np
+
 from vidx import errors
 from vidx.data import clips
 from vidx.data.records import Dataset, Media, Record
@@ -66,20 +68,22 @@ def media_bytes(media: Media) -> int:
     return 0
 
 
-def encoded(media: Media) -> tuple[str, list[bytes]]:
-  """Kind ("video" or "frames") and encoded bytes of a media; checked by decoding its two ends.
+def encoded(media: Media) -> tuple[str, list[bytes], float]:
+  """Kind ("video" or "frames") and encoded bytes of a media, and `Media.fps`, which of a frame folder is always said;
+  checked by decoding its two ends.
 
   Raises:
     DecodeError: missing, broken or too large.
   """
   from vidx.data import decode
   from vidx.data.datasets import array_record
+  fps = media.fps
   try:
     if media.kind == "array_record":
       kind, parts = array_record.read_media(media)
     elif media.kind == "frames":
       with decode.open_video(media) as folder:
-        kind, parts = "frames", [folder.encoded(i) for i in range(folder.num_frames)]
+        kind, parts, fps = "frames", [folder.encoded(i) for i in range(folder.num_frames)], folder.fps
     else:
       kind, parts = "video", [_read(media.path)]
   except OSError as e:
@@ -88,7 +92,7 @@ def encoded(media: Media) -> tuple[str, list[bytes]]:
     raise errors.DecodeError(f"{media.path}: larger than the 2 GiB that one example may hold.")
   with clips.open_media(media) as video:
     video.frames(sorted({0, video.num_frames - 1}))
-  return kind, parts
+  return kind, parts, fps
 
 
 def _length(path: str) -> int:
@@ -123,17 +127,17 @@ def write_shard(shard: Shard) -> dict[str, Any]:
   try:
     for record in shard.records:
       try:
-        kind, media = encoded(record.media)
+        kind, media, fps = encoded(record.media)
       except errors.DecodeError as e:
         report["skipped"].append([record.id, str(e)])
         continue
-      fields = features_lib.example(record, kind, media)
+      fields = features_lib.example(record, kind, media, fps)
       serialized = serializer.serialize_example(schema.encode_example(fields))
       writer.write(serialized)
       report["bytes"] += len(serialized)
       report["records"].append({
           "id": record.id, "label": record.label, "span": record.span, "extra": json.loads(fields["extra"]),
-          **({"labels": dict(record.labels)} if record.labels else {}),
+          **({"labels": dict(record.labels)} if record.labels else {}), **({"fps": fps} if fps else {}),
           "shard": os.path.basename(shard.path), "index": len(report["records"])})
     writer.close()
   except RuntimeError as e:  # how the writer says that the disk is full
@@ -212,9 +216,22 @@ def write_metadata(out: str, datasets: Sequence[Dataset], reports: Sequence[Sequ
       for d, shards in zip(datasets, reports)]))
   info.write_to_directory(out)
   for d, shards in zip(datasets, reports):
-    header = {"name": d.name, "split": d.split, "classes": d.classes, "multilabel": d.multilabel,
-              "categories": {k: list(v) for k, v in d.categories.items()},
-              "named": {k: {"classes": list(t.classes), "several": t.several} for k, t in d.named.items()}}
     with open(os.path.join(out, f"records-{d.split}.jsonl"), "w", encoding="utf-8") as f:
-      for line in [header, *(record for report in shards for record in report["records"])]:
+      f.write(header(d) + "\n")
+      for line in (record for report in shards for record in report["records"]):
         f.write(json.dumps(line) + "\n")
+
+
+def header(dataset: Dataset) -> str:
+  """JSON of what a split is besides its records, the first line of their list.
+
+  Raises:
+    DataError: its facts are nothing that JSON can say.
+  """
+  facts = {name: {"array": fact.tolist(), "dtype": fact.dtype.name} if isinstance(fact, np.ndarray) else fact
+           for name, fact in dataset.facts.items()}
+  return features_lib.as_json({
+      "name": dataset.name, "split": dataset.split, "classes": dataset.classes, "multilabel": dataset.multilabel,
+      "categories": {k: list(v) for k, v in dataset.categories.items()},
+      "named": {k: {"classes": list(t.classes), "several": t.several} for k, t in dataset.named.items()},
+      "facts": facts}, f"split '{dataset.split}'")
