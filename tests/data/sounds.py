@@ -1,5 +1,7 @@
 """Small files of sound for the tests: a tone per channel, at any rate, in any container."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 
@@ -15,8 +17,9 @@ def tones(seconds, rate, channels=1, first=440.0, loud=0.3):
   return np.stack([loud * np.sin(2 * np.pi * first * (c + 1) * t) for c in range(channels)]).astype(np.float32)
 
 
-def write(path, wave, rate, layout="mono", frames=None, fps=25, codec=""):
-  """Encodes sound (channels, samples), beside pictures uint8 (T, H, W, 3) where there are some."""
+def write(path, wave, rate, layout="mono", frames=None, fps=25, codec="", late=0.0):
+  """Encodes sound (channels, samples), `late` seconds after second 0, beside pictures uint8 (T, H, W, 3) where there
+  are some."""
   codec = codec or CODECS[path.suffix]
   with av.open(str(path), "w") as out:
     video = None
@@ -34,6 +37,7 @@ def write(path, wave, rate, layout="mono", frames=None, fps=25, codec=""):
     data = data if whole.endswith("p") else data.T.reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), format=whole, layout=layout)
     frame.sample_rate = rate
+    frame.pts, frame.time_base = round(late * rate), Fraction(1, rate)
     out.mux(tone.encode(frame))
     out.mux(tone.encode())
 

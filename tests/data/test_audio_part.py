@@ -121,6 +121,60 @@ def test_of_a_single_moment_nothing_is_heard(root):
     sound.read(str(root / "with.mp4"), 1.5, 1.5)
 
 
+@pytest.mark.parametrize("frames", [1, 2, 8])
+@pytest.mark.parametrize("loud", [False, True])
+def test_a_clip_of_one_frame_alone_is_heard_for_as_long_as_that_lasts(frames, loud, tmp_path):
+  path = tmp_path / "a.mp4"
+  if loud:
+    sounds.write(path, sounds.tones(1.0, 44100), 44100, frames=sounds.clip(frames))
+  else:
+    videos.write(path, sounds.clip(frames), rate=25)
+  data = settings()
+  data.update(sampler="uniform")  # gives the first frame throughout
+  one = Dataset("none", "val", (Record("a", media_of(str(path)), 0),), ("a", "b"))
+  made = examples.make(one, data, training=False, wanted=WANTED)
+  assert made.evaluate(0, 0)["audio_valid"].tolist() == [float(loud)]
+  cut = clips.Clips(data, timed=True).cut(one.records[0])
+  assert audio.span_of(cut.seconds[0], step=cut.step) == pytest.approx((0.0, 0.04))
+
+
+@pytest.mark.parametrize("late", [0.0, 0.7])
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_of_sound_alone_a_span_is_in_the_time_of_the_video(late, ending, beside, tmp_path):
+  path, rise = tmp_path / f"a.{ending}", sounds.tones(2.0, 44100) * np.linspace(0.02, 1, 88200, dtype=np.float32) ** 2
+  sounds.write(path, rise, 44100, frames=sounds.clip(100), late=late)
+  sounds.write(tmp_path / "a.wav", rise, 44100)
+  companions = {"audio": media_of(str(tmp_path / "a.wav"))} if beside else {}
+  record = Record("a", media_of(str(path)), 0, span=(1.0, 2.0), companions=companions)
+  made = examples.make(Dataset("none", "val", (record,), ("a", "b")), settings(seconds=1.0), training=False,
+                       wanted=("audio", "audio_valid"))
+  found = made.evaluate(0, 0)
+  # A file of sound counts from its own start.
+  waveform = sound.read(str(tmp_path / "a.wav"), 1.0, 2.0) if beside else sound.read(str(path), 1.0, 2.0, 0.0)
+  expected = (pick_rows(spectrogram.log_mel(waveform, 20), 32) + 7.03) / 4.66
+  assert found["audio_valid"] == [1]
+  np.testing.assert_allclose(found["audio"][0, :, :, 0], expected, atol=0.05)
+
+
+@pytest.mark.parametrize("sampler, asked, views", [("twice", 1, 2), ("twice", 3, 6), ("non_overlapping", 0, 1),
+                                                   ("stride", 2, 2)])
+@pytest.mark.parametrize("crops", [1, 3])
+def test_an_empty_place_has_as_many_views_as_a_record(root, sampler, asked, views, crops):
+  data = settings()
+  data.update(sampler=sampler)
+  made = examples.make(dataset(root, ["short.mp4"]), data, training=False, wanted=WANTED, clips=asked, crops=crops)
+  blank = made.blank(-1, 0)
+  for key in WANTED:
+    assert len(blank[key]) == views * crops, key
+  full = made.evaluate(0, 0)
+  assert len({len(full[key]) for key in WANTED}) == 1
+  with pipeline.eval_batches(dataset(root, ["with.mp4", "short.mp4", "without.mp4"]), data, batch_size=2, clips=asked,
+                             crops=crops, wanted=WANTED) as batches:
+    *_, last = batches
+  assert last["weight"].tolist() == [1, 0] and len({last[key].shape[1] for key in WANTED}) == 1
+
+
 def test_negatives_are_displaced_and_the_same_for_the_same_seed(root):
   made = examples.make(dataset(root, ["with.mp4"]), settings(), training=True, wanted=WANTED)
   one, two, other = (made.train(0, np.random.default_rng(seed), 0) for seed in (3, 3, 4))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.data import tiny
 from vidx import errors
-from vidx.data import batch, detections, examples, parts
+from vidx.data import batch, detections, examples, parts, pipeline
 from vidx.data.frame_boxes import frame_boxes
 from vidx.data.records import Dataset, Media, Record, aligned
 
@@ -40,6 +40,15 @@ def made(data_set, training=True, wanted=KEYS, crops=1, clips=1, seed=0, boxes=(
   data.boxes.update(dict(boxes))
   found = examples.make(data_set, data, training=training, wanted=wanted, clips=clips, crops=crops)
   return found.train(0, np.random.default_rng(seed), 0) if training else found.evaluate(0, 0)
+
+
+@pytest.mark.parametrize("sampler, clips, views", [("twice", 1, 2), ("non_overlapping", 0, 1)])
+def test_an_empty_place_has_as_many_views_as_the_frames_beside_it(tmp_path, sampler, clips, views):
+  data = tiny.data_config(frames=3, sampler=sampler)
+  with pipeline.eval_batches(dataset(tmp_path), data, batch_size=2, clips=clips, wanted=KEYS) as batches:
+    found = next(batches)
+  assert found["weight"].tolist() == [1, 0]
+  assert {found[key].shape[1] for key in KEYS} == {views if clips else FRAMES // 3}
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -3,7 +3,7 @@ import pytest
 
 from tests.data import tiny
 from vidx import errors
-from vidx.data import batch, detections, examples
+from vidx.data import batch, detections, examples, pipeline
 from vidx.data.parts.detections import Detections
 from vidx.data.records import Dataset, Media, Record
 
@@ -113,6 +113,16 @@ def test_boxes_are_in_pixels_of_the_clip_through_resize_crop_and_flip(tmp_path, 
   live = example["detections/mask"][0] > 0
   np.testing.assert_allclose(example["detections/boxes"][0][live], inside[live], atol=0.1)
   np.testing.assert_array_equal(live, (inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1]))
+
+
+@pytest.mark.parametrize("sampler, clips", [("twice", 1), ("non_overlapping", 0)])
+def test_an_empty_place_has_as_many_views_as_the_frames_beside_it(tmp_path, path, sampler, clips):
+  data = tiny.data_config(sampler=sampler)
+  data.detections.update(frames=2, rate=2.0, boxes=2, size=4)
+  wanted = ("video", *Detections.keys)
+  with pipeline.eval_batches(one_record(tmp_path), data, batch_size=2, clips=clips, wanted=wanted) as batches:
+    found = next(batches)
+  assert {found[key].shape[1] for key in wanted} == {2 if clips else 6}
 
 
 def test_whole_frames_in_training_keep_all_boxes(tmp_path, path):

@@ -49,6 +49,15 @@ def test_a_span_is_that_part_of_the_whole_wherever_decoding_starts(tmp_path, end
                                atol=1e-6)
 
 
+@pytest.mark.parametrize("ending", [".mkv", ".mp4", ".webm"])
+@pytest.mark.parametrize("pictures", [False, True])
+def test_without_an_origin_seconds_count_from_where_the_sound_begins(tmp_path, ending, pictures):
+  path = tmp_path / f"late{ending}"
+  sounds.write(path, sounds.tones(1.0, 48000), 48000, frames=sounds.clip() if pictures else None, late=0.7)
+  assert sound.read(str(path), 0.0, 0.2).std() > 0.15
+  assert not sound.read(str(path), 0.0, 1.0, 0.0)[:10000].any()
+
+
 def test_what_lies_beyond_the_sound_is_silence(tmp_path):
   path = tmp_path / "short.wav"
   sounds.write(path, sounds.tones(1.0, 16000), 16000)

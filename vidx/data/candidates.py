@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx.data import clips as clips_lib
-from vidx.data import sampling, transforms
+from vidx.data import transforms
 from vidx.data.records import Record
 
 
@@ -71,7 +71,7 @@ class Candidates:
 
   def _sampled(self, record: Record) -> np.ndarray:
     data = self._data
-    sample = sampling.sampler(data.sampler, data.frames, consecutive=data.consecutive, stride=data.stride)
+    sample = clips_lib.sampler_of(data)
     return clips_lib.sampled(self._reader, record, data, sample, None)[0].reshape(data.frames, data.consecutive)
 
   def _cropped(self, held, chosen, size: int) -> np.ndarray:

@@ -28,6 +28,7 @@ class Cut:
     geometry: of each spatial crop.
     span: start and end in seconds of what of the media was sampled from; of all of it (0, duration).
     origin: when the first frame of the media is shown by the file's own clock, in seconds; None: not known.
+    step: seconds for which a frame is shown, on average; 0: not known.
   """
 
   frames: np.ndarray
@@ -36,6 +37,7 @@ class Cut:
   seconds: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
   span: tuple[float, float] = (0.0, 0.0)
   origin: float | None = None
+  step: float = 0.0
 
 
 def extent(seconds: np.ndarray) -> tuple[float, float]:
@@ -73,6 +75,21 @@ def eval_clip_shape(data: ConfigDict) -> tuple[int, ...]:
 def eval_size(data: ConfigDict) -> tuple[int, int]:
   """(H, W) of a view in evaluation, in pixels."""
   return tuple(data.sizes[0] if data.sizes else data.whole) or (data.test_crop or data.crop,) * 2
+
+
+def sampler_of(data: ConfigDict, clips: int = 1) -> Any:
+  """The sampler that a `config.data` section names, f(length, rng) -> indices, of so many clips in evaluation.
+
+  Raises:
+    ConfigError: an unknown name, or numbers below 1.
+  """
+  from vidx.data import sampling
+  return sampling.sampler(data.sampler, data.frames, consecutive=data.consecutive, stride=data.stride, clips=clips)
+
+
+def eval_clips(data: ConfigDict, clips: int = 1) -> int:
+  """Temporal clips of a video where `clips` are asked for, those of the shortest one where videos differ."""
+  return sampler_of(data, clips)(data.frames * data.consecutive, None).shape[0]
 
 
 def frame_range(timestamps: np.ndarray, span: tuple[float, float] | None) -> tuple[int, int]:
@@ -174,8 +191,7 @@ class Clips:
 
   @functools.cached_property
   def eval_shape(self) -> tuple[int, ...]:
-    temporal = self._eval_sampler(self._data.frames * self._data.consecutive, None).shape[0]
-    return (temporal * self._crops, *eval_clip_shape(self._data))
+    return (eval_clips(self._data, self._clips) * self._crops, *eval_clip_shape(self._data))
 
   def train(self, record: Record, rng: np.random.Generator) -> np.ndarray:
     """uint8 (T, H, W, C): one random clip, randomly cropped.
@@ -250,16 +266,17 @@ class Clips:
     return self._eval_transform(frames)[0][0]
 
   def _decoded(self, record: Record, sampler, rng, short_side: int | None
-               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float], float | None]:
-    """uint8 (views, T, H, W, C) of the sampled frames, their numbers, and where asked for, seconds, span and origin."""
+               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float], float | None, float]:
+    """uint8 (views, T, H, W, C) of the sampled frames, their numbers, and where asked for, seconds, span, origin and
+    step of a `Cut`."""
     with self._open(record) as video:
       indices = sampled(video, record, self._data, sampler, rng)
       frames = video.frames(indices.reshape(-1), short_side=short_side)
-      seconds, span, origin = np.zeros((0, 0)), (0.0, 0.0), None
+      seconds, span, origin, step = np.zeros((0, 0)), (0.0, 0.0), None, 0.0
       if self._timed:
-        seconds, span = video.timestamps[indices], record.span or (0.0, video.num_frames / video.fps)
-        origin = getattr(video, "start", None)
-    return frames.reshape(*indices.shape, *frames.shape[1:]), indices, seconds, span, origin
+        seconds, step = video.timestamps[indices], 1 / video.fps
+        span, origin = record.span or (0.0, video.num_frames / video.fps), getattr(video, "start", None)
+    return frames.reshape(*indices.shape, *frames.shape[1:]), indices, seconds, span, origin, step
 
   def _open(self, record: Record):
     data = self._data
@@ -286,18 +303,13 @@ class Clips:
       raise ValueError(f"a clip of shape {clip.shape} and type {clip.dtype} came out, expected uint8 {shape}.")
     return np.ascontiguousarray(clip)
 
-  def _sampler(self, clips: int):
-    from vidx.data import sampling
-    d = self._data
-    return sampling.sampler(d.sampler, d.frames, consecutive=d.consecutive, stride=d.stride, clips=clips)
-
   @functools.cached_property
   def _train_sampler(self):
-    return self._sampler(1)
+    return sampler_of(self._data)
 
   @functools.cached_property
   def _eval_sampler(self):
-    return self._sampler(self._clips)
+    return sampler_of(self._data, self._clips)
 
   @functools.cached_property
   def _train_transform(self):

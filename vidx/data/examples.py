@@ -107,7 +107,8 @@ class Examples:
                                " to False.")
     timed = bool(others) or self._of_clip
     self._first = parts_lib.load(main)(dataset, data, training, clips, crops, seed, timed=timed)
-    self._others = [parts_lib.load(name)(dataset, data, training, clips, crops, seed) for name in others]
+    views = clips_lib.eval_clips(data, clips) if main == "frames" and not training else max(clips, 1)
+    self._others = [parts_lib.load(name)(dataset, data, training, views, crops, seed) for name in others]
 
   @property
   def lengths(self) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ Samples lie where their time stamps say: what the sound does not reach is silenc
 
 from collections.abc import Iterator
 import contextlib
+import itertools
 import math
 import os
 
@@ -74,21 +75,32 @@ def _pieces(container, stream, name, start, end, origin) -> tuple[list[tuple[flo
   for other in container.streams:
     if other is not stream:
       other.discard = av.stream.Discard.all
+  packets = container.demux(stream)
   if origin is None:
-    origin = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
+    begins, packets = _begins(packets, stream)
+    origin = float(begins * stream.time_base) if stream.time_base else 0.0
   at = start + origin
   if at > _SEEK and stream.time_base:
     container.seek(int((at - _BEFORE) / stream.time_base), stream=stream)
-  found = _decoded(container, stream, name, start, end, origin)
+    packets = container.demux(stream)
+  found = _decoded(packets, name, start, end, origin)
   if at > _SEEK and (not found[0] or found[0][0][0] > start):  # an index that cannot be trusted
     container.seek(0)
-    found = _decoded(container, stream, name, start, end, origin)
+    found = _decoded(container.demux(stream), name, start, end, origin)
   return found
 
 
-def _decoded(container, stream, name, start, end, origin):
+def _begins(packets: Iterator[av.Packet], stream: av.AudioStream) -> tuple[int, Iterator[av.Packet]]:
+  """When the sound begins by the file's own clock, and all packets: headers of Matroska say 0, or nothing."""
+  if stream.start_time:
+    return stream.start_time, packets
+  first = list(itertools.islice(packets, 1))
+  return max([0, *(p.pts or 0 for p in first)]), itertools.chain(first, packets)
+
+
+def _decoded(packets, name, start, end, origin):
   runs, rate, expected = [], 0, None
-  for packet in container.demux(stream):
+  for packet in packets:
     try:
       frames = packet.decode()
     except av.FFmpegError:  # before the span seeking leaves some, and behind it they are of no account

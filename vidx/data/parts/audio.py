@@ -7,6 +7,7 @@ A video without sound, or whose sound is damaged inside the clip, is masked: zer
 """
 
 from collections.abc import Mapping
+import functools
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -16,7 +17,7 @@ from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
 from vidx.data import parts as parts_lib
-from vidx.data import sound, spectrogram
+from vidx.data import media_files, sound, spectrogram
 from vidx.data.records import Dataset, Media
 from vidx.nn.log_mel import FLOOR, pick_rows
 
@@ -61,11 +62,12 @@ def masked(x: np.ndarray, rows: int, bands: int, count: int, rng: np.random.Gene
   return x
 
 
-def span_of(seconds: np.ndarray, fixed: float = 0.0) -> tuple[float, float]:
-  """(start, end) of the time that frames (T,) show, the last one as long as they do on average; or of `fixed` seconds
-  around their middle."""
+def span_of(seconds: np.ndarray, fixed: float = 0.0, step: float = 0.0) -> tuple[float, float]:
+  """(start, end) of the time that frames (T,) show, the last one as long as they do on average, or `step` seconds where
+  all are one; or of `fixed` seconds around their middle."""
   start, end = clips_lib.extent(seconds)
-  end += (end - start) / max(len(np.unique(seconds)) - 1, 1)  # some are shown again where a video is short
+  # Some are shown again where a video is short, and in the shortest one its first frame alone.
+  end += (end - start) / max(len(np.unique(seconds)) - 1, 1) or step
   middle = (start + end) / 2
   return (middle - fixed / 2, middle + fixed / 2) if fixed else (start, end)
 
@@ -102,7 +104,7 @@ class _Spectrograms:
     if min(a.rows, a.mels) < 1 or a.std <= 0 or min(a.seconds, a.gap, a.mask_rows, a.mask_mels, a.masks) < 0:
       raise errors.ConfigError(f"data.audio={dict(a)}: rows, mels and std are above 0, the others not below.")
     self._dataset, self._training, self._audio, self._crops = dataset, training, a, crops
-    self._views = () if training else (max(clips, 1) * crops,)
+    self._views = () if training else (clips * crops,)
     self._silence = np.full((a.rows, a.mels, 1), (np.log(FLOOR) - a.mean) / a.std, np.float32)
 
   def _read(self, index: int, cut: clips_lib.Cut, span: tuple[float, float]) -> np.ndarray:
@@ -142,7 +144,7 @@ class Audio(_Spectrograms):
     del room
     found, valid = [], []
     for seconds in cut.seconds:
-      x, how = self._heard(index, cut, span_of(seconds, self._audio.seconds))
+      x, how = self._heard(index, cut, span_of(seconds, self._audio.seconds, cut.step))
       a = self._audio
       if rng is not None and how == VALID and a.masks and a.mask_rows + a.mask_mels:
         x = masked(x, a.mask_rows, a.mask_mels, a.masks, rng)
@@ -186,7 +188,7 @@ class Displaced(_Spectrograms):
     return {"audio_neg": self._of_views([self._away(index, cut, seconds, rng) for seconds in cut.seconds])}, None
 
   def _away(self, index, cut, seconds, rng):
-    span = span_of(seconds, self._audio.seconds)
+    span = span_of(seconds, self._audio.seconds, cut.step)
     other = displaced(span, cut.span, self._audio.gap, rng)
     try:
       if other is not None:
@@ -209,6 +211,25 @@ class Displaced(_Spectrograms):
     return {"audio_neg": cls._shape(data)}
 
 
+def _start(media: Media) -> float | None:
+  """When the first frame of a video is shown by the file's own clock, which is second 0 of the span of a record; None
+  where there are no pictures: its seconds count from where the sound begins."""
+  if media.kind == "sound":
+    return None
+  found = media_files.status(media.path)
+  try:
+    return _first_shown(media, found and (found.st_size, found.st_mtime_ns))
+  except errors.DecodeError:
+    return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _first_shown(media: Media, stamp: tuple[int, int] | None) -> float | None:
+  del stamp  # another file under the name is opened anew
+  with clips_lib.open_media(media) as video:
+    return getattr(video, "start", None)
+
+
 class Sound(Audio, parts_lib.OneShape):
   """`audio` and `audio_valid` of records whose sound alone is wanted: clips of `data.audio.seconds`.
 
@@ -219,11 +240,11 @@ class Sound(Audio, parts_lib.OneShape):
 
   def __init__(self, dataset: Dataset, data: ConfigDict, training: bool, clips: int, crops: int, seed: int,
                timed: bool = False):
-    _Spectrograms.__init__(self, dataset, data, training, clips, crops, seed)
+    self._clips = 1 if training else max(clips, 1)
+    _Spectrograms.__init__(self, dataset, data, training, self._clips, crops, seed)
     if not data.audio.seconds:
       raise errors.ConfigError("data.audio.seconds is 0: set how many seconds of sound an example has, for no frames"
                                " say it.")
-    self._clips = 1 if training else max(clips, 1)
 
   @property
   def size(self) -> int:
@@ -250,7 +271,8 @@ class Sound(Audio, parts_lib.OneShape):
         np.linspace(0, 1, self._clips) if self._clips > 1 else np.array([0.5]))
     middle = whole[0] + left * share + length / 2
     seconds = np.stack([middle, middle], 1)
-    cut = clips_lib.Cut(np.zeros(0, np.uint8), np.zeros((len(middle), 0), np.int64), (), seconds, whole)
+    cut = clips_lib.Cut(np.zeros(0, np.uint8), np.zeros((len(middle), 0), np.int64), (), seconds, whole,
+                        _start(media) if record.span and media is record.media else None)
     example, _ = super().make(index, cut, rng, room)
     if media.kind == "sound" and (example["audio_valid"] != VALID).any():
       self._read(index, cut, span_of(seconds[int(np.argmin(example["audio_valid"])) // self._crops], length))
