@@ -105,7 +105,7 @@ def test_batches_hold_it_and_a_video_without_sound_is_no_failure(root):
 def test_a_clip_of_a_short_video_hears_all_that_it_shows(sampler, frames, tmp_path):
   videos.write(tmp_path / "a.mp4", sounds.clip(frames), rate=25)
   data = settings()
-  data.update(frames=32, stride=2, sampler=sampler)
+  data.update(frames=32, stride=1 if sampler == "segments" else 2, sampler=sampler)
   made = clips.Clips(data, clips=2, timed=True)
   cut = made.cut(Record("a", media_of(str(tmp_path / "a.mp4")), 0))
   for seconds, indices in zip(cut.seconds, cut.indices, strict=True):
@@ -130,7 +130,7 @@ def test_a_clip_of_one_frame_alone_is_heard_for_as_long_as_that_lasts(frames, lo
   else:
     videos.write(path, sounds.clip(frames), rate=25)
   data = settings()
-  data.update(sampler="uniform")  # gives the first frame throughout
+  data.update(sampler="uniform", stride=1)  # gives the first frame throughout
   one = Dataset("none", "val", (Record("a", media_of(str(path)), 0),), ("a", "b"))
   made = examples.make(one, data, training=False, wanted=WANTED)
   assert made.evaluate(0, 0)["audio_valid"].tolist() == [float(loud)]
@@ -162,7 +162,7 @@ def test_of_sound_alone_a_span_is_in_the_time_of_the_video(late, ending, beside,
 @pytest.mark.parametrize("crops", [1, 3])
 def test_an_empty_place_has_as_many_views_as_a_record(root, sampler, asked, views, crops):
   data = settings()
-  data.update(sampler=sampler)
+  data.update(sampler=sampler, stride=1)
   made = examples.make(dataset(root, ["short.mp4"]), data, training=False, wanted=WANTED, clips=asked, crops=crops)
   blank = made.blank(-1, 0)
   for key in WANTED:

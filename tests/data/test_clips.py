@@ -3,7 +3,7 @@ import pytest
 
 from tests.data import tiny
 from vidx import errors
-from vidx.data import clips as clips_lib
+from vidx.data import clips as clips_lib, sampling
 from vidx.data.records import Media, Record
 
 
@@ -136,3 +136,45 @@ def test_all_clips_of_a_video_are_as_many_as_it_has(tmp_path):
   assert cut.frames.shape[0] == 4 * 3 and loader.eval_shape[0] == 3 and len(cut.geometry) == 3
   with pytest.raises(errors.ConfigError, match="data.clips=0"):
     clips_lib.Clips(tiny.data_config(), 0).cut(record(tmp_path))
+
+
+@pytest.mark.parametrize("sampler, crops", [("uniform", 1), ("non_overlapping", 3)])
+@pytest.mark.parametrize("change, message", [
+    (dict(frames=0), "data.frames=0: write a number from 1 on"), (dict(consecutive=0), "data.consecutive=0"),
+    (dict(crop=0), "data.crop=0"), (dict(crop=-4), "data.crop=-4"), (dict(short_side=0), "data.short_side=0"),
+    (dict(test_crop=-1), "data.test_crop=-1"), (dict(threads=-1), "data.threads=-1"), (dict(stride=0), "data.stride=0"),
+    (dict(flow_stride=0), "data.flow_stride=0"), (dict(scales=()), r"data.scales=\(\)"),
+    (dict(scales=(1.0, 0.0)), r"data.scales=\(1.0, 0.0\)"), (dict(scales=(1.2,)), r"data.scales=\(1.2,\)"),
+    (dict(crop_mode="whole"), "data.crop_mode='whole'"), (dict(crop_mode="whole", whole=(0, 8)), "data.crop_mode='whole'"),
+])
+def test_numbers_of_which_there_are_no_clips_are_one_clear_line(tmp_path, sampler, crops, change, message):
+  with pytest.raises(errors.ConfigError, match=message):
+    clips_lib.Clips(tiny.data_config(sampler=sampler, **change), 1, crops).train(record(tmp_path),
+                                                                                np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("sampler", sampling.SAMPLERS)
+def test_a_stride_is_refused_where_nothing_is_made_of_it(tmp_path, sampler):
+  one, far = record(tmp_path), tiny.data_config(sampler=sampler, stride=3)
+  try:
+    found = clips_lib.Clips(far).cut(one).indices
+  except errors.ConfigError as e:
+    assert f"data.stride=3: data.sampler='{sampler}' has no stride" in str(e) and sampler not in sampling.STRIDED
+  else:
+    near = clips_lib.Clips(tiny.data_config(sampler=sampler)).cut(one).indices
+    assert sampler in sampling.STRIDED and (found != near).any()
+
+
+@pytest.mark.parametrize("consecutive", [1, 2, 3])
+def test_a_clip_that_a_plan_asks_for_has_its_consecutive_frames(tmp_path, consecutive):
+  loader = clips_lib.Clips(tiny.data_config(sampler="stride", frames=2, stride=4, consecutive=consecutive))
+  for first, end in ((5, 14), (5, 7), (18, 20), (0, 20)):
+    for seed in range(5):
+      cut = loader.cut(record(tmp_path), np.random.default_rng(seed), (), (first, end))
+      starts = cut.indices[0, ::consecutive]
+      assert cut.frames.shape == loader.train_shape and np.diff(starts).tolist() == [4]
+      np.testing.assert_array_equal(cut.indices[0], (starts[:, None] + np.arange(consecutive)).reshape(-1))
+      inside = (cut.indices >= first) & (cut.indices < end)
+      assert inside.all() or end - first < 4 + consecutive
+  with pytest.raises(errors.ConfigError, match="data.rate=5"):
+    clips_lib.Clips(tiny.data_config(rate=5.0)).cut(record(tmp_path), np.random.default_rng(0), (), (0, 9))

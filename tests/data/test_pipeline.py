@@ -88,6 +88,12 @@ def test_hosts_share_every_batch(ten):
       np.testing.assert_array_equal(x["video"], np.concatenate([a["video"], b["video"]]))
 
 
+@pytest.mark.parametrize("key", ["workers", "prefetch", "timeout_s", "max_failures"])
+def test_numbers_below_none_are_refused(ten, key):
+  with pytest.raises(errors.ConfigError, match=f"data.{key}=-1: write a number from 0 on"):
+    train(ten, **{key: -1})
+
+
 def test_a_batch_that_hosts_cannot_share_is_refused(ten):
   with pytest.raises(errors.ConfigError, match="batch size 4 does not divide into 3 processes"):
     train(ten, process=(0, 3))

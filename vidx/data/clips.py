@@ -1,6 +1,6 @@
 """Clips: from a record to the uint8 frames that a model sees; only those frames are decoded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 import os
@@ -13,6 +13,9 @@ from vidx import errors
 from vidx.data import batch
 from vidx.data.geometry import Geometry
 from vidx.data.records import Media, Record
+
+
+_LEAST = dict(frames=1, consecutive=1, short_side=1, crop=1, test_crop=0, threads=0, flow_stride=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +62,20 @@ def open_media(media: Media, threads: int = 1) -> Any:
   return decode.open_video(media, threads=threads)
 
 
+def check_numbers(data: ConfigDict, least: Mapping[str, int]) -> None:
+  """Raises ConfigError where a key of a `config.data` section is below its least value."""
+  for key, value in least.items():
+    if data.get(key, value) < value:
+      raise errors.ConfigError(f"data.{key}={data[key]:g}: write a number from {value} on.")
+
+
 def clip_shape(data: ConfigDict) -> tuple[int, ...]:
-  """(T, H, W, C) of a clip of a `config.data` section; of several sizes the first."""
+  """(T, H, W, C) of a clip of a `config.data` section; of several sizes the first.
+
+  Raises:
+    ConfigError: numbers of which there are no clips.
+  """
+  check_numbers(data, _LEAST)
   if data.sizes:
     return data.frames * data.consecutive, *data.sizes[0], batch.FIELDS["video"].last
   return data.frames * data.consecutive, data.crop, data.crop, batch.FIELDS["flow" if data.flow else "video"].last
@@ -81,9 +96,12 @@ def sampler_of(data: ConfigDict, clips: int = 1) -> Any:
   """The sampler that a `config.data` section names, f(length, rng) -> indices, of so many clips in evaluation.
 
   Raises:
-    ConfigError: an unknown name, or numbers below 1.
+    ConfigError: an unknown name, numbers below 1, or a stride where the sampler has none.
   """
   from vidx.data import sampling
+  if data.stride != 1 and data.sampler in sampling.SAMPLERS and data.sampler not in sampling.STRIDED:
+    raise errors.ConfigError(f"data.stride={data.stride}: data.sampler={data.sampler!r} has no stride; set it to 1, or"
+                             f" take one of {', '.join(sampling.STRIDED)}.")
   return sampling.sampler(data.sampler, data.frames, consecutive=data.consecutive, stride=data.stride, clips=clips)
 
 
@@ -182,6 +200,7 @@ class Clips:
     """
     if data.rate < 0:
       raise errors.ConfigError(f"data.rate={data.rate:g}: write frames per second, or 0 for those of each video.")
+    sampler_of(data, clips)  # refuses what it cannot be
     self._data, self._clips, self._crops, self._timed = data, clips, crops, timed
     self.train_shape = eval_clip_shape(data) if data.crop_mode == "whole" else clip_shape(data)
     check_sizes(data, crops)
@@ -225,12 +244,13 @@ class Clips:
     training = rng is not None
     if room:
       return self._fitted(record, rng, room, within)
+    transform = self._train_transform if training else self._eval_transform  # checks settings before it is at work
     hint = self._train_hint() if training else self._eval_hint()
     frames, indices, *timing = self._decoded(record, self._sampler_of(rng, within), rng, hint)
     if training:
-      clip, geometry = self._train_transform(frames[0], rng)
+      clip, geometry = transform(frames[0], rng)
       return Cut(self._checked(clip, self.train_shape), indices, (geometry,), *timing)
-    views, geometry = zip(*[self._eval_transform(clip) for clip in frames])
+    views, geometry = zip(*[transform(clip) for clip in frames])
     shape = (len(frames) * self._crops, *self.eval_shape[1:])
     return Cut(self._checked(np.concatenate(views), shape), indices, geometry[0], *timing)
 
@@ -250,7 +270,11 @@ class Clips:
     if len(within) != 2 or min(within) < 0:
       return self._train_sampler
     from vidx.data import sampling
-    return lambda length, rng: sampling.within(length, rng, self._data.frames, self._data.stride, *within)
+    d = self._data
+    if d.rate:
+      raise errors.ConfigError(f"data.rate={d.rate:g}: the data set says which frames a clip shows, by those of the media;"
+                               " set it to 0.")
+    return lambda length, rng: sampling.within(length, rng, d.frames, d.stride, *within, consecutive=d.consecutive)
 
   def at(self, record: Record, seconds: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W, C): the frames of the media nearest to times (N,), its first or last beyond its ends.

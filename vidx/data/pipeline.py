@@ -31,6 +31,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import batch as batch_lib
+from vidx.data import clips as clips_lib
 from vidx.data import examples as examples_lib
 from vidx.data import packed_records, plans, workers
 from vidx.data.records import Dataset
@@ -247,6 +248,7 @@ class BatchIterator:
   """
 
   def __init__(self, source: _Source, data: ConfigDict, start: int, max_failures: float):
+    clips_lib.check_numbers(data, dict(workers=0, prefetch=0, timeout_s=0, max_failures=0))
     self._source, self._data, self._max_failures = source, data, max_failures
     self._batches, self._closed = start, False
     self._elements, self._waiter, self._finalizer, self._spool, self._validated = None, None, None, "", False

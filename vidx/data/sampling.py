@@ -206,15 +206,17 @@ def centre(length: int, rng: np.random.Generator | None, *, frames: int, consecu
   return (starts[..., None] + np.arange(consecutive)).reshape(len(starts), -1).astype(np.int64)
 
 
-def within(length: int, rng: np.random.Generator, frames: int, stride: int, first: int, end: int) -> np.ndarray:
-  """int64 (1, frames): one clip at a stride inside of frames first..end - 1, or around them where they are fewer.
+def within(length: int, rng: np.random.Generator, frames: int, stride: int, first: int, end: int,
+           consecutive: int = 1) -> np.ndarray:
+  """int64 (1, frames * consecutive): one clip at a stride inside of frames first..end - 1, or around them where they
+  are fewer.
 
   Frames behind the end of the video are the last one.
   """
-  window = _window(frames, 1, stride)
+  window = _window(frames, consecutive, stride)
   start = int(rng.integers(min(first, end - window), max(first, end - window) + 1))
   start = max(0, min(start, length - window))
-  return np.minimum(start + stride * np.arange(frames), length - 1)[None]
+  return _run_on((start + stride * np.arange(frames))[None], length, consecutive)
 
 
 SAMPLERS: dict[str, Callable[..., np.ndarray]] = {
@@ -228,7 +230,7 @@ SAMPLERS: dict[str, Callable[..., np.ndarray]] = {
     "uniform_clips": uniform_clips,
     "centre": centre,
 }
-_STRIDED = ("stride", "non_overlapping", "uniform_clips", "centre")
+STRIDED = ("stride", "non_overlapping", "uniform_clips", "centre")
 
 
 def sampler(name: str, frames: int, consecutive: int = 1, stride: int = 1, clips: int = 1) -> Sampler:
@@ -250,7 +252,7 @@ def sampler(name: str, frames: int, consecutive: int = 1, stride: int = 1, clips
     if value < (0 if key == "clips" and name == "non_overlapping" else 1):
       raise errors.ConfigError(f"data.{key}={value}: write a number from 1 on.")
   fields = dict(frames=frames, consecutive=consecutive, clips=2 * clips if name == "twice" else clips)
-  if name in _STRIDED:
+  if name in STRIDED:
     fields["stride"] = stride
   return functools.partial(_checked, SAMPLERS[name], fields)
 

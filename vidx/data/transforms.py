@@ -35,13 +35,15 @@ def train_transform(data: ConfigDict) -> Callable[[np.ndarray, Rng], tuple[np.nd
   if mode not in CROP_MODES:
     raise errors.ConfigError(
         f"data.crop_mode={mode!r}: one of {', '.join(CROP_MODES)}{errors.hint(mode, CROP_MODES)}.")
+  if mode == "multiscale" and (not data.scales or min(data.scales) <= 0 or max(data.scales) > 1):
+    raise errors.ConfigError(f"data.scales={tuple(data.scales)}: write shares of the short side, such as (1.0, 0.75).")
   if data.jitter and (len(data.jitter) != 2 or not 0 < data.jitter[0] <= data.jitter[1]):
     raise errors.ConfigError(f"data.jitter={tuple(data.jitter)}: write the least and the largest short side.")
   if data.colour_jitter and data.flow:
     raise errors.ConfigError(f"data.colour_jitter={data.colour_jitter:g}: optical flow has no colours; set it to 0.")
   if mode in ("random", "corners", "centre"):
     _fits(size, data.jitter[0] if data.jitter else data.short_side, "data.jitter" if data.jitter else "data.short_side")
-  if mode == "whole" and (len(data.whole) != 2 or data.jitter):
+  if mode == "whole" and (len(data.whole) != 2 or min(data.whole) < 1 or data.jitter):
     raise errors.ConfigError("data.crop_mode='whole': write data.whole=(height, width), and no data.jitter.")
 
   def transform(frames: np.ndarray, rng: Rng) -> tuple[np.ndarray, Geometry]:
@@ -90,7 +92,7 @@ def eval_transform(data: ConfigDict, crops: int = 1
   if crops not in PLACES:
     raise errors.ConfigError(f"{crops} crops: 1, 3 or 5.")
   if data.whole:
-    if crops != 1 or len(data.whole) != 2:
+    if crops != 1 or len(data.whole) != 2 or min(data.whole) < 1:
       raise errors.ConfigError(f"data.whole={tuple(data.whole)} with {crops} crop(s): write (height, width) of whole"
                                " frames, and take 1 crop.")
     height, width = data.whole
