@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vidx.data import frame_tools
+from vidx import errors
+from vidx.data import clips, frame_tools
 from vidx.data.candidates import Candidates
 from vidx.data.decode import open_video
 from vidx.data.records import Dataset, Media, Record
@@ -81,3 +82,25 @@ def test_of_clips_the_others_are_not_decoded_but_for_their_middle(folder):
     clip = found.full(np.asarray([2]))
     np.testing.assert_array_equal(clip[0], video.frames(found.index[2], short_side=SIDE)[:, 8:40, 16:48])
     assert found.small.shape == (N, SMALL, SMALL, 3) and found.index.shape == (N, 3)
+
+
+@pytest.mark.parametrize("only_enlarge", [False, True])
+@pytest.mark.parametrize("consecutive", [1, 3])
+def test_chosen_frames_are_those_that_evaluation_shows(folder, consecutive, only_enlarge):
+  record, data = split(folder / "a.mp4").records[0], config(consecutive).data
+  data.only_enlarge = only_enlarge
+  wanted = clips.Clips(data).evaluate(record)[0].reshape(N, consecutive, CROP, CROP, 3)
+  with Candidates(record, data) as same, Candidates(record, data, SMALL) as found:
+    np.testing.assert_array_equal(same.full(np.arange(N)), wanted)
+    np.testing.assert_array_equal(found.full(np.arange(N)), wanted)
+    with open_video(record.media.path) as video:
+      small = video.frames(found.index[:, consecutive // 2], short_side=36 if only_enlarge else 24)
+    x, y = (small.shape[2] - SMALL) // 2, (small.shape[1] - SMALL) // 2
+    np.testing.assert_array_equal(found.small, small[:, y:y + SMALL, x:x + SMALL])
+
+
+def test_whole_frames_are_refused(folder):
+  data = config().data
+  data.whole = (48, 64)
+  with pytest.raises(errors.ConfigError, match=r"data.whole=\(48, 64\): frames that a system chooses are crops"):
+    Candidates(split(folder / "a.mp4").records[0], data)

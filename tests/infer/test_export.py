@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.data import videos
 from tests.system.conftest import environment, tiny, toy  # noqa: F401: fixtures
 from vidx import cli, errors
 from vidx.infer import export, load, predict, save
@@ -41,8 +42,20 @@ def run(tiny, tmp_path_factory):  # noqa: F811
 def test_a_script_without_vidx_gives_the_scores_of_predict(run, toy, tmp_path, capsys):  # noqa: F811
   assert cli.main(["export", f"--workdir={run}", str(tmp_path / "out")]) == 0
   assert "video uint8 (batch, 4, 32, 32, 3)" in capsys.readouterr().out
-  clip = sorted((toy / "videos").rglob("*.mp4"))[0]
-  done = subprocess.run([sys.executable, "-c", ALONE, tmp_path / "out/example.py", clip], check=False,
+  plain = sorted((toy / "videos").rglob("*.mp4"))[0]
+  for clip in (plain, turned(plain, tmp_path / "turned.mp4", 90), turned(plain, tmp_path / "upside_down.mp4", 180)):
+    same_scores(run, tmp_path / "out/example.py", clip)
+
+
+def turned(path, out, angle):
+  """The same pictures with a display matrix."""
+  clip, _ = videos.decoded(path)
+  videos.write(out, clip, rotation=angle)
+  return out
+
+
+def same_scores(run, script, clip):
+  done = subprocess.run([sys.executable, "-c", ALONE, script, clip], check=False,
                         env={**environment(), "PYTHONPATH": os.pathsep.join(sys.path)},
                         capture_output=True, text=True)
   assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import contextlib
 from ml_collections import ConfigDict
 import numpy as np
 
+from vidx import errors
 from vidx.data import clips as clips_lib
 from vidx.data import transforms
 from vidx.data.records import Record
@@ -31,12 +32,17 @@ class Candidates:
       size: side of the small frames; 0: that of the full ones.
 
     Raises:
+      ConfigError: evaluation shows whole frames.
       DecodeError: the media cannot be decoded.
     """
-    self._data, self._crop = data, data.test_crop or data.crop
+    if data.whole:
+      raise errors.ConfigError(f"data.whole={tuple(data.whole)}: frames that a system chooses are crops; set it to ().")
+    self._data, self._crop, self._side = data, data.test_crop or data.crop, data.short_side
     self._size = size or self._crop
     self._reader = clips_lib.open_media(record.media, data.threads)
     try:
+      if data.only_enlarge:
+        self._side = max(self._side, min(self._reader.height, self._reader.width))
       self.index = self._sampled(record)
       self._held = self._reader.hold(self.index[:, data.consecutive // 2])
       self.small = self._cropped(self._held, range(len(self.index)), self._size)
@@ -50,13 +56,13 @@ class Candidates:
     Raises:
       DecodeError: a frame is damaged.
     """
-    data, single = self._data, self._data.consecutive == 1
+    single = self._data.consecutive == 1
     if single and self._size == self._crop:
       return self.small[chosen][:, None]
     if single:
       return self._cropped(self._held, chosen, self._crop)[:, None]
-    frames = self._reader.frames(self.index[chosen].reshape(-1), short_side=data.short_side)
-    return self._centre(frames, data.short_side, self._crop).reshape(len(chosen), -1, self._crop, self._crop, 3)
+    frames = self._reader.frames(self.index[chosen].reshape(-1), short_side=self._side)
+    return self._centre(frames, self._side, self._crop).reshape(len(chosen), -1, self._crop, self._crop, 3)
 
   def close(self) -> None:
     """Lets go of the file and of the frames."""
@@ -75,7 +81,7 @@ class Candidates:
     return clips_lib.sampled(self._reader, record, data, sample, None)[0].reshape(data.frames, data.consecutive)
 
   def _cropped(self, held, chosen, size: int) -> np.ndarray:
-    side = max(size, round(self._data.short_side * size / self._crop))
+    side = max(size, round(self._side * size / self._crop))
     return self._centre(held(chosen, side), side, size)
 
   @staticmethod

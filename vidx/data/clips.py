@@ -92,6 +92,13 @@ def eval_size(data: ConfigDict) -> tuple[int, int]:
   return tuple(data.sizes[0] if data.sizes else data.whole) or (data.test_crop or data.crop,) * 2
 
 
+def eval_hint(data: ConfigDict) -> int | None:
+  """Short side at which a reader may hand frames over in evaluation, where that is the first transform anyway."""
+  if data.whole:
+    return min(data.whole)
+  return None if data.only_enlarge else data.short_side
+
+
 def sampler_of(data: ConfigDict, clips: int = 1) -> Any:
   """The sampler that a `config.data` section names, f(length, rng) -> indices, of so many clips in evaluation.
 
@@ -245,7 +252,7 @@ class Clips:
     if room:
       return self._fitted(record, rng, room, within)
     transform = self._train_transform if training else self._eval_transform  # checks settings before it is at work
-    hint = self._train_hint() if training else self._eval_hint()
+    hint = self._train_hint() if training else eval_hint(self._data)
     frames, indices, *timing = self._decoded(record, self._sampler_of(rng, within), rng, hint)
     if training:
       clip, geometry = transform(frames[0], rng)
@@ -286,7 +293,7 @@ class Clips:
     """
     with self._open(record) as video:
       indices = np.abs(video.timestamps[:, None] - seconds).argmin(0)
-      frames = video.frames(indices, short_side=self._eval_hint())
+      frames = video.frames(indices, short_side=eval_hint(self._data))
     return self._eval_transform(frames)[0][0]
 
   def _decoded(self, record: Record, sampler, rng, short_side: int | None
@@ -316,11 +323,6 @@ class Clips:
       return min(self._data.whole)
     fixed = not (self._data.jitter or self._data.only_enlarge) and self._data.crop_mode != "random_resized"
     return self._data.short_side if fixed else None
-
-  def _eval_hint(self) -> int | None:
-    if self._data.whole:
-      return min(self._data.whole)
-    return None if self._data.only_enlarge else self._data.short_side
 
   def _checked(self, clip: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if clip.shape != shape or clip.dtype != np.uint8:

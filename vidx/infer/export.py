@@ -30,7 +30,13 @@ import av, cv2, jax, numpy as np
 here = os.path.dirname(os.path.abspath(__file__))
 facts = json.load(open(os.path.join(here, "{facts}")))
 run = jax.export.deserialize(bytearray(open(os.path.join(here, "{program}"), "rb").read()))
-frames = [f.to_ndarray(format="rgb24") for f in av.open(sys.argv[1]).decode(video=0)]
+def shown(frame):  # turned and mirrored as its display matrix says
+  image, matrix = frame.to_ndarray(format="rgb24"), frame.side_data.get("DISPLAYMATRIX")
+  a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist() if matrix is not None else (1, 0, 0, 0, 1)
+  if abs(b) + abs(c) > abs(a) + abs(d):
+    image, a, d = image.swapaxes(0, 1), c, b
+  return np.ascontiguousarray(image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1])
+frames = [shown(f) for f in av.open(sys.argv[1]).decode(video=0)]
 n, (t, size) = len(frames), facts["inputs"]["video"]["shape"][1:3]
 frames = [frames[(2 * i + 1) * n // (2 * t) if n > t else 0] for i in range(t)]
 (h, w), s = frames[0].shape[:2], {short_side} / min(frames[0].shape[:2])

@@ -6,6 +6,7 @@ The features of a frame are those of the window centred on it: 21 frames in Fayy
 """
 
 from collections.abc import Iterator, Sequence
+import hashlib
 import os
 from typing import Any
 
@@ -82,12 +83,11 @@ class Extractor:
 
   def _rows(self, video: Any) -> Iterator[np.ndarray]:
     centres = np.arange(0, video.num_frames, self._stride)
-    around = np.arange(self._window) - self._window // 2
-    short_side = min(self._data.whole or (self._data.short_side,))
+    around, hint = np.arange(self._window) - self._window // 2, clips_lib.eval_hint(self._data)
     for first in range(0, len(centres), _CHUNK):
       windows = np.clip(centres[first:first + _CHUNK, None] + around, 0, video.num_frames - 1)
       low, high = windows.min(), windows.max() + 1
-      frames = self._transform(video.frames(np.arange(low, high), short_side=short_side))[0][0]
+      frames = self._transform(video.frames(np.arange(low, high), short_side=hint))[0][0]
       room = np.zeros((self._room, *frames.shape[1:]), np.uint8)
       room[:len(frames)] = frames
       room = jnp.asarray(room)
@@ -122,8 +122,8 @@ def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: 
   loaded = load.load_checkpoint(workdir, step)
   extractor = Extractor(loaded, window, stride, batch_size)
   targets = _targets(media_files.find(root), root, out)
-  how = {"workdir": os.path.abspath(workdir), "step": loaded.step, "window": window, "stride": stride,
-         "size": extractor.size}
+  how = {"workdir": os.path.abspath(workdir), "step": loaded.step, "digest of the weights": _digest(loaded.variables),
+         "window": window, "stride": stride, "size": extractor.size}
   file_jobs.keep_settings(os.path.join(out, _SETTINGS), how, "made")
   bad, written = {}, 0
   for source, target in targets.items():
@@ -136,6 +136,14 @@ def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: 
       bad[source] = str(e)
   return {"videos": len(targets), "written": written, "kept": len(targets) - written - len(bad),
           "size": extractor.size, "bad": bad}
+
+
+def _digest(variables: Any) -> str:
+  """Of all arrays of a trunk: one that is trained anew to the same step is another."""
+  found = hashlib.blake2b(digest_size=8)
+  for path, x in jax.tree_util.tree_leaves_with_path(variables):
+    found.update(jax.tree_util.keystr(path).encode() + np.ascontiguousarray(x).tobytes())
+  return found.hexdigest()
 
 
 def _targets(files: Sequence[str], root: str, out: str) -> dict[str, str]:
