@@ -145,7 +145,8 @@ def test_all_clips_of_a_video_are_as_many_as_it_has(tmp_path):
     (dict(test_crop=-1), "data.test_crop=-1"), (dict(threads=-1), "data.threads=-1"), (dict(stride=0), "data.stride=0"),
     (dict(flow_stride=0), "data.flow_stride=0"), (dict(scales=()), r"data.scales=\(\)"),
     (dict(scales=(1.0, 0.0)), r"data.scales=\(1.0, 0.0\)"), (dict(scales=(1.2,)), r"data.scales=\(1.2,\)"),
-    (dict(crop_mode="whole"), "data.crop_mode='whole'"), (dict(crop_mode="whole", whole=(0, 8)), "data.crop_mode='whole'"),
+    (dict(crop_mode="whole"), "data.crop_mode='whole'"),
+    (dict(crop_mode="whole", whole=(0, 8)), "data.crop_mode='whole'"),
 ])
 def test_numbers_of_which_there_are_no_clips_are_one_clear_line(tmp_path, sampler, crops, change, message):
   with pytest.raises(errors.ConfigError, match=message):

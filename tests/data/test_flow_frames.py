@@ -8,7 +8,8 @@ import pytest
 
 from tests.data import tiny
 from vidx import cli, errors
-from vidx.data import batch, clips, flow_frames, pipeline, transforms
+from vidx.data import batch, clips, flow_frames, pipeline, record_table, transforms
+from vidx.data.records import Media, Record
 from vidx.infer import evaluate, explain, fuse, load, predict
 from vidx.show import maps
 from vidx.train import config, loop
@@ -70,6 +71,17 @@ def test_batches_hold_flow_in_place_of_video(tmp_path):
     batch.validate(made)
     assert made["flow"].shape == (2, 1, *clips.clip_shape(data)) and "video" not in made
   np.testing.assert_array_equal(np.concatenate([b["weight"] for b in found]), [1, 1, 0, 0])
+
+
+@pytest.mark.parametrize("span", [(0.0, 0.25), (0.04, 0.2), (0, 1)])
+def test_the_flow_of_a_span_is_looked_for_under_the_name_of_its_video(tmp_path, span):
+  write(tmp_path, LAYOUTS[0], "v.mp4")
+  data = tiny.data_config(root=str(tmp_path), flow=LAYOUTS[0])
+  name = record_table.named("v.mp4", span)
+  found = lambda fps: clips.Clips(data).cut(Record(name, Media("v.mp4", fps=fps), span=span))
+  assert found(25.0).frames.shape == (1, *clips.clip_shape(data))
+  with pytest.raises(errors.ConfigError, match="v.mp4 is a part of a video, and images of optical flow state no times"):
+    found(0.0)
 
 
 @pytest.fixture(scope="module")

@@ -188,6 +188,15 @@ def test_a_file_of_records_has_one_in_each_line(tmp_path, damage):
     datasets.load("array_record", str(tmp_path), "train")
 
 
+def test_spans_that_differ_have_names_that_differ(tmp_path):
+  touch(tmp_path, "long.mp4")
+  write(tmp_path, "train.csv", "path,label,start,end", "long.mp4,a,1234.561,1236.5", "long.mp4,a,1234.562,1236.5",
+        "long.mp4,a,0.3,2", "long.mp4,a,86399.999,86400.001")
+  assert [r.id for r in datasets.load("csv", str(tmp_path), "train").records] == [
+      f"long.mp4 at {span}" for span in ("1234.561 to 1236.5", "1234.562 to 1236.5", "0.3 to 2",
+                                         "86399.999 to 86400.001")]
+
+
 def test_texts_are_kept_as_they_are():
   texts = ["", "a", "Ünï\n", "\udcff", "", "日本"]
   column = record_table.Texts.of(texts)

@@ -279,8 +279,8 @@ class Clips:
     from vidx.data import sampling
     d = self._data
     if d.rate:
-      raise errors.ConfigError(f"data.rate={d.rate:g}: the data set says which frames a clip shows, by those of the media;"
-                               " set it to 0.")
+      raise errors.ConfigError(f"data.rate={d.rate:g}: the data set says which frames of the media a clip shows; set it"
+                               " to 0.")
     return lambda length, rng: sampling.within(length, rng, d.frames, d.stride, *within, consecutive=d.consecutive)
 
   def at(self, record: Record, seconds: np.ndarray) -> np.ndarray:
@@ -313,9 +313,9 @@ class Clips:
     data = self._data
     if not data.flow:
       return open_media(record.media, data.threads)
-    from vidx.data import flow_frames
-    return flow_frames.FlowFrames(os.path.join(data.root, data.flow), record.extra.get("video", record.id),
-                                  record.media.fps / data.flow_stride)
+    from vidx.data import flow_frames, record_table
+    video = record.extra.get("video") or record.id.removesuffix(record_table.named("", record.span))
+    return flow_frames.FlowFrames(os.path.join(data.root, data.flow), video, record.media.fps / data.flow_stride)
 
   def _train_hint(self) -> int | None:
     """Short side at which the reader may hand frames over, where that is the first transform anyway."""

@@ -246,7 +246,7 @@ class ShardTable(RecordTable):
 
 def named(path: str, span: Span | None) -> str:
   """The id of a video, or of a part of one."""
-  return path if span is None else f"{path} at {span[0]:g} to {span[1]:g}"
+  return path if span is None else f"{path} at {span[0]:.10g} to {span[1]:.10g}"
 
 
 def of_videos(root: str, paths: Sequence[str], files: Files, labels: Sequence[int], spans: Sequence[Span | None] | None,

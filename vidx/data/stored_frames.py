@@ -33,8 +33,8 @@ class StoredFrames(frame_folder.FrameFolder):
       DataError: several frames, and it is not known how many there are per second.
     """
     if not self._timed and self.num_frames > 1:
-      raise errors.DataError(f"{self.name}: its set was built without the rate of its frames, and seconds are asked for:"
-                             " build it again by `vidx data build`.")
+      raise errors.DataError(f"{self.name}: its set was built without the rate of its frames, and seconds are asked"
+                             " for: build it again by `vidx data build`.")
     return super().timestamps
 
   def encoded(self, i: int) -> bytes:
