@@ -15,7 +15,7 @@ from vidx import errors, systems
 from vidx.backbones import inception
 from vidx.bench import stand_in
 from vidx.data import batch as batch_lib, transforms
-from vidx.train import build, config, state, step, warm_start
+from vidx.train import build, config, optim, state, step, warm_start
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "configs").glob("*/*.py")
@@ -108,6 +108,7 @@ def test_a_config_is_built_to_its_train_step(case, tmp_path):
     paths = (jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in jax.tree_util.tree_leaves_with_path(
         {"params": abstract.params}))
     assert any(re.search(pattern, path) for path in paths), f"train.init_from: no parameter is called '{pattern}'"
+  optim.matches({"params": abstract.params, **abstract.stats}, c.train.init_exclude, "train.init_exclude")
   key = (systems.rows()[c.system.name].factory, repr(run.task), c.optimizer.accumulate, bool(c.train.mixup))
   if key in seen():  # what is left is the optimiser
     updates, _ = jax.eval_shape(run.tx.update, abstract.params, abstract.opt_state, abstract.params)

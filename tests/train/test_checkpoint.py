@@ -1,5 +1,7 @@
 """Checkpoints: what is kept, what is restored and where, what is refused."""
 
+import types
+
 import jax
 from jax.experimental import multihost_utils
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import optax
 import pytest
 
 from vidx import errors
-from vidx.train import checkpoint, state as state_lib, warm_start
+from vidx.train import checkpoint, config, optim, state as state_lib, warm_start
 
 
 def make(width=4, step=0, ema=False):
@@ -172,3 +174,46 @@ def test_a_system_may_say_itself_what_a_parameter_starts_from():
   merged, report = warm_start.merge({"params": {"x": np.zeros(2), "b": np.zeros(2)}}, old, adopt=adopt)
   assert merged["params"]["x"].tolist() == [3, 3] and merged["params"]["b"].tolist() == [1, 1]
   assert len(report["loaded"]) == 2 and not report["not used"]
+
+
+def beginning(source, **changes):
+  """A run of a model of two parameters that starts from a folder."""
+  c = config.base()
+  config.override(c, [f"{key.replace('__', '.')}={value}" for key, value in changes.items()])
+  c.train.init_from = (str(source),)
+  fresh = make(step=5)
+  tx = optim.make_optimizer(c.optimizer, lambda step: 0.1, fresh.params)
+  state = state_lib.complete(fresh, tx, bool(c.optimizer.ema))
+  abstract, shardings = placed(state)
+  return types.SimpleNamespace(config=c, model=None, tx=tx, abstract=abstract, shardings=shardings, init=lambda: state)
+
+
+def started_from(folder):
+  """A folder of a run whose parameters are not those that `beginning` makes."""
+  saved(folder, [(1, 50.0)])
+  (folder / "config.json").write_text(config.to_json(config.base()))
+  return folder
+
+
+@pytest.mark.parametrize("name", optim.NAMES)
+def test_an_optimiser_and_averages_begin_at_what_was_loaded(name, tmp_path):
+  run = beginning(started_from(tmp_path), optimizer__name=name, optimizer__ema=0.9, optimizer__frozen=("^head",))
+  state, _ = warm_start.start(run)
+  loaded = make(step=1)
+  same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a, b)
+  same(state.params, loaded.params)
+  same(state.ema, loaded.params)
+  same(state.stats, loaded.stats)
+  same(state.opt_state, jax.jit(run.tx.init)(loaded.params))
+  if name == "ranger":
+    slow = [x.slow for x in jax.tree.leaves(state.opt_state, is_leaf=lambda x: hasattr(x, "slow")) if hasattr(x, "slow")]
+    np.testing.assert_array_equal(slow[0]["stem"]["kernel"], loaded.params["stem"]["kernel"])
+
+
+def test_a_pattern_of_what_stays_fresh_that_matches_nothing_is_an_error(tmp_path):
+  run = beginning(started_from(tmp_path), train__init_exclude=("params/stem", "batch_stats"))
+  state, reports = warm_start.start(run)
+  np.testing.assert_array_equal(state.params["stem"]["kernel"], make(step=5).params["stem"]["kernel"])
+  assert len(reports[str(tmp_path)]["excluded"]) == 2
+  with pytest.raises(errors.ConfigError, match="train.init_exclude pattern 'heads' matches no parameter"):
+    warm_start.start(beginning(tmp_path, train__init_exclude=("stem", "heads")))

@@ -11,7 +11,7 @@ import numpy as np
 
 from vidx import errors, reading
 from vidx.interop import published
-from vidx.train import checkpoint, config as config_lib
+from vidx.train import checkpoint, config as config_lib, optim, state as state_lib
 
 Adopt = Callable[[str, Mapping[str, Any]], str | tuple[str, Callable[[Any], Any]] | None]
 FITTED = ("loaded", "mean of the colours", "repeated over time", "made of another")  # what became of leaves that fit
@@ -174,27 +174,33 @@ def _of_colours(given: Sequence[int], wanted: Sequence[int]) -> bool:
   return alike and given[-2] == 3 != wanted[-2]
 
 
-def start(state, shardings, init_from, exclude: Sequence[str], adopt: Adopt | None = None):
-  """The state with parameters and statistics of `train.init_from`, and a report per source.
+def start(run) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
+  """The first state of a run with parameters and statistics of `train.init_from`, and a report per source.
+
+  What goes on from the parameters, averages and an optimiser's slow weights, begins at what was loaded.
 
   Raises:
+    ConfigError: a pattern of `train.init_exclude` that matches nothing.
     CheckpointError: a source that is no run, without the part that is named, or without any
       parameter that fits.
   """
+  exclude = run.config.train.init_exclude
+  optim.matches({"params": run.abstract.params, **run.abstract.stats}, exclude, "train.init_exclude")
+  state = run.init().replace(opt_state=(), ema={})
   variables = {"params": state.params, **state.stats}
   reports = {}
-  for pattern, source, prefix in entries(init_from):
+  for pattern, source, prefix in entries(run.config.train.init_from):
     part = part_of(read_variables(source), prefix, source)
-    variables, report = merge(variables, part, pattern, exclude, adopt)
+    variables, report = merge(variables, part, pattern, exclude, getattr(run.model, "adopt", None))
     name = f"{source}, {prefix}" if prefix else source
     if not any(report[how] for how in FITTED):
       raise errors.CheckpointError(
           f"{name}: none of its parameters fits this model in name and shape; it is of another architecture.")
     reports[f"{name} for {pattern}" if name in reports else name] = report
-  params = jax.device_put(variables.pop("params"), shardings.params)
-  stats = jax.device_put(variables, shardings.stats)
-  ema = jax.tree.map(lambda x: x.copy(), params) if state.ema else {}
-  return state.replace(params=params, stats=stats, ema=ema), reports
+  params = jax.device_put(variables.pop("params"), run.shardings.params)
+  state = state.replace(params=params, stats=jax.device_put(variables, run.shardings.stats))
+  complete = lambda loaded: state_lib.complete(loaded, run.tx, bool(run.config.optimizer.ema))
+  return jax.jit(complete, out_shardings=run.shardings)(state), reports
 
 
 def pixels(init_from, data: Any) -> list[str]:
