@@ -10,7 +10,7 @@ from tests.data import tiny
 from vidx import cli, errors
 from vidx.data import batch, clips, flow_frames, pipeline, record_table, transforms
 from vidx.data.records import Media, Record
-from vidx.infer import evaluate, explain, fuse, load, predict
+from vidx.infer import evaluate, explain, fuse, load, predict, savings
 from vidx.show import maps
 from vidx.train import config, loop
 
@@ -113,6 +113,17 @@ def test_two_streams_are_trained_evaluated_and_fused(streams, capsys):
   stored = json.loads((tmp_path / "rgb/eval/val-1x1-fused.json").read_text())
   assert [r["weight"] for r in stored["fused"]] == [1.0, 2.0]
   assert stored["fused"][1]["protocol"]["flow"] == LAYOUTS[0] and "written to" in capsys.readouterr().out
+
+
+def test_an_evaluation_is_kept_before_savings_are_measured(streams, monkeypatch):
+  folder = streams[0] / "flow"
+
+  def failing(*_):
+    raise RuntimeError
+  monkeypatch.setattr(savings, "of_split", failing)
+  with pytest.raises(RuntimeError):
+    evaluate.evaluate_workdir(str(folder))
+  assert json.loads((folder / "eval/val-1x1.json").read_text())["evaluated"] == 2
 
 
 def test_what_a_stream_of_flow_sees_is_drawn_beside_that_of_frames(streams, tmp_path, capsys):

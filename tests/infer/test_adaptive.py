@@ -1,5 +1,6 @@
 import itertools
 import json
+import types
 
 from flax import linen as nn
 import jax
@@ -7,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.data import tiny
 import vidx
+from vidx.data import pipeline
 from vidx.infer import adaptive, savings
 from vidx.measure.count import count
 from vidx.nn import compaction
@@ -131,3 +134,24 @@ def test_savings_stand_beside_the_same_model_without_samplers():
   assert row["mean_counts"].keys() == found.counts.keys() and len(row["gmacs_deciles"]) == 11
   assert all(sum(n for _, n in pairs) == 12 for pairs in row["counts"].values())
   assert "% of the time" in "\n".join(found.lines())
+
+
+@pytest.mark.parametrize("key, channels", [("video", 3), ("flow", 2)])
+@pytest.mark.parametrize("sites, measured", [({"stem": Brightest}, True), ({"stem": lambda **_: nn.LayerNorm()}, False)])
+def test_savings_of_a_split_are_of_the_clips_that_a_run_sees(key, channels, sites, measured, monkeypatch, tmp_path):
+  class Batches(list):
+    close = lambda self: None
+
+  data = tiny.data_config(crop=16, flow="flow/{name}/{axis}_{index}.jpg" if key == "flow" else "")
+  clips = np.random.default_rng(0).integers(256, size=(3, 1, 4, 16, 16, channels), dtype=np.uint8)
+  decoded = []
+  monkeypatch.setattr(pipeline, "eval_batches", lambda *_, **__: decoded.append(1) or Batches(
+      [{key: clips, "weight": np.ones(3, "f")}]))
+  fields = dict(TINY, stages=(1,), width=8, strides=(1,), widths=(), time_strides=(1,))
+  model = vidx.create_model("r3d_18", **fields, sites=sites)
+  variables = jax.jit(model.init)(jax.random.PRNGKey(0), np.zeros((1, 4, 16, 16, channels), "f"))
+  loaded = types.SimpleNamespace(model=model, variables=variables, dtype=jnp.float32,
+                                 config=types.SimpleNamespace(data=data))
+  found = savings.of_split(loaded, tiny.dataset(tmp_path, 3), batch_size=3)
+  assert (found is not None, bool(decoded)) == (measured, measured)
+  assert not measured or found.macs.shape == (3,)

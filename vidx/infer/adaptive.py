@@ -101,8 +101,8 @@ class Adaptive:
     """How many times the trunk is cut."""
     return max(len(self._segments) - 1, 0)
 
-  def places(self, video: jax.Array) -> tuple[str, ...]:
-    """The sites at which entries are dropped, for such a batch."""
+  def places(self, video: jax.Array | jax.ShapeDtypeStruct) -> tuple[str, ...]:
+    """The sites at which entries are dropped, for a batch of such a shape."""
     self._plan(video)
     return self.macs.places
 

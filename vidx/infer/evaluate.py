@@ -47,15 +47,18 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
     described["judges"] = made.names
     lines = [f"{metric} by {name}" for metric, name in made.names.items()]
   if jax.process_index() == 0:
-    if jax.process_count() == 1:
-      saved = savings.of_split(found.loaded, found.result.dataset, batch_size or found.loaded.config.eval.batch_size)
-      described |= {"savings": saved.to_json()} if saved else {}
-      lines += saved.lines() if saved else []
-    if submission:
-      lines = [*lines, submission_lib.write(found.result, found.task, submission, tuple(supervision))]
     path = results.write(described, workdir)
     others = results.write_files(found.result, found.task, path)
-    print("\n".join([*results.lines(described), *lines, f"written to {', '.join([path, *others])}"]), flush=True)
+    print("\n".join([*results.lines(described), *lines]), flush=True)
+    if submission:
+      print(submission_lib.write(found.result, found.task, submission, tuple(supervision)), flush=True)
+    saved = savings.of_split(found.loaded, found.result.dataset, batch_size or found.loaded.config.eval.batch_size) if (
+        jax.process_count() == 1) else None
+    if saved:
+      described["savings"] = saved.to_json()
+      results.write(described, workdir)
+      print("\n".join(saved.lines()), flush=True)
+    print(f"written to {', '.join([path, *others])}", flush=True)
   limit = found.loaded.config.data.max_failures
   pipeline.check_failures(found.result.failures, found.result.videos, limit)
   return described

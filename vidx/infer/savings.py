@@ -86,19 +86,23 @@ def of_split(loaded, dataset, batch_size: int, most: int = 64) -> Savings | None
   model, data = loaded.model, loaded.config.data
   if tuple(model.inputs) != ("video",) or not (getattr(model, "sites", None) and hasattr(model, "pieces")):
     return None
-  from vidx.data import pipeline  # here: speed is measured with jax and flax alone
+  from vidx.data import batch as batch_lib, clips, pipeline  # here: speed is measured with jax and flax alone
   from vidx.nn import augment
-  step = -(-len(dataset) // most)
-  some = dataclasses.replace(dataset, records=dataset.records[::step])
-  batches = pipeline.eval_batches(some, data, batch_size=min(batch_size, len(some)))
+  shape = clips.eval_clip_shape(data)
+  key = batch_lib.clip_key(shape)
+  prepare = lambda video: augment.on_device({key: video}, data.mean, data.std, loaded.dtype)[key]
+  runner = Adaptive(model, loaded.variables, prepare=prepare)
+  some = dataclasses.replace(dataset, records=dataset.records[::-(-len(dataset) // most)])
+  size = min(batch_size, len(some))
+  if not runner.places(jax.ShapeDtypeStruct((size, *shape), np.uint8)):  # before any video is decoded
+    return None
+  batches = pipeline.eval_batches(some, data, batch_size=size)
   try:
-    videos = [batch["video"][:, 0][np.asarray(batch["weight"]) > 0] for batch in batches]
+    videos = [batch[key][:, 0][np.asarray(batch["weight"]) > 0] for batch in batches]
   finally:
     batches.close()
-  prepare = lambda video: augment.on_device({"video": video}, data.mean, data.std, loaded.dtype)["video"]
-  runner = Adaptive(model, loaded.variables, prepare=prepare)
-  videos = [video for video in videos if len(video) == len(videos[0])]  # one program each
-  if not len(videos[0]) or not runner.places(videos[0]):
+  videos = [video for video in videos if video.shape == videos[0].shape]  # one program each
+  if not len(videos[0]):
     return None
   return measure(runner, videos, prepare=prepare)
 
