@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from vidx.nn import norm
 from vidx.train import precise_bn
@@ -21,6 +22,17 @@ def test_statistics_of_equal_batches_are_those_of_all_examples():
   np.testing.assert_allclose(found["var"], x.reshape(-1, 5).var(0), rtol=1e-4)
   running = block.apply(variables, x[0], True, mutable=["batch_stats"])[1]["batch_stats"]["mean"]
   np.testing.assert_allclose(running, 0.1 * x[0].mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mean, var", [(20.0, 0.05), (-300.0, 1e-3), (0.0, 1.0)])
+def test_statistics_that_stay_the_same_do_not_drift(mean, var):
+  one = {"block": {"mean": jnp.full(3, mean), "var": jnp.full(3, var)}, "count": jnp.full(3, 2.0)}
+  found = one
+  for _ in range(5):  # evaluations
+    found = precise_bn.averaged([found] * 200)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, one)
+  apart = [{"mean": jnp.full(1, mean + d), "var": jnp.full(1, var)} for d in (-0.5, 0.5, 0.5, -0.5)]
+  np.testing.assert_allclose(precise_bn.averaged(apart)["var"], var + 0.25, rtol=1e-4)
 
 
 def test_frozen_statistics_and_others_than_means_stay_what_they_are():

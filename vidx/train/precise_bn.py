@@ -35,24 +35,28 @@ def make_statistics(model: Any, task: Any, config: ConfigDict, num_classes: Any,
 
 
 def averaged(found: Iterable[Any]) -> Any:
-  """Statistics of many equal batches as those of all their examples: means, and variances with that of the means."""
-  count, total = 0, None
+  """Statistics of many equal batches as those of all their examples: means, and variances with that of the means.
+
+  Moments are taken about the first batch's mean: about 0 a large mean would leave no digits for a small variance.
+  """
+  count, first, total = 0, None, None
   for stats in found:
-    moments = _moments(stats, lambda mean, var: (mean, var + jnp.square(mean)))
+    first = stats if first is None else first
+    moments = _moments(stats, first, lambda mean, var, centre: (mean - centre, var + jnp.square(mean - centre)))
     total = moments if total is None else jax.tree.map(jnp.add, total, moments)
     count += 1
-  return _moments(jax.tree.map(lambda x: x / count, total), lambda mean, square: (
-      mean, jnp.maximum(square - jnp.square(mean), 0)))
+  return _moments(jax.tree.map(lambda x: x / count, total), first, lambda shift, square, centre: (
+      centre + shift, jnp.maximum(square - jnp.square(shift), 0)))
 
 
-def _moments(tree: Any, change: Callable) -> Any:
-  """The tree with every pair of 'mean' and 'var' changed; others stay."""
+def _moments(tree: Any, first: Any, change: Callable) -> Any:
+  """The tree with every pair of 'mean' and 'var' changed, which gets the first batch's mean, too; others stay."""
   if not isinstance(tree, Mapping):
     return tree
   if {"mean", "var"} <= set(tree):
-    mean, var = change(tree["mean"], tree["var"])
+    mean, var = change(tree["mean"], tree["var"], first["mean"])
     return {**tree, "mean": mean, "var": var}
-  return {name: _moments(value, change) for name, value in tree.items()}
+  return {name: _moments(value, first[name], change) for name, value in tree.items()}
 
 
 def refreshed(state: Any, statistics: Callable, dataset: Dataset, config: ConfigDict, run: Any, step: int) -> Any:
