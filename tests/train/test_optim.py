@@ -79,6 +79,8 @@ def test_schedules_at_their_corners():
                              [0, 0.5, 1, 0.55, 0.1], atol=1e-6)
   step = make("step", milestones=(4.0, 8.0))
   np.testing.assert_allclose([step(39), step(41), step(81)], [1, 0.1, 0.01], rtol=1e-6)
+  close = make("step", milestones=(4.01, 4.02, 8.0))  # two round to one step
+  np.testing.assert_allclose([close(39), close(41), close(81)], [1, 0.01, 0.001], rtol=1e-6)
   np.testing.assert_allclose(make("linear")(50), 0.5)
   np.testing.assert_allclose(make("constant", reference_batch=64)(3), 0.5)
 

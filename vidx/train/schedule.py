@@ -1,5 +1,7 @@
 """Learning-rate schedules: functions of the step, made by optax."""
 
+import collections
+
 from ml_collections import ConfigDict
 import optax
 
@@ -28,7 +30,9 @@ def make_schedule(config: ConfigDict, steps_per_epoch: float, total_steps: int,
     held = round(rest * config.hold)
     main = optax.linear_schedule(peak, peak * config.end, rest - held, held)
   elif config.name == "step":
-    falls = {round(e * steps_per_epoch) - warmup: config.factor for e in config.milestones}
+    falls = collections.defaultdict(lambda: 1.0)
+    for epoch in config.milestones:  # several may round to one step
+      falls[round(epoch * steps_per_epoch) - warmup] *= config.factor
     main = optax.piecewise_constant_schedule(peak, falls)
   else:
     main = optax.constant_schedule(peak)
