@@ -67,6 +67,24 @@ def test_the_same_data_goes_on_wherever_it_lies(begun, tmp_path):
   assert json.loads((tmp_path / "run/classes.json").read_text()) == ["even", "odd"]
 
 
+@pytest.mark.parametrize("change, schedule, goes_on", [
+    ("data.max_failures=0.5", "cosine", True), ("data.max_missing=0.5", "cosine", True),
+    ("train.max_steps=3", "cosine", True), ("train.max_steps=3", "plateau", True), ("eval.every_epochs=2", "cosine", True),
+    ("eval.every_epochs=2", "plateau", False), ("eval.crops=3", "plateau", False), ("data.crop=32", "cosine", False)])
+def test_what_changes_no_figure_may_change_between_two_stops(change, schedule, goes_on, begun, tmp_path):
+  _, train, val = begun
+  c = config.override(config.base(), [f"schedule.name={schedule}"])
+  workdir = tmp_path / "stopped"
+  workdirs.claim(c, str(workdir), train, val, main=True)
+  (workdir / "checkpoints/1").mkdir(parents=True)
+  config.override(c, [change])
+  if goes_on:
+    workdirs.claim(c, str(workdir), train, val, main=True)
+  else:
+    with pytest.raises(errors.CheckpointError, match=f"another config .{change.partition('=')[0]}"):
+      workdirs.claim(c, str(workdir), train, val, main=True)
+
+
 def test_words_of_the_captions_are_made_anew_until_something_has_trained(tmp_path):
   train = tiny.dataset(tmp_path, 1)
   said = lambda *texts: dataclasses.replace(

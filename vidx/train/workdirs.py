@@ -14,7 +14,9 @@ from vidx.train import checkpoint, config as config_lib, integrity, provenance, 
 VOCABULARY = "vocab.txt"
 # Keys that may change between the stops of one run: they change no figure.
 FREE_KEYS = ("data.root", "data.text.vocab", "data.workers", "data.prefetch", "data.threads", "data.timeout_s",
-             "train.log_every", "train.max_steps", "eval.", "mesh.", "checkpoint.")
+             "data.max_missing", "data.max_failures", "train.log_every", "train.max_steps", "eval.", "mesh.",
+             "checkpoint.")
+PLATEAU_KEYS = ("eval.every_epochs", "eval.clips", "eval.crops")  # these do where evaluations say when the rate falls
 
 
 def trained(workdir: str) -> bool:
@@ -29,8 +31,9 @@ def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset
   if kept:
     with reading.boundary(f"{path} is damaged", errors.CheckpointError):
       old = config_lib.from_json(json.dumps(_kept(workdir, "config.json")))
+    told = PLATEAU_KEYS if config.schedule.name == "plateau" else ()
     changed = [d for d in config_lib.differences(old, config_lib.from_json(config_lib.to_json(config)))
-               if not d.startswith(FREE_KEYS)]
+               if not d.startswith(FREE_KEYS) or d.startswith(told)]
     if changed:
       raise errors.CheckpointError(
           f"{workdir} belongs to another config ({'; '.join(changed[:3])}{'; ...' if len(changed) > 3 else ''});"
