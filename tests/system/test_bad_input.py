@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.system.conftest import ROOT
-from vidx import cli
+from tests.system.conftest import ROOT, losses
+from vidx import cli, errors
+from vidx.train import evaluator
 
 
 def refused(capsys, *args):
@@ -108,6 +109,31 @@ def test_a_loss_that_is_not_finite_stops_with_step_batch_and_checkpoint(capsys, 
   line = refused(capsys, *train(tiny, tmp_path / "run", "--config.schedule.peak=1e30",
                                 "--config.checkpoint.every_steps=1"))
   assert "step" in line and ".mp4" in line and "checkpoint" in line
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--config.eval.crops=2"], "1, 3 or 5"),
+    (["--config.eval.clips=0"], "clips=0"),
+    (["--config.data.test_crop=64"], "data.test_crop"),
+    (["--config.schedule.name=plateau", "--config.schedule.monitor=top1"], "nearest: 'top-1'"),
+])
+def test_settings_of_evaluation_that_cannot_be_are_refused_before_the_first_step(capsys, tiny, tmp_path, flags, words):
+  assert words in refused(capsys, *train(tiny, tmp_path / "run", *flags))
+  log = tmp_path / "run" / "metrics.jsonl"
+  assert not log.exists() or not log.read_text()
+
+
+def test_an_evaluation_that_fails_loses_nothing_that_was_trained(capsys, tiny, tmp_path, monkeypatch):
+  def failing(*_, **__):
+    raise errors.DataError("the disk does not answer")
+
+  short = ("--config.train.max_steps=4", "--config.eval.every_epochs=1.0")
+  with monkeypatch.context() as patched:
+    patched.setattr(evaluator.Evaluator, "__call__", failing)
+    assert "does not answer" in refused(capsys, *train(tiny, tmp_path / "run", *short))
+  assert cli.main(list(train(tiny, tmp_path / "run", "--config.train.max_steps=5"))) == 0
+  assert "resumed at step 4" in capsys.readouterr().out
+  assert sorted(losses(tmp_path / "run")) == [1, 2, 3, 4, 5]
 
 
 def test_commands_on_a_folder_that_is_no_run(capsys, tmp_path):

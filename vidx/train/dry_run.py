@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from vidx.data import batch as batch_lib, pipeline, triplets
 from vidx.train import (
-    build, config as config_lib, memory, sharding, step as step_lib, warm_start, workdirs, writers)
+    build, config as config_lib, evaluator, memory, sharding, step as step_lib, warm_start, workdirs, writers)
 
 
 def dry_run(config: ConfigDict, runs: str = "") -> dict[str, float]:
@@ -44,15 +44,17 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   print(f"{config.system.name}: {parameters:,} parameters, {len(train_set)} {run.unit} to train on, {len(val_set)} to"
         f" evaluate, {run.total_steps} steps, {jax.device_count()} device(s)", flush=True)
   memory.check_state(run.abstract, run.shardings, config)
-  state = run.init()
   if config.train.init_from:
-    state, reports = warm_start.start(state, run.shardings, config.train.init_from, config.train.init_exclude,
-                                      getattr(run.model, "adopt", None))
+    state, reports = warm_start.start(run)
     lines = warm_start.summary(reports) + warm_start.pixels(config.train.init_from, config.data)
     print("\n".join(lines), flush=True)
+  else:
+    state = run.init()
+  wanted = batch_lib.wanted(run.model, run.task)
+  evaluator.check(val_set, config.data, wanted, clips=config.eval.clips, crops=config.eval.crops)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed,
-      process=(jax.process_index(), jax.process_count()), wanted=batch_lib.wanted(run.model, run.task))
+      process=(jax.process_index(), jax.process_count()), wanted=wanted)
   try:
     began = time.perf_counter()
     batch = next(batches)

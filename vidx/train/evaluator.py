@@ -260,6 +260,22 @@ class Evaluator:
     return EvalResult(dataset, members[0], mean, failures, metrics if self._seeds > 1 else (), details)
 
 
+def check(dataset: Dataset, data: ConfigDict, wanted: Sequence[str], *, clips: int, crops: int, tries: int = 8) -> None:
+  """Makes one example as an evaluation will, of the first of a few videos that can be decoded.
+
+  Raises:
+    UserError: the settings of evaluation do not go together, or not with the data.
+  """
+  from vidx.data import examples
+  made = examples.make(dataset, data, training=False, wanted=wanted, clips=clips, crops=crops)
+  for index in range(min(tries, len(dataset))):
+    try:
+      made.evaluate(index, made.room([index]))
+      return
+    except errors.DecodeError:  # told, and counted, when all are evaluated
+      continue
+
+
 def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
   """The next batch size that divides over the mesh and the processes; results do not depend on it."""
   unit = math.lcm(mesh.shape["data"] * mesh.shape["fsdp"], jax.process_count())

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Mapping
+import dataclasses
 import math
 import os
 import time
@@ -72,9 +73,11 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
     cache.fill(run, state, (train_set, val_set), main)
   if config.data.phrases.codes:
     phrase_codes.fill(run, state, (train_set, val_set), main)
+  wanted = batch_lib.wanted(run.model, run.task)
+  evaluator.check(val_set, config.data, wanted, clips=config.eval.clips, crops=config.eval.crops)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed, start=start,
-      process=(jax.process_index(), jax.process_count()), wanted=batch_lib.wanted(run.model, run.task))
+      process=(jax.process_index(), jax.process_count()), wanted=wanted)
   if data_state:
     batches.set_state(data_state)
   log = writers.Writers(workdir, main, start)
@@ -140,6 +143,8 @@ class _Loop:
     config, run = self.run_.config, self.run_
     step_fn = run.step()
     done = start
+    if config.schedule.name == "plateau" and not start:
+      self._check_monitor(state)
     self._restart_clock()
     for step in range(start + 1, self.last_step + 1):
       if self.profile and step == min(start + 4, self.last_step):
@@ -164,19 +169,15 @@ class _Loop:
         self._read()
         if config.train.precise_bn:
           state = self._precise(state, step)
-        evaluated = self._evaluate(state, step)
-        if config.schedule.name == "plateau":
+        evaluated = self._evaluated(state, step)
+        if config.schedule.name == "plateau" and self._due(config.eval.every_epochs, step, False):
           plateau = state_lib.on_plateau(
               state.plateau, state_lib.watched(evaluated, config.schedule.monitor or run.task.best_metric),
               config.schedule.factor, config.schedule.patience)
           state = state.replace(plateau=jax.device_put(plateau, run.shardings.plateau))
       every = config.checkpoint.every_steps
       if last or evaluated or (every and step % every == 0) or self._due(config.checkpoint.every_epochs, step, False):
-        self._read()  # never keep a state that came from a loss that is not finite
-        self.lock.check()
-        failures = sharding.gather_dict(self.batches.failures)
-        pipeline.check_failures(failures, len(self.train_set), config.data.max_failures)
-        self.saves.save(state, self.batches.get_state(), evaluated, run.task.best_metric)
+        self._save(state, evaluated)
         if last:
           self.saves.wait()
         self._restart_clock()
@@ -185,6 +186,36 @@ class _Loop:
     self._read()
     return {"step": done, "metrics": self.metrics, "best_step": self.saves.best(),
             "failures": dict(self.batches.failures)}
+
+  def _save(self, state, evaluated: Mapping[str, float] | None) -> None:
+    """Starts a save, with the figures of an evaluation where there was one."""
+    self._read()  # never keep a state that came from a loss that is not finite
+    self.lock.check()
+    failures = sharding.gather_dict(self.batches.failures)
+    pipeline.check_failures(failures, len(self.train_set), self.run_.config.data.max_failures)
+    self.saves.save(state, self.batches.get_state(), evaluated, self.run_.task.best_metric)
+
+  def _evaluated(self, state, step: int) -> dict[str, float]:
+    """`_evaluate`; where it fails, what was trained is saved all the same."""
+    try:
+      return self._evaluate(state, step)
+    except (errors.UserError, jax.errors.JaxRuntimeError, MemoryError):
+      if jax.process_count() == 1:  # of several, others may wait in the evaluation
+        self._save(state, None)
+        self.saves.wait()
+      raise
+
+  def _check_monitor(self, state) -> None:
+    """Raises ConfigError, before anything is trained, where no evaluation gives the figure of `schedule.monitor`."""
+    run, name = self.run_, self.run_.config.schedule.monitor
+    if name in ("", "loss", run.task.best_metric, *run.task.headlines):
+      return
+    few = dataclasses.replace(self.val_set, records=self.val_set.records[:run.config.eval.batch_size])
+    for part in (few, self.val_set):  # a few may lack what others have
+      found = self._result(state, part).metrics
+      if name in found:
+        return
+    state_lib.watched(found, name)
 
   def _precise(self, state, step: int):
     """The state with batch statistics of the network as it is now."""
@@ -232,13 +263,17 @@ class _Loop:
     self.recent.clear()
     self.recent.append((time.perf_counter(), 0.0))
 
-  def _evaluate(self, state, step: int) -> dict[str, float]:
+  def _result(self, state, dataset: records.Dataset) -> evaluator.EvalResult:
     run, config = self.run_, self.run_.config
     if self.evaluator is None:
       self.evaluator = evaluator.Evaluator(run.model, run.task, mesh=run.mesh, config=config, dtype=run.dtype,
                                           seeds=config.train.seeds)
-    result = self.evaluator(state.variables(), self.val_set, clips=config.eval.clips, crops=config.eval.crops,
-                            batch_size=config.eval.batch_size)
+    return self.evaluator(state.variables(), dataset, clips=config.eval.clips, crops=config.eval.crops,
+                          batch_size=config.eval.batch_size)
+
+  def _evaluate(self, state, step: int) -> dict[str, float]:
+    run, config = self.run_, self.run_.config
+    result = self._result(state, self.val_set)
     self.metrics = {k: float(v) for k, v in result.metrics.items()}
     self.metrics.update({f"{k}/std": float(v) for k, v in result.deviations.items()})
     self.log.write(step, "val", {"epoch": step / run.steps_per_epoch, **self.metrics, "videos": result.evaluated,
@@ -262,12 +297,11 @@ def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, m
     state, data_state = saves.restore(latest, run.abstract, run.shardings)
     return state, data_state, state.step_number()
   memory.check_state(run.abstract, run.shardings, run.config)
-  state = run.init()
-  if run.config.train.init_from:
-    state, reports = warm_start.start(state, run.shardings, run.config.train.init_from,
-                                      run.config.train.init_exclude, getattr(run.model, "adopt", None))
-    if main:
-      writing.write_json(os.path.join(workdir, "init.json"), reports)
-      print("\n".join([*warm_start.summary(reports), *warm_start.pixels(run.config.train.init_from, run.config.data)]),
-            flush=True)
+  if not run.config.train.init_from:
+    return run.init(), None, 0
+  state, reports = warm_start.start(run)
+  if main:
+    writing.write_json(os.path.join(workdir, "init.json"), reports)
+    print("\n".join([*warm_start.summary(reports), *warm_start.pixels(run.config.train.init_from, run.config.data)]),
+          flush=True)
   return state, None, 0
