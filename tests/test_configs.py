@@ -88,6 +88,7 @@ def shallow(system, num_classes):
 def test_a_config_is_built_to_its_train_step(case, tmp_path):
   c = config.load_file(str(ROOT / case))
   assert config.differences(c, config.from_json(config.to_json(c))) == []
+  config.check(c)
   system = c.system.to_dict()
   known = systems.field_names(system["name"], system.get("trunk"))
   systems.create_model(**({"num_classes": stand_in.classes(c)} if "num_classes" in known else {}) | system)
@@ -120,6 +121,24 @@ def test_a_config_is_built_to_its_train_step(case, tmp_path):
   after, figures = jax.eval_shape(train_step, abstract, batch)
   shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   assert shapes(after) == shapes(abstract) and figures["loss"].shape == ()
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+@pytest.mark.parametrize("case, reason", [
+    ("epic100/saoa", "verb_noun', which also learns verb"), ("kinetics600/tags", "tags_and_class', which also learns class"),
+    ("hmdb51/stc_transfer", "matching', whose targets cannot be mixed"),
+    ("ava/avslowfast", "box_actions', whose targets cannot be mixed"),
+    ("toybox/avslowfast", "which also takes audio"), ("msrvtt/t2vlad", "for features"), ("folder/tsm", "")])
+def test_only_clips_and_their_one_label_are_mixed(case, reason, mix):
+  c = config.load_file(case)
+  c.system = shallow(c.system.to_dict(), stand_in.classes(c))
+  c.train[mix] = 0.2
+  if reason:
+    with pytest.raises(errors.ConfigError, match=reason) as e:
+      build.build(c, stand_in.dataset(c))
+    assert "set both to 0" in str(e.value) and "\n" not in str(e.value)
+  else:
+    build.build(c, stand_in.dataset(c))
 
 
 @pytest.mark.parametrize("file", FILES)

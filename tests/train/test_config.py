@@ -1,7 +1,9 @@
+import math
+
 import pytest
 
 from vidx import errors, tasks
-from vidx.train import build, config
+from vidx.train import build, config, dry_run, loop
 
 
 def test_an_override_takes_the_type_of_its_default():
@@ -101,3 +103,29 @@ def test_a_stage_names_earlier_runs_and_the_command_says_where_they_are():
 def test_overrides_are_a_list_of_texts(overrides):
   with pytest.raises(errors.ConfigError, match="a list of texts such as 'data.root=FOLDER', without --config."):
     config.override(config.base(), overrides)
+
+
+@pytest.mark.parametrize("key", config.RANGES)
+def test_a_number_that_cannot_be_is_refused_before_anything_is_read(key, tmp_path):
+  allowed, c = config.RANGES[key], config.base()
+  config.check(c)
+  for value in {allowed.least, allowed.most} - {math.inf}:
+    config.override(c, [f"{key}={int(value)}"])
+    if allowed.holds(value):
+      config.check(c)
+  config.override(c, [f"{key}={int(allowed.least) - 1}"])
+  with pytest.raises(errors.ConfigError, match=f"^{key}=.*: write a number from {allowed.least}") as e:
+    loop.train(c, str(tmp_path / "run"))
+  assert "\n" not in str(e.value) and not (tmp_path / "run").exists()
+  with pytest.raises(errors.ConfigError, match=key):
+    dry_run.dry_run(c)
+
+
+@pytest.mark.parametrize("flag, words", [
+    ("optimizer.ema=2.0", "optimizer.ema=2: write a number from 0 on, below 1."), ("optimizer.ema=1.0", "below 1"),
+    ("schedule.hold=1.5", "schedule.hold=1.5: write a number from 0 to 1."), ("optimizer.accumulate=0", "from 1 on"),
+    ("seed=4294967296", "to 4294967295")])
+def test_what_numbers_may_be_is_said(flag, words):
+  c = config.override(config.base(), [flag])
+  with pytest.raises(errors.ConfigError, match=words):
+    config.check(c)

@@ -12,6 +12,7 @@ import numpy as np
 from vidx import errors, systems, tasks
 from vidx.data import batch as batch_lib, datasets, examples, notices, plans, tokens, triplets
 from vidx.data.records import LABEL, Dataset
+from vidx.tasks import base
 from vidx.train import config as config_lib, optim, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib
 
@@ -117,8 +118,8 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     raise errors.ConfigError(f"system.name '{config.system.name}' takes {'features' if whole else 'clips'}, but the"
                              f" records of data set '{dataset.name}' are {'clips' if whole else 'features'}.")
   clips = not whole and not examples.of_experts(dataset) and not examples.of_texts(dataset)
-  if not clips and (config.train.mixup or config.train.cutmix):
-    raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 for features.")
+  if config.train.mixup or config.train.cutmix:
+    _check_mixing(config, model, task, clips)
   if task.pairs and config.optimizer.accumulate > 1:
     raise errors.ConfigError(f"optimizer.accumulate={config.optimizer.accumulate}: task.name '{config.task.name}'"
                              " compares all examples of a batch, which cannot be cut into micro-batches; set it to 1.")
@@ -153,6 +154,19 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
   unit = "clips" if clips else "texts" if examples.of_texts(dataset) else "videos"
   return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch, unit, inputs,
              abstract, shardings, state_lib.run_once(create, mesh.devices.flat[0].platform, out_shardings=shardings))
+
+
+def _check_mixing(config: ConfigDict, model: Any, task: Any, clips: bool) -> None:
+  """Raises ConfigError where clips and labels cannot be mixed, or something would stay as it is beside them."""
+  further = [key for key in batch_lib.wanted(model, task) if key not in ("video", "progress")]
+  others = [name for name in task.targets if name != LABEL]
+  reason = ("for features" if not clips else
+            f"for task.name '{config.task.name}', which also learns {', '.join(others)}" if others else
+            f"for task.name '{config.task.name}', whose targets cannot be mixed" if type(task).target is
+            base.Task.target else
+            f"for system '{config.system.name}', which also takes {', '.join(further)}" if further else "")
+  if reason:
+    raise errors.ConfigError(f"train.mixup and train.cutmix mix clips and their labels; set both to 0 {reason}.")
 
 
 def check_vocabulary(model: Any, config: ConfigDict) -> None:

@@ -10,10 +10,12 @@ their `name` chooses, and are checked when that is made: `system`, `task` and
 import ast
 from collections.abc import Mapping, Sequence
 import difflib
+import functools
 import importlib.util
 import json
+import math
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -285,6 +287,48 @@ def _cast(key: str, value: Any, text: str, old: Any) -> Any:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
   raise errors.ConfigError(
       f"--config.{key}={text}: expected {type(old).__name__}, as in its default {old!r}.")
+
+
+class Range(NamedTuple):
+  """Values that a key may have, the least and the largest among them, or with `below` all that are smaller."""
+
+  least: float
+  most: float = math.inf
+  below: bool = False
+
+  def holds(self, value: float) -> bool:
+    return self.least <= value and (value < self.most if self.below else value <= self.most)
+
+  def __str__(self) -> str:
+    return f"from {self.least:g} " + ("on" if self.most == math.inf else "on, below" if self.below else "to") + (
+        "" if self.most == math.inf else f" {self.most:.10g}")
+
+
+# Of keys that are numbers by themselves, known before anything is read or built; what depends on more than one of them
+# is checked where it is used.
+RANGES = {
+    "seed": Range(0, 2**32 - 1),
+    "optimizer.momentum": Range(0, 1), "optimizer.b1": Range(0, 1, below=True), "optimizer.b2": Range(0, 1, below=True),
+    "optimizer.eps": Range(0), "optimizer.weight_decay": Range(0), "optimizer.clip_norm": Range(0),
+    "optimizer.accumulate": Range(1), "optimizer.ema": Range(0, 1, below=True),
+    "schedule.peak": Range(0), "schedule.reference_batch": Range(0), "schedule.epochs": Range(0),
+    "schedule.warmup_epochs": Range(0), "schedule.warmup_from": Range(0), "schedule.end": Range(0),
+    "schedule.hold": Range(0, 1), "schedule.factor": Range(0), "schedule.patience": Range(0),
+    "train.batch_size": Range(1), "train.seeds": Range(1), "train.max_steps": Range(0), "train.mixup": Range(0),
+    "train.cutmix": Range(0), "train.precise_bn": Range(0), "train.log_every": Range(0),
+    "eval.every_epochs": Range(0), "eval.batch_size": Range(1), "eval.clips": Range(0), "eval.crops": Range(1),
+    "mesh.data": Range(-1), "mesh.fsdp": Range(-1), "mesh.tensor": Range(-1), "mesh.fsdp_min_size": Range(0),
+    "checkpoint.every_epochs": Range(0), "checkpoint.every_steps": Range(0), "checkpoint.keep_last": Range(0),
+    "checkpoint.keep_best": Range(0),
+}
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ConfigError for a key whose value is outside of its `RANGES`."""
+  for key, allowed in RANGES.items():
+    value = functools.reduce(lambda node, name: node[name], key.split("."), config)
+    if not allowed.holds(value):
+      raise errors.ConfigError(f"{key}={value:g}: write a number {allowed}.")
 
 
 def to_json(config: ConfigDict) -> str:

@@ -26,6 +26,7 @@ def dry_run(config: ConfigDict, runs: str = "") -> dict[str, float]:
   Raises:
     UserError: config or data that cannot be used, or memory that does not suffice.
   """
+  config_lib.check(config)
   config_lib.with_runs(config, runs)
   config.data.cache = config.data.phrases.codes = ""
   with tempfile.TemporaryDirectory(prefix="vidx-dry-run-") as folder:

@@ -39,6 +39,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
   """
   if not workdir:
     raise errors.ConfigError("no workdir: add --workdir=FOLDER, where the run is kept.")
+  config_lib.check(config)
   config_lib.with_runs(config, runs)
   main = jax.process_index() == 0
   train_set, val_set = build.load_splits(config, main)
