@@ -14,6 +14,7 @@ MESHES = {
     "data8": (1, 8, []),
     "data4-fsdp2": (1, 8, ["--config.mesh.fsdp=2", "--config.mesh.fsdp_min_size=1"]),
     "two-processes": (2, 4, []),
+    "two-processes-of-one-batch": (2, 1, ["--config.mesh.data=1", "--config.mesh.tensor=2"]),
 }
 
 

@@ -131,7 +131,7 @@ def _claim(folder: str, how: dict[str, Any], main: bool) -> None:
 
 def _fill(run: Any, variables: Any, dataset: Dataset, data: ConfigDict, encode: Any) -> None:
   size = evaluator.fitting(run.config.eval.batch_size, run.mesh)
-  process = jax.process_index(), jax.process_count()
+  process = sharding.share(run.mesh)
   batches = pipeline.eval_batches(dataset, data, batch_size=size, process=process, wanted=("video", "cut/seconds"))
   clip = "flow" if data.flow else "video"
   try:

@@ -55,7 +55,7 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   evaluator.check(val_set, config.data, wanted, clips=config.eval.clips, crops=config.eval.crops)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed,
-      process=(jax.process_index(), jax.process_count()), wanted=wanted)
+      process=sharding.share(run.mesh), wanted=wanted)
   try:
     began = time.perf_counter()
     batch = next(batches)

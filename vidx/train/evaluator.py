@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
-import math
 from typing import Any
 
 import einops
@@ -127,8 +126,8 @@ def run(forward, variables, task, batches: Iterable[Mapping[str, Any]], *, num_v
     forward: see `make_forward`.
     variables: {'params', ...}, on the mesh, or whole in every process.
     task: says how views join and what is ragged.
-    batches: this process' share of each batch, a finite iterable, of equal length in
-      all processes, perhaps with `failures`.
+    batches: this process' share of each batch (see `sharding.share`), a finite iterable, of equal length
+      in all processes, perhaps with `failures`.
     num_videos: records in the split.
     mesh: the batch is divided over its axes data x fsdp.
     view_batch: most clips (videos x views over all processes) in one forward
@@ -138,7 +137,7 @@ def run(forward, variables, task, batches: Iterable[Mapping[str, Any]], *, num_v
   variables = placed(variables, mesh)
   rows, pending = [], None
   for batch in batches:
-    size = len(batch["weight"]) * jax.process_count()
+    size = len(batch["weight"]) * sharding.share(mesh)[1]
     if "view_weight" in batch:  # as many views as the longest video of all processes has, in equal chunks
       chunk = max(1, (view_batch or 0) // size)
       views = -(-max(sharding.gather_json(_views(batch))) // chunk) * chunk
@@ -245,9 +244,8 @@ class Evaluator:
                view_batch: int | None = None) -> EvalResult:
     from vidx.data import pipeline
     triplets.check_room(self._model, dataset, False)
-    process = (jax.process_index(), jax.process_count())
     batches = pipeline.eval_batches(dataset, self.data, batch_size=fitting(batch_size, self.mesh), clips=clips,
-                                    crops=crops, process=process, wanted=self._wanted)
+                                    crops=crops, process=sharding.share(self.mesh), wanted=self._wanted)
     try:
       members, failures = run(self._forward, variables, self.task, batches, num_videos=len(dataset), mesh=self.mesh,
                               view_batch=view_batch, seeds=self._seeds)
@@ -277,8 +275,8 @@ def check(dataset: Dataset, data: ConfigDict, wanted: Sequence[str], *, clips: i
 
 
 def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
-  """The next batch size that divides over the mesh and the processes; results do not depend on it."""
-  unit = math.lcm(mesh.shape["data"] * mesh.shape["fsdp"], jax.process_count())
+  """The next batch size that divides over the mesh; results do not depend on it."""
+  unit = mesh.shape["data"] * mesh.shape["fsdp"]
   return -(-batch_size // unit) * unit
 
 

@@ -78,7 +78,7 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
   evaluator.check(val_set, config.data, wanted, clips=config.eval.clips, crops=config.eval.crops)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed, start=start,
-      process=(jax.process_index(), jax.process_count()), wanted=wanted)
+      process=sharding.share(run.mesh), wanted=wanted)
   if data_state:
     batches.set_state(data_state)
   log = writers.Writers(workdir, main, start)

@@ -75,7 +75,7 @@ def refreshed(state: Any, statistics: Callable, dataset: Dataset, config: Config
   key = jax.random.fold_in(jax.random.PRNGKey(config.seed), step)
   batches = pipeline.train_batches(
       dataset, config.data, batch_size=config.train.batch_size, seed=config.seed + 1_000_003 + step, start=0,
-      process=(jax.process_index(), jax.process_count()), wanted=batch_lib.wanted(run.model, run.task))
+      process=sharding.share(run.mesh), wanted=batch_lib.wanted(run.model, run.task))
   try:
     each = (statistics(state, sharding.put_batch(next(batches), run.mesh), jax.random.fold_in(key, i))
             for i in range(config.train.precise_bn))

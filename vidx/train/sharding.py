@@ -40,7 +40,31 @@ def make_mesh(mesh: ConfigDict, batch_size: int | None = None, devices: Sequence
     raise errors.ConfigError(
         f"batch size {batch_size} does not divide over data x fsdp = {shards} devices;"
         f" the nearest that does: {max(1, round(batch_size / shards)) * shards}.")
-  return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+  made = jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+  share(made)
+  return made
+
+
+def share(mesh: Mesh) -> tuple[int, int]:
+  """(index, number) of the share of every batch that this process reads.
+
+  Processes whose devices hold the same part of the batch, each another part of the parameters by the axis `tensor`,
+  read the same share.
+
+  Raises:
+    ConfigError: processes whose parts of the batch overlap and are not the same.
+  """
+  shards = mesh.devices.reshape(-1, mesh.devices.shape[-1])
+  held: dict[int, set[int]] = {}
+  for i, row in enumerate(shards):
+    for device in row:
+      held.setdefault(device.process_index, set()).add(i)
+  parts = sorted({tuple(sorted(rows)) for rows in held.values()})
+  if sum(map(len, parts)) != len(shards) or len({len(part) for part in parts}) > 1:
+    raise errors.ConfigError(
+        f"mesh {dict(zip(AXES, mesh.devices.shape))} cuts across the {len(held)} processes, whose parts of a batch would"
+        " overlap: let mesh.tensor divide the devices of a process, or be a multiple of them.")
+  return parts.index(tuple(sorted(held.get(jax.process_index(), parts[0])))), len(parts)
 
 
 def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, config: ConfigDict) -> P:
@@ -74,7 +98,7 @@ def stacked(shardings: Any) -> Any:
 
 
 def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
-  """Global arrays from this process' share of a batch; host-only entries are left out."""
+  """Global arrays from this process' `share` of a batch; host-only entries are left out."""
   sharding = NamedSharding(mesh, BATCH)
   return {k: jax.make_array_from_process_local_data(sharding, v)
           for k, v in batch.items() if isinstance(v, np.ndarray) and v.dtype.kind in "uif"}
