@@ -25,7 +25,7 @@ def get_config(net="i3d"):
                 crop_mode="random", jitter=(224, 288), crop=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
   c.optimizer.update(name="sgd", momentum=0.9, nesterov=False, weight_decay=5e-4)
   c.schedule.update(name="step", peak=0.006, epochs=30.0, milestones=(20.0,))
-  c.train.update(batch_size=32, init_exclude=("head",))
+  c.train.update(batch_size=32, init_exclude=("verb/", "noun/") if baseline else ("head",))
   c.eval.batch_size = 8
   if word == "i3d_flow":
     c.data.update(flow=FLOW, flow_stride=2)
