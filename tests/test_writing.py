@@ -20,6 +20,17 @@ def test_readers_see_the_old_or_the_new_file(tmp_path):
   assert json.loads(path.read_text()) == {"x": str(tmp_path)}
 
 
+def test_several_may_write_one_file_at_once(tmp_path):
+  path = tmp_path / "a.txt"
+  with writing.whole(path) as one:
+    with writing.whole(path) as other:
+      assert one != other and one.endswith(".tmp") and str(os.getpid()) in one
+      open(one, "w").write("one")
+      open(other, "w").write("other")
+    assert path.read_text() == "other"
+  assert path.read_text() == "one" and os.listdir(tmp_path) == ["a.txt"]
+
+
 def test_lines_arrays_and_tables(tmp_path):
   writing.write_lines(tmp_path / "a.txt", ["é", "b"])
   assert (tmp_path / "a.txt").read_bytes() == "é\nb\n".encode()

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import secrets
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ _STRANGE = "backslashreplace"  # of names that are not UTF-8
 
 
 @contextlib.contextmanager
-def whole(path: str | os.PathLike, suffix: str = ".tmp") -> Iterator[str]:
+def whole(path: str | os.PathLike, suffix: str = "") -> Iterator[str]:
   """A name to write to, `path` with a suffix; it becomes `path` in the end, or is removed after an error.
 
-  The folder is made where there is none.
+  The folder is made where there is none. By default no two writers have the same suffix: of those that write one file
+  at once, the last gives it its content.
   """
-  path = os.fspath(path)
+  path, suffix = os.fspath(path), suffix or f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
   os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
   temporary = path + suffix
   try:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from vidx import errors, tasks, writing
@@ -11,6 +12,8 @@ from vidx.data.frame_boxes import PROPOSED, TRUTH
 from vidx.infer import detect, found_boxes, load, results
 from vidx.metrics import boxes as metrics_lib
 from vidx.train import build
+
+OPTIONS = ("windows", "threshold", "memory")  # of `predict`, beside runs and files
 
 
 def applies(loaded: load.Loaded) -> bool:
@@ -108,8 +111,9 @@ def evaluate(workdir: str, split: str = "", *, windows: str = "", step: int | st
       "headline": task.best_metric, "samples_limit": 0, "samples": [],
       "per_class": [{"name": name, "n": int(n), "ap": writing.number(each[f"AP/{name}"])}
                     for name, n in zip(dataset.classes, counts)]}
-  path = results.write(described, workdir)
-  print("\n".join([*results.lines(described), f"written to {path}"]), flush=True)
+  if jax.process_index() == 0:
+    path = results.write(described, workdir)
+    print("\n".join([*results.lines(described), f"written to {path}"]), flush=True)
   return described
 
 
