@@ -40,12 +40,19 @@ def _train(fv, args, overrides):
     terminal.go_on_unread()
     loop.train(config, fv.workdir, profile=fv.profile, runs=fv.runs)
   if fv.report:
-    from vidx.show import report
-    print(f"report: {report.write_report(fv.workdir)}")
+    _write_report(fv.workdir)
+
+
+# Flags of eval that belong to another, and pairs of which one would not be read.
+_EVAL_NEEDS = {"weights": "fuse", "supervision": "submission"}
+_EVAL_APART = (("fuse", "cluster"), ("fuse", "windows"), ("cluster", "windows"),
+               ("judges", "fuse"), ("judges", "cluster"), ("judges", "windows"),
+               ("submission", "cluster"), ("submission", "windows"), ("views", "windows"), ("batch_size", "windows"))
 
 
 def _eval(fv, args, overrides):
   from vidx.infer import evaluate
+  flag_text.together(fv, _EVAL_NEEDS, _EVAL_APART)
   if os.path.isdir(fv.workdir):
     writing.check_place(os.path.join(fv.workdir, "eval"), folder=True)
   if fv.submission:
@@ -53,13 +60,12 @@ def _eval(fv, args, overrides):
   process.start_jax()
   clips, crops = flag_text.views(fv.views)
   options = dict(split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
-                 batch_size=fv.batch_size or None, overrides=overrides, submission=fv.submission,
-                 supervision=tuple(int(n) for n in flag_text.numbers("supervision", fv.supervision)))
-  if fv.judges and (fv.fuse or fv.cluster):
-    raise errors.ConfigError("--judges look at images that one run makes, without --fuse or --cluster.")
+                 batch_size=fv.batch_size or None, overrides=overrides)
+  sent = dict(submission=fv.submission,
+              supervision=tuple(int(n) for n in flag_text.numbers("supervision", fv.supervision)))
   if fv.fuse:
     from vidx.infer import fuse
-    fuse.evaluate_fused([fv.workdir, *fv.fuse.split(",")], flag_text.numbers("weights", fv.weights), **options)
+    fuse.evaluate_fused([fv.workdir, *fv.fuse.split(",")], flag_text.numbers("weights", fv.weights), **options, **sent)
   elif fv.windows:
     from vidx.infer import predict_boxes
     predict_boxes.evaluate(fv.workdir, fv.split, windows=fv.windows, step=options["step"], overrides=overrides)
@@ -67,10 +73,33 @@ def _eval(fv, args, overrides):
     from vidx.infer import cluster
     cluster.cluster_workdir(fv.workdir, chosen=fv.cluster, **options)
   else:
-    evaluate.evaluate_workdir(fv.workdir, judges=fv.judges, **options)
+    evaluate.evaluate_workdir(fv.workdir, judges=fv.judges, **options, **sent)
   if fv.report:
+    _write_report(fv.workdir)
+
+
+def _write_report(workdir: str) -> None:
+  """Writes the report of a run, of several processes in the first."""
+  import jax
+  if jax.process_index() == 0:
     from vidx.show import report
-    print(f"report: {report.write_report(fv.workdir)}")
+    print(f"report: {report.write_report(workdir)}")
+
+
+# Flags of predict that belong to another, pairs of which one would not be read, and what kinds of runs read one.
+_PREDICT_NEEDS = {"site": "show", "beside": "show"}
+_PREDICT_APART = (("phrase", "text"), ("phrase", "index"))
+_PREDICT_READERS = {
+    "views": ("clips",), "trunk": ("features",), "window": ("features",), "stride": ("features",),
+    "top": ("clips", "texts", "people"), "threshold": ("clips", "boxes"), "site": ("clips",), "beside": ("clips",)}
+
+
+def _kind(fv, loaded) -> str:
+  """What a run sees or is asked for, by which it reads flags of predict."""
+  if fv.phrase or fv.text or fv.index:
+    return "phrases" if fv.phrase else "texts"
+  known = {"box_actions": "people", "detection": "boxes", "captioning": "captions"}
+  return known.get(loaded.config.task.name, "features" if "features" in loaded.model.inputs else "clips")
 
 
 def _predict(fv, args, overrides):
@@ -80,8 +109,7 @@ def _predict(fv, args, overrides):
   folder = bool(fv.phrase or fv.show and not fv.text)
   if folder and os.path.isfile(fv.out):
     raise errors.ConfigError(f"--out={fv.out} is a file; with --show and --phrase it is the folder of the pictures.")
-  if fv.beside and not folder:
-    raise errors.ConfigError("--beside draws what another run sees: add --show=KIND,...")
+  flag_text.together(fv, _PREDICT_NEEDS, _PREDICT_APART)
   for path in filter(None, (fv.out, fv.index)):
     writing.check_place(path, folder and path == fv.out)
   if folder and not fv.out and os.path.isdir(fv.workdir):
@@ -90,6 +118,8 @@ def _predict(fv, args, overrides):
   clips, crops = flag_text.views(fv.views)
   loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
   predict.check_boxes(loaded, fv.boxes)
+  asked = "".join(f" with --{name}" for name in ("phrase", "text", "index") if fv[name].value)
+  flag_text.read_by(fv, _PREDICT_READERS, _kind(fv, loaded), f"system '{loaded.config.system.name}'{asked}")
   if fv.phrase:
     from vidx.show import grounded
     return grounded.main(loaded, fv.phrase, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)
@@ -113,7 +143,7 @@ def _predict(fv, args, overrides):
     from vidx.infer import explain
     explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
     beside = explain.Explainer(load.load_checkpoint(fv.beside), fv.show.split(",")) if fv.beside else lambda found: ()
-  trunk = dict(trunk=fv.trunk, window=fv.window, stride=fv.stride)
+  trunk = {name: fv[name].value for name in ("trunk", "window", "stride") if flag_text.is_set(fv, name)}
   if fv.threshold:
     loaded = dataclasses.replace(loaded, task=loaded.task.with_threshold(fv.threshold))
   found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top, boxes=fv.boxes, **trunk)

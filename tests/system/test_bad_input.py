@@ -1,5 +1,8 @@
 """What a user can get wrong: one clear line, exit status 2, nothing half-written, nothing lost."""
 
+import importlib
+from unittest import mock
+
 import pytest
 
 from tests.system.conftest import ROOT, losses
@@ -140,6 +143,37 @@ def test_commands_on_a_folder_that_is_no_run(capsys, tmp_path):
   for verb in (["eval"], ["report"]):
     assert str(tmp_path) in refused(capsys, *verb, f"--workdir={tmp_path}")
   assert str(tmp_path) in refused(capsys, "predict", f"--workdir={tmp_path}", "x.mp4")
+
+
+@pytest.mark.parametrize("args, words", [
+    (["eval", "--weights=1,2"], "--weights belongs to --fuse: add --fuse"),
+    (["eval", "--supervision=2,3,4"], "--supervision belongs to --submission"),
+    (["eval", "--windows=long", "--views=10x3"], "--views and --windows"),
+    (["eval", "--windows=long", "--batch_size=3"], "--batch_size and --windows"),
+    (["eval", "--windows=long", "--submission=x.json"], "--submission and --windows"),
+    (["eval", "--windows=long", "--judges=fid=x"], "--judges and --windows"),
+    (["eval", "--fuse=b", "--cluster=all"], "--fuse and --cluster"),
+    (["eval", "--fuse=b", "--windows=long"], "--fuse and --windows"),
+    (["eval", "--fuse=b", "--judges=fid=x"], "--judges and --fuse"),
+    (["eval", "--cluster=all", "--submission=x.json"], "--submission and --cluster"),
+    (["predict", "--site=res2", "v.mp4"], "--site belongs to --show"),
+    (["predict", "--phrase=a dog", "--text=a dog", "v.mp4"], "--phrase and --text"),
+])
+def test_a_flag_that_nothing_would_read_is_refused(capsys, tmp_path, args, words):
+  assert words in refused(capsys, args[0], f"--workdir={tmp_path}", *args[1:])
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flags, function", [
+    ([], "evaluate.evaluate_workdir"), (["--fuse=b", "--weights=1,2"], "fuse.evaluate_fused"),
+    (["--cluster=all"], "cluster.cluster_workdir"), (["--windows=long"], "predict_boxes.evaluate")])
+def test_every_way_of_evaluation_takes_what_the_command_gives(flags, function, tmp_path, monkeypatch):
+  module, name = function.split(".")
+  module = importlib.import_module(f"vidx.infer.{module}")
+  called = mock.create_autospec(getattr(module, name))
+  monkeypatch.setattr(module, name, called)
+  assert cli.main(["eval", f"--workdir={tmp_path}", *flags]) == 0
+  called.assert_called_once()
 
 
 def test_help_explains_itself(capsys):

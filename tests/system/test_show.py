@@ -64,6 +64,10 @@ def test_pictures_of_videos_come_as_files_and_one_page(files, tmp_path, capsys):
     (["--show=gradcam", "--site=res9"], ["--site=res9", "res2"]),
     (["--beside=elsewhere"], ["--beside", "add --show"]),
     (["--show=input", "--beside=elsewhere"], ["elsewhere", "not the folder of a run"]),
+    (["--show=input", "--window=5"], ["--window changes nothing for system"]),
+    (["--show=input", "--stride=2"], ["--stride changes nothing for system"]),
+    (["--show=input", "--trunk=elsewhere"], ["--trunk changes nothing for system"]),
+    (["--phrase=a dog", "--views=2x1"], ["--views changes nothing for system", "with --phrase"]),
 ])
 def test_what_cannot_be_shown_is_refused_before_anything_is_written(files, tmp_path, capsys, flags, words):
   out = tmp_path / "pictures"

@@ -1,6 +1,8 @@
 """What the words and flags of the command line mean; a ConfigError says what was expected."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+
+from absl import flags
 
 from vidx import errors
 
@@ -62,6 +64,41 @@ def options(functions: Sequence[Callable[..., object]], args: Sequence[str], tak
   for function in functions:
     errors.check_options(function, found, "this command", without=taken)
   return found
+
+
+def is_set(fv: flags.FlagValues, name: str) -> bool:
+  """Whether a flag is another than its default."""
+  return fv[name].value != fv[name].default
+
+
+def together(fv: flags.FlagValues, needs: Mapping[str, str], apart: Sequence[tuple[str, str]] = ()) -> None:
+  """Raises ConfigError for a flag that nothing would read.
+
+  Args:
+    fv: flags of a verb.
+    needs: {flag: the other flag that it belongs to}.
+    apart: pairs of flags of which one is not read where the other is set.
+  """
+  for name, other in needs.items():
+    if is_set(fv, name) and not is_set(fv, other):
+      raise errors.ConfigError(f"--{name} belongs to --{other}: add --{other}, or leave --{name} out.")
+  for pair in apart:
+    if all(is_set(fv, name) for name in pair):
+      raise errors.ConfigError("--{} and --{} do not go together: leave one of them out.".format(*pair))
+
+
+def read_by(fv: flags.FlagValues, readers: Mapping[str, Container[str]], kind: str, what: str) -> None:
+  """Raises ConfigError for a flag that runs of a kind do not read.
+
+  Args:
+    fv: flags of a verb.
+    readers: {flag: kinds that read it}.
+    kind: one of them.
+    what: the run, in the message.
+  """
+  for name, kinds in readers.items():
+    if kind not in kinds and is_set(fv, name):
+      raise errors.ConfigError(f"--{name} changes nothing for {what}: leave it out.")
 
 
 def no_words(args: Sequence[str], taken: Container[str]) -> None:

@@ -75,6 +75,13 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
                              " --identities=FOLDER --poses=FOLDER`.")
   boxes = features.pop("boxes", "")
   check_boxes(loaded, boxes)
+  known = (predict_boxes.OPTIONS if predict_boxes.applies(loaded) else
+           predict_segments.OPTIONS if predict_segments.applies(loaded) else ())
+  for name in features:
+    if features[name] and name not in known:
+      raise errors.ConfigError(f"system '{loaded.config.system.name}' does not read {name}={features[name]!r}: leave it"
+                               " out.")
+  features = {name: value for name, value in features.items() if name in known}
   if captions.applies(loaded):
     return captions.predict(loaded, paths, batch_size=batch_size)
   files = media_files.find(paths, endings)
@@ -84,8 +91,6 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
     return predict_boxes.predict(loaded, files, **features)
   if predict_segments.applies(loaded):
     return predict_segments.predict(loaded, files, **features)
-  if features.get("trunk"):
-    raise errors.ConfigError(f"system '{loaded.config.system.name}' takes videos themselves: leave --trunk out.")
   config, dataset = as_split(loaded, files)
   if chosen_frames.applies(loaded.model, clips, crops):
     result = chosen_frames.predict(loaded.model, loaded.variables, loaded.task, dataset, config, loaded.dtype,

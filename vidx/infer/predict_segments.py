@@ -15,6 +15,8 @@ from vidx.infer import timelines as segments_lib
 from vidx.tasks import timelines
 from vidx.tasks.base import FRAMES
 
+OPTIONS = ("trunk", "window", "stride")  # of `predict`, beside runs and files
+
 
 def applies(loaded: load.Loaded) -> bool:
   """Whether a run labels the frames of sequences of features."""
