@@ -125,7 +125,8 @@ def test_a_config_is_built_to_its_train_step(case, tmp_path):
 
 @pytest.mark.parametrize("mix", ["mixup", "cutmix"])
 @pytest.mark.parametrize("case, reason", [
-    ("epic100/saoa", "verb_noun', which also learns verb"), ("kinetics600/tags", "tags_and_class', which also learns class"),
+    ("epic100/saoa", "verb_noun', which also learns verb"),
+    ("kinetics600/tags", "tags_and_class', which also learns class"),
     ("hmdb51/stc_transfer", "matching', whose targets cannot be mixed"),
     ("ava/avslowfast", "box_actions', whose targets cannot be mixed"),
     ("toybox/avslowfast", "which also takes audio"), ("msrvtt/t2vlad", "for features"), ("folder/tsm", "")])

@@ -137,7 +137,8 @@ def test_savings_stand_beside_the_same_model_without_samplers():
 
 
 @pytest.mark.parametrize("key, channels", [("video", 3), ("flow", 2)])
-@pytest.mark.parametrize("sites, measured", [({"stem": Brightest}, True), ({"stem": lambda **_: nn.LayerNorm()}, False)])
+@pytest.mark.parametrize("sites, measured", [({"stem": Brightest}, True),
+                                             ({"stem": lambda **_: nn.LayerNorm()}, False)])
 def test_savings_of_a_split_are_of_the_clips_that_a_run_sees(key, channels, sites, measured, monkeypatch, tmp_path):
   class Batches(list):
     close = lambda self: None

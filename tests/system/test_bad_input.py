@@ -3,10 +3,13 @@
 import importlib
 from unittest import mock
 
+import jax
 import pytest
 
 from tests.system.conftest import ROOT, losses
 from vidx import cli, errors
+from vidx.infer import evaluate
+from vidx.show import report
 from vidx.train import evaluator
 
 
@@ -174,6 +177,16 @@ def test_every_way_of_evaluation_takes_what_the_command_gives(flags, function, t
   monkeypatch.setattr(module, name, called)
   assert cli.main(["eval", f"--workdir={tmp_path}", *flags]) == 0
   called.assert_called_once()
+
+
+@pytest.mark.parametrize("process, written", [(0, 1), (1, 0)])
+def test_of_several_processes_the_first_writes_the_report(process, written, tmp_path, monkeypatch):
+  made = mock.create_autospec(report.write_report)
+  monkeypatch.setattr(report, "write_report", made)
+  monkeypatch.setattr(evaluate, "evaluate_workdir", mock.create_autospec(evaluate.evaluate_workdir))
+  monkeypatch.setattr(jax, "process_index", lambda: process)
+  assert cli.main(["eval", f"--workdir={tmp_path}", "--report"]) == 0
+  assert made.call_count == written
 
 
 def test_help_explains_itself(capsys):

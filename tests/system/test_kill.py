@@ -48,8 +48,8 @@ def test_a_stop_between_two_evaluations_makes_no_rate_fall(tiny, tmp_path, capsy
   monkeypatch.setattr(state_lib, "watched", lambda *_: 0.0)  # no evaluation gains
   options = lambda name, *more: [*ends.flags(tiny, tmp_path / name, 4), "--config.schedule.name=plateau",
                                  "--config.schedule.patience=0", "--config.eval.every_epochs=1.0", *more]
-  rates = lambda name: [row["lr"] for row in map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
-                        if row["split"] == "train"]
+  rows = lambda name: map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
+  rates = lambda name: [row["lr"] for row in rows(name) if row["split"] == "train"]
   trains(options("whole"), capsys)
   for step in (2, 6, 8):
     trains(options("stopped", f"--config.train.max_steps={step}"), capsys)

@@ -69,8 +69,9 @@ def test_the_same_data_goes_on_wherever_it_lies(begun, tmp_path):
 
 @pytest.mark.parametrize("change, schedule, goes_on", [
     ("data.max_failures=0.5", "cosine", True), ("data.max_missing=0.5", "cosine", True),
-    ("train.max_steps=3", "cosine", True), ("train.max_steps=3", "plateau", True), ("eval.every_epochs=2", "cosine", True),
-    ("eval.every_epochs=2", "plateau", False), ("eval.crops=3", "plateau", False), ("data.crop=32", "cosine", False)])
+    ("train.max_steps=3", "cosine", True), ("train.max_steps=3", "plateau", True),
+    ("eval.every_epochs=2", "cosine", True), ("eval.every_epochs=2", "plateau", False),
+    ("eval.crops=3", "plateau", False), ("eval.batch_size=3", "plateau", True), ("data.crop=32", "cosine", False)])
 def test_what_changes_no_figure_may_change_between_two_stops(change, schedule, goes_on, begun, tmp_path):
   _, train, val = begun
   c = config.override(config.base(), [f"schedule.name={schedule}"])

@@ -62,8 +62,8 @@ def share(mesh: Mesh) -> tuple[int, int]:
   parts = sorted({tuple(sorted(rows)) for rows in held.values()})
   if sum(map(len, parts)) != len(shards) or len({len(part) for part in parts}) > 1:
     raise errors.ConfigError(
-        f"mesh {dict(zip(AXES, mesh.devices.shape))} cuts across the {len(held)} processes, whose parts of a batch would"
-        " overlap: let mesh.tensor divide the devices of a process, or be a multiple of them.")
+        f"mesh {dict(zip(AXES, mesh.devices.shape))} cuts across the {len(held)} processes, whose parts of a batch"
+        " would overlap: let mesh.tensor divide the devices of a process, or be a multiple of them.")
   return parts.index(tuple(sorted(held.get(jax.process_index(), parts[0])))), len(parts)
 
 
