@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
+import itertools
 from typing import Any
 
 import einops
@@ -264,14 +265,11 @@ def check(dataset: Dataset, data: ConfigDict, wanted: Sequence[str], *, clips: i
   Raises:
     UserError: the settings of evaluation do not go together, or not with the data.
   """
-  from vidx.data import examples
-  made = examples.make(dataset, data, training=False, wanted=wanted, clips=clips, crops=crops)
-  for index in range(min(tries, len(dataset))):
-    try:
-      made.evaluate(index, made.room([index]))
-      return
-    except errors.DecodeError:  # told, and counted, when all are evaluated
-      continue
+  from vidx.data import pipeline
+  data = data.copy_and_resolve_references()
+  data.workers = 0  # threads are ready at once
+  with pipeline.eval_batches(dataset, data, batch_size=1, clips=clips, crops=crops, wanted=wanted) as batches:
+    any(batch["weight"][0] > 0 for batch in itertools.islice(batches, tries))
 
 
 def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
