@@ -18,7 +18,6 @@ import glob
 import hashlib
 import json
 import os
-import secrets
 import sys
 from typing import Any
 import zipfile
@@ -153,7 +152,7 @@ def _kept(folder: str, split: str, label: str, shards: Sequence[tuple[str, int]]
   labels = np.array([value for part in parts for value, _ in part], np.int64)
   names = [name for part in parts for _, name in part]
   if count > _FEW:
-    with contextlib.suppress(OSError), writing.whole(file, f".{secrets.token_hex(4)}.tmp") as temporary:
+    with contextlib.suppress(OSError), writing.whole(file) as temporary:
       with open(temporary, "wb") as f:
         np.savez(f, stamps=stamps, labels=labels, names=np.frombuffer("\0".join(names).encode(), np.uint8))
   return labels, names

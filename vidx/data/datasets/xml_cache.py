@@ -18,7 +18,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import zipfile
 
 import numpy as np
@@ -102,6 +101,6 @@ def _save(file: str, kept: Mapping[str, tuple[_Stamp, Objects]]) -> None:
       "box": np.concatenate([o.box for o in own]),
       "objects": np.stack([np.concatenate([getattr(o, key) for o in own]) for key in ("label", "track")], 1,
                           dtype=np.int64)}
-  with contextlib.suppress(OSError), writing.whole(file, f".{secrets.token_hex(4)}.tmp") as temporary:
+  with contextlib.suppress(OSError), writing.whole(file) as temporary:
     with open(temporary, "wb") as f:
       np.savez(f, **arrays)
