@@ -140,6 +140,7 @@ def test_a_workdir_deleted_under_a_run_is_one_line(tiny, tmp_path):
 LISTENER = """
 import gc, os, signal, time
 from vidx.command import process
+signal.signal(signal.SIGINT, signal.default_int_handler)
 process.start_jax()
 process._SOON_S = {soon_s}
 
