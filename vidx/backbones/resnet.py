@@ -13,15 +13,16 @@ per stage `res2`.
 
 from collections.abc import Sequence
 import dataclasses
+import functools
 import math
 from typing import Any
 
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
-from vidx.nn import choices, pool, sites as sites_lib
-from vidx.nn.conv import Conv
+from vidx.nn import choices, conv, pool, sites as sites_lib
 from vidx.nn.norm import ConvNormAct, NormAct
 
 BLOCK_SITES = ("in", "branch", "residual", "out")
@@ -160,7 +161,7 @@ class Block(nn.Module):
     s = self.shape
     site = sites_lib.within(s.name, self.sites)
     x, mask = site("in")(x, mask, train)
-    width = x.shape[-1]
+    width = x.shape[-1] // conv.frames_inside()
     y, inside = site("branch")(x, mask, train)
     layers = self._layers(width)
     for i, (features, kernel, strides, groups) in enumerate(layers):
@@ -178,7 +179,7 @@ class Block(nn.Module):
         y = self._thinned(y, strides[0], before)
         if s.order == "pre":
           y = NormAct(self.norm, self.dtype, name=f"act{i + 1}")(y, train, before)
-          y = Conv(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups=groups,
+          y = conv.Conv(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups=groups,
                    dilation=spread[3 - s.dims:], dtype=self.dtype, name=f"conv{i + 1}")(y)
           y = pool.live_frames(y, inside)
           continue
@@ -217,7 +218,7 @@ class Block(nn.Module):
   def _shortcut(self, x, train, mask, before):
     s = self.shape
     strides = (s.time_stride, s.stride, s.stride)
-    if x.shape[-1] == s.out and max(strides) == 1:
+    if x.shape[-1] == s.out * conv.frames_inside() and max(strides) == 1:
       return x
     if s.shortcut == "A":
       x = x[:, ::strides[0], ::strides[1], ::strides[2]]
@@ -225,6 +226,17 @@ class Block(nn.Module):
     x = self._thinned(x, s.time_stride, before)
     return ConvNormAct(s.out, (1,) * s.dims, strides[3 - s.dims:], act=None, norm=self.norm, dtype=self.dtype,
                        name="shortcut")(x, train, mask)
+
+
+def _narrow(step, x, mask=None, train=False):
+  """A step on (B, T, H, W, C), in whose layers the frames are among the channels where that is quicker."""
+  if not conv.narrow_form(x, mask):
+    return step(x, mask, train)
+  frames = x.shape[1]
+  with conv.frames_among_channels(frames):
+    x, _ = step(conv.to_channels(x), None, train)
+  x = jax.lax.optimization_barrier(x)  # it stays so for the next step, and is transposed for others alone
+  return conv.from_channels(x, frames), None
 
 
 class StageEnd(nn.Module):
@@ -296,6 +308,8 @@ class ResNet(Chain):
     shortcut: where shapes change: 'B', a 1x1 convolution, or 'A', zero channels.
     stem: a key of STEMS.
     zero_init: residual branches start as nothing.
+    narrow: layers of fewer inner channels see the frames of a clip among the channels where that is quicker, on a TPU;
+      see vidx.nn.conv.narrow_form. For 3D kernels without a stride in time, groups, splits and shortcuts A.
   """
 
   stages: Sequence[int] = (2, 2, 2, 2)
@@ -320,6 +334,7 @@ class ResNet(Chain):
   shortcut: str = "B"
   stem: str = "image"
   zero_init: bool = False
+  narrow: int = 0
   consensus: bool = False
 
   def __post_init__(self):
@@ -332,6 +347,9 @@ class ResNet(Chain):
     if self.order == "pre" and (self.split or self.zero_init or (self.dims == 2 and max(self.time_strides) > 1)):
       raise ValueError("order = 'pre' is for whole kernels: leave split empty, zero_init False, and time"
                        " unstrided in 2D")
+    if self.narrow and (self.dims == 2 or self.groups > 1 or self.split or self.shortcut == "A"
+                        or max(*self.time_strides, STEMS[self.stem].strides[0]) > 1):
+      raise ValueError("narrow is for 3D kernels without a stride in time, groups, splits and shortcuts A: leave it 0")
     super().__post_init__()
 
   @property
@@ -360,6 +378,17 @@ class ResNet(Chain):
       steps.append(("last", Last(rest, self.placed, self.dtype, name="last")))
     self._steps = steps
     self.head = self.pooled_head()
+
+  def steps(self):
+    """See Trunk.steps."""
+    return [(name, functools.partial(_narrow, step) if self._is_narrow(name, step) else step)
+            for name, step in self._steps]
+
+  def _is_narrow(self, name: str, step: nn.Module) -> bool:
+    """Whether a step has few channels, and nothing is plugged in there that has to see single frames."""
+    few = {Stem: lambda: step.features, Block: lambda: step.shape.inner}.get(type(step), lambda: self.narrow)()
+    return few < self.narrow and not any(sites_lib.plugged(self.sites, site) for site in self.site_names()
+                                         if f"{site}.".startswith(f"{self.prefix}{name}."))
 
   def _shape(self, stage: int, block: int) -> Shape:
     first = block == 0

@@ -170,7 +170,7 @@ class SlowFast(Chain):
     """The 'slow' or the 'fast' network."""
     slow = name == "slow"
     own = dict(width=self.width, stem="image", temporal=self.slow_temporal) if slow else dict(
-        width=self.width // self.beta, stem="video_pool", temporal=self.fast_temporal)
+        width=self.width // self.beta, stem="video_pool", temporal=self.fast_temporal, narrow=32)
     shared = {f: getattr(self, f) for f in ("stages", "strides", "dilations", "zero_init", "eps", "momentum",
                                             "frozen_bn", "bn_groups", "dtype")}
     added = {}

@@ -26,6 +26,7 @@ from vidx.data import batch as batch_lib
 from vidx.measure import program_text, targets
 from vidx.measure.clock import program_bytes, versions
 from vidx.measure.count import count
+from vidx.nn import conv
 from vidx.train import build, config as config_lib, sharding
 
 _SHARE = 0.95  # of a chip's memory that a program may have; the rest is the runtime's
@@ -187,7 +188,8 @@ def _placed(tree: Any, where: NamedSharding) -> Any:
 
 def _compiled(program: Program, target: str) -> jax.stages.Compiled:
   """Compiles; raises ConfigError where the compiler finds no room on the chip."""
-  lowered = program.fn.lower(*program.arguments)
+  with conv.traced_for("cuda" if target == "h100" else "tpu"):
+    lowered = program.fn.lower(*program.arguments)
   cached = jax.config.jax_enable_compilation_cache
   jax.config.update("jax_enable_compilation_cache", False)  # what is kept there is loaded onto a chip
   try:

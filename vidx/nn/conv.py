@@ -22,6 +22,8 @@ from vidx.nn.initialisers import param
 Triple = tuple[int, int, int]
 
 _forced: contextvars.ContextVar[str] = contextvars.ContextVar("lowering", default="auto")
+_target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", default=None)
+_frames: contextvars.ContextVar[int] = contextvars.ContextVar("frames", default=1)
 
 
 @contextlib.contextmanager
@@ -32,6 +34,74 @@ def using(lowering: str) -> Iterator[None]:
     yield
   finally:
     _forced.reset(token)
+
+
+@contextlib.contextmanager
+def traced_for(platform: str) -> Iterator[None]:
+  """Within the block, networks take the form for 'cpu', 'tpu', ..., in place of that for the machine they run on."""
+  token = _target.set(platform)
+  try:
+    yield
+  finally:
+    _target.reset(token)
+
+
+# ---------------------------------------------------------------- frames among the channels
+# A TPU lays out 128 channels at a time, so that a pathway of 8 or 16 channels leaves most of its registers and matrix
+# units idle. There, its layers take the frames of a clip as parts of one long vector of channels; each is then a dense
+# product over frames and channels, most of whose kernel is zeros, and still costs less than what lay idle.
+
+
+def narrow_form(x: jax.Array, mask: jax.Array | None) -> bool:
+  """Whether layers with few channels are to see clips x (B, T, H, W, C) with their frames among the channels."""
+  target = _target.get()
+  wanted = _forced.get() == "auto" and (jax.default_backend() if target is None else target) == "tpu"
+  return wanted and mask is None and x.shape[1] > 1
+
+
+@contextlib.contextmanager
+def frames_among_channels(frames: int) -> Iterator[None]:
+  """Within the block, `Conv` and `BatchNorm` take and give clips of so many frames as (B, 1, H, W, T C)."""
+  token = _frames.set(frames)
+  try:
+    yield
+  finally:
+    _frames.reset(token)
+
+
+def frames_inside() -> int:
+  """How many frames stand among the channels here; 1 outside of `frames_among_channels`."""
+  return _frames.get()
+
+
+def to_channels(x: jax.Array) -> jax.Array:
+  """(B, T, H, W, C) -> (B, 1, H, W, T C)."""
+  return x.transpose(0, 2, 3, 1, 4).reshape(x.shape[0], 1, *x.shape[2:4], -1)
+
+
+def from_channels(x: jax.Array, frames: int) -> jax.Array:
+  """(B, 1, H, W, T C) -> (B, T, H, W, C)."""
+  return x.reshape(x.shape[0], *x.shape[2:4], frames, -1).transpose(0, 3, 1, 2, 4)
+
+
+def across_frames(w: jax.Array, frames: int, stride: int, padding: int, dilation: int) -> jax.Array:
+  """The kernel over frames and channels at once, zeros where an output frame does not see an input frame.
+
+  Args:
+    w: (kt, kh, kw, C, O).
+    frames: T of the clips.
+    stride: in time.
+    padding: in time.
+    dilation: in time.
+
+  Returns:
+    (1, kh, kw, T C, T' O).
+  """
+  kt, kh, kw, inner, out = w.shape
+  after = _length(frames, kt, stride, padding, dilation)
+  at = np.arange(kt)[:, None] * dilation + np.arange(after) * stride - padding  # the frame that a tap sees
+  seen = (at[:, None] == np.arange(frames)[:, None]).astype(w.dtype)  # (kt, T, T')
+  return jnp.einsum("kto,kijcd->ijtcod", seen, w).reshape(1, kh, kw, frames * inner, after * out)
 
 
 # ---------------------------------------------------------------- lowerings
@@ -320,15 +390,21 @@ class Conv(nn.Module):
     if padding is None:
       padding = tuple(d * (k - 1) // 2 for k, d in zip(self.kernel, dilation))
     padding = _spread(padding, rank)
-    shape = (*self.kernel, x.shape[-1] // self.groups, self.features)
+    frames = frames_inside()
+    shape = (*self.kernel, x.shape[-1] // frames // self.groups, self.features)
     w = param(self, "kernel", self.kernel_init, shape, jnp.float32).astype(dtype)
     x = x.astype(dtype)
     if rank == 2:
       w, strides, padding, dilation = w[None], (1, *strides), (0, *padding), (1, *dilation)
-    image = x.ndim == 4
-    y = convolve(x[:, None] if image else x, w, strides, padding, dilation, self.groups, self.lowering)
+    image, lowering = x.ndim == 4, self.lowering
+    if frames > 1:
+      w = across_frames(w, frames, strides[0], padding[0], dilation[0])
+      strides, padding = (1, *strides[1:]), (0, *padding[1:])
+      lowering = "shifts" if max(w.shape[1:3]) == 1 else lowering  # gradients of a product are products
+    y = convolve(x[:, None] if image else x, w, strides, padding, dilation, self.groups, lowering)
     if self.use_bias:
-      y = y + param(self, "bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
+      bias = param(self, "bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
+      y = y + (jnp.tile(bias, y.shape[-1] // self.features) if frames > 1 else bias)
     return y[:, 0] if image else y
 
 

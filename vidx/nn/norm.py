@@ -10,7 +10,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn.conv import Conv
+from vidx.nn.conv import Conv, frames_inside
 from vidx.nn.initialisers import param
 
 
@@ -59,7 +59,8 @@ class BatchNorm(nn.Module):
     Entries that are not live take no part in the statistics, nor does what is `beside`: it is
     normalised by those of x alone, and comes as the second of two results.
     """
-    channels = x.shape[-1:]
+    frames = frames_inside()
+    channels = (x.shape[-1] // frames,)
     mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
     var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
     scale = param(self, "scale", nn.initializers.constant(self.scale_init), channels, jnp.float32)
@@ -68,12 +69,14 @@ class BatchNorm(nn.Module):
       scale, bias = jax.lax.stop_gradient((scale, bias))
 
     def normalised(mean, var):  # (C,), or those of each group (G, C)
+      each = [jnp.tile(s, frames) for s in (mean, var, scale, bias)] if frames > 1 else (mean, var, scale, bias)
+
       def by(y):
         if mean.ndim == 1:
-          return self._apply(y, mean, var, scale, bias)
+          return self._apply(y, *each)
         spread = lambda s: s.reshape(len(s), *[1] * (y.ndim - 1), -1)
         parts = y.reshape(len(mean), -1, *y.shape[1:])
-        return self._apply(parts, spread(mean), spread(var), scale, bias).reshape(y.shape)
+        return self._apply(parts, spread(each[0]), spread(each[1]), *each[2:]).reshape(y.shape)
 
       return by(x) if beside is None else (by(x), by(beside))
 
@@ -85,6 +88,8 @@ class BatchNorm(nn.Module):
     parts = x.reshape(groups, x.shape[0] // groups, *x.shape[1:])
     live = None if mask is None else mask.reshape(groups, -1, *mask.shape[1:])
     m, v = batch_statistics(parts, live)
+    if frames > 1:
+      m, v = _over_frames(m, v, frames)
     if not self.is_initializing():
       keep = 0.0 if _exact.get() else self.momentum
       mean.value = keep * mean.value + (1 - keep) * m.mean(0)
@@ -124,6 +129,14 @@ def batch_statistics(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.A
   count = jnp.maximum(weight.sum(axes) * rest, 1)
   mean = (x * weight).sum(axes) / count
   return mean, jnp.maximum((x * x * weight).sum(axes) / count - mean * mean, 0)
+
+
+def _over_frames(mean, var, frames):
+  """Those of each frame's channels (G, T C), together: (G, C)."""
+  by_frame = lambda s: s.reshape(len(s), frames, -1)
+  m, v = by_frame(mean), by_frame(var)
+  whole = m.mean(1)
+  return whole, (v + (m - whole[:, None])**2).mean(1)
 
 
 def instance_norm(x: jax.Array, eps: float = 1e-5) -> jax.Array:

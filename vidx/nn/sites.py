@@ -8,7 +8,8 @@ plain function that takes x is itself the block. A block returns x, or (x, mask)
 where it changes which frames are live; one whose call takes `mask` is given it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import fnmatch
 import inspect
@@ -18,6 +19,8 @@ from flax import core
 from flax import linen as nn
 from flax import traverse_util
 import jax
+
+from vidx.nn import conv
 
 Factory = Callable[..., Any]
 Sites = Mapping[str, Factory | Sequence[Factory]]
@@ -140,7 +143,8 @@ def taps(model: nn.Module, variables: Any, *inputs: jax.Array, sites: Sequence[s
       at[module.path] = module.site
     return found
 
-  outputs, state = model.apply(variables, *inputs, **kwargs, capture_intermediates=wanted, mutable=["intermediates"])
+  with conv.traced_for(""):
+    outputs, state = model.apply(variables, *inputs, **kwargs, capture_intermediates=wanted, mutable=["intermediates"])
   left = traverse_util.flatten_dict(state["intermediates"])
   return outputs, {at[path[:-1]]: calls[0][0] for path, calls in left.items() if path[:-1] in at}
 
@@ -150,7 +154,8 @@ def features(model: nn.Module, variables: Any, *inputs: jax.Array, site: str, **
   return taps(model, variables, *inputs, sites=(site,), **kwargs)[1][site]
 
 
-def leaving(change: Callable[[Site, jax.Array], jax.Array]):
+@contextlib.contextmanager
+def leaving(change: Callable[[Site, jax.Array], jax.Array]) -> Iterator[None]:
   """A context in which every site of every model called gives change(site, x) in place of x, in the order of the flow.
 
   Lets you observe or perturb a site of an existing model without rebuilding it. Plugged
@@ -163,4 +168,5 @@ def leaving(change: Callable[[Site, jax.Array], jax.Array]):
       return change(context.module, y[0]), y[1]
     return y
 
-  return nn.intercept_methods(intercept)
+  with conv.traced_for(""), nn.intercept_methods(intercept):  # sites see clips as they are, in no platform's form
+    yield
