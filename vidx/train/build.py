@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import os
 from typing import Any
 
 import jax
@@ -239,5 +240,8 @@ def load_split(config: ConfigDict, split: str) -> Dataset:
   data = config.data
   if not data.root:
     raise errors.DataError("no data root: add --config.data.root=FOLDER.")
+  if not os.path.exists(data.root):
+    raise errors.DataError(f"data root {data.root} does not exist: name the folder where the data lie now by"
+                           " --config.data.root=FOLDER.")
   return datasets.load(data.dataset.name, data.root, split, max_missing=data.max_missing,
                        **config_lib.reader_options(data))
