@@ -112,8 +112,8 @@ def test_the_public_face_is_six_names():
                                "train"} == set(dir(vidx))
   assert all(callable(getattr(vidx, name)) for name in vidx.__all__ if name != "__version__")
   assert vidx.train.__call__.__func__ and vidx.__version__.count(".") == 2
-  with pytest.raises(AttributeError, match="vidx"):
-    vidx.nothing
+  with pytest.raises(AttributeError, match="no attribute 'creat_model'; it has create_model, evaluate, .*train$"):
+    vidx.creat_model
 
 
 def test_speed_is_measured_with_nothing_but_jax_flax_numpy_einops_and_absl():
