@@ -41,6 +41,12 @@ class CheckpointError(UserError):
   """A checkpoint or workdir that does not fit the run."""
 
 
+def status(failed: Iterable[Any]) -> int:
+  """The exit status of a command over several things, by what failed of each: 0, 1 where some did, 2 where all did."""
+  found = [bool(f) for f in failed]
+  return 0 if not any(found) else 2 if all(found) else 1
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
   """The entry of `words` most alike to `word`, or None where none is close."""
   found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)

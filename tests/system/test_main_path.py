@@ -46,7 +46,8 @@ def test_predictions_on_files_folders_and_globs(run, toy, vidx, tmp_path):
   files = sorted(pathlib.Path(toy).rglob("*.mp4"))[:2]
   bad = tmp_path / "bad.mp4"
   bad.write_text("no video")
-  done = vidx("predict", f"--workdir={run}", "--json", *files, bad)
+  done = vidx("predict", f"--workdir={run}", "--json", *files, bad, check=False)
+  assert done.returncode == 1 and f"cannot be read: {bad}: " in done.stderr
   found = json.loads(done.stdout)
   assert [f["path"] for f in found] == [str(f) for f in (*files, bad)]
   assert found[2]["error"] and not found[0]["error"]

@@ -120,7 +120,7 @@ def test_segments_of_new_features_and_videos_are_predicted_and_shown(data, toy, 
   np.save(new / "a.npy", np.load(root / "features/v8.npy").T)  # features x frames, as some releases have it
   np.save(new / "b.npy", np.ones((9, 5)))
   (new / "c.npy").write_text("nothing")
-  assert cli.main(["predict", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'found.json'}", str(new)]) == 0
+  assert cli.main(["predict", f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'found.json'}", str(new)]) == 1
   a, b, broken = json.loads((tmp_path / "found.json").read_text())
   assert "of shape (9, 5), but the run was trained on 6" in b["error"] and "cannot be read" in broken["error"]
   result = evaluate.of_workdir(str(tmp_path / "run")).result

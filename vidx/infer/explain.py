@@ -20,17 +20,10 @@ from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import clips, examples, pipeline
 from vidx.data.records import Record
-from vidx.infer import load, map_arrays, predict
+from vidx.infer import kinds as kinds_lib, load, map_arrays, predict
+from vidx.infer.kinds import BOXES, GATES, HEARD, KEPT, KINDS, SHARES, SIGNED
 from vidx.nn import augment, sites as sites_lib
 
-SIGNED = ("squeezed", "appearance", "band_pass")  # (B, N, H, W, C), what blocks make of the clip
-GATES = ("gates",)  # (B, C), factors of channels
-HEAT = ("attention", "gradcam")  # (B, N, H, W), not negative
-SHARES = ("frame_share",)  # (B, N), how much each frame counts
-KEPT = ("kept",)  # (B, T) of frames, (B, G, 1 + N) of tokens: zero for what a sampler drops
-BOXES = ("candidates",)  # (B, N, K, 5), boxes in pixels and their weights, in N frames around the clip's middle
-HEARD = ("spectrogram",)  # (B, 1, F, T), the sound of the clip, low bands below
-KINDS = ("input", *HEARD, *SIGNED, *GATES, *KEPT, *SHARES, *BOXES, *HEAT)
 BATCH = 1  # clips at once: of pictures there are few
 
 
@@ -248,11 +241,7 @@ class Explainer:
       ConfigError: a kind that is unknown or that the model does not produce, or such a site.
     """
     self.loaded, self.kinds = loaded, tuple(dict.fromkeys(k.strip() for k in kinds if k.strip()))
-    unknown = [k for k in self.kinds if k not in KINDS]
-    if unknown or not self.kinds:
-      raise errors.ConfigError(f"--show={','.join(kinds)}: " + (
-          f"unknown kind '{unknown[0]}'{errors.hint(unknown[0], KINDS)}" if unknown else "no kind")
-          + f"; the kinds are {', '.join(KINDS)}.")
+    kinds_lib.check(",".join(kinds) or ",", "clips")
     data, model = loaded.config.data, loaded.model
     clip = (BATCH, *clips.eval_clip_shape(data))
     self._wanted = batch_lib.wanted(model)

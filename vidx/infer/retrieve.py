@@ -20,6 +20,12 @@ def applies(loaded: load.Loaded) -> bool:
   return loaded.config.task.name == "retrieval"
 
 
+def check(texts: Sequence[str]) -> None:
+  """Raises DataError where one of some texts is empty."""
+  if not all(text.strip() for text in texts):
+    raise errors.DataError("the text is empty: write what the videos should show, as in --text='a dog runs'.")
+
+
 def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5, index: str = "",
          batch_size: int = 64) -> list[dict[str, Any]]:
   """Ranks videos for texts, as the evaluation of a run does.
@@ -42,9 +48,7 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
   """
   if not applies(loaded):
     raise errors.ConfigError(f"task.name '{loaded.config.task.name}' does not rank videos for texts: leave --text out.")
-  empty = next((t for t in texts if not t.strip()), None)
-  if empty is not None:
-    raise errors.DataError("the text is empty: write what the videos should show, as in --text='a dog runs'.")
+  check(texts)
   files = media_files.find(paths, unlabelled.OF_EXPERTS)
   kept = _read_index(index, loaded, files)
   if kept is None:
@@ -118,5 +122,4 @@ def to_table(found: Sequence[dict[str, Any]]) -> str:
   for entry in found:
     lines.append(entry["text"] + (f"   ({entry['unknown']} of its words are unknown)" if entry["unknown"] else ""))
     lines += [f"  {f['score']:7.4f}  {f['path']}" for f in entry["found"]]
-  lines += [f"cannot be read: {path}: {reason}" for path, reason in (found[0]["failures"] if found else {}).items()]
   return "\n".join(lines)
