@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from vidx import writing
-from vidx.infer.explain import BOXES, HEARD, KEPT, Explained, Map
-from vidx.show import clips, page
+from vidx.infer.explain import Explained, Map
+from vidx.infer.kinds import BOXES, HEARD, KEPT
+from vidx.show import boxes, clips, page
 
 ZERO = 128  # grey level of a signed map's zero
 DROPPED = 0.2  # share of its brightness that is left of what a sampler drops
 STRENGTH = 0.7  # share of the colour where a heat map is highest
 NAMED = 0.5  # share of the largest weight from which on a candidate's is written beside it
+LETTERS = 0.3  # scale of what is written into a picture
 SIDE = 112  # pixels of a picture's short side, about
 COLUMNS = 16  # most pictures in a row of a sheet
 MARGIN, LINE = 4, 18  # pixels between pictures, and of a row's heading
@@ -85,23 +87,22 @@ def candidates(values: np.ndarray, frames: np.ndarray) -> np.ndarray:
   Returns:
     uint8 (N, H', W', 3) of `tile_size`.
   """
-  import cv2
   import matplotlib
   height, width = tile_size(frames)
   unit = np.array([width, height] * 2) / np.array([frames.shape[2], frames.shape[1]] * 2)
   most = max(values[..., 4].max(initial=0), np.finfo(np.float32).tiny)
   made = tiles(frames, height, width)
-  for picture, boxes in zip(made, values):
-    for *box, weight in sorted(boxes.tolist(), key=lambda box: box[4]):
+  for picture, found in zip(made, values):
+    marked = []
+    for *box, weight in sorted(found.tolist(), key=lambda box: -box[4]):
       x0, y0, x1, y1 = np.round(np.array(box) * unit).astype(int).tolist()
       if x1 <= x0 or y1 <= y0:
         continue
       share = weight / most
       colour = [round(255 * c) for c in matplotlib.colormaps["turbo"](share)[:3]]
-      cv2.rectangle(picture, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, 1 + round(2 * share))
-      if share >= NAMED:
-        at = (min(x0 + 2, width - 22), max(y0 - 2, 9))
-        cv2.putText(picture, f"{100 * weight:.0f}%", at, cv2.FONT_HERSHEY_SIMPLEX, 0.3, colour, 1, cv2.LINE_AA)
+      marked.append(boxes.Box((x0, y0, x1, y1), colour, 1 + round(2 * share),
+                              (boxes.share(weight),) if share >= NAMED else ()))
+    boxes.draw(picture, marked, LETTERS)
   return made
 
 
