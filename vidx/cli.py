@@ -249,8 +249,8 @@ VERBS: dict[str, Verb] = {
                      "JSON file to write, segments and people as .csv beside it;"
                      " with --show the folder of the pictures, WORKDIR/maps"),
              _string("show", "",
-                     "input, squeezed, appearance, band_pass, gates, kept, frame_share, candidates, attention, gradcam:"
-                     " pictures"),
+                     "input, spectrogram, squeezed, appearance, band_pass, gates, kept, frame_share, candidates, attention,"
+                     " gradcam: pictures"),
              _string("boxes", "",
                      "csv of people in the videos, for a run that tells what each does; --show=people draws them;"
                      " of a run that finds boxes, --show=boxes,memory draws these and what is remembered where"),
@@ -260,7 +260,7 @@ VERBS: dict[str, Verb] = {
                      " and pictures, WORKDIR/phrases; --show=phrases writes a page"),
              _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
              _string("beside", "", "another run whose pictures --show puts below, such as one of optical flow"),
-             _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
+             _string("site", "", "where gradcam looks; empty: the last site with a grid of features, of frames where there are some"),
              _number("threshold", 0.0,
                      "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3"),
              _integer("top", 5, "classes per video")), _predict),
