@@ -231,7 +231,7 @@ def test_a_run_of_another_width_is_refused_in_a_line_that_names_the_field(tmp_pa
   with pytest.raises(errors.CheckpointError) as e:
     warm_start.start(run)
   said = str(e.value)
-  assert "2 of 3 tensors fit" in said and "0 of 1 kernels" in said and "(system.width: 4 there, 8 here)" in said
+  assert "2 of 3 tensors fit" in said and "of kernels 0 of 1" in said and "(system.width: 4 there, 8 here)" in said
   run.config.system = dict(name="large")
   with pytest.raises(errors.CheckpointError, match=r"\(system.name: small there, large here\); it is of another network"):
     warm_start.start(run)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flax import traverse_util
 import jax
+from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors, reading
@@ -212,17 +213,18 @@ def fits(variables: Any, source: Any, report: Mapping[str, Sequence[str]], adopt
   return alike, len(fitting), len(every)
 
 
-def _differing(here: Any, there: Any, part: bool) -> str:
+def _differing(here: ConfigDict, there: ConfigDict, part: bool) -> str:
   """In which fields two systems differ, ' (system.width: 16 there, 32 here)'; '' where that says nothing."""
   if here.name != there.name:
     return "" if part else f" (system.name: {there.name} there, {here.name} here)"
   told = lambda config, key: repr(config[key]) if key in config else "unset"
-  names = [k for k in sorted({*here, *there}) if k != "num_classes" and told(here, k) != told(there, k)]
+  names = [k for k in {*here, *there} if k != "num_classes" and told(here, k) != told(there, k)]
+  names.sort(key=lambda k: (isinstance(there.get(k, here.get(k)), (tuple, ConfigDict)), k))  # such as widths first
   said = [f"system.{k}: {told(there, k)} there, {told(here, k)} here" for k in names]
   return f" ({'; '.join(said[:3])}{'; ...' if len(said) > 3 else ''})" if said else ""
 
 
-def _config(source: str) -> Any:
+def _config(source: str) -> ConfigDict:
   """The config that lies beside what `read_variables` reads."""
   with reading.open_text(os.path.join(located(source), "config.json")) as f:
     return config_lib.from_json(f.read())
@@ -250,10 +252,12 @@ def start(run) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
     fitting = sum(len(report[how]) for how in FITTED)
     if not alike and (of or not fitting):
       count = fitting + len(report["other shape"]) + len(report["not in the checkpoint"])
+      what = (f"only {fitting} of {count} tensors fit this model in name and shape, of kernels {kernels} of {of}"
+              if fitting else "none of its parameters fits this model in name and shape")
       raise errors.CheckpointError(
-          f"{name}: {fitting} of {count} tensors fit this model in name and shape, {kernels} of {of} kernels"
-          f"{_differing(run.config.system, _config(source).system, bool(pattern or prefix))}; it is of another network."
-          " To start with what fits all the same, name it: train.init_from=(PATTERN, WORKDIR).")
+          f"{name}: {what}{_differing(run.config.system, _config(source).system, bool(pattern or prefix))}; it is of"
+          " another network." + (" To take what fits all the same, name that alone: train.init_from=(PATTERN, WORKDIR)."
+                                 if fitting else ""))
     reports[f"{name} for {pattern}" if name in reports else name] = report
   params = jax.device_put(variables.pop("params"), run.shardings.params)
   state = state.replace(params=params, stats=jax.device_put(variables, run.shardings.stats))
