@@ -40,6 +40,8 @@ def settings(root, name="full"):
 
 def test_it_trains_resumes_evaluates_generates_and_reports(root, tmp_path, capsys):
   loop.train(settings(root), str(tmp_path / "whole"))
+  said = capsys.readouterr().out
+  assert " 12 triplets to train on" in said and " triplets/s" in said and "clips" not in said
   goes_on_exactly(settings(root), tmp_path / "whole", capsys, at=3, steps=6)
 
   run = str(tmp_path / "whole")

@@ -41,9 +41,7 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   if build.reads_texts(run):
     workdirs.make_vocabulary(config, folder, train_set)
     run = build.with_vocabulary(run, train_set)
-  parameters = sum(x.size for x in jax.tree.leaves(run.abstract.params)) // config.train.seeds
-  print(f"{config.system.name}: {parameters:,} parameters, {len(train_set)} {run.unit} to train on, {len(val_set)} to"
-        f" evaluate, {run.total_steps} steps, {jax.device_count()} device(s)", flush=True)
+  print(run.told(train_set, val_set), flush=True)
   memory.check_state(run.abstract, run.shardings, config)
   if config.train.init_from:
     state, reports = warm_start.start(run)
@@ -74,7 +72,7 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   finally:
     batches.close()
   print(f"first batch after {read - began:.1f} s, compiled in {compiled - read:.1f} s, {took:.2f} s per step,"
-        f" {needed / 2**30:.2f} GiB beside the parameters; {run.total_steps} steps take"
-        f" {writers.clock(run.total_steps * took)} without evaluation. Nothing was written.", flush=True)
-  return {"parameters": parameters, "bytes": needed, "compile_s": compiled - read, "batch_s": read - began,
+        f" {needed / 2**30:.2f} GiB beside the parameters; {run.last_step} steps take"
+        f" {writers.clock(run.last_step * took)} without evaluation. Nothing was written.", flush=True)
+  return {"parameters": run.parameters, "bytes": needed, "compile_s": compiled - read, "batch_s": read - began,
           "step_s": took, "loss": loss}

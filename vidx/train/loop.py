@@ -64,10 +64,9 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
   if main and saves.notes:
     print("\n".join(saves.notes), flush=True)
   state, data_state, start = _first_state(run, saves, workdir, main)
-  last_step = min(run.total_steps, config.train.max_steps or run.total_steps)
+  last_step = run.last_step
   if start >= last_step:
-    print(f"{workdir} is finished: {start} of {last_step} steps are done. Next: vidx eval --workdir={workdir}",
-          flush=True)
+    print(_nothing_left(workdir, start, run.total_steps, config.train.max_steps), flush=True)
     saves.close()
     return {"step": start, "metrics": {}, "best_step": saves.best(), "failures": {}}
   if config.data.cache:
@@ -83,13 +82,9 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
     batches.set_state(data_state)
   log = writers.Writers(workdir, main, start)
   console = writers.Console(last_step, start, main, config.train.log_every)
-  console.say(f"{config.system.name}: {_count(run.abstract.params) // config.train.seeds:,} parameters,"
-              f" {len(train_set)} {run.unit} to train on, {len(val_set)} to evaluate,"
-              f" {run.total_steps} steps, {jax.device_count()} device(s)"
-              + (f", {config.train.seeds} seeds" if config.train.seeds > 1 else "")
+  console.say(run.told(train_set, val_set) + (f", {config.train.seeds} seeds" if config.train.seeds > 1 else "")
               + (f", resumed at step {start}" if start else ""))
-  for line in memory.advice(config, _count(run.abstract.params) // config.train.seeds, len(train_set),
-                            run.unit == "clips" and not start):
+  for line in memory.advice(config, run.parameters, run.count(train_set), run.pixels and not start, run.videos):
     console.say(line)
   with stop.Listener() as listener:
     try:
@@ -138,7 +133,7 @@ class _Loop:
     self.metrics, self.evaluator, self.statistics = {}, None, None
     # Whole videos differ in length, and so in what they cost; of what is kept nothing is computed.
     self.utilization = peak.utilization(run.model, run.inputs, list(run.mesh.devices.flat)) if (
-        run.unit == "clips" and not run.config.data.cache) else None
+        run.pixels and not run.config.data.cache) else None
 
   def run(self, state, start: int) -> dict[str, Any]:
     config, run = self.run_.config, self.run_
@@ -283,12 +278,15 @@ class _Loop:
     shown = "  ".join(f"{k} {writing.figure(k, writing.number(v))}" for k, v in self.metrics.items()
                       if k in ("loss", best, *run.task.headlines))
     self.console.say(f"step {step}, epoch {step / run.steps_per_epoch:.1f}: {config.data.val_split} {shown}"
-                     f" ({result.evaluated} videos)")
+                     f" ({result.evaluated} {run.videos})")
     return self.metrics
 
 
-def _count(params: Any) -> int:
-  return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(params))
+def _nothing_left(workdir: str, start: int, total: int, most: int) -> str:
+  """The line where no step is left: `start` are done of the `total` of the schedule, and at most so many are wanted."""
+  done = (f"{workdir} is finished: all {total} steps are done." if start >= total else
+          f"{workdir}: {start} of {total} steps are done, and train.max_steps={most} asks for no more.")
+  return f"{done} Next: vidx eval --workdir={workdir}"
 
 
 def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, main: bool):

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from vidx import reading, terminal, writing
+from vidx.data import examples
 
 FILE = "metrics.jsonl"
 
@@ -124,7 +125,7 @@ def _line(figures: Mapping[str, Any]) -> str:
   shown.append(f"loss {figures['loss']:.4f}" if "loss" in figures else "loss not defined: no labels")
   if "lr" in figures:
     shown.append(f"lr {figures['lr']:.2e}")
-  for unit in ("clips", "videos"):
+  for unit in examples.UNITS:
     if f"{unit}_per_s" in figures:
       shown.append(f"{figures[f'{unit}_per_s']:.1f} {unit}/s")
   if "mfu" in figures:
