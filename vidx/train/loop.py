@@ -128,7 +128,8 @@ class _Loop:
     self.log, self.console, self.last_step, self.profile = log, console, last_step, profile
     self.lock, self.listener = lock, listener
     self.pending = collections.deque()  # steps whose figures were not read yet
-    # When recent steps were read, and the seconds that each waited for its batch.
+    # When recent steps were read, and the seconds that each waited for its batch; the first one also compiles, and only
+    # starts the clock.
     self.recent = collections.deque(maxlen=1 + max(10, run.config.train.log_every))
     self.metrics, self.evaluator, self.statistics = {}, None, None
     # Whole videos differ in length, and so in what they cost; of what is kept nothing is computed.
@@ -141,7 +142,6 @@ class _Loop:
     done = start
     if config.schedule.name == "plateau" and not start:
       self._check_monitor(state)
-    self._restart_clock()
     for step in range(start + 1, self.last_step + 1):
       if self.profile and step == min(start + 4, self.last_step):
         jax.profiler.start_trace(os.path.join(self.lock.workdir, "profile"))
@@ -240,19 +240,25 @@ class _Loop:
             f" checkpoint: {'step ' + str(kept) if kept is not None else 'none'} in {self.saves.folder}."
             " Lower schedule.peak, or set optimizer.clip_norm.")
       self.recent.append((time.perf_counter(), waited))
-      seconds = max(1e-9, self.recent[-1][0] - self.recent[0][0])
-      rate = (len(self.recent) - 1) * self.run_.config.train.batch_size / seconds
-      wait = sum(w for _, w in list(self.recent)[1:])
-      figures.update(epoch=step / self.run_.steps_per_epoch, data_wait=min(1.0, wait / seconds))
-      figures[f"{self.run_.unit}_per_s"] = rate
-      if self.utilization is not None:
-        figures["mfu"] = self.utilization * rate * self.run_.config.train.seeds
+      figures["epoch"] = step / self.run_.steps_per_epoch
+      speed = self._speed()
+      figures.update(speed)
       shown = step % max(1, self.run_.config.train.log_every) == 0
       if shown:
         self.lock.check()
       self.log.write(step, "train", figures, board=shown)
-      eta = (self.last_step - step) * self.run_.config.train.batch_size / rate
-      self.console.step(step, {**figures, "eta": eta})
+      left = (self.last_step - step) * self.run_.config.train.batch_size
+      self.console.step(step, {**figures, **({"eta": left / speed[f"{self.run_.unit}_per_s"]} if speed else {})})
+
+  def _speed(self) -> dict[str, float]:
+    """What recent steps say of speed; nothing before the second one."""
+    seconds = max(1e-9, self.recent[-1][0] - self.recent[0][0])
+    rate = (len(self.recent) - 1) * self.run_.config.train.batch_size / seconds
+    if not rate:
+      return {}
+    wait = sum(w for _, w in list(self.recent)[1:])
+    mfu = {} if self.utilization is None else {"mfu": self.utilization * rate * self.run_.config.train.seeds}
+    return {"data_wait": min(1.0, wait / seconds), f"{self.run_.unit}_per_s": rate, **mfu}
 
   def _restart_clock(self) -> None:
     """Speed is measured from here on: nothing but training steps belongs to it."""

@@ -95,8 +95,8 @@ class Console:
     if self._progress is not None:
       self._progress.update(self._task, completed=step, description=_line(figures))
     elif step % self._every == 0 or step == self._total:
-      eta = figures.get("eta", 0.0)
-      print(f"step {step}/{self._total}  {_line(figures)}  eta {clock(eta)}", flush=True)
+      left = f"  eta {clock(figures['eta'])}" if "eta" in figures else ""
+      print(f"step {step}/{self._total}  {_line(figures)}{left}", flush=True)
 
   def say(self, text: str) -> None:
     """A line of its own."""
