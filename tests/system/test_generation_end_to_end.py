@@ -165,7 +165,7 @@ def test_runs_that_could_not_train_are_refused_in_one_line(fields, crop, words, 
   c.data.crop = crop
   with pytest.raises(errors.ConfigError, match=words) as e:
     loop.train(c, str(tmp_path / "run"))
-  assert "\n" not in str(e.value)
+  assert "\n" not in str(e.value) and not (tmp_path / "run").exists()
 
 
 def test_boxes_that_cannot_be_used_name_their_file_line_and_photo(tmp_path):

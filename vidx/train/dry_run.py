@@ -6,7 +6,7 @@ import time
 import jax
 from ml_collections import ConfigDict
 
-from vidx.data import batch as batch_lib, pipeline, triplets
+from vidx.data import batch as batch_lib, pipeline
 from vidx.train import (
     build, config as config_lib, evaluator, memory, sharding, step as step_lib, warm_start, workdirs, writers)
 
@@ -37,7 +37,6 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   """`dry_run` with a folder for what a workdir would hold."""
   train_set, val_set = build.load_splits(config)
   run = build.build(config, train_set)
-  triplets.check_room(run.model, val_set, False)
   if build.reads_texts(run):
     workdirs.make_vocabulary(config, folder, train_set)
     run = build.with_vocabulary(run, train_set)
@@ -49,11 +48,10 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
     print("\n".join(lines), flush=True)
   else:
     state = run.init()
-  wanted = batch_lib.wanted(run.model, run.task)
-  evaluator.check(val_set, config.data, wanted, clips=config.eval.clips, crops=config.eval.crops)
+  evaluator.check(run, val_set)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed,
-      process=sharding.share(run.mesh), wanted=wanted)
+      process=sharding.share(run.mesh), wanted=batch_lib.wanted(run.model, run.task))
   try:
     began = time.perf_counter()
     batch = next(batches)

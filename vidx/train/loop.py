@@ -14,7 +14,7 @@ import numpy as np
 
 from vidx import errors
 from vidx import terminal, writing
-from vidx.data import batch as batch_lib, pipeline, records, triplets
+from vidx.data import batch as batch_lib, pipeline, records
 from vidx.measure import peak
 from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory
 from vidx.train import phrase_codes, precise_bn, sharding, state as state_lib, step as step_lib, stop, warm_start
@@ -43,16 +43,27 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
   config_lib.with_runs(config, runs)
   main = jax.process_index() == 0
   train_set, val_set = build.load_splits(config, main)
+  run = build.build(config, train_set)  # what it refuses leaves nothing behind
+  memory.check_state(run.abstract, run.shardings, config)
+  if not workdirs.trained(workdir):
+    warm_start.check(run)
+  if not _prepares(run):
+    evaluator.check(run, val_set)
   with lock_lib.hold(workdir, main) as lock:
     workdirs.claim(config, workdir, train_set, val_set, main)
-    return _train(config, workdir, train_set, val_set, profile, main, lock)
+    return _train(run, workdir, train_set, val_set, profile, main, lock)
 
 
-def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set: records.Dataset, profile: bool,
+def _prepares(run: build.Run) -> bool:
+  """Whether examples take what is made once the workdir is claimed: a vocabulary, or what is kept of each."""
+  data = run.config.data
+  return build.reads_texts(run) or bool(data.cache or data.phrases.codes)
+
+
+def _train(run: build.Run, workdir: str, train_set: records.Dataset, val_set: records.Dataset, profile: bool,
            main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
   """`train` once the workdir is this run's."""
-  run = build.build(config, train_set)
-  triplets.check_room(run.model, val_set, False)
+  config = run.config
   if build.reads_texts(run):
     workdirs.make_vocabulary(config, workdir, train_set, main)
     run = build.with_vocabulary(run, train_set)
@@ -73,11 +84,11 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
     cache.fill(run, state, (train_set, val_set), main)
   if config.data.phrases.codes:
     phrase_codes.fill(run, state, (train_set, val_set), main)
-  wanted = batch_lib.wanted(run.model, run.task)
-  evaluator.check(val_set, config.data, wanted, clips=config.eval.clips, crops=config.eval.crops)
+  if _prepares(run):
+    evaluator.check(run, val_set)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed, start=start,
-      process=sharding.share(run.mesh), wanted=wanted)
+      process=sharding.share(run.mesh), wanted=batch_lib.wanted(run.model, run.task))
   if data_state:
     batches.set_state(data_state)
   log = writers.Writers(workdir, main, start)
@@ -301,7 +312,6 @@ def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, m
   if latest is not None:
     state, data_state = saves.restore(latest, run.abstract, run.shardings)
     return state, data_state, state.step_number()
-  memory.check_state(run.abstract, run.shardings, run.config)
   if not run.config.train.init_from:
     return run.init(), None, 0
   state, reports = warm_start.start(run)

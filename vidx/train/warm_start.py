@@ -230,6 +230,13 @@ def _config(source: str) -> ConfigDict:
     return config_lib.from_json(f.read())
 
 
+def check(run) -> None:
+  """Raises what `start` would, from the shapes of the run's state; computes and keeps nothing."""
+  fresh = {"params": run.abstract.params, **run.abstract.stats}
+  if run.config.train.init_from:
+    _merged(run, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fresh))
+
+
 def start(run) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
   """The first state of a run with parameters and statistics of `train.init_from`, and a report per source.
 
@@ -239,11 +246,18 @@ def start(run) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
     ConfigError: a pattern of `train.init_exclude` that matches nothing.
     CheckpointError: a source that is no run, without the part that is named, or of which too little `fits`.
   """
-  exclude = run.config.train.init_exclude
-  optim.matches({"params": run.abstract.params, **run.abstract.stats}, exclude, "train.init_exclude")
   state = run.init().replace(opt_state=(), ema={})
-  variables = {"params": state.params, **state.stats}
-  reports = {}
+  variables, reports = _merged(run, {"params": state.params, **state.stats})
+  params = jax.device_put(variables.pop("params"), run.shardings.params)
+  state = state.replace(params=params, stats=jax.device_put(variables, run.shardings.stats))
+  complete = lambda loaded: state_lib.complete(loaded, run.tx, bool(run.config.optimizer.ema))
+  return jax.jit(complete, out_shardings=run.shardings)(state), reports
+
+
+def _merged(run, variables: Any) -> tuple[Any, dict[str, dict[str, list[str]]]]:
+  """Fresh variables with what `train.init_from` gives, and a report per source; see `start`."""
+  exclude, reports = run.config.train.init_exclude, {}
+  optim.matches({"params": run.abstract.params, **run.abstract.stats}, exclude, "train.init_exclude")
   for pattern, source, prefix in entries(run.config.train.init_from):
     part, adopt = part_of(read_variables(source), prefix, source), getattr(run.model, "adopt", None)
     variables, report = merge(variables, part, pattern, exclude, adopt)
@@ -259,10 +273,7 @@ def start(run) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
           " another network." + (" To take what fits all the same, name that alone: train.init_from=(PATTERN, WORKDIR)."
                                  if fitting else ""))
     reports[f"{name} for {pattern}" if name in reports else name] = report
-  params = jax.device_put(variables.pop("params"), run.shardings.params)
-  state = state.replace(params=params, stats=jax.device_put(variables, run.shardings.stats))
-  complete = lambda loaded: state_lib.complete(loaded, run.tx, bool(run.config.optimizer.ema))
-  return jax.jit(complete, out_shardings=run.shardings)(state), reports
+  return variables, reports
 
 
 def pixels(init_from, data: Any) -> list[str]:
