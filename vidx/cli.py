@@ -278,6 +278,7 @@ def _of_the_machine(e: Exception) -> str:
 def run() -> None:
   """Runs the command line of this process, and ends it."""
   process.tune_malloc()
+  process.quiet_xla()
   terminal.guard()
   try:
     status = main(sys.argv[1:])

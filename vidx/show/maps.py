@@ -119,22 +119,23 @@ def levels(values: np.ndarray) -> np.ndarray:
   return np.round(matplotlib.colormaps["magma"](scaled)[..., :3] * 255).astype(np.uint8)
 
 
-def picture(shown: Map, frames: np.ndarray) -> np.ndarray:
-  """uint8 (N, H, W, 3) of a map."""
+def picture(shown: Map, frames: np.ndarray | None) -> np.ndarray:
+  """uint8 (N, H, W, 3) of a map; `frames` are those of its clip."""
   if shown.kind in HEARD:
     return levels(shown.values)
   if shown.kind in BOXES:
-    return candidates(shown.values, shown.frames)
+    return candidates(shown.values, shown.beneath)
   if shown.values.ndim == 4:
     return signed(shown.values)
+  frames = frames if shown.beneath is None else levels(shown.beneath)
   return (kept if shown.kind in KEPT else heat)(shown.values, frames)
 
 
 def rows(explained: Explained) -> list[tuple[str, np.ndarray]]:
-  """(heading, uint8 (N, H, W, 3)): the frames first, then each map, then what is beside; maps of no length are left
-  out."""
+  """(heading, uint8 (N, H, W, 3)): the frames first, where there are some, then each map, then what is beside; maps of
+  no length are left out."""
   of = " of flow" if explained.flow else ""
-  made = [(f"input{of}", explained.frames)]
+  made = [(f"input{of}", explained.frames)] if explained.frames is not None else []
   made += [(f"{m.kind} at {m.where}{of}", picture(m, explained.frames)) for m in explained.maps if len(m.values)]
   return made + (rows(explained.beside) if explained.beside else [])
 
@@ -161,8 +162,8 @@ def sheet(explained: Explained) -> np.ndarray:
     uint8 (H, W, 3), at most COLUMNS pictures wide; of more, an even choice is shown.
   """
   import cv2
-  height, width = tile_size(explained.frames)
   many = rows(explained)
+  height, width = tile_size(many[0][1])
   columns = min(COLUMNS, max(len(p) for _, p in many))
   canvas = np.full((len(many) * (LINE + height + MARGIN) + MARGIN, columns * (width + MARGIN) + MARGIN, 3), 255,
                    np.uint8)
@@ -178,8 +179,8 @@ def sheet(explained: Explained) -> np.ndarray:
 
 def moving(explained: Explained) -> np.ndarray:
   """The frames and each map side by side, uint8 (T, H, W, 3); a map of fewer frames stays while its part lasts."""
-  height, width = tile_size(explained.frames)
-  sides = [tiles(p, height, width) for _, p in rows(explained)]
+  many = [p for _, p in rows(explained)]
+  sides = [tiles(p, *tile_size(many[0])) for p in many]
   count = max(map(len, sides))
   return np.concatenate([s[spread(len(s), count)] for s in sides], axis=2)
 
