@@ -124,6 +124,35 @@ def test_a_clip_without_its_batch_is_not_taken_for_images(name, fields):
       jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, "float32"))
 
 
+def takes(name, *shapes):
+  """Traces a model on arrays of zeros of these shapes."""
+  model = vidx.create_model(name)
+  draw = lambda *x: model.init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, *x, train=False)
+  jax.eval_shape(draw, *(jax.ShapeDtypeStruct(tuple(shape), jnp.float32) for shape in shapes))
+
+
+@pytest.mark.parametrize("name", [name for name, row in systems.rows().items()
+                                  if len(row.inputs[0]) >= 4 and row.inputs[0][-1] == 3])
+def test_no_model_takes_pixels_whose_channels_stand_before_height_and_width(name):
+  (*pixels, channels), *others = systems.rows()[name].inputs
+  for axis in {1, len(pixels) - 2}:
+    turned = [*pixels[:axis], channels, *pixels[axis:]]
+    with pytest.raises(ValueError, match=r"its channels in axis (\d), .*: give it jnp.moveaxis\(video, \1, -1\)"):
+      takes(name, turned, *others)
+
+
+def test_channels_that_are_no_colours_are_taken():
+  for shape in ((1, 3, 32, 32, 2), (1, 3, 32, 32, 10), (1, 8, 3, 32, 2), (2, 1, 32, 32, 15)):  # flow, and stacks of it
+    takes("tsm", shape)
+
+
+@pytest.mark.parametrize("name", ["gap", "ipl", "saoa", "image_embedding", "transfer", "stc", "stmn", "disentangle"])
+def test_no_system_takes_a_clip_without_its_batch_for_images(name):
+  pixels, *others = systems.rows()[name].inputs
+  with pytest.raises(ValueError, match=r"this network takes clips \(B, T, H, W, 3\): give one clip as video\[None\]"):
+    takes(name, pixels[1:], *others)
+
+
 def test_networks_of_images_take_images():
   model = vidx.create_model("resnet_18", num_classes=3)
   found = jax.eval_shape(model.init_with_output, jax.random.key(0), jax.ShapeDtypeStruct((2, 64, 64, 3), "float32"))[0]

@@ -1,6 +1,7 @@
 """Systems by name: a lookup table, and `create_model`, which imports what a name needs."""
 
 from collections.abc import Callable, Mapping
+import dataclasses
 import fnmatch
 import functools
 import importlib
@@ -233,8 +234,19 @@ def create_model(name: str, **fields: Any):
 
 def of_clips(model: Any, name: str, fields: Mapping[str, Any]) -> Any:
   """The model of a name, such that a network of clips takes none without the axis of the batch for images."""
-  clips = name in rows() and len(rows()[name].inputs[0]) == 5
-  return model.clone(stills=False) if clips and "stills" not in fields and getattr(model, "stills", False) else model
+  shape = rows()[name].inputs[0] if name in rows() else ()
+  clips = len(shape) == 5 and shape[1] > 1
+  return _without_stills(model) if clips and "stills" not in fields else model
+
+
+def _without_stills(model: Any) -> Any:
+  """A module whose trunks take no images without an axis of frames: itself, and those that it is made of."""
+  changed = {"stills": False} if getattr(model, "stills", False) else {}
+  for field in dataclasses.fields(model):
+    part = getattr(model, field.name, None)
+    if dataclasses.is_dataclass(part) and hasattr(part, "site_names"):
+      changed[field.name] = _without_stills(part)
+  return model.clone(**changed) if any(value is not getattr(model, k) for k, value in changed.items()) else model
 
 
 def block(field: str, make: Callable[..., Any], *args: Any, **fields: Any) -> Any:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx import errors
+from vidx.backbones.chain import as_clip
 from vidx.nn import adversarial, choices
 from vidx.nn.image_critic import MultiScaleCritic
 from vidx.nn.image_generator import ImageDecoder, ImageEncoder
@@ -51,6 +52,7 @@ class Generative(nn.Module):
     Raises:
       ConfigError: images of a size that does not come back, see `check_size`.
     """
+    video = as_clip(video, stills=False)
     self.check_size(*video.shape[2:4])
     if instances is None:
       instances = jnp.full((len(video), 2), -1, jnp.int32)

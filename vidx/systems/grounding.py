@@ -75,9 +75,10 @@ class Grounding(nn.Module):
     Raises:
       ValueError: clips of several frames.
     """
+    ways = self.trunk.enter(video)
     if video.ndim == 5 and video.shape[1] != 1:
       raise ValueError(f"phrases are grounded in images, not in clips of {video.shape[1]} frames: set data.frames to 1")
-    [(x, _)] = self.trunk.walk(self.trunk.enter(video), train, stop=_steps(self.trunk))
+    [(x, _)] = self.trunk.walk(ways, train, stop=_steps(self.trunk))
     if x.ndim != 5:
       raise ValueError("the visual encoder gives tokens, not a map")
     return x[:, 0]
