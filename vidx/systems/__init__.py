@@ -1,6 +1,6 @@
 """Systems by name: a lookup table, and `create_model`, which imports what a name needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import fnmatch
 import functools
@@ -270,6 +270,20 @@ def at_crop(name: str, fields: Mapping[str, Any], crop: int, activation: str = "
   windowed = any(other in rows() and rows()[other].fields.get("crop") for other in (name, trunk))
   average = {"average": "sigmoids"} if activation == "sigmoid" else {}
   return {"crop": crop, **average, **fields} if windowed else dict(fields)
+
+
+def inputs_of(model: Any, name: str, shapes: Sequence[Sequence[int]] = ()) -> list[tuple[int, ...]]:
+  """Shapes of the published inputs, or those given, at the frames and the size of images that a model was made for."""
+  made = lambda field: value if isinstance(value := getattr(model, field, 0), numbers.Integral) else 0
+  side, frames = made("image"), made("frames")
+  found = []
+  for shape in shapes or rows()[name].inputs:
+    shape = tuple(shape)
+    if len(shape) in (4, 5) and shape[-1] == 3:
+      shape = (*shape[:-3], side or shape[-3], side or shape[-2], 3)
+      shape = (shape[0], frames or shape[1], *shape[2:]) if len(shape) == 5 else shape
+    found.append(shape)
+  return found
 
 
 def trunk_of(name: str, fields: Mapping[str, Any] = {}) -> str | None:

@@ -28,6 +28,7 @@ class Generative(nn.Module):
   """
 
   inputs = ("video", "instances")
+  pixels = ((0.5,) * 3, (0.5,) * 3)  # mean and std, for -1..1
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
