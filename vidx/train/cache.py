@@ -86,9 +86,9 @@ def check(run: Any) -> None:
     raise errors.ConfigError("data.cache holds one view of a video; set eval.clips and eval.crops to 1.")
 
 
-def fingerprint(variables: Any, mesh: jax.sharding.Mesh) -> str:
-  """Of arrays by name, the same on any mesh."""
-  whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
+def fingerprint(variables: Any, mesh: jax.sharding.Mesh | None = None) -> str:
+  """Of arrays by name, the same on any mesh; without one they are whole where they are."""
+  whole = np.asarray if mesh is None else jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
   digest = hashlib.sha256()
   for path, leaf in sorted(traverse_util.flatten_dict(variables, sep="/").items()):
     digest.update(f"{path} {leaf.shape} {leaf.dtype}".encode())
