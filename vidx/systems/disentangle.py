@@ -29,6 +29,7 @@ class Generative(nn.Module):
 
   inputs = ("video", "instances")
   pixels = ((0.5,) * 3, (0.5,) * 3)  # mean and std, for -1..1
+  held = ("^perception/",)  # of those that have one; nothing in it is trained
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:

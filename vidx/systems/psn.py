@@ -1,8 +1,8 @@
 """Parallel sampling network: a light network scores all candidate frames at once, a heavy one sees the best few.
 
 Wang: "Collaborative Dual-Stream Modeling for Video Understanding", 2021, chapter 5.
-The classifier is trained before, and only evaluated here: `optimizer.frozen =
-("^classifier/",)`, `train.init_from = (("/classifier/", RUN), ...)`.
+The classifier is trained before, `train.init_from = (("/classifier/", RUN), ...)`, and
+only evaluated here.
 """
 
 from collections.abc import Mapping
@@ -41,6 +41,8 @@ class ParallelSampling(nn.Module):
   dedup: bool
   consecutive: int
   sampler_size: int
+
+  held = ("^classifier/",)  # gets no gradient
 
   @property
   def inputs(self) -> tuple[str, ...]:

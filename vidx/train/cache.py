@@ -75,11 +75,7 @@ def check(run: Any) -> None:
   if config.train.seeds > 1:
     raise errors.ConfigError("data.cache holds the output of one run's networks; set train.seeds to 1, not"
                              f" {config.train.seeds}.")
-  frozen = optim.matches(run.abstract.params, config.optimizer.frozen, "optimizer.frozen")
-  for name in names:
-    if not all(jax.tree.leaves(frozen[name])):
-      raise errors.ConfigError(f"data.cache keeps what '{name}' makes of clips, which has to stay as it is: add"
-                               f" '^{name}/' to optimizer.frozen.")
+  optim.check_frozen(run.abstract.params, config.optimizer, run.model, names, "data.cache", "clips")
   if config.train.mixup or config.train.cutmix:
     raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 with data.cache.")
   if (config.eval.clips, config.eval.crops) != (1, 1):
