@@ -36,7 +36,7 @@ def create_model(name: str, pretrained: str = "", **fields: Any) -> Any:
 
 
 def pixels_of(name: str, pretrained: str = "", **fields: Any) -> dict[str, tuple]:
-  """What images or clips a model expects: bytes x of RGB become (x / 255 - mean) / std, see `vidx.nn.augment.normalize`.
+  """What images or clips a model expects: bytes x of RGB become (x / 255 - mean) / std (`vidx.nn.augment.normalize`).
 
   Args:
     name: one of `vidx.list_models()`.
