@@ -13,6 +13,7 @@ from vidx.data import media_files, tokens
 from vidx.infer import load, unlabelled
 from vidx.metrics import retrieval
 from vidx.tasks.retrieval import VIDEO
+from vidx.train import cache
 
 
 def applies(loaded: load.Loaded) -> bool:
@@ -89,13 +90,8 @@ def _said(loaded, texts):
 def _facts(loaded, files) -> dict[str, Any]:
   """What an index has to agree in."""
   size = lambda path: os.path.getsize(path) if os.path.isfile(path) else -1
-  return {"step": loaded.step, "system": loaded.config.system.to_dict(), "weights": _digest(loaded.variables),
+  return {"step": loaded.step, "system": loaded.config.system.to_dict(), "weights": cache.fingerprint(loaded.variables),
           "files": [[os.path.abspath(f), size(f)] for f in files]}
-
-
-def _digest(variables) -> float:
-  """A number that other weights hardly have."""
-  return float(sum(float(np.abs(np.asarray(x, np.float64)).sum()) for x in jax.tree.leaves(variables)))
 
 
 def _write_index(path, loaded, files, kept) -> None:

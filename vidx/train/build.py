@@ -175,7 +175,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     return state.replace(params=task.initial(state.params, dataset))
 
   first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
-  tx = optim.make_optimizer(config.optimizer, schedule, first.params, getattr(model, "held", ()))
+  tx = optim.make_optimizer(config.optimizer, schedule, first.params, model)
   complete = lambda state: state_lib.complete(state, tx, bool(config.optimizer.ema))
   create, abstract = lambda: complete(begin()), jax.eval_shape(complete, first)
   shardings = sharding.tree_shardings(abstract, mesh, config.mesh)
