@@ -106,14 +106,14 @@ def test_importing_vidx_alone_does_not_import_jax():
   assert "jax" not in loaded_by("import vidx")
 
 
-def test_the_public_face_is_six_names():
+def test_the_public_face_is_seven_names():
   import vidx
-  assert set(vidx.__all__) == {"__version__", "create_model", "evaluate", "list_models", "load_checkpoint", "predict",
-                               "train"} == set(dir(vidx))
+  assert set(vidx.__all__) == {"__version__", "create_model", "evaluate", "list_models", "load_checkpoint", "pixels_of",
+                               "predict", "train"} == set(dir(vidx))
   assert all(callable(getattr(vidx, name)) for name in vidx.__all__ if name != "__version__")
   assert vidx.train.__call__.__func__ and vidx.__version__.count(".") == 2
-  with pytest.raises(AttributeError, match="vidx"):
-    vidx.nothing
+  with pytest.raises(AttributeError, match="no attribute 'creat_model'; it has create_model, evaluate, .*train$"):
+    vidx.creat_model
 
 
 def test_speed_is_measured_with_nothing_but_jax_flax_numpy_einops_and_absl():

@@ -46,3 +46,10 @@ def test_lines_arrays_and_tables(tmp_path):
 def test_file_names_are_plain_and_differ():
   names = list(writing.file_names(["a/v.mp4", "b/v.avi", "c/v-2.mp4", "d/h\u00e9 y?.mp4", "e/..mp4"]))
   assert names[:2] == ["v", "v-2"] and len(set(names)) == 5 and all(re.fullmatch(r"[\w.-]+", n) for n in names)
+
+
+@pytest.mark.parametrize("name, value, text", [
+    ("top-1", 50, "50.0 %"), ("loss", 1.5, "1.5000 "), ("psnr", 20.04, "20.0 dB"), ("val/lpips", 0.1, "0.100 "),
+    ("fid", 3, "3.00 "), ("verb/mean class", None, "not defined %")])
+def test_figures_have_their_unit_and_digits(name, value, text):
+  assert f"{writing.figure(name, value)} {writing.unit(name)}" == text

@@ -5,17 +5,16 @@ library; it imports what it needs when it runs, so `vidx --help` is quick.
 """
 
 from collections.abc import Sequence
-import dataclasses
 import os
 import sys
 
 from absl import flags
 
 from vidx import errors, terminal, writing
-from vidx.command import flag_text, measuring, preparing, process, proposing, usage
+from vidx.command import flag_text, measuring, predicting, preparing, process, proposing, usage
 from vidx.command.verb import (
-    JSON, OUT, STEP, STRIDE, WINDOW, WORKDIR, Verb, every as _all, integer as _integer, number as _number, show,
-    string as _string, switch as _bool)
+    CONFIG, JSON, STEP, VIEWS, WINDOWS, WORKDIR, Verb, every as _all, integer as _integer, string as _string,
+    switch as _bool)
 from vidx.train import stop
 
 
@@ -51,18 +50,26 @@ _EVAL_APART = (("fuse", "cluster"), ("fuse", "windows"), ("cluster", "windows"),
 
 
 def _eval(fv, args, overrides):
-  from vidx.infer import evaluate
   flag_text.together(fv, _EVAL_NEEDS, _EVAL_APART)
+  if fv.split:
+    from vidx.data import datasets
+    errors.check_choice("--split", fv.split, datasets.SPLITS)
+  flag_text.runs(fuse=fv.fuse)
+  flag_text.files(cluster="" if fv.cluster == "all" else fv.cluster)
+  flag_text.ending("submission", fv.submission, (".json", ".zip"))
   if os.path.isdir(fv.workdir):
     writing.check_place(os.path.join(fv.workdir, "eval"), folder=True)
   if fv.submission:
     writing.check_place(fv.submission)
-  process.start_jax()
   clips, crops = flag_text.views(fv.views)
   options = dict(split=fv.split, clips=clips, crops=crops, step=flag_text.step(fv.step),
                  batch_size=fv.batch_size or None, overrides=overrides)
-  sent = dict(submission=fv.submission,
-              supervision=tuple(int(n) for n in flag_text.numbers("supervision", fv.supervision)))
+  levels = flag_text.numbers("supervision", fv.supervision)
+  process.start_jax()
+  from vidx.infer import evaluate, submission
+  submission.check_levels(levels)
+  sent = dict(submission=fv.submission, supervision=tuple(map(int, levels)))
+  flag_text.windows(fv.windows)
   if fv.fuse:
     from vidx.infer import fuse
     fuse.evaluate_fused([fv.workdir, *fv.fuse.split(",")], flag_text.numbers("weights", fv.weights), **options, **sent)
@@ -86,88 +93,14 @@ def _write_report(workdir: str) -> None:
     print(f"report: {report.write_report(workdir)}")
 
 
-# Flags of predict that belong to another, pairs of which one would not be read, and what kinds of runs read one.
-_PREDICT_NEEDS = {"site": "show", "beside": "show"}
-_PREDICT_APART = (("phrase", "text"), ("phrase", "index"))
-_PREDICT_READERS = {
-    "views": ("clips",), "trunk": ("features",), "window": ("features",), "stride": ("features",),
-    "top": ("clips", "texts", "people"), "threshold": ("clips", "boxes"), "site": ("clips",), "beside": ("clips",)}
-
-
-def _kind(fv, loaded) -> str:
-  """What a run sees or is asked for, by which it reads flags of predict."""
-  if fv.phrase or fv.text or fv.index:
-    return "phrases" if fv.phrase else "texts"
-  known = {"box_actions": "people", "detection": "boxes", "captioning": "captions"}
-  return known.get(loaded.config.task.name, "features" if "features" in loaded.model.inputs else "clips")
-
-
-def _predict(fv, args, overrides):
-  from vidx.infer import load, predict
-  if not args:
-    raise errors.DataError("no videos: name files, folders or globs after the flags.")
-  folder = bool(fv.phrase or fv.show and not fv.text)
-  if folder and os.path.isfile(fv.out):
-    raise errors.ConfigError(f"--out={fv.out} is a file; with --show and --phrase it is the folder of the pictures.")
-  flag_text.together(fv, _PREDICT_NEEDS, _PREDICT_APART)
-  for path in filter(None, (fv.out, fv.index)):
-    writing.check_place(path, folder and path == fv.out)
-  if folder and not fv.out and os.path.isdir(fv.workdir):
-    writing.check_place(fv.workdir, folder=True)
-  process.start_jax()
-  clips, crops = flag_text.views(fv.views)
-  loaded = load.load_checkpoint(fv.workdir, flag_text.step(fv.step))
-  predict.check_boxes(loaded, fv.boxes)
-  asked = "".join(f" with --{name}" for name in ("phrase", "text", "index") if fv[name].value)
-  flag_text.read_by(fv, _PREDICT_READERS, _kind(fv, loaded), f"system '{loaded.config.system.name}'{asked}")
-  if fv.phrase:
-    from vidx.show import grounded
-    return grounded.main(loaded, fv.phrase, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)
-  if fv.text or fv.index:
-    from vidx.show import ranked
-    return ranked.main(loaded, fv.text, args, top=fv.top, index=fv.index, json=fv.json, show=fv.show, out=fv.out,
-                       workdir=fv.workdir)
-  if loaded.config.task.name in ("box_actions", "detection"):
-    from vidx.show import drawn
-    return drawn.main(loaded, args, show=fv.show, out=fv.out, json=fv.json, workdir=fv.workdir, top=fv.top,
-                      boxes=fv.boxes, windows=fv.windows, threshold=fv.threshold)
-  if fv.windows:
-    raise errors.ConfigError(f"--windows is for runs that find boxes; task '{loaded.config.task.name}' does not.")
-  if loaded.config.task.name == "captioning":
-    from vidx.show import captions
-    return captions.main(loaded, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)
-  if fv.show:
-    if "features" in loaded.model.inputs:
-      raise errors.ConfigError("--show draws what a system sees in clips;"
-                               " of long videos `vidx report` shows timelines.")
-    from vidx.infer import explain
-    explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
-    beside = explain.Explainer(load.load_checkpoint(fv.beside), fv.show.split(",")) if fv.beside else lambda found: ()
-  trunk = {name: fv[name].value for name in ("trunk", "window", "stride") if flag_text.is_set(fv, name)}
-  if fv.threshold:
-    loaded = dataclasses.replace(loaded, task=loaded.task.with_threshold(fv.threshold))
-  found = predict.predict_loaded(loaded, args, clips=clips, crops=crops, top=fv.top, boxes=fv.boxes, **trunk)
-
-  def draw():
-    from vidx.show import maps
-    return maps.write(explainer(found), found, fv.out or os.path.join(fv.workdir, "maps"),
-                      f"{loaded.config.system.name}, step {loaded.step}: what it sees", beside(found))
-
-  from vidx.show import told
-  return told.tell(found, json=fv.json, out=fv.out, draw=draw if fv.show else None, drawn="pictures")
-
-
 def _report(fv, args, overrides):
+  flag_text.runs(against=fv.against)
+  if fv.workdir:
+    writing.check_place(fv.out or os.path.join(fv.workdir, "report.html"))
   from vidx.show import report
   if fv.kernels:
     process.start_jax()
   print(report.write_report(fv.workdir, fv.out or None, fv.against, fv.kernels))
-
-
-def _export(fv, args, overrides):
-  process.start_jax()
-  from vidx.infer import export
-  export.main(fv.workdir, args, flag_text.step(fv.step), overrides)
 
 
 def _models(fv, args, overrides):
@@ -202,18 +135,8 @@ def _convert(fv, args, overrides):
     convert.main(*args, to=fv.to, **options)
 
 
-def _generate(fv, args, overrides):
-  process.start_jax()
-  from vidx.infer import generate
-  show(generate.generate(fv.workdir, fv.identities, fv.poses, fv.out, flag_text.step(fv.step), fv.boxes))
-
-
 _REPORT = _bool("report", "write the HTML report as well")
 _OFFLINE = _bool("offline", "download nothing: weights by name come from the cache alone")
-_VIEWS = _string("views", "1x1", "clips x crops per video, such as 10x3")
-_WINDOWS = _string("windows", "", "boxes of all frames: how windows go over a video, such as"
-                   " center_overlap,size=11,step=10,passes=2,link=seqnms,still=FOLDER,scales=270,360,540; links are"
-                   " seqnms, dt_link and none; scales are shorter sides")
 
 VERBS: dict[str, Verb] = {
     "train": Verb(
@@ -224,14 +147,14 @@ VERBS: dict[str, Verb] = {
              _string("runs", "", "folder of the runs of earlier stages, which a config calls {runs}/NAME"),
              _bool("print_config", "print every key of the config with its value, and train nothing"),
              _bool("dry_run", "read, build, compile and take two steps; say what memory and time a step needs"),
-             _bool("profile", "trace a few steps into WORKDIR/profile")), _train, words=False),
+             _bool("profile", "trace a few steps into WORKDIR/profile")), _train, CONFIG, words=False),
     "eval": Verb(
         "evaluate a trained system, every video once",
         "--workdir=FOLDER [--split=test] [--views=10x3] [--fuse=FOLDER,...] [--submission=FILE]"
         " [--config.data.KEY=VALUE ...]",
-        _all(WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), _VIEWS, STEP,
-             _integer("batch_size", 0, "videos per batch; 0: as the config says"),
-             _WINDOWS,
+        _all(WORKDIR, _string("split", "", "split of the data set; empty: the one of data.val_split"), VIEWS, STEP,
+             _integer("batch_size", 0, "videos per batch; 0: as the config says", 0),
+             WINDOWS,
              _string("fuse", "", "further runs, whose scores are averaged with this one's: two streams, ensembles"),
              _string("cluster", "",
                      "all, or a file of class names: features are clustered and compared with these classes"),
@@ -239,46 +162,14 @@ VERBS: dict[str, Verb] = {
              _string("supervision", "", "levels that it asks for, of pretraining, labels and data, such as 2,3,4"),
              _string("judges", "", "networks that score images: fid=FOLDER,lpips=FOLDER:HEADS,identity=RUN,pose=RUN"),
              _string("weights", "", "of the runs in --fuse, this one's first, such as 1,1.5; empty: equal"),
-             _REPORT), _eval, words=False),
-    "predict": Verb(
-        "name what videos show",
-        "--workdir=FOLDER [--show=KIND,...] [--trunk=FOLDER] [--text=TEXT] [--phrase=TEXT] PATH [PATH ...]",
-        _all(WORKDIR, _VIEWS, STEP, JSON, WINDOW, STRIDE, _WINDOWS,
-             _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
-             _string("out", "",
-                     "JSON file to write, segments and people as .csv beside it;"
-                     " with --show the folder of the pictures, WORKDIR/maps"),
-             _string("show", "",
-                     "input, squeezed, appearance, band_pass, gates, kept, frame_share, candidates, attention, gradcam:"
-                     " pictures"),
-             _string("boxes", "",
-                     "csv of people in the videos, for a run that tells what each does; --show=people draws them;"
-                     " of a run that finds boxes, --show=boxes,memory draws these and what is remembered where"),
-             _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page,"
-                     " --show=centres one of which words and experts its centres take"),
-             _string("phrase", "", "what to find in images and frames, several with semicolons: --out=FOLDER of masks"
-                     " and pictures, WORKDIR/phrases; --show=phrases writes a page"),
-             _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
-             _string("beside", "", "another run whose pictures --show puts below, such as one of optical flow"),
-             _string("site", "", "where gradcam looks; empty: the last site with a grid of features"),
-             _number("threshold", 0.0,
-                     "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3"),
-             _integer("top", 5, "classes per video")), _predict),
-    "generate": Verb(
-        "make images of the identities of some in the poses of others",
-        "--workdir=FOLDER --identities=FOLDER --poses=FOLDER --out=FOLDER [--boxes=FILE]",
-        _all(WORKDIR, STEP, OUT, _string("identities", "", "folder of images, or one"),
-             _string("poses", "", "folder of images, or one"),
-             _string("boxes", "", "csv file `photo,left,top,right,bottom`: the identities take the place of what is in"
-                     " these boxes")), _generate, words=False),
+             _REPORT), _eval, CONFIG, words=False),
+    **predicting.VERBS,
     "report": Verb("write a run's HTML report", "--workdir=FOLDER [--out=FILE] [--against=FOLDER,...] [--kernels]",
                    _all(WORKDIR, _string("out", "", "file to write; WORKDIR/report.html"),
                         _string("against", "", "other runs: their curves on the same plots, and gains by class over"
                                 " them"),
                         _bool("kernels", "draw the kernels of first convolutions and of band-pass modules")),
                    _report, words=False),
-    "export": Verb("write a run as a StableHLO program that needs no vidx: bytes of clips in, predictions out",
-                   "--workdir=FOLDER OUT [--step=best]", _all(WORKDIR, STEP), _export),
     "models": Verb("list the models with their sizes, and of one model its fields", "[PATTERN|NAME]",
                    _all(JSON, _bool("count", "count parameters and operations anew"),
                         _bool("markdown", "print a Markdown table"),
@@ -313,7 +204,11 @@ def _underscored(word: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs `vidx ARGV...`; returns the exit status (0, 2 for what a user can cause, 75 for an unfinished run)."""
+  """Runs `vidx ARGV...`; returns the exit status.
+
+  It is 0, 1 where some of the things that a verb was given did not pass, 2 for what a user can cause, and 75 for an
+  unfinished run.
+  """
   if list(argv) == ["--version"]:
     from vidx import __version__
     print(f"vidx {__version__}")
@@ -332,13 +227,14 @@ def main(argv: Sequence[str]) -> int:
     if any(a in ("--help", "-h") for a in rest):
       print(usage.of_verb(name, verb, fv))
       return 0
-    overrides = [a.removeprefix(verb.prefix) for a in rest if a.startswith(verb.prefix)]
-    own = [_underscored(a) for a in rest if not a.startswith(verb.prefix)]
+    overriding = [bool(verb.prefix) and a.startswith(verb.prefix) for a in rest]
+    overrides = [a.removeprefix(verb.prefix) for a, over in zip(rest, overriding) if over]
+    own = [_underscored(a) for a, over in zip(rest, overriding) if not over]
     try:
       args = fv(["vidx", *own])[1:]
     except flags.UnrecognizedFlagError as e:
-      raise errors.ConfigError(
-          f"vidx {name}: unknown flag --{e.flagname}{errors.hint(e.flagname, list(fv))}.") from e
+      raise errors.ConfigError(f"vidx {name}: unknown flag --{e.flagname}"
+                               f"{flag_text.hint(e.flagname, list(fv), verb.prefix)}.") from e
     except flags.Error as e:
       raise errors.ConfigError(f"vidx {name}: {' '.join(str(e).split())}") from e
     if not verb.words:
@@ -382,6 +278,7 @@ def _of_the_machine(e: Exception) -> str:
 def run() -> None:
   """Runs the command line of this process, and ends it."""
   process.tune_malloc()
+  process.quiet_xla()
   terminal.guard()
   try:
     status = main(sys.argv[1:])

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Container, Iterable, Mapping
 import difflib
 import inspect
+import math
 import numbers
-from typing import Any
+from typing import Any, NamedTuple
 
 from vidx import terminal
 
@@ -41,6 +42,12 @@ class CheckpointError(UserError):
   """A checkpoint or workdir that does not fit the run."""
 
 
+def status(failed: Iterable[Any]) -> int:
+  """The exit status of a command over several things, by what failed of each: 0, 1 where some did, 2 where all did."""
+  found = [bool(f) for f in failed]
+  return 0 if not any(found) else 2 if all(found) else 1
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
   """The entry of `words` most alike to `word`, or None where none is close."""
   found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
@@ -58,6 +65,50 @@ def hint(word: str, words: Iterable[str]) -> str:
   """' (nearest: ...)' for a message, empty where nothing is close."""
   near = nearest(word, words)
   return f" (nearest: '{near}')" if near else ""
+
+
+class Range(NamedTuple):
+  """Numbers that a key may have, the least and the largest among them.
+
+  Attributes:
+    least: smallest one.
+    most: largest one; `math.inf` for any.
+    below: only smaller ones than `most`, which leaves out infinity where that is `most`.
+    above: only larger ones than `least`.
+  """
+
+  least: float
+  most: float = math.inf
+  below: bool = False
+  above: bool = False
+
+  def holds(self, value: float) -> bool:
+    return ((value > self.least if self.above else value >= self.least)
+            and (value < self.most if self.below else value <= self.most))
+
+  def __str__(self) -> str:
+    least, most = f"{self.least:g}", f"{self.most:.10g}"
+    if self.most == math.inf:
+      return f"above {least}" if self.above else f"from {least} on"
+    if self.above or self.below:
+      return f"{f'above {least}' if self.above else f'from {least} on'}, {'below' if self.below else 'at most'} {most}"
+    return f"from {least} to {most}"
+
+
+def check_ranges(section: Mapping[str, Any], ranges: Mapping[str, Range], prefix: str = "") -> None:
+  """Raises ConfigError for a number of a section of the config outside of its range.
+
+  Args:
+    section: numbers by name, or sections of them.
+    ranges: by name, 'a.b' for b of the section a; names that are not there are passed over.
+    prefix: of a name in the message.
+  """
+  for key, allowed in ranges.items():
+    value: Any = section
+    for name in key.split("."):
+      value = value.get(name) if value is not None else None
+    if value is not None and not allowed.holds(value):
+      raise ConfigError(f"{prefix}{key}={value:g}: write a number {allowed}.")
 
 
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], whose: str, prefix: str = "",

@@ -106,19 +106,23 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
   write_text(path, json.dumps(value, indent=2, default=str))
 
 
-_UNITS = {"psnr": "dB", **dict.fromkeys(("loss", "perplexity", "MdR", "MnR", "lpips", "fid", "identity score",
-                                         "pose score"), "")}
+#: (unit, digits behind the point) of metrics, by the last part of their names; of all others "%" and 1.
+_FORMS = {"loss": ("", 4), "perplexity": ("", 1), "MdR": ("", 1), "MnR": ("", 1), "psnr": ("dB", 1), "lpips": ("", 3),
+          "fid": ("", 2), "identity score": ("", 3), "pose score": ("", 3)}
+
+
+def _form(name: str) -> tuple[str, int]:
+  return _FORMS.get(name.split("/")[-1], ("%", 1))
 
 
 def unit(name: str) -> str:
   """What a metric is in: '%' unless it is one of few others."""
-  return _UNITS.get(name.split("/")[-1], "%")
+  return _form(name)[0]
 
 
 def figure(name: str, value: float | None) -> str:
   """A metric for people; None is one that no video defines."""
-  digits = {"loss": 4, **dict.fromkeys(("lpips", "identity score", "pose score"), 3), "fid": 2}.get(name, 1)
-  return "not defined" if value is None else f"{value:.{digits}f}"
+  return "not defined" if value is None else f"{value:.{_form(name)[1]}f}"
 
 
 def number(value: float) -> float | None:

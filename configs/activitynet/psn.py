@@ -17,7 +17,7 @@ def get_config(trunk="resnet_101"):
   c.task = dict(name="multilabel", activation="softmax")
   c.data.update(dataset=dict(name="frame_list", file="actnet_{split}_split.txt", multilabel=True),
                 frames=25, sampler="segments", short_side=256, crop=224)
-  c.optimizer.update(name="sgd", nesterov=False, weight_decay=1e-4, frozen=("^classifier/",))
+  c.optimizer.update(name="sgd", nesterov=False, weight_decay=1e-4)
   c.schedule.update(name="step", peak=0.002, epochs=15.0, milestones=(10.0,))
   c.train.batch_size = 32
   return c

@@ -38,7 +38,7 @@ def get_config(variant="ours"):
   c.data.update(dataset=dict(name="coco"), frames=1, crop=224, whole=(224, 224), crop_mode="whole")
   c.data.phrases.update(nodes=24, take="leaves" if variant == "token" else "tree",
                         codes=f"{config.RUNS}/coco_language/phrases")
-  c.optimizer.update(name="sgd", momentum=0.9, weight_decay=5e-4, clip_norm=5.0, frozen=("^language/",),
+  c.optimizer.update(name="sgd", momentum=0.9, weight_decay=5e-4, clip_norm=5.0,
                      groups=((r"^trunk/", 0.1, 1.0),))
   c.schedule.update(name="step", peak=0.01, epochs=20.0, milestones=(12.0, 17.0))
   c.train.update(batch_size=8, init_from=(("/trunk/", f"{config.RUNS}/vgg16"),

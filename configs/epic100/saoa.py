@@ -31,7 +31,6 @@ def get_config(stage="saoa"):
   c.system = dict(name={"saoa": "saoa", "sap": "sap"}[stage], num_classes=counts)
   c.task = dict(name="verb_noun")
   c.data.update(whole=(256, 256), crop_mode="whole", jitter=())
-  c.optimizer.frozen = ("^verb_net/", "^noun_net/")
   c.train.init_from = tuple((f"/{name}_net/", f"{config.RUNS}/epic100_{name}", "trunk") for name in counts)
   c.schedule.update(name="constant", peak=1e-4, epochs=15.0)
   return c

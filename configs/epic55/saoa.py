@@ -61,7 +61,6 @@ def get_config(row="r50_saoa"):
   c.system = dict(name="saoa", trunk=TRUNKS[net], num_classes=counts, **ROWS[stage])
   c.task = dict(name="verb_noun")
   c.data.update(whole=(256, 256), crop_mode="whole", jitter=())
-  c.optimizer.frozen = ("^verb_net/", "^noun_net/")
   run = f"{config.RUNS}/epic55_{net}{'_flow' * flow}"
   c.train.init_from = tuple((f"/{name}_net/", f"{run}_{name}", "trunk") for name in counts)
   c.schedule.update(name="constant", peak=1e-4, epochs=15.0)

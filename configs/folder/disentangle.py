@@ -37,6 +37,5 @@ def get_config(variant="full"):
   c.eval.update(batch_size=16, every_epochs=4.0)
   c.checkpoint.every_epochs = 1.0
   if variant in LESS or c.system.name == "pix2pixhd":  # images are compared in features of VGG-19
-    c.optimizer.frozen = ("^perception/",)
     c.train.init_from = (("/perception/", f"{config.RUNS}/vgg19"),)
   return c

@@ -32,7 +32,6 @@ def get_config(stage="scratch"):
                     frames=8, width=64, hidden=(64, 32))
     c.task = dict(name="matching")
     c.data.dataset = dict(name="videos")
-    c.optimizer.frozen = ("^teacher/",)
     c.train.init_from = (("/teacher/", f"{config.RUNS}/teacher"),)
   else:
     c.system = dict(name="stc", **NET, dropout=0.5)

@@ -30,7 +30,6 @@ def get_config(stage="match"):
     c.system = dict(name="transfer", teacher="resnet_50", student=system.pop("name"), student_fields=system)
     c.task = dict(name="matching")
     c.data.update(dataset=dict(name="videos"), crop_mode="random")
-    c.optimizer.frozen = ("^teacher/",)
     c.schedule.update(name="step", peak=0.1, epochs=150.0, milestones=(30.0, 60.0, 90.0, 120.0))
     c.train.update(batch_size=32, init_from=(("/teacher/", f"{config.RUNS}/resnet_50"),))
     return c

@@ -16,7 +16,7 @@ def get_config(trunk="resnet_50"):
   c.task = dict(name="classification")
   c.data.update(dataset=dict(name="frame_list", file="mini_{split}_videofolder.txt", pattern="{:05d}.jpg"),
                 frames=25, sampler="segments", short_side=256, crop=224)
-  c.optimizer.update(name="sgd", nesterov=False, weight_decay=1e-4, frozen=("^classifier/",))
+  c.optimizer.update(name="sgd", nesterov=False, weight_decay=1e-4)
   c.schedule.update(name="step", peak=0.002, epochs=15.0, milestones=(10.0,))
   c.train.batch_size = 32
   return c

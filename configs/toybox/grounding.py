@@ -36,7 +36,6 @@ def get_config(variant="ours"):
                 mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
   c.data.phrases.update(nodes=16, take="leaves" if variant == "token" else "tree",
                         codes=f"{config.RUNS}/toybox_language/phrases")
-  c.optimizer.frozen = ("^language/",)
   c.schedule.update(name="cosine", peak=2e-3, epochs=40.0)
   c.train.update(batch_size=32, init_from=(("/language/", f"{config.RUNS}/toybox_language"),))
   c.eval.update(batch_size=32, every_epochs=10.0)

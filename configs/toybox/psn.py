@@ -17,7 +17,7 @@ def get_config():
                   context_fields=dict(width=64))
   c.data.update(root="runs/toybox/needle", dataset=dict(name="folder"), frames=25, sampler="segments",
                 short_side=64, crop=56, crop_mode="random", workers=0)
-  c.optimizer.update(name="adamw", weight_decay=0.05, frozen=("^classifier/",))
+  c.optimizer.update(name="adamw", weight_decay=0.05)
   c.schedule.update(name="cosine", peak=2e-3, warmup_epochs=1.0, epochs=10.0)
   c.train.update(batch_size=32, init_from=(("/classifier/", "runs/psn_classifier"),))
   c.eval.update(batch_size=32, every_epochs=5.0)

@@ -31,6 +31,5 @@ def get_config(stage="module"):
     return c
   c.system = dict(name={"module": "saoa", "sap": "sap"}[stage], per_frame=4, local_frames=4, **TRUNK)
   c.task = dict(name="verb_noun")
-  c.optimizer.frozen = ("^verb_net/", "^noun_net/")
   c.train.init_from = tuple((f"/{name}_net/", f"{{runs}}/toybox_saoa_{name}", "trunk") for name in ("verb", "noun"))
   return c

@@ -35,7 +35,6 @@ def get_config(stage="scratch"):
     c.system = dict(name="transfer", teacher="resnet_18", teacher_fields=IMAGES, student="stc", student_fields=NET,
                     frames=8, width=64, hidden=(64, 32))
     c.task = dict(name="matching")
-    c.optimizer.frozen = ("^teacher/",)
     c.train.init_from = (("/teacher/", f"{config.RUNS}/stc_teacher"),)
   else:
     c.system = dict(name="stc", **NET)

@@ -78,7 +78,16 @@ def test_outcomes_are_kept_in_a_clone_alone(folder, monkeypatch, capsys):
   assert "in a clone" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv, words", [(["claims"], "which claims"), (["claims", "smal"], "nearest: 'small'"),
+def test_without_a_name_files_and_their_claims_are_listed(folder, capsys):
+  assert cli.main(["claims"]) == 0
+  said = capsys.readouterr().out.splitlines()
+  assert said[:3] == ["small", "  small/good: Two is more than one.", "  small/bad: Two is less than one."]
+  assert cli.main(["claims", "--json"]) == 0
+  told = json.loads(capsys.readouterr().out)
+  assert told[1] == {"file": "small", "name": "bad", "statement": "Two is less than one."}
+
+
+@pytest.mark.parametrize("argv, words", [(["claims", "smal"], "nearest: 'small'"),
                                          (["claims", "small/god"], "nearest: 'good'")])
 def test_mistakes_are_one_line(folder, capsys, argv, words):
   assert cli.main(argv) == 2

@@ -229,8 +229,10 @@ def test_of_sound_alone_no_frame_is_decoded(root, monkeypatch):
 def test_what_makes_no_sense_is_one_clear_line(root):
   with pytest.raises(errors.ConfigError, match="data.audio.seconds"):
     evaluated(root, ["digit.wav"], wanted=("audio",))
-  with pytest.raises(errors.ConfigError, match="above 0"):
+  with pytest.raises(errors.ConfigError, match="data.audio.rows=0: write a number from 1 on"):
     evaluated(root, ["with.mp4"], rows=0)
+  with pytest.raises(errors.ConfigError, match="data.audio.std=0: write a number above 0"):
+    evaluated(root, ["with.mp4"], std=0.0)
   with pytest.raises(errors.ConfigError, match="the records of the data set are sounds"):
     parts.chosen("sound", ("video",))
   with pytest.raises(sound.NoSound):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tests.data import sounds, tiny, videos
 from vidx import cli, errors
-from vidx.data import check
+from vidx.data import build, check
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,18 @@ def test_the_verb_ends_with_the_status(root, tmp_path, capsys):
   split, frames, option = capsys.readouterr().err.splitlines()
   assert "has folders for train, val and none for split 'test'" in split
   assert "frames=0" in frames and "data.dataset.ful" in option
+
+
+def test_examples_of_a_file_of_several_are_called_by_their_own_names(tmp_path, capsys):
+  tiny.folder(tmp_path / "in", train=2, val=2)
+  rows = ["train/run/train1.mp4,a,train,50,60", "train/jump/train0.mp4,b,train,0,90", "val/run/val1.mp4,a,val,0,0.4"]
+  (tmp_path / "in" / "clips.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
+  build.build("folder", str(tmp_path / "in"), str(tmp_path / "out"))
+  assert cli.main(["data", "check", "--dataset=array_record", f"--root={tmp_path / 'out'}"]) == 1
+  said = capsys.readouterr().out
+  shard = tmp_path / "out" / "videos-train.array_record-00000-of-00001"
+  assert f"bad (train): train/run/train1.mp4 at 50 to 60 in {shard}: the span" in said
+  assert f"such as train/jump/train0.mp4 at 0 to 90 in {shard}: 0 to 90 s of" in said
 
 
 def test_checking_imports_no_jax():

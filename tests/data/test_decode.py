@@ -9,7 +9,7 @@ import pytest
 from tests.data import videos
 from vidx import errors
 from vidx.data import decode
-from vidx.data import packets
+from vidx.data import packets, sound
 from vidx.data.records import Media
 
 COUNT = 60
@@ -209,6 +209,23 @@ def test_what_is_no_video_is_refused(tmp_path, data):
     decode.open_video(tmp_path / "bad.mp4")
   with pytest.raises(errors.DecodeError):
     decode.open_video(data)
+
+
+_LINES = b"some \x1b[31mtext\r\n" * 300
+
+
+@pytest.mark.parametrize("name, data, kind", [
+    ("a.txt", _LINES, "tty"), ("a.ans", _LINES, "tty"), ("a.xbin", b"XBIN\x1a\x50\0\x19\0\x10\0" + _LINES, "xbin"),
+    ("a.adf", b"\1" + bytes(4288) + _LINES, "adf"), ("a.sbg", b"on: 100+1.5/30\nNOW on\n", "sbg"),
+    ("a.idf", b"\x041.4\0\0\0\0\x4f\0\x15\0" + _LINES + bytes(4144), "idf")])
+def test_text_that_ffmpeg_would_draw_or_play_is_refused(tmp_path, name, data, kind):
+  (tmp_path / name).write_bytes(data)
+  with av.open(str(tmp_path / name)) as container:
+    assert container.format.name == kind  # it would
+  with pytest.raises(errors.DecodeError, match=f"{name}.*it is text, not video"):
+    decode.open_video(tmp_path / name)
+  with pytest.raises(errors.DecodeError, match=f"{name}.*it is text, not sound"):
+    sound.read(tmp_path / name)
 
 
 def test_a_missing_file_and_a_sound_file_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.data import videos
 from tests.infer.test_predict import write_video
 import vidx
 from vidx import errors, tasks
@@ -52,6 +53,23 @@ class Shows(nn.Module):
       self.sow("maps", "attention", jnp.abs(x).mean(-1))
       self.sow("maps", "scratch", x)
     return x
+
+
+class Listens(nn.Module):
+  """Two classes, that of what is bright and that of a band's last moment; a site of each, sound behind sight."""
+
+  inputs: tuple[str, ...] = ("video", "audio")
+
+  @nn.compact
+  def __call__(self, *arrays, train=False):
+    given = dict(zip(self.inputs, arrays))
+    bright, heard = jnp.zeros(1), given["audio"][:, None]
+    if "video" in given:
+      x, _ = sites.Site("pixels", (), name="pixels")(given["video"])
+      bright = x.mean((1, 2, 3, 4))
+    name = "audio.bands" if "video" in given else "bands"
+    y, _ = sites.Site(name, (Shows,), name="bands")(heard)
+    return {"logits": jnp.stack([jnp.broadcast_to(bright, len(y)), y[:, 0, -1, 0, 0]], -1)}
 
 
 def run_of(model, variables={}, frames=4, crop=16, classes=3):  # pylint: disable=dangerous-default-value
@@ -229,6 +247,39 @@ def test_pathways_have_sites_of_their_own():
   assert explain.default_site(seen, clip.shape, None).site == "fast.res3"
   slow = explain.default_site([v for v in seen if v.site == "slow.res3"], clip.shape, None)
   assert explain.grid(slow.shape, clip.shape, None) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("inputs, site, where", [
+    (("video", "audio"), "", "pixels"), (("video", "audio"), "audio.bands", "audio.bands"), (("audio",), "", "bands")])
+def test_what_is_seen_lies_on_frames_and_what_is_heard_on_the_spectrogram(tmp_path, inputs, site, where):
+  path = str(tmp_path / "v.mp4")
+  videos.write(tmp_path / "v.mp4", videos.pictures(8, 32, 32), sound=True)
+  loaded = run_of(Listens(inputs), classes=2)
+  loaded.config.data.audio.update(rows=6, mels=4, seconds=0.0 if "video" in inputs else 0.5)
+  heard = where != "pixels"
+  found = [{"path": path, "predictions": [{"label": f"class {int(heard)}"}]}]
+  one, = explain.Explainer(loaded, ["gradcam", "attention"], site)(found)
+  cam, attention = (next(m for m in one.maps if m.kind == kind) for kind in ("gradcam", "attention"))
+  assert (cam.where, attention.where) == (where, "audio.bands" if "video" in inputs else "bands")
+  assert attention.values.shape == attention.beneath.shape == (1, 4, 6) and attention.beneath.any()
+  np.testing.assert_allclose(attention.values, np.abs(attention.beneath), rtol=1e-5)
+  assert (one.frames is None) == ("video" not in inputs)
+  assert attention.beneath[0].mean(1).argmax() == 3  # a low tone, and low bands are below
+  if heard:
+    sound = cam.beneath
+    np.testing.assert_allclose(cam.values, np.maximum(sound, 0) / sound.size, atol=1e-6)
+  else:
+    assert cam.values.shape == (4, 16, 16) and cam.beneath is None
+  rows = maps.rows(one)
+  assert rows[0][0] == ("input" if "video" in inputs else "spectrogram at audio")
+  assert rows[[h for h, _ in rows].index(f"gradcam at {where}")][1].shape == ((1, 4, 6, 3) if heard else (4, 16, 16, 3))
+  assert maps.sheet(one).ndim == 3 and maps.moving(one).ndim == 4
+
+
+def test_frames_of_a_model_that_only_hears_are_refused():
+  loaded = run_of(Listens(("audio",)), classes=2)
+  with pytest.raises(errors.ConfigError, match="only hears, does not .* produces spectrogram, .*attention, gradcam\\.$"):
+    explain.Explainer(loaded, ["input"])
 
 
 @pytest.mark.parametrize("frames", [1, 4])

@@ -8,6 +8,7 @@ import pytest
 from tests.infer import standins as s
 from vidx import errors, tasks
 from vidx.infer import load, predict
+from vidx.show import told
 from vidx.train import config as config_lib
 
 
@@ -79,14 +80,19 @@ def test_all_scores_sum_to_one_over_any_number_of_views(files, loaded):
     assert sum(p["score"] for p in found[0]["predictions"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_fewer_classes_than_one_are_refused(files, loaded):
+  with pytest.raises(errors.ConfigError, match="top=0: at least 1"):
+    predict.predict_loaded(loaded, files / "b.mp4", top=0)
+
+
 FOUND = [{"path": "a.mp4", "predictions": [{"label": "wave", "score": 0.75}, {"label": "jump", "score": 0.25}],
           "error": None}, {"path": "b [x].mp4", "predictions": [], "error": "b [x].mp4: truncated"}]
 
 
-def test_the_table_shows_classes_and_errors():
+def test_the_table_shows_classes():
   table = predict.to_table(FOUND, width=120)
   assert "wave" in table and "75.0 %" in table and "jump 25.0 %" in table
-  assert "b [x].mp4" in table and "truncated" in table
+  assert "b [x].mp4" not in table
 
 
 def test_the_table_has_a_row_for_each_target():
@@ -97,10 +103,39 @@ def test_the_table_has_a_row_for_each_target():
   rows = [line.split() for line in table.splitlines()]
   assert ["a.mp4", "verb:", "open", "50.0", "%", "close", "25.0", "%"] in rows
   assert ["noun:", "tap", "100.0", "%"] in rows
-  assert "truncated" in table and "sound" not in table
+  assert "truncated" not in table and "sound" not in table
 
 
 def test_json_reads_back(tmp_path):
   assert json.loads(predict.to_json(FOUND)) == FOUND
   predict.write(FOUND, str(tmp_path / "deep" / "out.json"))
   assert json.loads((tmp_path / "deep" / "out.json").read_text()) == FOUND
+
+
+@pytest.mark.parametrize("name, made", [("out.json", {"out.json", "out.csv"}), ("out.csv", {"out.csv"}),
+                                        ("out.CSV", {"out.CSV"})])
+def test_a_file_holds_what_its_ending_says(name, made, tmp_path):
+  found = [{"path": "a.npy", "error": None, "caption": "a dog runs"}]
+  predict.write(found, str(tmp_path / name))
+  assert {p.name for p in tmp_path.iterdir()} == made
+  for path in tmp_path.iterdir():
+    assert path.read_text().startswith("[" if path.suffix == ".json" else "path,caption")
+
+
+@pytest.mark.parametrize("errors_of, status, lines", [([None, None], 0, 0), ([None, "a0.mp4: cut off\nin two"], 1, 1),
+                                                      (["no such file", "cut off"], 2, 2)])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_cannot_be_read_has_a_line_each_and_is_the_status(errors_of, status, lines, as_json, capsys):
+  found = [{"path": f"a{i}.mp4", "error": e, "predictions": [] if e else [{"label": "wave", "score": 1.0}]}
+           for i, e in enumerate(errors_of)]
+  assert told.tell(found, json=as_json) == status
+  said = capsys.readouterr()
+  rows = said.err.splitlines()
+  assert len(rows) == lines and all(row.startswith("cannot be read: a") for row in rows)
+  assert "a0.mp4: a0.mp4" not in said.err and ("wave" in said.out) == (status < 2)
+  assert not as_json or json.loads(said.out) == found
+
+
+def test_a_video_that_is_not_ranked_is_told_and_counts(capsys):
+  found = [{"text": "a dog", "error": None, "found": [], "failures": {"b.mp4": "cut off"}}]
+  assert told.tell(found, json=True) == 1 and "cannot be read: b.mp4: cut off" in capsys.readouterr().err

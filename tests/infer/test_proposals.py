@@ -235,7 +235,7 @@ def test_a_number_that_cannot_be_is_one_line_before_anything_is_begun(override, 
 def test_a_number_that_cannot_be_is_told_from_python_too(tmp_path):
   c = tiny()
   c.boxes.overlap = 1.0
-  with pytest.raises(errors.ConfigError, match="boxes.overlap=1.0: from 0.05 to 0.9"):
+  with pytest.raises(errors.ConfigError, match="boxes.overlap=1: write a number from 0.05 to 0.9"):
     propose.propose(media_of("y.mp4"), str(tmp_path / "stages"), c)
 
 

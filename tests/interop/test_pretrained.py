@@ -14,9 +14,11 @@ from tests.interop.serving import serving
 import vidx
 from vidx import cli, errors, interop, systems
 from vidx.interop import convert, download, pretrained, published
+from vidx.train import config
 
 SMALL = dict(stages=(1, 1), width=8, num_classes=7)
 CLIP = (1, 2, 16, 16, 3)
+USUAL = {"mean": config.base().data.mean, "std": config.base().data.std}
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,18 @@ def test_a_system_takes_the_weights_of_its_trunk_and_a_new_head_for_its_classes(
   np.testing.assert_array_equal(stem, state["conv1.weight"].transpose(2, 3, 1, 0))
   assert model.apply(variables, promises.some_input(CLIP), train=False)["logits"].shape == (1, 3)
   assert all(isinstance(x, jax.Array) for x in found.values())
+
+
+def test_the_pixels_that_a_model_expects_are_known():
+  found = vidx.pixels_of("r3d_18", "kinetics400")
+  assert found["shape"] == (1, 16, 112, 112, 3) and found["mean"][0] == 0.43216 and found["std"][2] == 0.216989
+  assert vidx.pixels_of("tsm", "imagenet") == {"shape": (1, 8, 224, 224, 3), **USUAL}
+  assert vidx.pixels_of("vit_b16", image=384)["shape"] == (1, 384, 384, 3)
+  assert vidx.pixels_of("bqn")["shape"] == (1, 24, 256, 256, 3)  # triples of frames in a row
+  assert vidx.pixels_of("represented") == vidx.pixels_of("tsm")  # whose field `image` is no size
+  assert set(vidx.pixels_of("drnet")["mean"]) == {0.5}
+  with pytest.raises(errors.ConfigError, match="ms_tcn sees no pixels: it takes features"):
+    vidx.pixels_of("ms_tcn")
 
 
 def test_weights_that_are_not_known_for_a_model_are_refused_with_those_that_are():

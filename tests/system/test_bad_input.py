@@ -1,14 +1,16 @@
 """What a user can get wrong: one clear line, exit status 2, nothing half-written, nothing lost."""
 
 import importlib
+import json
 from unittest import mock
 
+from absl import flags as flags_lib
 import jax
 import pytest
 
 from tests.system.conftest import ROOT, losses
 from vidx import cli, errors
-from vidx.infer import evaluate
+from vidx.infer import evaluate, kinds, load
 from vidx.show import report
 from vidx.train import evaluator
 
@@ -70,7 +72,7 @@ def test_a_wrong_word_names_the_nearest(capsys, args, words):
 def test_a_config_that_cannot_be_used(capsys, tiny, tmp_path, flag, words):
   line = refused(capsys, *train(tiny, tmp_path / "run", flag))
   assert all(w in line for w in words), line
-  assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").iterdir())
+  assert not (tmp_path / "run").exists()
 
 
 def table(root, text):
@@ -107,7 +109,7 @@ def test_a_workdir_of_another_config_is_refused_and_keeps_its_checkpoint(capsys,
   line = refused(capsys, *train(tiny, tmp_path / "run", "--config.schedule.peak=0.5"))
   assert "another config" in line and "schedule.peak" in line
   line = refused(capsys, *train(tiny, tmp_path / "other", f"--config.train.init_from={tmp_path / 'none'}"))
-  assert "none" in line
+  assert "none" in line and not (tmp_path / "other").exists()
   assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == kept
 
 
@@ -127,6 +129,9 @@ def test_settings_of_evaluation_that_cannot_be_are_refused_before_the_first_step
   assert words in refused(capsys, *train(tiny, tmp_path / "run", *flags))
   log = tmp_path / "run" / "metrics.jsonl"
   assert not log.exists() or not log.read_text()
+  if "plateau" not in flags[0]:  # for which an evaluation is made
+    assert not (tmp_path / "run").exists()
+    assert words in refused(capsys, *train(tiny, tmp_path / "run", *flags), "--dry_run")
 
 
 def test_an_evaluation_that_fails_loses_nothing_that_was_trained(capsys, tiny, tmp_path, monkeypatch):
@@ -145,7 +150,7 @@ def test_an_evaluation_that_fails_loses_nothing_that_was_trained(capsys, tiny, t
 def test_commands_on_a_folder_that_is_no_run(capsys, tmp_path):
   for verb in (["eval"], ["report"]):
     assert str(tmp_path) in refused(capsys, *verb, f"--workdir={tmp_path}")
-  assert str(tmp_path) in refused(capsys, "predict", f"--workdir={tmp_path}", "x.mp4")
+  assert str(tmp_path) in refused(capsys, "predict", f"--workdir={tmp_path}", ROOT / "README.md")
 
 
 @pytest.mark.parametrize("args, words", [
@@ -167,15 +172,120 @@ def test_a_flag_that_nothing_would_read_is_refused(capsys, tmp_path, args, words
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("verb, flags, words", [
+    ("eval", ["--split=tset"], "--split 'tset' is not one of train, val, test (nearest: 'test')"),
+    ("eval", ["--views=0x1"], "at least 1 clip"),
+    ("eval", ["--step=first"], "--step=first"),
+    ("eval", ["--batch_size=-1"], "--batch_size=-1: -1 is not a non-negative"),
+    ("eval", ["--fuse={run},gone"], "gone is not the folder of a run"),
+    ("eval", ["--fuse={run}", "--weights=1,x"], "--weights=1,x"),
+    ("eval", ["--cluster=classes.txt"], "--cluster=classes.txt: there is no such file"),
+    ("eval", ["--submission=x.csv"], "--submission=x.csv: name a file that ends in .json or .zip"),
+    ("eval", ["--submission=x.json", "--supervision=2,3,4.5"], "--supervision=2,3,4.5: three levels"),
+    ("eval", ["--submission={run}/config.json/x.zip"], "cannot be written"),
+    ("eval", ["--windows=sideways"], "mode 'sideways'"),
+    ("eval", ["--windows=long,still=gone"], "still=gone is not the folder of a run"),
+    ("eval", ["--judges=fid={run},psn={run}"], "psn"),
+    ("eval", ["--judges=fid={run},pose=gone"], "gone is not the folder of a run"),
+    ("predict", ["--show=gradcm", "{video}"], "unknown kind 'gradcm' (nearest: 'gradcam')"),
+    ("predict", ["--text=a dog", "--show=gradcam", "{video}"], "of --text it is ranked or centres"),
+    ("predict", ["--phrase=a dog", "--show=ranked", "{video}"], "of --phrase it is phrases"),
+    ("predict", ["--text= ", "{video}"], "the text is empty"),
+    ("predict", ["--phrase=a dog; ;", "{video}"], "the phrase '' is empty"),
+    ("predict", ["--index=x.npz", "{video}"], "--index belongs to --text"),
+    ("predict", ["--top=0", "{video}"], "--top=0: 0 is not a positive integer"),
+    ("predict", ["--top=-3", "{video}"], "--top=-3: -3 is not a positive integer"),
+    ("predict", ["--threshold=-1", "{video}"], "--threshold=-1"),
+    ("predict", ["--window=0", "{video}"], "--window=0: 0 is not a positive integer"),
+    ("predict", ["--stride=0", "{video}"], "--stride=0: 0 is not a positive integer"),
+    ("predict", ["--views=1x2", "{video}"], "1, 3 or 5 crops"),
+    ("predict", ["--out=p.xml", "{video}"], "--out=p.xml: name a file that ends in .json or .csv"),
+    ("predict", ["--text=a dog", "--show=ranked", "--out=p.json", "{video}"], "ends in .html"),
+    ("predict", ["--trunk=gone", "{video}"], "--trunk=gone: gone is not the folder of a run"),
+    ("predict", ["--boxes=gone.csv", "{video}"], "--boxes=gone.csv: there is no such file"),
+    ("predict", ["--windows=size=0", "{video}"], "size=0"),
+    ("predict", ["gone.mp4"], "no video in gone.mp4"),
+    ("generate", ["--out={run}/config.json", "--identities={run}", "--poses={run}"], "is no folder"),
+    ("generate", ["--out={run}/made", "--identities=gone", "--poses={run}"], "gone: no images there"),
+    ("generate", ["--step=first", "--out={run}/made"], "--step=first"),
+    ("export", [], "takes one folder to write"),
+    ("export", ["{run}/config.json"], "is no folder"),
+    ("export", ["--step=first", "{run}/made"], "--step=first"),
+    ("report", ["--against=gone"], "--against=gone: gone is not the folder of a run"),
+    ("report", ["--out={run}"], "is a folder; name a file in it"),
+])
+def test_flags_that_are_wrong_in_themselves_are_told_before_a_run_is_loaded(capsys, tmp_path, monkeypatch, verb, flags,
+                                                                             words):
+  def loaded(*_, **__):
+    raise AssertionError("a run was loaded")
+
+  monkeypatch.setattr(load, "load_checkpoint", loaded)
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "config.json").write_text('{"system": {"name": "tsm"}}')
+  flags = [flag.format(run=tmp_path, video=ROOT / "README.md") for flag in flags]
+  assert words in refused(capsys, verb, f"--workdir={tmp_path}", *flags)
+  assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("verb", ["predict", "eval", "generate", "data check", "bench model", "claims"])
+def test_no_number_of_things_is_below_its_least(verb, capsys):
+  fv = flags_lib.FlagValues()
+  cli.VERBS[verb].define(fv)
+  counts = [name for name in fv if isinstance(fv[name].parser, flags_lib.IntegerParser) and name != "seed"]
+  for name in counts:
+    assert f"--{name}=-1" in refused(capsys, *verb.split(), f"--{name}=-1", "x")
+
+
+def test_an_export_without_its_package_says_so_at_once(capsys, tmp_path, monkeypatch):
+  monkeypatch.setattr(load, "load_checkpoint", mock.Mock(side_effect=AssertionError("a run was loaded")))
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  assert "pip install flatbuffers" in refused(capsys, "export", f"--workdir={tmp_path}", tmp_path / "made")
+
+
+@pytest.mark.parametrize("args, words", [
+    (["train", "--data.root=x"], "unknown flag --data.root; write --config.data.root."),
+    (["train", "--root=x"], "; write --config.data.root."),
+    (["eval", "--crop=3"], "; write --config.data.crop."),
+    (["train", "--batch_size=3"], "; write --config.eval.batch_size or --config.train.batch_size."),
+    (["data", "check", "--data.root=x"], "unknown flag --data.root; write --root."),
+    (["data", "check", "--config.data.root=x"], "unknown flag --config.data.root; write --root."),
+    (["report", "--config.data.crop=3"], "unknown flag --config.data.crop"),
+])
+def test_a_key_of_the_config_as_a_flag_is_answered_with_how_it_is_written(capsys, args, words):
+  assert words in refused(capsys, *args)
+
+
+def test_the_help_lists_every_kind_of_picture(capsys):
+  assert cli.main(["predict", "--help"]) == 0
+  said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  --show"))
+  for some in kinds.OF.values():
+    assert ", ".join(some) in said
+  assert {"gradcam", "spectrogram", "boxes", "memory", "people", "words", "ranked", "centres", "phrases"} <= {
+      kind for some in kinds.OF.values() for kind in some}
+
+
+def test_a_data_root_that_has_moved_is_answered_with_the_flag(capsys, tiny, tmp_path):
+  short = ("--config.train.max_steps=1",)
+  assert cli.main(list(train(tiny, tmp_path / "run", *short))) == 0
+  capsys.readouterr()
+  config = tmp_path / "run" / "config.json"
+  text = json.loads(config.read_text())
+  text["data"]["root"] = str(tmp_path / "gone")
+  config.write_text(json.dumps(text))
+  line = refused(capsys, "eval", f"--workdir={tmp_path / 'run'}")
+  assert f"data root {tmp_path / 'gone'} does not exist" in line and "--config.data.root=FOLDER" in line
+
+
 @pytest.mark.parametrize("flags, function", [
-    ([], "evaluate.evaluate_workdir"), (["--fuse=b", "--weights=1,2"], "fuse.evaluate_fused"),
+    ([], "evaluate.evaluate_workdir"), (["--fuse={}", "--weights=1,2"], "fuse.evaluate_fused"),
     (["--cluster=all"], "cluster.cluster_workdir"), (["--windows=long"], "predict_boxes.evaluate")])
 def test_every_way_of_evaluation_takes_what_the_command_gives(flags, function, tmp_path, monkeypatch):
   module, name = function.split(".")
   module = importlib.import_module(f"vidx.infer.{module}")
   called = mock.create_autospec(getattr(module, name))
   monkeypatch.setattr(module, name, called)
-  assert cli.main(["eval", f"--workdir={tmp_path}", *flags]) == 0
+  (tmp_path / "config.json").write_text("{}")
+  assert cli.main(["eval", f"--workdir={tmp_path}", *(flag.format(tmp_path) for flag in flags)]) == 0
   called.assert_called_once()
 
 

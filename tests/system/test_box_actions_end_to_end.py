@@ -12,7 +12,7 @@ from vidx import cli, errors
 from vidx.data import toybox
 from vidx.infer import evaluate, load, predict
 from vidx.metrics import ava
-from vidx.show import people, report
+from vidx.show import drawn, report
 from vidx.train import config, loop
 
 pytestmark = pytest.mark.usefixtures("plain_convolutions")
@@ -77,8 +77,8 @@ def test_people_of_new_videos_are_told_what_they_do_and_drawn(acts, run, tmp_pat
     f.write(open(boxes).read() + "bad,0001,0,0,1,1,,0.9\ntoyval00000,0009,0,0,1,1,,0.9\n")
   out = tmp_path / "found.json"
   words = [f"--workdir={run}", f"--boxes={tmp_path / 'people.csv'}", "--top=2"]
-  assert cli.main(["predict", *words, f"--out={out}", *films, str(bad)]) == 0
-  said = capsys.readouterr().out
+  assert cli.main(["predict", *words, f"--out={out}", *films, str(bad)]) == 1
+  said, failed = capsys.readouterr()
   first, second, third = json.loads(out.read_text())
   assert first["error"] is None and third["error"] and third["frames"] == []
   assert [f["second"] for f in first["frames"]] == [1] and "9 s" in first["problems"][0]
@@ -87,7 +87,7 @@ def test_people_of_new_videos_are_told_what_they_do_and_drawn(acts, run, tmp_pat
   rows = list(csv.reader(out.with_suffix(".csv").open()))
   assert rows[0][:2] == ["toyval00000", "0001"] and len(rows[0]) == 8
   assert len(rows) == sum(6 * len(f["people"]) for f in (*first["frames"], *second["frames"]))
-  assert person["actions"][0]["label"] in said and "cannot be read" in said
+  assert person["actions"][0]["label"] in said and f"cannot be read: {bad}: " in failed
   assert cli.main(["predict", *words, "--show=people", f"--out={tmp_path / 'pictures'}", *films]) == 0
   assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
       "toyval00000.png", "toyval00000.mp4", "toyval00001.png", "toyval00001.mp4", "index.html"}
@@ -101,8 +101,8 @@ def test_without_boxes_of_people_or_with_another_picture_it_says_what_to_do(acts
   (tmp_path / "other.csv").write_text("another,0001,0,0,1,1,,0.9\n")
   with pytest.raises(errors.DataError, match="no person of toyval00000"):
     predict.predict_loaded(loaded, [film], boxes=str(tmp_path / "other.csv"))
-  with pytest.raises(errors.ConfigError, match="--show=gradcam"):
-    people.check("gradcam")
+  with pytest.raises(errors.ConfigError, match="--show=gradcam: .* the kinds of people in --boxes are people"):
+    drawn.main(loaded, [film], show="gradcam")
 
 
 def test_scores_of_a_person_do_not_depend_on_who_else_is_there(acts, run, tmp_path):

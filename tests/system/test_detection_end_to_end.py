@@ -76,8 +76,10 @@ def test_clips_are_evaluated_and_the_report_shows_each_class(runs, name):
 
 @pytest.mark.parametrize("name, windows", [
     ("rfcn", "center_overlap"), ("stmn", "center_overlap,size=3"), ("stmn", "long,size=2,link=dt_link,passes=1")])
-def test_all_frames_of_a_split_are_measured(runs, name, windows):
+def test_all_frames_of_a_split_are_measured(runs, name, windows, capsys):
   found = predict_boxes.evaluate(str(runs / name), windows=windows)
+  said, size = capsys.readouterr().out, found["protocol"]["frames of a window"]
+  assert f", windows of {size} frames ({windows.partition(',')[0]}): 2 of 2 videos" in said and "crop" not in said
   assert {"mAP", "mAP_slow", "mAP_medium", "mAP_fast"} == set(found["metrics"]) and found["evaluated"] == 2
   mode = windows.partition(",")[0]
   [path] = (runs / name / "eval").glob(f"val-{mode}-*.json")
@@ -125,6 +127,9 @@ def test_boxes_are_written_as_json_and_csv_and_drawn(runs, root, tmp_path, capsy
   folder = str(next((root / "Data/VID/val").iterdir()))
   flags = [f"--workdir={runs / 'stmn'}", "--windows=center_overlap,size=3", "--threshold=0.001"]
   assert cli.main(["predict", *flags, f"--out={tmp_path / 'found.json'}", folder]) == 0
+  assert cli.main(["predict", *flags, f"--out={tmp_path / 'alone.csv'}", folder]) == 0
+  assert not (tmp_path / "alone.json").exists()
+  assert (tmp_path / "alone.csv").read_text() == (tmp_path / "found.csv").read_text()
   [entry] = json.loads((tmp_path / "found.json").read_text())
   assert entry["count"] == FRAMES and entry["size"] == list(SIZE) and entry["error"] is None
   rows = list(csv.DictReader((tmp_path / "found.csv").open()))
@@ -137,8 +142,9 @@ def test_boxes_are_written_as_json_and_csv_and_drawn(runs, root, tmp_path, capsy
     assert video.num_frames == FRAMES and video.width > 2 * video.height
   assert "frames of" in (runs / "stmn" / "maps" / "index.html").read_text()
   assert cli.main(["predict", *flags, "--show=gates", folder]) == 2
-  assert "drawn by boxes and memory" in capsys.readouterr().err
-  assert cli.main(["predict", *flags, "--boxes=people.csv", folder]) == 2
+  assert "the kinds of runs that find boxes are boxes, memory" in capsys.readouterr().err
+  (tmp_path / "people.csv").touch()
+  assert cli.main(["predict", *flags, f"--boxes={tmp_path / 'people.csv'}", folder]) == 2
   assert "system 'stmn' takes no boxes of people: leave --boxes out" in line(capsys)
 
 

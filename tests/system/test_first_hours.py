@@ -71,9 +71,14 @@ def test_a_missing_config_lists_names_near_to_it(name, near, capsys):
   assert near in line(capsys).partition("near it are")[2]
 
 
-def test_a_start_that_failed_leaves_a_workdir_for_the_corrected_command(tiny, tmp_path, capsys):
+def test_a_start_that_failed_leaves_nothing_or_a_workdir_for_the_corrected_command(tiny, tmp_path, capsys, monkeypatch):
   train = ["train", f"--config={tiny}", f"--workdir={tmp_path / 'run'}", "--config.train.max_steps=1"]
   assert cli.main([*train, "--config.train.batch_size=7", "--config.optimizer.accumulate=2"]) == 2
+  assert "7" in line(capsys) and not (tmp_path / "run").exists()
+  with monkeypatch.context() as patched:
+    room = iter([1 << 40])  # for the parameters, and none for a step
+    patched.setattr(memory, "free", lambda: next(room, 1000))
+    assert cli.main([*train, "--config.train.batch_size=7"]) == 2
   assert "7" in line(capsys) and (tmp_path / "run/config.json").exists()
   assert cli.main([*train, "--config.train.batch_size=8"]) == 0
   assert "compiling the train step" in capsys.readouterr().out

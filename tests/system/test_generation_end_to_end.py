@@ -40,6 +40,8 @@ def settings(root, name="full"):
 
 def test_it_trains_resumes_evaluates_generates_and_reports(root, tmp_path, capsys):
   loop.train(settings(root), str(tmp_path / "whole"))
+  said = capsys.readouterr().out
+  assert " 12 triplets to train on" in said and " triplets/s" in said and "clips" not in said
   goes_on_exactly(settings(root), tmp_path / "whole", capsys, at=3, steps=6)
 
   run = str(tmp_path / "whole")
@@ -163,7 +165,7 @@ def test_runs_that_could_not_train_are_refused_in_one_line(fields, crop, words, 
   c.data.crop = crop
   with pytest.raises(errors.ConfigError, match=words) as e:
     loop.train(c, str(tmp_path / "run"))
-  assert "\n" not in str(e.value)
+  assert "\n" not in str(e.value) and not (tmp_path / "run").exists()
 
 
 def test_boxes_that_cannot_be_used_name_their_file_line_and_photo(tmp_path):

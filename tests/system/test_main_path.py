@@ -24,7 +24,8 @@ def test_training_leaves_everything_a_reader_needs(run):
     assert (run / name).is_file(), name
   assert list((run / "tensorboard").iterdir())
   rows = [json.loads(x) for x in (run / "metrics.jsonl").read_text().splitlines()]
-  assert {"loss", "lr", "epoch", "clips_per_s", "data_wait"} <= set(rows[0])
+  assert {"loss", "lr", "epoch", "clips_per_s", "data_wait"} <= set(rows[1])
+  assert {"loss", "lr", "epoch"} <= set(rows[0]) and not {"clips_per_s", "data_wait"} & set(rows[0])  # it compiles, too
   assert len([r for r in rows if r["split"] == "val"]) == 2
   assert len(losses(run)) == 16
   provenance = json.loads((run / "provenance.json").read_text())
@@ -46,7 +47,8 @@ def test_predictions_on_files_folders_and_globs(run, toy, vidx, tmp_path):
   files = sorted(pathlib.Path(toy).rglob("*.mp4"))[:2]
   bad = tmp_path / "bad.mp4"
   bad.write_text("no video")
-  done = vidx("predict", f"--workdir={run}", "--json", *files, bad)
+  done = vidx("predict", f"--workdir={run}", "--json", *files, bad, check=False)
+  assert done.returncode == 1 and f"cannot be read: {bad}: " in done.stderr
   found = json.loads(done.stdout)
   assert [f["path"] for f in found] == [str(f) for f in (*files, bad)]
   assert found[2]["error"] and not found[0]["error"]

@@ -48,7 +48,7 @@ def known(monkeypatch):
 def test_pictures_of_videos_come_as_files_and_one_page(files, tmp_path, capsys):
   out = tmp_path / "pictures"
   assert cli.main(["predict", f"--workdir={files / 'run'}", "--show=input,attention,gradcam", "--json", f"--out={out}",
-                   str(files / "v.mp4"), str(files / "bad.mp4")]) == 0
+                   str(files / "v.mp4"), str(files / "bad.mp4")]) == 1
   said = capsys.readouterr()
   found = json.loads(said.out)
   assert f"pictures: {out / 'index.html'}" in said.err
@@ -66,11 +66,12 @@ def test_pictures_of_videos_come_as_files_and_one_page(files, tmp_path, capsys):
     (["--show=input", "--beside=elsewhere"], ["elsewhere", "not the folder of a run"]),
     (["--show=input", "--window=5"], ["--window changes nothing for system"]),
     (["--show=input", "--stride=2"], ["--stride changes nothing for system"]),
-    (["--show=input", "--trunk=elsewhere"], ["--trunk changes nothing for system"]),
+    (["--show=input", "--trunk={run}"], ["--trunk changes nothing for system"]),
     (["--phrase=a dog", "--views=2x1"], ["--views changes nothing for system", "with --phrase"]),
 ])
 def test_what_cannot_be_shown_is_refused_before_anything_is_written(files, tmp_path, capsys, flags, words):
   out = tmp_path / "pictures"
+  flags = [flag.format(run=files / "run") for flag in flags]
   assert cli.main(["predict", f"--workdir={files / 'run'}", *flags, f"--out={out}", str(files / "v.mp4")]) == 2
   said = capsys.readouterr()
   assert not said.out and said.err.count("\n") == 1 and all(w in said.err for w in words)

@@ -33,7 +33,6 @@ def stage(toy, name):
                     frames=4, width=16, hidden=(16, 8))
     c.task = dict(name="matching")
     c.data.dataset = dict(name="videos")
-    c.optimizer.frozen = ("^teacher/",)
     c.train.init_from = (("/teacher/", "{runs}/teacher"),)
   else:
     c.system = dict(name="stc", **NET)

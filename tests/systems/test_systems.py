@@ -1,3 +1,6 @@
+import re
+
+from flax import traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +9,7 @@ import pytest
 import vidx
 from vidx import errors, systems
 from vidx.nn import TemporalShift
+from vidx.train import config as config_lib, optim
 
 TINY = dict(num_classes=3, trunk="resnet_18", stages=(1, 2), width=16)
 
@@ -122,6 +126,52 @@ def test_a_clip_without_its_batch_is_not_taken_for_images(name, fields):
   for shape in ((8, 64, 64, 3), (64, 64, 3)):
     with pytest.raises(ValueError, match=r"this network takes clips \(B, T, H, W, 3\): give one clip as video\[None\]"):
       jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, "float32"))
+
+
+def takes(name, *shapes):
+  """Traces a model on arrays of zeros of these shapes."""
+  model = vidx.create_model(name)
+  draw = lambda *x: model.init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, *x, train=False)
+  jax.eval_shape(draw, *(jax.ShapeDtypeStruct(tuple(shape), jnp.float32) for shape in shapes))
+
+
+@pytest.mark.parametrize("name", [name for name, row in systems.rows().items()
+                                  if len(row.inputs[0]) >= 4 and row.inputs[0][-1] == 3])
+def test_no_model_takes_pixels_whose_channels_stand_before_height_and_width(name):
+  (*pixels, channels), *others = systems.rows()[name].inputs
+  for axis in {1, len(pixels) - 2}:
+    turned = [*pixels[:axis], channels, *pixels[axis:]]
+    with pytest.raises(ValueError, match=r"its channels in axis (\d), .*: give it jnp.moveaxis\(video, \1, -1\)"):
+      takes(name, turned, *others)
+
+
+def test_channels_that_are_no_colours_are_taken():
+  for shape in ((1, 3, 32, 32, 2), (1, 3, 32, 32, 10), (1, 8, 3, 32, 2), (2, 1, 32, 32, 15)):  # flow, and stacks of it
+    takes("tsm", shape)
+
+
+@pytest.mark.parametrize("name", ["gap", "ipl", "saoa", "image_embedding", "transfer", "stc", "stmn", "disentangle"])
+def test_no_system_takes_a_clip_without_its_batch_for_images(name):
+  pixels, *others = systems.rows()[name].inputs
+  with pytest.raises(ValueError, match=r"this network takes clips \(B, T, H, W, 3\): give one clip as video\[None\]"):
+    takes(name, pixels[1:], *others)
+
+
+@pytest.mark.parametrize("name", ["psn", "saoa", "grounding", "transfer", "pix2pixhd", "rfcn", "fast_rcnn_vgg16"])
+def test_what_a_system_holds_is_a_part_of_it_and_gets_no_update(name):
+  fields = {"distance": "vgg16", "width": 2} if name == "pix2pixhd" else {}
+  model = vidx.create_model(name, **fields)
+  inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in systems.rows()[name].inputs]
+  draw = lambda *x: model.init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, *x, train=False)
+  params = jax.eval_shape(draw, *inputs)["params"]
+  config = config_lib.base().optimizer
+  still = {"/".join(p): x for p, x in traverse_util.flatten_dict(optim.frozen(params, config, model)).items()}
+  if name not in ("rfcn", "fast_rcnn_vgg16"):  # sites of whose trunks have no parameters of their own
+    assert all(any(re.search(pattern, path) for path in still) for pattern in model.held)
+  assert all(x == any(re.search(pattern, path) for pattern in model.held) for path, x in still.items())
+  assert 0 < sum(still.values()) < len(still)
+  for part in getattr(model, "encoders", ()):
+    optim.check_frozen(params, config, model, [part], "data.cache", "clips")
 
 
 def test_networks_of_images_take_images():

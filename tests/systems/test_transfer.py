@@ -48,7 +48,7 @@ def test_logits_equal_the_layers_one_pair_at_a_time(variables):
   relu = lambda x, layer: np.maximum(x @ p[layer]["kernel"] + p[layer]["bias"], 0)
   for i, j in ((0, 2), (1, 0), (2, 1)):
     for frames, logits in ((i, out["match"][i]), (j, out["mismatch"][i])):
-      own = np.mean([np.asarray(teacher(part("teacher"), X[frames, t:t + 1]))[0] for t in range(4)], 0)
+      own = np.mean([np.asarray(teacher(part("teacher"), X[frames, None, t:t + 1]))[0] for t in range(4)], 0)
       x = np.concatenate([relu(own, "teacher_fc"), relu(np.asarray(student[i]), "student_fc")])
       x = relu(relu(x, "fc1"), "fc2") @ p["matches"]["kernel"] + p["matches"]["bias"]
       np.testing.assert_allclose(logits, x, rtol=1e-4, atol=1e-5)

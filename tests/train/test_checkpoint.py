@@ -1,5 +1,6 @@
 """Checkpoints: what is kept, what is restored and where, what is refused."""
 
+import functools
 import types
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+import vidx
 from vidx import errors
 from vidx.train import checkpoint, config, optim, state as state_lib, warm_start
 
@@ -176,12 +178,73 @@ def test_a_system_may_say_itself_what_a_parameter_starts_from():
   assert len(report["loaded"]) == 2 and not report["not used"]
 
 
-def beginning(source, **changes):
+SMALL = dict(stages=(1, 1), width=4, num_classes=3)
+VIT = dict(num_classes=3, patch=4, dim=8, depth=2, heads=2)
+PATHWAYS = dict(stages=(1, 1), width=16, strides=(1, 2), slow_temporal=(1, 1), fast_temporal=(1, 1), num_classes=3)
+
+
+@functools.cache
+def zeros_of(name, **fields):
+  """Variables of a model that was never run."""
+  model, side = vidx.create_model(name, **fields), fields.get("image", 16)
+  shapes = jax.eval_shape(model.init, jax.random.PRNGKey(0), jax.ShapeDtypeStruct((1, 8, side, side, 3), jnp.float32))
+  return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+
+
+@pytest.mark.parametrize("here, there, alike", [
+    (("resnet_18", SMALL), ("resnet_18", {**SMALL, "num_classes": 9}), True),
+    (("resnet_18", SMALL), ("resnet_18", {**SMALL, "stages": (2, 2)}), True),
+    (("resnet_18", {**SMALL, "stages": (2, 2)}), ("resnet_18", SMALL), True),
+    (("resnet3d_18", SMALL), ("resnet_18", SMALL), True),
+    (("tsm_r50", SMALL), ("resnet_50", SMALL), True),
+    (("slowfast_r50_4x16", PATHWAYS), ("resnet_50", {**SMALL, "width": 16}), True),  # the fast pathway is narrower
+    (("deit_s", {**VIT, "image": 16}), ("deit_s", {**VIT, "image": 24}), True),
+    (("resnet_18", SMALL), ("resnet_18", {**SMALL, "width": 8}), False),
+    (("resnet_50", SMALL), ("resnet_18", SMALL), False),
+    (("deit_s", {**VIT, "image": 16}), ("deit_s", {**VIT, "dim": 16, "image": 16}), False),
+    (("x3d_s", dict(num_classes=3)), ("resnet_18", SMALL), False),
+])
+def test_another_width_is_another_network_and_a_new_head_or_place_or_module_is_not(here, there, alike):
+  fresh, source = (zeros_of(name, **fields) for name, fields in (here, there))
+  merged, report = warm_start.merge(fresh, source)
+  found, kernels, of = warm_start.fits(merged, source, report)
+  assert found == alike and kernels <= of
+
+
+def test_what_stays_fresh_is_told_by_the_parts_of_the_model_where_it_is_much():
+  few = [f"params/trunk/res2_{i}/kernel" for i in range(6)]
+  assert warm_start._grouped(few) == few
+  many = [f"params/{part}/res{i}_{j}/conv/kernel: (1,) there, (2,) here" for part in ("slow", "fast") for i in range(3)
+          for j in range(3)]
+  assert warm_start._grouped([*many, "params/head/kernel"]) == [
+      f"9 in params/slow, such as {many[0]}", f"9 in params/fast, such as {many[9]}", "params/head/kernel"]
+  assert warm_start._grouped([f"params/b{i}/kernel" for i in range(9)]) == ["9, such as params/b0/kernel"]
+
+
+def test_a_run_of_another_width_is_refused_in_a_line_that_names_the_field(tmp_path):
+  started_from(tmp_path)
+  there = config.base()
+  there.system = dict(name="small", width=4, num_classes=3)
+  (tmp_path / "config.json").write_text(config.to_json(there))
+  run = beginning(tmp_path, width=8)
+  run.config.system = dict(name="small", width=8, num_classes=9)
+  with pytest.raises(errors.CheckpointError) as e:
+    warm_start.start(run)
+  said = str(e.value)
+  assert "2 of 3 tensors fit" in said and "of kernels 0 of 1" in said and "(system.width: 4 there, 8 here)" in said
+  run.config.system = dict(name="large")
+  with pytest.raises(errors.CheckpointError, match=r"\(system.name: small there, large here\); it is of another network"):
+    warm_start.start(run)
+  run.config.train.init_from = (("head", str(tmp_path)),)
+  assert warm_start.start(run)[0].params["stem"]["kernel"].shape == (3, 8)
+
+
+def beginning(source, width=4, **changes):
   """A run of a model of two parameters that starts from a folder."""
   c = config.base()
   config.override(c, [f"{key.replace('__', '.')}={value}" for key, value in changes.items()])
   c.train.init_from = (str(source),)
-  fresh = make(step=5)
+  fresh = make(width, step=5)
   tx = optim.make_optimizer(c.optimizer, lambda step: 0.1, fresh.params)
   state = state_lib.complete(fresh, tx, bool(c.optimizer.ema))
   abstract, shardings = placed(state)

@@ -1,3 +1,5 @@
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +57,15 @@ def test_frozen_parameters_move_not_and_have_no_state():
   assert not np.any(updates["stem"]["kernel"]) and np.any(updates["head"]["kernel"])
   shapes = {tuple(x.shape) for x in jax.tree.leaves(state)}
   assert (2, 2) not in shapes and (2, 3) in shapes
+
+
+def test_what_a_model_holds_is_frozen_as_well_and_may_be_kept():
+  model, c = types.SimpleNamespace(held=("^stem/",)), config.base().optimizer
+  assert jax.tree.leaves(optim.frozen(PARAMS, c, model)["stem"]) == [True] * len(jax.tree.leaves(PARAMS["stem"]))
+  assert not any(jax.tree.leaves(optim.frozen(PARAMS, c)))
+  optim.check_frozen(PARAMS, c, model, ["stem"], "data.cache", "clips")
+  with pytest.raises(errors.ConfigError, match=r"data.cache keeps what 'head' makes of clips.*add '\^head/' to optim"):
+    optim.check_frozen(PARAMS, c, model, ["stem", "head"], "data.cache", "clips")
 
 
 def test_a_pattern_that_matches_nothing_is_an_error():

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
 from vidx.backbones.resnet import BLOCK_SITES, Block, Shape, StageEnd
-from vidx.nn import choices, sites as sites_lib
+from vidx.nn import choices, pool, sites as sites_lib
 from vidx.nn.conv import Conv
 from vidx.nn.norm import BatchNorm, ConvNormAct
 
@@ -35,7 +35,7 @@ class Stem(nn.Module):
     conv = lambda kernel, name: Conv(self.features, kernel, dtype=self.dtype, name=name)(x)
     y = conv((9, 1), "conv_t") + conv((1, 9), "conv_f")
     y = nn.relu(BatchNorm(**dict(self.norm), dtype=self.dtype, name="norm")(y, train, mask))
-    y = y if mask is None else y * mask[:, :, None, None, None].astype(y.dtype)
+    y = pool.live_frames(y, mask)
     return sites_lib.at(self.sites, "stem", "at_stem")(y, mask, train)
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.nn import choices, compaction, pool
+from vidx.nn import axes, choices, compaction, pool
 from vidx.nn import sites as sites_lib
 from vidx.nn.category_heads import CONVS, CategoryHeads
 from vidx.nn.head import Head
@@ -208,6 +208,7 @@ def _fit(x, mask, size):
 
 def as_clip(video: jax.Array, stills: bool = True) -> jax.Array:
   """Clips as they are, and (B, H, W, 3) as clips of one frame, where `stills` allows; a ValueError for others."""
+  axes.check_channels(video)
   if video.ndim == 4 and stills:
     return video[:, None]
   if video.ndim != 5:

@@ -40,7 +40,7 @@ def halve(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.A
   alone = mask.sum(1) == 1
   mask = pool.stride_mask(mask, 2, 2, 0, y.shape[1]).at[:, 0].set(mask[:, 0])
   y = y * jnp.where(alone, 2, 1).astype(y.dtype)[:, None, None, None, None]
-  return y * mask[:, :, None, None, None].astype(y.dtype), mask
+  return pool.live_frames(y, mask), mask
 
 
 class Stem(nn.Module):
@@ -84,7 +84,7 @@ class DenseLayer(nn.Module):
     y = NormAct(self.norm, self.dtype, name="act2")(y, train, inside)
     y = Conv(self.growth, (3, 3, 3), dtype=self.dtype, name="conv2")(y)
     y = nn.Dropout(self.dropout, deterministic=not train)(y)
-    y = y if inside is None else y * inside[:, :, None, None, None].astype(y.dtype)
+    y = pool.live_frames(y, inside)
     y, inside = site("residual")(y, inside, train)
     return site("out")(jnp.concatenate([x, y], -1), inside, train)
 

@@ -101,8 +101,7 @@ class Stem(nn.Module):
 
   @nn.compact
   def __call__(self, x, mask=None, train=False):
-    if mask is not None:
-      x = x * mask[:, :, None, None, None].astype(x.dtype)
+    x = pool.live_frames(x, mask)
     strides = (2 if self.units.dims == 3 else 1, 2, 2)
     x, mask = self.units.conv("conv", self.features, 7, strides, self.first)(x, mask, train)
     x, mask = self.units.max_pool(x, mask, (1, 3, 3), (1, 2, 2))

@@ -143,7 +143,7 @@ class Residual(nn.Module):
     y, inside = site("branch")(x, mask, train)
     y = Branches(self.branches, self.norm, self.dtype, name="branches")(y, inside, train)
     y = self.scale * Conv(x.shape[-1], (1, 1), use_bias=True, dtype=self.dtype, name="up")(y)
-    y = y if inside is None else y * inside[:, :, None, None, None].astype(y.dtype)
+    y = pool.live_frames(y, inside)
     y, inside = site("residual")(y, inside, train)
     y = x + y
     return site("out")(nn.relu(y) if self.act else y, inside, train)

@@ -48,7 +48,7 @@ def slow_clip(video: jax.Array, alpha: int, mask: jax.Array | None = None) -> tu
   index = jnp.minimum(steps * (length - 1) // jnp.maximum(slow - 1, 1), frames - 1)
   live = (steps < slow).astype(mask.dtype)
   clip = jnp.take_along_axis(video, index[:, :, None, None, None], 1)
-  return clip * live[:, :, None, None, None].astype(clip.dtype), live
+  return pool.live_frames(clip, live), live
 
 
 def join(x: jax.Array, y: jax.Array, x_mask: jax.Array | None = None, y_mask: jax.Array | None = None

@@ -47,8 +47,7 @@ class ConvReLU(nn.Module):
   def __call__(self, x, mask=None, train=False):
     x = nn.relu(Conv(self.features, self.kernel, self.strides, self.padding, use_bias=True, dtype=self.dtype,
                      name="conv")(x))
-    if mask is not None:
-      x = x * mask[:, :, None, None, None].astype(x.dtype)
+    x = pool.live_frames(x, mask)
     return sites_lib.at(self.sites, self.site, "at_end")(x, mask, train)
 
 

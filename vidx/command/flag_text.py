@@ -1,10 +1,12 @@
 """What the words and flags of the command line mean; a ConfigError says what was expected."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
+import os
 
 from absl import flags
 
 from vidx import errors
+from vidx.command.verb import CONFIG
 
 
 def views(text: str) -> tuple[int, int]:
@@ -43,6 +45,56 @@ def step(text: str) -> int | str:
   raise errors.ConfigError(f"--step={text}: write best, last, or the number of a checkpoint.")
 
 
+def hint(flag: str, known: Sequence[str], prefix: str) -> str:
+  """What may have been meant by a flag that a verb has not, for the end of a message; '' where nothing is near.
+
+  Args:
+    flag: its name.
+    known: names of the flags that the verb has.
+    prefix: of its overrides, see `Verb`.
+  """
+  *section, last = flag.split(".")
+  if section and last in known:
+    return f"; write --{last}"
+  if prefix == CONFIG:
+    from vidx.train import config as config_lib
+    keys = [key for key in config_lib.listed(config_lib.base()).splitlines() if (
+        f".{flag}=" in key.partition("=")[0] + "=")]
+    if keys:
+      return f"; write {' or '.join(key.partition('=')[0] for key in keys)}"
+  return errors.hint(flag, known)
+
+
+def runs(**folders: str) -> None:
+  """Raises CheckpointError where the folder of a run that a flag names, several with commas, holds none."""
+  for flag, text in folders.items():
+    for folder in filter(None, text.split(",")):
+      if not os.path.isfile(os.path.join(folder, "config.json")):
+        raise errors.CheckpointError(f"--{flag}={text}: {folder} is not the folder of a run: it holds no config.json.")
+
+
+def files(**paths: str) -> None:
+  """Raises DataError where a file that a flag names is not there."""
+  for flag, path in paths.items():
+    if path and not os.path.isfile(path):
+      raise errors.DataError(f"--{flag}={path}: there is no such file.")
+
+
+def ending(flag: str, path: str, known: Sequence[str], why: str = "") -> None:
+  """Raises ConfigError for a file to write whose ending is not one of those that are written."""
+  if path and os.path.splitext(path)[1].lower() not in known:
+    raise errors.ConfigError(f"--{flag}={path}{why}: name a file that ends in {' or '.join(known)}.")
+
+
+def windows(text: str) -> None:
+  """Raises a UserError for windows over a video that cannot be, or that need a run which is not there."""
+  if text:
+    from vidx.infer import detect
+    still = detect.how(text).still
+    if still and not os.path.isfile(os.path.join(still, "config.json")):
+      raise errors.CheckpointError(f"--windows: still={still} is not the folder of a run: it holds no config.json.")
+
+
 def pairs(args: Sequence[str], taken: Container[str] = ()) -> dict[str, object]:
   """{'name': value} of `name=value` words, whose names are not the taken ones of flags."""
   from vidx.train import config as config_lib
@@ -50,7 +102,8 @@ def pairs(args: Sequence[str], taken: Container[str] = ()) -> dict[str, object]:
   for arg in args:
     name, equals, text = arg.partition("=")
     if not equals:
-      raise errors.ConfigError(f"'{arg}' is not understood here; options are written name=value.")
+      folder = f", and the folder of the data as --root={arg}" if "root" in taken and os.path.isdir(arg) else ""
+      raise errors.ConfigError(f"'{arg}' is not understood here; options are written name=value{folder}.")
     if name in taken:
       raise errors.ConfigError(f"'{arg}': {name} is a flag; write --{arg}.")
     found[name] = config_lib.parse(text)

@@ -14,7 +14,7 @@ def _data_build(fv, args, overrides):
   from vidx.data import build
   summary = build.build(fv.dataset, fv.root, fv.out, beam_runner=fv.beam_runner, shards=fv.shards,
                         **flag_text.options((build.build,), args, fv))
-  show(summary)
+  print("\n".join(build.lines(summary)))
 
 
 def _data_prepare(fv, args, overrides):
@@ -101,7 +101,7 @@ def _data_toybox(fv, args, overrides):
 
 _ROOT = _string("root", "", "folder of the data set")
 _READER = _string("dataset", "folder", "reader: folder, videos, csv, ucf101, hmdb51, kinetics, ssv1, ssv2, hvu, ...")
-_WORKERS = _integer("workers", os.cpu_count() or 1, "processes")
+_WORKERS = _integer("workers", os.cpu_count() or 1, "processes", 0)
 
 VERBS: dict[str, Verb] = {
     "data toybox": Verb(
@@ -116,14 +116,14 @@ VERBS: dict[str, Verb] = {
     "data features": Verb(
         "features of every frame of videos, from a trained trunk",
         "--workdir=TRUNK --root=VIDEOS --out=FOLDER [--window=21] [--stride=1]",
-        _all(WORKDIR, _ROOT, OUT, STEP, WINDOW, STRIDE, _integer("batch", 8, "windows at once")),
+        _all(WORKDIR, _ROOT, OUT, STEP, WINDOW, STRIDE, _integer("batch", 8, "windows at once", 1)),
         _data_features, words=False),
     "data flow": Verb(
         "images of optical flow between the frames of videos, for two streams",
         "PATH [PATH ...] --out=FOLDER [--method=dis] [--short_side=256] [--bound=20]",
         _all(OUT, _string("method", "dis", "dis, dense inverse search, or tvl1, which needs OpenCV's contributed"
                           " modules"),
-             _integer("short_side", 256, "pixels at most of the frames; 0: as they are"),
+             _integer("short_side", 256, "pixels at most of the frames; 0: as they are", 0),
              _number("bound", 20.0, "pixels of motion that become 0 and 255; more is clipped"), _WORKERS), _data_flow),
     "data scores": Verb(
         "published frame scores (.mat files per fold) as features, for the reader ms_tcn",
@@ -169,6 +169,6 @@ VERBS: dict[str, Verb] = {
                               _integer("gop", 8, "frames between key frames"), _WORKERS), _data_prepare, words=False),
     "data build": Verb("write a data set as ArrayRecord files",
                        "--dataset=READER --root=FOLDER --out=FOLDER [option=value ...]",
-                       _all(_READER, _ROOT, OUT, _integer("shards", 0, "files per split; 0: by size"),
+                       _all(_READER, _ROOT, OUT, _integer("shards", 0, "files per split; 0: by size", 0),
                             _string("beam_runner", "", "run on Apache Beam, such as DirectRunner")), _data_build),
 }

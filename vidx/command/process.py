@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import glob
 import hashlib
 import os
 import platform
@@ -17,6 +18,7 @@ from vidx import places
 MALLOC = ("glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
           ":glibc.malloc.arena_max=1")
 
+ACCELERATORS = ("/dev/nvidia*", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
 _SOON_S = 0.02
 _PATIENCE_S = 10.0  # of a process that has failed, for others that fail, too, and have their own line to say
 
@@ -32,6 +34,16 @@ def tune_malloc() -> None:
     return
   os.environ["GLIBC_TUNABLES"] = MALLOC
   os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def quiet_xla() -> None:
+  """Lets XLA log nothing on a CPU, unless the user says what: it calls a slow compilation an error, and raises others.
+
+  For before JAX is loaded. Of accelerators and of runs of several processes its errors say what exceptions do not.
+  """
+  several = any(os.environ.get(name) for name in ("VIDX_COORDINATOR", "VIDX_DISTRIBUTED"))
+  if not several and (os.environ.get("JAX_PLATFORMS") == "cpu" or not any(map(glob.glob, ACCELERATORS))):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what is fatal
 
 
 def start_jax(offline: bool = False) -> None:

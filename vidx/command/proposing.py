@@ -4,7 +4,7 @@ import sys
 
 from vidx import errors
 from vidx.command import flag_text, process
-from vidx.command.verb import Verb, every as _all, string as _string, switch as _bool
+from vidx.command.verb import CONFIG, Verb, every as _all, string as _string, switch as _bool
 
 
 def _propose(fv, args, overrides):
@@ -26,12 +26,13 @@ def _propose(fv, args, overrides):
   if fv.show:
     from vidx.show import tubes
     print(f"pictures: {tubes.write(done, fv.out, 'Objects found without labels')}")
-  return 2 if all(entry["error"] for entry in done) else 0
+  return errors.status(entry["error"] for entry in done)
 
 
 VERBS: dict[str, Verb] = {
     "propose": Verb(
-        "objects of videos, found without labels: ranked tubes of boxes with masks; called again, it goes on",
+        "objects of videos, found without labels: ranked tubes of boxes with masks; called again, it goes on;"
+        " status 1: some of them cannot be read, 2: none can",
         "PATH [PATH ...] --out=FOLDER [--config=FILE] [--show] [--config.SECTION.KEY=VALUE ...], or --dataset=davis"
         " --root=FOLDER",
         _all(_string("config", "", "config file, one of configs/proposals; empty: the thesis'"),
@@ -40,5 +41,5 @@ VERBS: dict[str, Verb] = {
                      " otb2013"),
              _string("root", "", "folder of the data set"), _string("split", "val", "split of it"),
              _bool("show", "draw tubes and masks over the frames, as clips and a page"),
-             _bool("quiet", "do not say how far it is")), _propose),
+             _bool("quiet", "do not say how far it is")), _propose, CONFIG),
 }

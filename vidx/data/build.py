@@ -1,6 +1,6 @@
 """`vidx data build`: any data set that vidx reads, as ArrayRecord files for TFDS and Grain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import os
 import shutil
 from typing import Any
@@ -108,3 +108,15 @@ def _summary(out: str, found: Sequence[Dataset], absent: dict[str, str],
       "missing": [path for d in found for path in d.missing],
       "skipped": [skip for shards in reports for r in shards for skip in r["skipped"]],
   }
+
+
+def lines(summary: Mapping[str, Any]) -> list[str]:
+  """What `build` did, for people: a line per split, and one per medium that is not in it."""
+  told = [f"{split}: {d['videos']:,} videos, {d['bytes'] / 2**20:,.1f} MiB in {d['shards']} file(s)"
+          + "".join(f", {d[what]:,} {what}" for what in ("missing", "skipped") if d[what])
+          for split, d in summary["splits"].items()]
+  told += [f"passed over: {why}" for why in summary["absent"].values()]
+  told += [f"missing: {path}" for path in summary["missing"]]
+  told += [f"skipped: {name}: {reason}" for name, reason in summary["skipped"]]
+  return [*told, f"written to {summary['out']}; train on it with --config.data.dataset.name=array_record"
+          f" --config.data.root={summary['out']}"]

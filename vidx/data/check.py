@@ -46,7 +46,8 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
                         'labels': {class: records}, 'frames', 'seconds', 'fps': {rate: videos},
                         'sizes': {'WxH': videos}, 'boxes': {'total', 'tracks', 'most', 'dropped'}}}}
     where 'frames' and 'seconds' are {'total', 'min', 'median', 'max'}; a split also has 'sound', {'without': [path],
-    'damaged': {path: reason}} of its videos, which are no bad files: systems that hear can do without.
+    'damaged': {path: reason}} of its videos, which are no bad files: systems that hear can do without. The path of an
+    example that shares its file with others is 'ID in PATH'.
 
   Raises:
     UserError: the annotation is broken, or there is no split at all.
@@ -155,6 +156,12 @@ def _read(name: str, root: str, split: str, options: dict) -> tuple[list[Dataset
   return found, absent
 
 
+def _called(record: Record) -> str:
+  """The path of a record's media; of an example that shares its file with others its own name, and the file's."""
+  media = record.media
+  return media.path if media.index < 0 else f"{record.id} in {media.path}"
+
+
 def _bad(d: Dataset, probed: Mapping[Media, dict]) -> list[dict[str, str]]:
   """Records whose media or span cannot be used."""
   bad = []
@@ -166,7 +173,7 @@ def _bad(d: Dataset, probed: Mapping[Media, dict]) -> list[dict[str, str]]:
       what = f"the span {start:g} to {end:g} s starts" if end > start else f"the point of time {start:g} s lies"
       reason = f"{what} after the end ({found['seconds']:.2f} s)."
     if reason:
-      bad.append({"split": d.split, "id": r.id, "path": r.media.path, "reason": reason})
+      bad.append({"split": d.split, "id": r.id, "path": _called(r), "reason": reason})
   return bad
 
 
@@ -178,7 +185,7 @@ def _cut(d: Dataset, probed: Mapping[Media, dict]) -> list[str]:
     return []
   (start, end), seconds = long[0].span, probed[long[0].media]["seconds"]
   return [f"split '{d.split}': {len(long)} of its {len(d.records)} spans end after their video and are cut at its end,"
-          f" such as {long[0].media.path}: {start:g} to {end:g} s of {seconds:.2f} s"]
+          f" such as {_called(long[0])}: {start:g} to {end:g} s of {seconds:.2f} s"]
 
 
 def _copies(splits: Sequence[Dataset], probed: Mapping[Media, dict]) -> list[str]:
@@ -202,6 +209,7 @@ def _copies(splits: Sequence[Dataset], probed: Mapping[Media, dict]) -> list[str
 
 def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str, Any]:
   media = {r.media: probed[r.media] for r in d.records}
+  names = {r.media: _called(r) for r in d.records}
   good = [m for m in media.values() if "reason" not in m]
   labels = [tuple(r.extra[TRUTH].classes()) if TRUTH in r.extra else
             r.label if isinstance(r.label, tuple) else (r.label,) for r in d.records]
@@ -209,8 +217,8 @@ def _statistics(d: Dataset, probed: Mapping[Media, dict], bad: int) -> dict[str,
   return {
       "records": len(d.records), "videos": len(media), "missing": list(d.missing), "bad": bad,
       "with_sound": sum(m["sound"] for m in good),
-      "sound": {"without": sorted(m.path for m, found in media.items() if found.get("sound") is False),
-                "damaged": {m.path: found["damaged"] for m, found in media.items() if found.get("damaged")}},
+      "sound": {"without": sorted(names[m] for m, found in media.items() if found.get("sound") is False),
+                "damaged": {names[m]: found["damaged"] for m, found in media.items() if found.get("damaged")}},
       "unlabelled": sum(not any(c >= 0 for c in label) for label in labels),
       "labels": {c: counts[i] for i, c in enumerate(d.classes)},
       "boxes": _boxes(d),

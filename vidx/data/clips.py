@@ -1,6 +1,6 @@
 """Clips: from a record to the uint8 frames that a model sees; only those frames are decoded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import dataclasses
 import functools
 import os
@@ -15,7 +15,8 @@ from vidx.data.geometry import Geometry
 from vidx.data.records import Media, Record
 
 
-_LEAST = dict(frames=1, consecutive=1, short_side=1, crop=1, test_crop=0, threads=0, flow_stride=1)
+_RANGES = {**dict.fromkeys(("frames", "consecutive", "short_side", "crop", "flow_stride"), errors.Range(1)),
+           **dict.fromkeys(("test_crop", "threads"), errors.Range(0))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,20 +63,13 @@ def open_media(media: Media, threads: int = 1) -> Any:
   return decode.open_video(media, threads=threads)
 
 
-def check_numbers(data: ConfigDict, least: Mapping[str, int]) -> None:
-  """Raises ConfigError where a key of a `config.data` section is below its least value."""
-  for key, value in least.items():
-    if data.get(key, value) < value:
-      raise errors.ConfigError(f"data.{key}={data[key]:g}: write a number from {value} on.")
-
-
 def clip_shape(data: ConfigDict) -> tuple[int, ...]:
   """(T, H, W, C) of a clip of a `config.data` section; of several sizes the first.
 
   Raises:
     ConfigError: numbers of which there are no clips.
   """
-  check_numbers(data, _LEAST)
+  errors.check_ranges(data, _RANGES, "data.")
   if data.sizes:
     return data.frames * data.consecutive, *data.sizes[0], batch.FIELDS["video"].last
   return data.frames * data.consecutive, data.crop, data.crop, batch.FIELDS["flow" if data.flow else "video"].last

@@ -11,6 +11,7 @@ from vidx.data import frame_tools
 
 # Files whose headers say all there is to know are opened without decoding a first frame.
 _BRIEF = {"skip_frame": "all", "probesize": "2048"}
+_TEXT = ("adf", "bin", "idf", "tty", "xbin", "sbg")  # FFmpeg draws text as a terminal does, and plays a script
 _DEFAULT = 5_000_000  # pixels that a stream's being the default one is worth, as in FFmpeg
 
 
@@ -27,7 +28,7 @@ def open_stream(source: str | os.PathLike | bytes, threads: int = 1, brief: bool
   Raises:
     ValueError: it holds no video, or of an unknown codec.
   """
-  container = av.open(opened(source), options=_BRIEF if brief else {})
+  container = _open(source, brief, "video")
   try:
     stream = video_stream(container)
     stream.codec_context.thread_count = threads
@@ -55,10 +56,22 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream:
 
 
 def open_sound(source: str | os.PathLike | bytes) -> av.container.InputContainer:
-  """A container whose sound is to be read; no picture is decoded to open it where its header says all."""
+  """A container whose sound is to be read; no picture is decoded to open it where its header says all.
+
+  Raises:
+    ValueError: it is text.
+  """
   with file(source) as raw:
     brief = says_all(raw.read(12))
-  return av.open(opened(source), options=_BRIEF if brief else {})
+  return _open(source, brief, "sound")
+
+
+def _open(source: str | os.PathLike | bytes, brief: bool, what: str) -> av.container.InputContainer:
+  container = av.open(opened(source), options=_BRIEF if brief else {})
+  if container.format.name in _TEXT:
+    container.close()
+    raise ValueError(f"it is text, not {what}")
+  return container
 
 
 def opened(source: str | os.PathLike | bytes) -> str | BinaryIO:

@@ -52,7 +52,7 @@ def open_video(source: str | os.PathLike | bytes | Media, threads: int = 1) -> "
   return VideoReader(source, threads)
 
 
-class VideoReader:
+class VideoReader(frame_tools.Shown):
   """Random access to the frames of a video file. A context manager.
 
   Frames are turned and mirrored as the file's display matrix asks; pixels are
@@ -84,25 +84,9 @@ class VideoReader:
           self._remember(whole_lib.PROVEN)
     self.num_frames = self._index.num_frames
 
-  def __enter__(self) -> "VideoReader":
-    return self
-
-  def __exit__(self, *exc) -> None:
-    self.close()
-
   def close(self) -> None:
     if self._container is not None:
       self._container.close()
-
-  @property
-  def width(self) -> int:
-    """Pixels, as shown."""
-    return self._shape[1]
-
-  @property
-  def height(self) -> int:
-    """Pixels, as shown."""
-    return self._shape[0]
 
   @property
   def fps(self) -> float:
@@ -111,11 +95,6 @@ class VideoReader:
     if last > 0:
       return (self.num_frames - 1) / float(last)
     return float(self._stream.average_rate or 25)
-
-  @property
-  def duration(self) -> float:
-    """Seconds from the first frame to the end of the last."""
-    return self.num_frames / self.fps
 
   @property
   def timestamps(self) -> np.ndarray:

@@ -13,6 +13,8 @@ from vidx.data import parts as parts_lib
 from vidx.data.records import LABEL, Dataset, Record
 
 ACTIONS = "actions"  # of Record.extra: (class id, start, end in seconds) of each
+TARGET = "target"  # of Record.companions: the image that a triplet is to give
+UNITS = ("clips", "images", "triplets", "videos", "texts")
 
 
 def _kind(dataset: Dataset) -> str:
@@ -33,6 +35,14 @@ def of_experts(dataset: Dataset) -> bool:
 def of_texts(dataset: Dataset) -> bool:
   """Whether the records are texts alone."""
   return _kind(dataset) == "text"
+
+
+def unit(dataset: Dataset) -> str:
+  """What its examples are called, of which one has 'PLURAL_per_s' in the log: one of UNITS."""
+  if TARGET in (dataset.records[0].companions if len(dataset) else ()):
+    return "triplets"
+  return {"features": "videos", "experts": "videos", "text": "texts", "image": "images", "still": "images"}.get(
+      _kind(dataset), "clips")
 
 
 def with_feature_size(data: ConfigDict, dataset: Dataset) -> None:

@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from vidx import errors
+from vidx.data import frame_tools
 from vidx.data.frame_folder import FrameFolder
 
 AXES = (("x", "y"), ("u", "v"))
@@ -26,7 +27,7 @@ def as_bytes(flow: np.ndarray, bound: float = 20.0) -> np.ndarray:
   return np.rint((np.clip(flow, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
 
 
-class FlowFrames:
+class FlowFrames(frame_tools.Reader):
   """The flow of a video as uint8 (N, H, W, 2): displacements to the right and down, 0 at 127.5.
 
   Attributes:
@@ -63,12 +64,6 @@ class FlowFrames:
     if counts[0] != counts[1]:
       raise errors.DecodeError(f"{record}: {counts[0]} images of flow to the side and {counts[1]} up and down.")
     self.num_frames = counts[0]
-
-  def __enter__(self) -> "FlowFrames":
-    return self
-
-  def __exit__(self, *exc) -> None:
-    """Holds nothing open."""
 
   @property
   def timestamps(self) -> np.ndarray:

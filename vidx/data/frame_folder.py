@@ -15,7 +15,7 @@ from vidx.data import frame_tools, media_files
 _FPS = 12.0  # that of Something-Something, the best known set of frame folders
 
 
-class FrameFolder:
+class FrameFolder(frame_tools.Shown):
   """A folder of numbered images with the interface of `VideoReader`. It has no sound.
 
   Attributes:
@@ -50,15 +50,6 @@ class FrameFolder:
       raise errors.DecodeError(f"{self.name}: no images {'named like ' + pattern if pattern else 'in this folder'}.")
     self.num_frames = len(self.files)
 
-  def __enter__(self) -> "FrameFolder":
-    return self
-
-  def __exit__(self, *exc) -> None:
-    self.close()
-
-  def close(self) -> None:
-    """Holds nothing open."""
-
   @functools.cached_property
   def _reformatter(self) -> VideoReformatter:
     return VideoReformatter()
@@ -66,18 +57,6 @@ class FrameFolder:
   @functools.cached_property
   def _shape(self) -> tuple[int, ...]:
     return self._image(0, None).shape
-
-  @property
-  def width(self) -> int:
-    return self._shape[1]
-
-  @property
-  def height(self) -> int:
-    return self._shape[0]
-
-  @property
-  def duration(self) -> float:
-    return self.num_frames / self.fps
 
   @property
   def timestamps(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Small parts shared by the readers of frames: sizes, checked indices, pixels, one error type."""
 
+import contextlib
 import os
 from typing import BinaryIO
 
@@ -67,6 +68,35 @@ def oriented(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
   if abs(b) + abs(c) > abs(a) + abs(d):
     image, a, d = image.swapaxes(0, 1), c, b
   return image[::-1 if d < 0 else 1, ::-1 if a < 0 else 1]
+
+
+class Reader(contextlib.AbstractContextManager):
+  """What readers of frames share: `with` closes them."""
+
+  def __exit__(self, *exc) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Lets go of what is open: nothing, unless a reader says otherwise."""
+
+
+class Shown(Reader):
+  """A reader of frames of one size, `_shape`, (height, width, ...) in pixels as shown."""
+
+  @property
+  def width(self) -> int:
+    """Pixels, as shown."""
+    return self._shape[1]
+
+  @property
+  def height(self) -> int:
+    """Pixels, as shown."""
+    return self._shape[0]
+
+  @property
+  def duration(self) -> float:
+    """Seconds from the first frame to the end of the last."""
+    return self.num_frames / self.fps
 
 
 class DecodeErrors:

@@ -150,6 +150,18 @@ def below(root: str, endings: Sequence[str] = VIDEOS) -> Contents:
   return Contents(sorted(media), others)
 
 
+def check(paths: Sequence[str]) -> None:
+  """Raises DataError where nothing that paths name is there; globs may name anything."""
+  if not any(os.path.exists(path) or glob.has_magic(path) for path in paths):
+    raise _none(paths)
+
+
+def _none(paths: Iterable[str | os.PathLike], endings: Sequence[str] = VIDEOS) -> errors.DataError:
+  return errors.DataError(
+      f"no video in {', '.join(map(str, paths)) or 'an empty list'}: name video files, folders of them"
+      f" ({', '.join(endings[:4])}, ...), folders of frames or globs.")
+
+
 def find(paths: str | os.PathLike | Iterable[str | os.PathLike], endings: Sequence[str] = VIDEOS,
          say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)) -> list[str]:
   """The files that paths mean: files as they are, videos and folders of frames in folders (sorted), globs.
@@ -178,9 +190,7 @@ def find(paths: str | os.PathLike | Iterable[str | os.PathLike], endings: Sequen
     if not files:
       empty.append(path)
   if not any(os.path.exists(f) for f in found):
-    raise errors.DataError(
-        f"no video in {', '.join(map(str, paths)) or 'an empty list'}: name video files, folders of them"
-        f" ({', '.join(endings[:4])}, ...), folders of frames or globs.")
+    raise _none(paths, endings)
   for path in empty:
     say(f"no video in {path}")
   return list(found)

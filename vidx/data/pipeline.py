@@ -31,11 +31,11 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import batch as batch_lib
-from vidx.data import clips as clips_lib
 from vidx.data import examples as examples_lib
 from vidx.data import packed_records, plans, workers
 from vidx.data.records import Dataset
 
+_RANGES = dict.fromkeys(("workers", "prefetch", "timeout_s", "max_failures"), errors.Range(0))
 _ENDLESS = 1 << 40  # batches
 _GROUP = 8  # batches, at most half of an epoch, inside which sequences are sorted by length
 _AHEAD_BYTES = 1 << 30  # made ahead per process; evaluation with many views has large batches
@@ -248,7 +248,7 @@ class BatchIterator:
   """
 
   def __init__(self, source: _Source, data: ConfigDict, start: int, max_failures: float):
-    clips_lib.check_numbers(data, dict(workers=0, prefetch=0, timeout_s=0, max_failures=0))
+    errors.check_ranges(data, _RANGES, "data.")
     self._source, self._data, self._max_failures = source, data, max_failures
     self._batches, self._closed = start, False
     self._elements, self._waiter, self._finalizer, self._spool, self._validated = None, None, None, "", False

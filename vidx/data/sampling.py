@@ -248,9 +248,9 @@ def sampler(name: str, frames: int, consecutive: int = 1, stride: int = 1, clips
   """
   if name not in SAMPLERS:
     raise errors.ConfigError(f"data.sampler={name!r}: one of {', '.join(SAMPLERS)}{errors.hint(name, SAMPLERS)}.")
-  for key, value in dict(frames=frames, consecutive=consecutive, stride=stride, clips=clips).items():
-    if value < (0 if key == "clips" and name == "non_overlapping" else 1):
-      raise errors.ConfigError(f"data.{key}={value}: write a number from 1 on.")
+  numbers = dict(frames=frames, consecutive=consecutive, stride=stride, clips=clips)
+  ranges = dict.fromkeys(numbers, errors.Range(1)) | ({"clips": errors.Range(0)} if name == "non_overlapping" else {})
+  errors.check_ranges(numbers, ranges, "data.")
   fields = dict(frames=frames, consecutive=consecutive, clips=2 * clips if name == "twice" else clips)
   if name in STRIDED:
     fields["stride"] = stride

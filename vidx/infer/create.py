@@ -1,6 +1,7 @@
-"""A model by name, and with `pretrained` the weights that were published for it."""
+"""A model by name, with `pretrained` the weights that were published for it, and the pixels that it expects."""
 
 from collections.abc import Sequence
+import math
 from typing import Any
 
 from vidx import errors, systems
@@ -34,6 +35,36 @@ def create_model(name: str, pretrained: str = "", **fields: Any) -> Any:
   return model, _filled(model, name, row, pretrained_lib.folder_of(row.name))
 
 
+def pixels_of(name: str, pretrained: str = "", **fields: Any) -> dict[str, tuple]:
+  """What images or clips a model expects: bytes x of RGB become (x / 255 - mean) / std (`vidx.nn.augment.normalize`).
+
+  Args:
+    name: one of `vidx.list_models()`.
+    pretrained: as in `create_model`; '' for a model that is trained anew.
+    **fields: of the model.
+
+  Returns:
+    {'shape': (1, T, H, W, 3) of a clip or (1, H, W, 3) of an image, as published, 'mean': and 'std': 3 floats in
+    units of 0..1, those that the weights were trained with, or what training takes unless told}.
+
+  Raises:
+    ConfigError: an unknown name or field, no such weights, or a model that sees no pixels.
+  """
+  model = create_model(name, **fields)
+  shape = systems.inputs_of(model, name)[0]
+  if len(shape) < 4 or shape[-1] != 3:
+    raise errors.ConfigError(f"{name} sees no pixels: it takes {', '.join(model.inputs)}.")
+  from vidx.interop import convert
+  from vidx.train import config
+  data = config.base().data
+  mean, std = getattr(model, "pixels", (data.mean, data.std))
+  if pretrained:
+    row = _row(name, pretrained, fields)
+    mean, std = convert.normalisation(row.model, row.rules)
+  shape = shape if len(shape) == 4 else (shape[0], math.prod(shape[1:-3]), *shape[-3:])
+  return {"shape": shape, "mean": tuple(mean), "std": tuple(std)}
+
+
 def _row(name: str, pretrained: str, fields: dict[str, Any]):
   """The public checkpoint that is meant."""
   from vidx.interop import published
@@ -62,7 +93,7 @@ def _filled(model: Any, name: str, row: Any, folder: str) -> Any:
   import jax
   import jax.numpy as jnp
   from vidx.train import state, warm_start
-  inputs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in _inputs(model, name)]
+  inputs = [jax.ShapeDtypeStruct(s, jnp.float32) for s in systems.inputs_of(model, name)]
   init = lambda *x: model.init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, *x, train=False)
   variables, report = warm_start.merge(jax.eval_shape(init, *inputs), warm_start.read_variables(folder),
                                        adopt=getattr(model, "adopt", None))
@@ -74,16 +105,3 @@ def _filled(model: Any, name: str, row: Any, folder: str) -> Any:
     variables = jax.tree.map(lambda x, new: new if isinstance(x, jax.ShapeDtypeStruct) else x, variables, fresh,
                              is_leaf=lambda x: isinstance(x, jax.ShapeDtypeStruct))
   return jax.tree.map(jnp.asarray, variables)
-
-
-def _inputs(model: Any, name: str) -> list[tuple[int, ...]]:
-  """Shapes of the published inputs, at the size of the images that the model was made for."""
-  side, frames = int(getattr(model, "image", 0) or 0), int(getattr(model, "frames", 0) or 0)
-  found = []
-  for shape in systems.rows()[name].inputs:
-    shape = tuple(shape)
-    if len(shape) in (4, 5) and shape[-1] == 3:
-      shape = (*shape[:-3], side or shape[-3], side or shape[-2], 3)
-      shape = (shape[0], frames or shape[1], *shape[2:]) if len(shape) == 5 else shape
-    found.append(shape)
-  return found

@@ -20,17 +20,11 @@ from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import clips, examples, pipeline
 from vidx.data.records import Record
-from vidx.infer import load, map_arrays, predict
+from vidx.infer import kinds as kinds_lib, load, map_arrays, predict
+from vidx.infer.kinds import BOXES, GATES, HEARD, HEAT, KEPT, KINDS, SHARES, SIGNED
 from vidx.nn import augment, sites as sites_lib
 
-SIGNED = ("squeezed", "appearance", "band_pass")  # (B, N, H, W, C), what blocks make of the clip
-GATES = ("gates",)  # (B, C), factors of channels
-HEAT = ("attention", "gradcam")  # (B, N, H, W), not negative
-SHARES = ("frame_share",)  # (B, N), how much each frame counts
-KEPT = ("kept",)  # (B, T) of frames, (B, G, 1 + N) of tokens: zero for what a sampler drops
-BOXES = ("candidates",)  # (B, N, K, 5), boxes in pixels and their weights, in N frames around the clip's middle
-HEARD = ("spectrogram",)  # (B, 1, F, T), the sound of the clip, low bands below
-KINDS = ("input", *HEARD, *SIGNED, *GATES, *KEPT, *SHARES, *BOXES, *HEAT)
+SOUND = "audio."  # before the names of sites that see a spectrogram, in a network that also sees frames
 BATCH = 1  # clips at once: of pictures there are few
 
 
@@ -43,13 +37,14 @@ class Map:
     where: the site that it is of.
     values: fp32, (N, H, W, C) of SIGNED and GATES, (N, K, 5) of BOXES, (N, H, W) of the others; N evenly
       spread over the clip.
-    frames: uint8 (N, H, W, 3), those that BOXES are in, which reach beyond the clip; None of the others.
+    beneath: what it lies on, where that is not the clip: of BOXES the uint8 (N, H, W, 3) that they are in, which
+      reach beyond the clip, and of a site of sound its spectrogram, fp32 (1, F, T).
   """
 
   kind: str
   where: str
   values: np.ndarray
-  frames: np.ndarray | None = None
+  beneath: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +53,8 @@ class Explained:
 
   Attributes:
     path: of the file.
-    frames: uint8 (T, H, W, 3), the clip as the model sees it, before normalisation; flow `map_arrays.as_colours`.
+    frames: uint8 (T, H, W, 3), the clip as the model sees it, before normalisation; flow `map_arrays.as_colours`;
+      None of a model that only hears.
     label: the class that Grad-CAM explains.
     maps: in the order of the kinds asked for, then of the flow through the model.
     flow: whether the model sees optical flow.
@@ -66,7 +62,7 @@ class Explained:
   """
 
   path: str
-  frames: np.ndarray
+  frames: np.ndarray | None
   label: str
   maps: tuple[Map, ...]
   flow: bool = False
@@ -134,8 +130,12 @@ def patches(clip: Sequence[int], patch: int) -> tuple[int, int, int]:
 
 
 def default_site(seen: Sequence[Visit], clip: Sequence[int], patch: int | None) -> Visit | None:
-  """The last call of a site with a grid of features; of tokens, of a block's input: its output is read at the CLS."""
+  """The last call of a site with a grid of features; of tokens, of a block's input: its output is read at the CLS.
+
+  A site of sound only where no other has a grid.
+  """
   placed = [v for v in seen if grid(v.shape, clip, patch)]
+  placed = [v for v in placed if not v.site.startswith(SOUND)] or placed
   maps = [v for v in placed if len(v.shape) == 5]
   entering = [v for v in placed if v.site.endswith(".in")]
   return next((some[-1] for some in (maps, entering, placed) if some), None)
@@ -233,7 +233,7 @@ class Explainer:
   """Maps of the clips of a run: `Explainer(loaded, kinds)(found)` gives one `Explained` per video.
 
   Attributes:
-    kinds: those that were asked for.
+    kinds: those that were asked for; of a model that only hears the spectrogram first, as frames are of others.
   """
 
   def __init__(self, loaded: load.Loaded, kinds: Sequence[str], site: str = ""):
@@ -248,14 +248,11 @@ class Explainer:
       ConfigError: a kind that is unknown or that the model does not produce, or such a site.
     """
     self.loaded, self.kinds = loaded, tuple(dict.fromkeys(k.strip() for k in kinds if k.strip()))
-    unknown = [k for k in self.kinds if k not in KINDS]
-    if unknown or not self.kinds:
-      raise errors.ConfigError(f"--show={','.join(kinds)}: " + (
-          f"unknown kind '{unknown[0]}'{errors.hint(unknown[0], KINDS)}" if unknown else "no kind")
-          + f"; the kinds are {', '.join(KINDS)}.")
+    kinds_lib.check(",".join(kinds) or ",", "clips")
     data, model = loaded.config.data, loaded.model
     clip = (BATCH, *clips.eval_clip_shape(data))
     self._wanted = batch_lib.wanted(model)
+    self._sees = "audio" not in self._wanted or any(map(batch_lib.is_clip, self._wanted))
     sizes = {name: len(labels) for name, labels in loaded.targets.items()}
     shapes = examples.input_shapes(model, data, loaded.dtype, sizes or len(loaded.classes))
     inputs = [jax.ShapeDtypeStruct(clip, loaded.dtype) if batch_lib.is_clip(name) else shape
@@ -266,12 +263,14 @@ class Explainer:
     self._patches = patches(clip, patch) if patch else None
     self._visit, self._places = self._place(seen, clip, patch, site)
     heard = HEARD if "audio" in self._wanted else ()
-    given = ["input", *heard, *(k for k in KINDS if k in {m[1] for m in self._sown})]
+    given = [*(["input"] if self._sees else []), *heard, *(k for k in KINDS if k in {m[1] for m in self._sown})]
     given += ["gradcam"] if self._visit and hasattr(outputs.get("logits"), "shape") else []
     for kind in self.kinds:
       if kind not in given:
-        raise errors.ConfigError(f"--show={kind}: {loaded.config.system.name} does not produce it; it produces"
-                                 f" {', '.join(given)}.")
+        raise errors.ConfigError(f"--show={kind}: {loaded.config.system.name}{'' if self._sees else ', which only hears,'}"
+                                 f" does not produce it; it produces {', '.join(given)}.")
+    if not self._sees:
+      self.kinds = tuple(dict.fromkeys((*HEARD, *self.kinds)))
     self._run = jax.jit(self._maps)
 
   def _place(self, seen: Sequence[Visit], clip: Sequence[int], patch: int | None, site: str
@@ -285,16 +284,24 @@ class Explainer:
                                f" {', '.join(names) or 'none'}.")
     return visit, places.get(visit)
 
+  def _of_sound(self, where: str) -> bool:
+    """Whether a map is of a spectrogram, and not of frames."""
+    return not self._sees or where.startswith(SOUND)
+
   def _maps(self, variables, video, target, **further):
-    """(classes (B,), arrays by (kind, site) in the order of the flow); `further` is what else the model takes."""
+    """(classes (B,), arrays by (kind, site) in the order of the flow).
+
+    `video` is None of a model that only hears, and `further` what else the model takes.
+    """
     model, data = self.loaded.model, self.loaded.config.data
-    key = batch_lib.clip_key(video.shape)
-    video = augment.on_device({key: video}, data.mean, data.std, self.loaded.dtype)[key]
-    inputs = batch_lib.inputs(model, {"video": video, **further})
+    if video is not None:
+      key = batch_lib.clip_key(video.shape)
+      further["video"] = augment.on_device({key: video}, data.mean, data.std, self.loaded.dtype)[key]
+    inputs = batch_lib.inputs(model, further)
     outputs, state = model.apply(variables, *inputs, train=False, mutable=["maps"])
     sown = traverse_util.flatten_dict(state.get("maps", {}))
-    wanted = [(path, kind) for path, kind, _ in self._sown if kind in self.kinds]
-    tokens = [path for path, kind in wanted if kind in KEPT and (*path[:-1], "rows") in sown]
+    wanted = [(path, kind, where) for path, kind, where in self._sown if kind in self.kinds]
+    tokens = [path for path, kind, _ in wanted if kind in KEPT and (*path[:-1], "rows") in sown]
     groups = lambda x: x.reshape(len(x), -1, x.shape[-1])  # (B, G, N)
     stages = [tuple(groups(sown[(*path[:-1], name)][-1]) for name in ("kept", "rows")) for path in tokens]
     kept = dict(zip(tokens, map_arrays.kept_places(stages, self._patches) if tokens else ()))
@@ -310,10 +317,12 @@ class Explainer:
         return kept[path] if path in kept else sown[path][-1][:, :, None, None]
       return sown[path][-1]
 
-    found = [shown(path, kind) for path, kind in wanted]
+    found = [map_arrays.upright(shown(path, kind)) if self._of_sound(where) and kind not in GATES else shown(path, kind)
+             for path, kind, where in wanted]
     if "gradcam" in self.kinds:
       target = jnp.where(target < 0, outputs["logits"].argmax(-1), target)
-      found.append(grad_cam(model, variables, *inputs, target=target, visit=self._visit, places=self._places))
+      heat = grad_cam(model, variables, *inputs, target=target, visit=self._visit, places=self._places)
+      found.append(map_arrays.upright(heat) if self._of_sound(self._visit.site) else heat)
     return target, [x.astype(jnp.float32) for x in found]
 
   @staticmethod
@@ -345,12 +354,13 @@ class Explainer:
     batches = pipeline.eval_batches(dataset, config.data, batch_size=BATCH, wanted=self._wanted)
     try:
       for batch in batches:
-        video = batch[batch_lib.clip_of(batch)][:, 0]
+        video = batch[batch_lib.clip_of(batch)][:, 0] if self._sees else None
         further = {k: batch[k][:, 0] if batch_lib.has_views(k) else batch[k]
                    for k in self._wanted if k in batch and not batch_lib.is_clip(k)}
         chosen, arrays = jax.device_get(self._run(self.loaded.variables, video, target[batch["index"]], **further))
+        heard = map_arrays.upright(further["audio"][:, None, ..., 0]) if "audio" in further else None
         if any(kind in HEARD for kind in self.kinds):
-          arrays = [*arrays, further["audio"][..., 0].swapaxes(1, 2)[:, None, ::-1]]
+          arrays = [*arrays, heard]
         for row in np.flatnonzero(batch["weight"] > 0):
           index = batch["index"][row]
           frames = self._around(dataset.records[index], config.data) if any(k in BOXES for k, _ in names) else None
@@ -358,8 +368,15 @@ class Explainer:
           if flow:
             values = [map_arrays.as_colours(x, 0) if kind in SIGNED and x.shape[-1] == 2 else x
                       for (kind, _), x in zip(names, values)]
-          beneath = lambda i: map_arrays.middle(frames, len(values[i])) if names[i][0] in BOXES else None
-          yield Explained(files[index], map_arrays.as_colours(video[row], 128) if flow else video[row],
+
+          def beneath(i):
+            kind, where = names[i]
+            if kind in BOXES:
+              return map_arrays.middle(frames, len(values[i]))
+            return heard[row] if kind in (*HEAT, *KEPT, *SHARES) and self._of_sound(where) else None
+
+          clip = video[row] if self._sees else None
+          yield Explained(files[index], map_arrays.as_colours(clip, 128) if flow and self._sees else clip,
                           classes[chosen[row]] if chosen[row] >= 0 else "",
                           tuple(Map(*names[i], values[i], beneath(i)) for i in order), flow)
     finally:

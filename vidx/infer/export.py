@@ -72,9 +72,9 @@ def export(workdir: str, out: str, step: int | str | None = None, overrides: Any
   if not out:
     raise errors.ConfigError("no folder: write vidx export --workdir=FOLDER OUT.")
   writing.check_place(out, folder=True)
-  loaded = load.load_checkpoint(workdir, step, ["train.precision=float32", *overrides])
   if importlib.util.find_spec("flatbuffers") is None:
     raise errors.ConfigError("an export is written by flatbuffers, which is not installed: pip install flatbuffers.")
+  loaded = load.load_checkpoint(workdir, step, ["train.precision=float32", *overrides])
   config, model = loaded.config, loaded.model
   names = tuple(n for n in getattr(model, "inputs", ("video",)) if not batch_lib.is_target(n) and n != "progress")
   if not set(names) <= set(CALLED):

@@ -6,7 +6,6 @@ The features of a frame are those of the window centred on it: 21 frames in Fayy
 """
 
 from collections.abc import Iterator, Sequence
-import hashlib
 import os
 from typing import Any
 
@@ -19,6 +18,7 @@ from vidx.data import clips as clips_lib, file_jobs, media_files, transforms
 from vidx.data.records import media_of
 from vidx.infer import load
 from vidx.nn import augment
+from vidx.train import cache
 
 WINDOW = 21
 _CHUNK = 64  # windows whose frames are decoded at once
@@ -122,8 +122,8 @@ def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: 
   loaded = load.load_checkpoint(workdir, step)
   extractor = Extractor(loaded, window, stride, batch_size)
   targets = _targets(media_files.find(root), root, out)
-  how = {"workdir": os.path.abspath(workdir), "step": loaded.step, "digest of the weights": _digest(loaded.variables),
-         "window": window, "stride": stride, "size": extractor.size}
+  how = {"workdir": os.path.abspath(workdir), "step": loaded.step, "window": window, "stride": stride,
+         "digest of the weights": cache.fingerprint(loaded.variables), "size": extractor.size}
   file_jobs.keep_settings(os.path.join(out, _SETTINGS), how, "made")
   bad, written = {}, 0
   for source, target in targets.items():
@@ -136,14 +136,6 @@ def extract(workdir: str, root: str, out: str, *, window: int = WINDOW, stride: 
       bad[source] = str(e)
   return {"videos": len(targets), "written": written, "kept": len(targets) - written - len(bad),
           "size": extractor.size, "bad": bad}
-
-
-def _digest(variables: Any) -> str:
-  """Of all arrays of a trunk: one that is trained anew to the same step is another."""
-  found = hashlib.blake2b(digest_size=8)
-  for path, x in jax.tree_util.tree_leaves_with_path(variables):
-    found.update(jax.tree_util.keystr(path).encode() + np.ascontiguousarray(x).tobytes())
-  return found.hexdigest()
 
 
 def _targets(files: Sequence[str], root: str, out: str) -> dict[str, str]:

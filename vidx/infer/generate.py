@@ -76,8 +76,8 @@ def images_of(path: str) -> list[str]:
   return found
 
 
-def generate(workdir: str, identities: str, poses: str, out: str, step: int | str | None = None, boxes: str = ""
-             ) -> dict[str, Any]:
+def generate(workdir: str, identities: str, poses: str, out: str, step: int | str | None = None, boxes: str = "",
+             overrides: Sequence[str] = ()) -> dict[str, Any]:
   """Every identity in every pose: OUT/IDENTITY__POSE.png, and OUT/matrix.png with all of them.
 
   Where files have the same name but for its ending, later ones are called NAME-2 and so on.
@@ -93,6 +93,7 @@ def generate(workdir: str, identities: str, poses: str, out: str, step: int | st
     step: which checkpoint, as in `load_checkpoint`.
     boxes: csv file `photo,left,top,right,bottom`, photos relative to it and boxes in pixels; '': none. The poses may
       be left out then.
+    overrides: `section.key=value` texts over the run's config, such as where its data lie now.
 
   Returns:
     {'identities', 'poses', 'images', 'matrix', 'compositions'}, of which there may be fewer.
@@ -102,9 +103,10 @@ def generate(workdir: str, identities: str, poses: str, out: str, step: int | st
   """
   if not out:
     raise errors.ConfigError("no folder to write: add --out=FOLDER.")
+  writing.check_place(out, folder=True)
   files = images_of(identities), images_of(poses) if poses or not boxes else []
   places = read_boxes(boxes) if boxes else []
-  generator = Generator(load.load_checkpoint(workdir, step))
+  generator = Generator(load.load_checkpoint(workdir, step, overrides))
   os.makedirs(out, exist_ok=True)
   done = {"identities": len(files[0])}
   if files[1]:

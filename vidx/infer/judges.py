@@ -48,11 +48,14 @@ class Judges:
     """
     self.names: dict[str, str] = {}
     self._score: dict[str, Callable[[Mapping[str, np.ndarray]], float]] = {}
-    for entry in filter(None, text.split(",")):
-      judge, equals, place = entry.partition("=")
+    wanted = [entry.partition("=")[::2] for entry in filter(None, text.split(","))]
+    for judge, place in wanted:  # all of them before the first is loaded
       errors.check_choice("--judges:", judge, JUDGES)
-      if not (equals and place):
-        raise errors.ConfigError(f"--judges={entry}: write where the network is, {judge}=FOLDER.")
+      if not place:
+        raise errors.ConfigError(f"--judges={judge}: write where the network is, {judge}=FOLDER.")
+      if judge in _SCORES and not os.path.isdir(place):
+        raise errors.CheckpointError(f"--judges={judge}={place}: {place} is not the folder of a run.")
+    for judge, place in wanted:
       make = {"lpips": self._lpips, "fid": self._fid}.get(judge, self._affinity)
       make(judge, place)
 

@@ -37,6 +37,11 @@ def kept_places(stages: Sequence[tuple[jax.Array, jax.Array]], places: tuple[int
   return maps
 
 
+def upright(x: np.ndarray) -> np.ndarray:
+  """What lies on spectrograms, (B, N, T, F, ...), as (B, N, F, T, ...): time to the right, low bands below."""
+  return x.swapaxes(2, 3)[:, :, ::-1]
+
+
 def as_colours(flow: np.ndarray, zero: float) -> np.ndarray:
   """Flow (..., 2), or what is made of it: to the right as red, down as green, and blue that is always zero."""
   return np.concatenate([flow, np.full_like(flow[..., :1], zero)], -1)

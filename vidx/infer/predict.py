@@ -62,6 +62,8 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
 def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: int = 1, top: int = 5,
                    batch_size: int = 8, **features: Any) -> list[dict[str, Any]]:
   """`predict` with a run that is loaded already."""
+  if top < 1:
+    raise errors.ConfigError(f"top={top}: at least 1 class per video.")
   endings = media_files.FEATURES + media_files.VIDEOS if predict_segments.applies(loaded) else media_files.VIDEOS
   if "video" not in loaded.model.inputs and "audio" in loaded.model.inputs:
     endings = media_files.VIDEOS + SOUNDS
@@ -135,7 +137,7 @@ def to_json(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> str:
-  """The predictions as a table for a terminal: one line per video, errors in place of classes."""
+  """The predictions as a table for a terminal: one line per video that can be read."""
   from rich import box
   from rich.console import Console
   from rich.table import Table
@@ -149,8 +151,8 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
   table.add_column("frames" if any("segments" in entry for entry in found) else "then", overflow="fold")
   for entry in found:
     if entry["error"]:
-      table.add_row(Text(entry["path"]), Text(f"cannot be read: {entry['error']}"))
-    elif "rows" in entry:
+      continue
+    if "rows" in entry:
       for when, *texts in predict_people.lines(entry):
         table.add_row(Text(f"{entry['path']}, {when}"), *map(Text, texts))
     elif "count" in entry:
@@ -191,8 +193,12 @@ def _columns() -> int:
 
 
 def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
-  """Writes the predictions as a JSON file in one piece; some kinds also as .csv beside it, see `_TABLES`."""
-  writing.write_text(path, to_json(found) + "\n")
+  """Writes predictions in one piece: as JSON, of some kinds (see `_TABLES`) also as .csv beside it, or to a .csv alone.
+  """
+  stem, ending = os.path.splitext(path)
+  table = ending.lower() == ".csv"
+  if not table:
+    writing.write_text(path, to_json(found) + "\n")
   for key, to_csv in _TABLES.items():
     if any(key in entry for entry in found):
-      writing.write_text(os.path.splitext(path)[0] + ".csv", to_csv(found))
+      writing.write_text(path if table else f"{stem}.csv", to_csv(found))

@@ -101,6 +101,7 @@ def evaluate(workdir: str, split: str = "", *, windows: str = "", step: int | st
   counts = np.bincount(all_truth.label, minlength=len(dataset.classes))
   metrics = {k: writing.number(v) for k, v in each.items() if not k.startswith("AP/")}
   how = results.protocol(config, dataset, clips=1, crops=1, dtype=loaded.dtype)
+  del how["clips"], how["crops"]  # all frames are seen
   how |= {"views": settings.name, "windows": settings.mode,
           "frames of a window": settings.size, "frames between": settings.step or config.data.stride,
           "passes": settings.passes, "linking": settings.link,

@@ -118,7 +118,8 @@ def samples(result: EvalResult, task, limit: int = SAMPLES_LIMIT) -> list[dict[s
 def lines(described: Mapping[str, Any]) -> list[str]:
   """What `vidx eval` prints: protocol, failures, and one line per metric."""
   how = described["protocol"]
-  seen = f"{how['clips']} clip(s) x {how['crops']} crop(s) per video" if "clips" in how else "whole videos"
+  seen = (f"windows of {how['frames of a window']} frames ({how['windows']})" if "windows" in how else
+          f"{how['clips']} clip(s) x {how['crops']} crop(s) per video" if "clips" in how else "whole videos")
   shown = [f"{how['split']} of {how['data']}, step {described['step']}, {seen}:"
            f" {described['evaluated']} of {described['videos']} videos"
            + (f", {described['labelled']} of them labelled" if described["labelled"] < described["evaluated"] else "")

@@ -13,11 +13,18 @@ from vidx.data import media_files, tokens
 from vidx.infer import load, unlabelled
 from vidx.metrics import retrieval
 from vidx.tasks.retrieval import VIDEO
+from vidx.train import cache
 
 
 def applies(loaded: load.Loaded) -> bool:
   """Whether a run ranks videos for texts."""
   return loaded.config.task.name == "retrieval"
+
+
+def check(texts: Sequence[str]) -> None:
+  """Raises DataError where one of some texts is empty."""
+  if not all(text.strip() for text in texts):
+    raise errors.DataError("the text is empty: write what the videos should show, as in --text='a dog runs'.")
 
 
 def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5, index: str = "",
@@ -42,9 +49,7 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
   """
   if not applies(loaded):
     raise errors.ConfigError(f"task.name '{loaded.config.task.name}' does not rank videos for texts: leave --text out.")
-  empty = next((t for t in texts if not t.strip()), None)
-  if empty is not None:
-    raise errors.DataError("the text is empty: write what the videos should show, as in --text='a dog runs'.")
+  check(texts)
   files = media_files.find(paths, unlabelled.OF_EXPERTS)
   kept = _read_index(index, loaded, files)
   if kept is None:
@@ -85,13 +90,8 @@ def _said(loaded, texts):
 def _facts(loaded, files) -> dict[str, Any]:
   """What an index has to agree in."""
   size = lambda path: os.path.getsize(path) if os.path.isfile(path) else -1
-  return {"step": loaded.step, "system": loaded.config.system.to_dict(), "weights": _digest(loaded.variables),
+  return {"step": loaded.step, "system": loaded.config.system.to_dict(), "weights": cache.fingerprint(loaded.variables),
           "files": [[os.path.abspath(f), size(f)] for f in files]}
-
-
-def _digest(variables) -> float:
-  """A number that other weights hardly have."""
-  return float(sum(float(np.abs(np.asarray(x, np.float64)).sum()) for x in jax.tree.leaves(variables)))
 
 
 def _write_index(path, loaded, files, kept) -> None:
@@ -118,5 +118,4 @@ def to_table(found: Sequence[dict[str, Any]]) -> str:
   for entry in found:
     lines.append(entry["text"] + (f"   ({entry['unknown']} of its words are unknown)" if entry["unknown"] else ""))
     lines += [f"  {f['score']:7.4f}  {f['path']}" for f in entry["found"]]
-  lines += [f"cannot be read: {path}: {reason}" for path, reason in (found[0]["failures"] if found else {}).items()]
   return "\n".join(lines)

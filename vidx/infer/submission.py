@@ -1,5 +1,6 @@
 """Files for the servers of challenges, from an evaluated split; what goes in is the task's."""
 
+from collections.abc import Sequence
 import io
 import json
 import zipfile
@@ -46,6 +47,11 @@ def check(task, supervision: tuple[int, ...]) -> None:
   if not hasattr(task, METHOD) or getattr(task, "only", ""):
     raise errors.ConfigError("--submission: the challenges that are known ask for verbs and nouns, which the run does"
                              " not both tell.")
+  check_levels(supervision)
+
+
+def check_levels(supervision: Sequence[float]) -> None:
+  """Raises ConfigError for levels of supervision that are none."""
   if supervision and (len(supervision) != 3 or not set(supervision) <= set(range(6))):
-    raise errors.ConfigError(f"--supervision={','.join(map(str, supervision))}: three levels of 0 to 5, those of"
-                             " pretraining, labels and data, such as 2,3,4.")
+    raise errors.ConfigError(f"--supervision={','.join(f'{n:g}' for n in supervision)}: three levels of 0 to 5, those"
+                             " of pretraining, labels and data, such as 2,3,4.")

@@ -125,13 +125,13 @@ def data_of(made: Any, model: str, source: str, inputs: Sequence[Sequence[int]] 
   Returns:
     The size of the clips, and mean and std where they are known.
   """
-  shape = tuple((inputs or systems.rows()[model].inputs)[0])
+  shape = systems.inputs_of(made, model, inputs)[0]
   data: dict[str, Any] = {}
   if len(shape) in (4, 5):
-    data["crop"] = int(getattr(made, "image", 0) or shape[-2])
+    data["crop"] = shape[-2]
     data["short_side"] = round(data["crop"] * 8 / 7)
   if len(shape) == 5:
-    data["frames"] = int(getattr(made, "frames", 0) or shape[1])
+    data["frames"] = shape[1]
   known = normalisation(model, source)
   return {**data, **(dict(mean=known[0], std=known[1]) if known else {})}
 

@@ -6,6 +6,8 @@ number counts as the lowest, so equal inputs always give equal numbers.
 
 import numpy as np
 
+from vidx.metrics.ranking import mean_known
+
 
 def ranked(scores: np.ndarray, k: int | None = None) -> np.ndarray:
   """Class ids from the highest score to the lowest.
@@ -68,9 +70,7 @@ def per_class_accuracy(confusion: np.ndarray) -> np.ndarray:
 
 def mean_class_accuracy(confusion: np.ndarray) -> float:
   """Mean of `per_class_accuracy` over the classes that occur; nan where none does."""
-  accuracy = per_class_accuracy(confusion)
-  seen = accuracy[~np.isnan(accuracy)]
-  return float(seen.mean()) if len(seen) else float("nan")
+  return mean_known(per_class_accuracy(confusion))
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

@@ -65,10 +65,11 @@ def mean_by_category(values: np.ndarray, categories: Mapping[str, Sequence[int]]
     categories: class ids by name.
   """
   means = {name: mean_known(values[list(ids)]) for name, ids in categories.items()}
-  return mean_known(np.array(list(means.values()))), means
+  return mean_known(list(means.values())), means
 
 
-def mean_known(values: np.ndarray) -> float:
+def mean_known(values: Sequence[float] | np.ndarray) -> float:
   """Mean of the values that are numbers, nan where none is."""
+  values = np.asarray(values, np.float64)
   known = values[~np.isnan(values)]
   return float(known.mean()) if len(known) else float("nan")

@@ -178,11 +178,11 @@ def evaluate(predictions: Sequence[np.ndarray], labels: Sequence[np.ndarray], ig
   inner = [(segments(p, ignore + background), segments(y, ignore + background)) for p, y in pairs]
 
   def mean(of, videos):
-    return mean_known(np.array([of(p, y) for p, y in videos], np.float64))
+    return mean_known([of(p, y) for p, y in videos])
 
   def counted(counts, value, pooled):
     values = [value(sum(counts))] if pooled and counts else [value(c) for c in counts]
-    return mean_known(np.array(values, np.float64))
+    return mean_known(values)
 
   pooled = average == "pooled"
   result = {f"f1@{k}": counted([f1_counts(p, y, k / 100) for p, y in lists], f1, pooled) for k in THRESHOLDS}

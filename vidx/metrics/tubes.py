@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vidx.metrics import boxes as boxes_lib
+from vidx.metrics.ranking import mean_known
 
 THRESHOLDS = np.arange(21) / 20
 
@@ -31,13 +32,6 @@ def success_auc(overlap: np.ndarray) -> float:
   return float(success(overlap).mean())
 
 
-def known_mean(values: Sequence[float]) -> float:
-  """The mean of those that are not nan; nan where there are none."""
-  values = np.asarray(values, np.float64)
-  known = values[~np.isnan(values)]
-  return float(known.mean()) if len(known) else float("nan")
-
-
 def by_attribute(auc: Mapping[str, float], attributes: Mapping[str, Sequence[str]]) -> dict[str, float]:
   """'all', the mean of the AUC of all sequences, and the mean over the sequences that carry each attribute.
 
@@ -46,8 +40,8 @@ def by_attribute(auc: Mapping[str, float], attributes: Mapping[str, Sequence[str
     attributes: of each sequence.
   """
   names = sorted({a for name in auc for a in attributes.get(name, ())})
-  return {"all": known_mean(list(auc.values())),
-          **{a: known_mean([v for name, v in auc.items() if a in attributes.get(name, ())]) for a in names}}
+  return {"all": mean_known(list(auc.values())),
+          **{a: mean_known([v for name, v in auc.items() if a in attributes.get(name, ())]) for a in names}}
 
 
 def per_object_and_sequence(overlap: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -56,8 +50,8 @@ def per_object_and_sequence(overlap: Mapping[str, Sequence[float]]) -> dict[str,
   Args:
     overlap: of each object, by sequence; nan of one without annotation, which is left out.
   """
-  return {"per_object": known_mean([o for objects in overlap.values() for o in objects]),
-          "per_sequence": known_mean([known_mean(objects) for objects in overlap.values()])}
+  return {"per_object": mean_known([o for objects in overlap.values() for o in objects]),
+          "per_sequence": mean_known([mean_known(objects) for objects in overlap.values()])}
 
 
 def mask_overlaps(found: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -221,7 +221,7 @@ def evaluate(verb_scores: np.ndarray, noun_scores: np.ndarray, verb: np.ndarray,
   for name in ("verb", "noun", "action"):
     own = true[name][rows[name]]
     result.update({f"{name}/top-{k}": _share(hits[name][k]) for k in (1, 5)})
-    result[f"{name}/mean class"] = mean_known(np.array([_share(hits[name][1][own == c]) for c in np.unique(own)]))
+    result[f"{name}/mean class"] = mean_known([_share(hits[name][1][own == c]) for c in np.unique(own)])
     found = class_precision_recall(predicted[name], own, (many_shot or {}).get(name))
     result[f"{name}/precision"], result[f"{name}/recall"] = found
   parts = {}

@@ -104,7 +104,7 @@ class MotionBandPass(nn.Module):
     if mask is None:
       return y
     mask = pool.stride_mask(mask, 3, self.stride, 0 if self.stride == 3 else 1, y.shape[1])
-    return y * mask[:, :, None, None, None].astype(y.dtype), mask
+    return pool.live_frames(y, mask), mask
 
   def _kernel(self, name, values, channels):
     start = np.repeat(values[..., None], channels, -1).astype(np.float32)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.nn import choices
+from vidx.nn import choices, pool
 from vidx.nn.norm import BatchNorm
 
 INITS = ("he", "select")
@@ -62,4 +62,4 @@ class MergeReduce(nn.Module):
       # Stored statistics of a fresh network are 0 and 1: this scale undoes their epsilon.
       scale = float(np.sqrt(1 + norm.get("eps", BatchNorm.eps))) if self.mr_init == "select" else 1.0
       y = nn.relu(BatchNorm(**norm, scale_init=scale, dtype=self.dtype, name="norm")(y, train, mask))
-    return y if mask is None else y * mask[:, :, None, None, None].astype(y.dtype)
+    return pool.live_frames(y, mask)

@@ -10,6 +10,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import pool
 from vidx.nn.conv import Conv, frames_inside
 from vidx.nn.initialisers import param
 
@@ -216,7 +217,7 @@ class ConvNormAct(nn.Module):
     x = BatchNorm(**dict(self.norm), dtype=self.dtype, name="norm")(x, train, mask)
     if self.act is not None:
       x = self.act(x)
-    return x if mask is None else x * mask[:, :, None, None, None].astype(x.dtype)
+    return pool.live_frames(x, mask)
 
 
 class NormAct(nn.Module):
@@ -228,4 +229,4 @@ class NormAct(nn.Module):
   @nn.compact
   def __call__(self, x, train=False, mask=None):
     x = nn.relu(BatchNorm(**dict(self.norm), dtype=self.dtype, name="norm")(x, train, mask))
-    return x if mask is None else x * mask[:, :, None, None, None].astype(x.dtype)
+    return pool.live_frames(x, mask)

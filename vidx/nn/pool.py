@@ -90,7 +90,7 @@ def windows(x: jax.Array, mask: jax.Array | None, window: Sequence[int]) -> tupl
   x = x.astype(jnp.float32)
   if mask is None or window[0] == 1:
     return average_pool(x, window, (1, 1, 1), (0, 0, 0)), mask
-  y = average_pool(x * mask[:, :, None, None, None].astype(x.dtype), window, (1, 1, 1), (0, 0, 0))
+  y = average_pool(live_frames(x, mask), window, (1, 1, 1), (0, 0, 0))
   fewer = window[0] / jnp.clip(mask.astype(jnp.float32).sum(1), 1, window[0])
   mask = stride_mask(mask, window[0], 1, 0, y.shape[1]).at[:, 0].set(mask[:, 0])
   return y * fewer[:, None, None, None, None], mask

@@ -76,8 +76,7 @@ class TemporalSqueezePooling(nn.Module):
       raise ValueError(f"{x.shape[1]} frames cannot be squeezed into {self.images} images")
     x = x.astype(jnp.float32)
     live = None if mask is None else mask.astype(jnp.float32)
-    if live is not None:
-      x = x * live[:, :, None, None, None]
+    x = pool.live_frames(x, live)
     basis = self._basis(x)
     if live is not None:
       basis = basis * live[..., None]

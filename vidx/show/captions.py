@@ -4,17 +4,13 @@ from collections.abc import Mapping, Sequence
 import os
 from typing import Any
 
-from vidx import errors
-from vidx.infer import captions
+from vidx.infer import captions, kinds
 from vidx.show import clips, page, told
-
-KIND = "words"
 
 
 def main(loaded: Any, paths: Sequence[str], *, json: bool, show: str, out: str, workdir: str) -> int:
   """`vidx predict` of a captioner: prints sentences; writes them as JSON and csv, or with --show=words as a page."""
-  if show not in ("", KIND):
-    raise errors.ConfigError(f"--show={show}: of sentences it is '{KIND}'{errors.hint(show, (KIND,))}.")
+  kinds.check_one(show, "sentences")
   found = captions.predict(loaded, paths)
   at = os.path.join(out, "index.html") if out else os.path.join(workdir, "captions.html")
   title = f"{loaded.config.system.name}, step {loaded.step}: what it says"

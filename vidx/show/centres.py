@@ -6,8 +6,6 @@ from typing import Any
 from vidx.infer import centres
 from vidx.show import clips, page
 
-KIND = "centres"
-
 
 def write(loaded: Any, found: Sequence[Mapping[str, Any]], path: str, title: str) -> str:
   """Writes the page of what `vidx.infer.retrieve.rank` found; its path."""

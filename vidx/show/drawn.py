@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 import os
 
-from vidx.infer import load, predict, predict_boxes
+from vidx.infer import kinds, load, predict, predict_boxes
 from vidx.show import people, told, tracks
 
 LEAST = 0.3  # score from which a box is told
@@ -26,12 +26,12 @@ def main(loaded: load.Loaded, paths: Sequence[str], *, show: str = "", out: str 
     threshold: score from which a box is told; 0: 0.3.
   """
   if predict_boxes.applies(loaded):
-    drawing, title = tracks, "what there is in every frame"
-    options = dict(windows=windows, threshold=threshold or LEAST, memory="memory" in show.split(","))
+    drawing, asked, title = tracks, "runs that find boxes", "what there is in every frame"
+    options = dict(windows=windows, threshold=threshold or LEAST, memory=kinds.MEMORY in show.split(","))
   else:
-    drawing, title, options = people, "what people do", dict(top=top, boxes=boxes)
+    drawing, asked, title, options = people, "people in --boxes", "what people do", dict(top=top, boxes=boxes)
   if show:
-    drawing.check(show)
+    kinds.check(show, asked)
   found = predict.predict_loaded(loaded, paths, **options)
   draw = lambda: drawing.write(found, out or os.path.join(workdir, "maps"),
                                f"{loaded.config.system.name}, step {loaded.step}: {title}")

@@ -1,7 +1,6 @@
 """Phrases in images and videos: masks as files, pictures with the mask over them and a dot where it points."""
 
 from collections.abc import Sequence
-import json as json_lib
 import os
 import sys
 from typing import Any
@@ -10,18 +9,17 @@ import cv2
 import numpy as np
 
 from vidx import errors, writing
-from vidx.infer import ground, load
+from vidx.infer import ground, kinds, load
 from vidx.metrics import grounding
-from vidx.show import clips, maps, page
+from vidx.show import clips, maps, page, told
 
-SHOW = ("", "phrases")
 DOT = (0, 255, 255)  # cyan, as in the figures of the thesis
 
 
 def main(loaded: load.Loaded, phrase: str, paths: Sequence[str], *, json: bool, show: str, out: str, workdir: str
          ) -> int:
   """`vidx predict --phrase`: writes masks and pictures into a folder and prints where phrases are; the exit status."""
-  errors.check_choice("--show", show, SHOW)
+  kinds.check_one(show, "--phrase")
   if os.path.isfile(out):
     raise errors.ConfigError(f"--out={out} is a file; with --phrase it is the folder of the masks.")
   grounder = ground.Grounder(loaded, ground.split(phrase))
@@ -29,12 +27,10 @@ def main(loaded: load.Loaded, phrase: str, paths: Sequence[str], *, json: bool, 
   folder = out or os.path.join(workdir, "phrases")
   found = [write_file(grounder, path, folder, name) for path, name in zip(files, writing.file_names(files))]
   writing.write_json(os.path.join(folder, "phrases.json"), found)
-  print(json_lib.dumps(found, indent=2, ensure_ascii=False) if json else to_table(found, grounder))
+  draw = lambda: write_page(found, grounder, folder, f"{loaded.config.system.name}, step {loaded.step}: phrases")
+  status = told.tell(found, json=json, draw=draw if show else None, table=lambda some: to_table(some, grounder))
   print(f"masks: {folder}", file=sys.stderr if json else sys.stdout)
-  if show:
-    at = write_page(found, grounder, folder, f"{loaded.config.system.name}, step {loaded.step}: phrases")
-    print(f"page: {at}", file=sys.stderr if json else sys.stdout)
-  return 2 if all(entry["error"] for entry in found) else 0
+  return status
 
 
 def write_file(grounder: ground.Grounder, path: str, folder: str, name: str) -> dict[str, Any]:
@@ -90,8 +86,6 @@ def to_table(found: Sequence[dict[str, Any]], grounder: ground.Grounder) -> str:
   for phrase, unknown in zip(grounder.phrases, grounder.unknown):
     lines += [f"{phrase}   ({unknown} of its words are unknown)"] if unknown else []
   for entry in found:
-    if entry["error"]:
-      lines.append(f"{entry['path']}: cannot be read: {entry['error']}")
     for row in (entry["found"][0]["phrases"] if entry["found"] else ()):
       x, y = row["point"]
       many = f", first of {entry['frames']} frames" if entry["frames"] > 1 else ""

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from vidx import writing
-from vidx.infer.explain import BOXES, HEARD, KEPT, Explained, Map
-from vidx.show import clips, page
+from vidx.infer.explain import Explained, Map
+from vidx.infer.kinds import BOXES, HEARD, KEPT
+from vidx.show import boxes, clips, page
 
 ZERO = 128  # grey level of a signed map's zero
 DROPPED = 0.2  # share of its brightness that is left of what a sampler drops
 STRENGTH = 0.7  # share of the colour where a heat map is highest
 NAMED = 0.5  # share of the largest weight from which on a candidate's is written beside it
+LETTERS = 0.3  # scale of what is written into a picture
 SIDE = 112  # pixels of a picture's short side, about
 COLUMNS = 16  # most pictures in a row of a sheet
 MARGIN, LINE = 4, 18  # pixels between pictures, and of a row's heading
@@ -85,23 +87,22 @@ def candidates(values: np.ndarray, frames: np.ndarray) -> np.ndarray:
   Returns:
     uint8 (N, H', W', 3) of `tile_size`.
   """
-  import cv2
   import matplotlib
   height, width = tile_size(frames)
   unit = np.array([width, height] * 2) / np.array([frames.shape[2], frames.shape[1]] * 2)
   most = max(values[..., 4].max(initial=0), np.finfo(np.float32).tiny)
   made = tiles(frames, height, width)
-  for picture, boxes in zip(made, values):
-    for *box, weight in sorted(boxes.tolist(), key=lambda box: box[4]):
+  for picture, found in zip(made, values):
+    marked = []
+    for *box, weight in sorted(found.tolist(), key=lambda box: -box[4]):
       x0, y0, x1, y1 = np.round(np.array(box) * unit).astype(int).tolist()
       if x1 <= x0 or y1 <= y0:
         continue
       share = weight / most
       colour = [round(255 * c) for c in matplotlib.colormaps["turbo"](share)[:3]]
-      cv2.rectangle(picture, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, 1 + round(2 * share))
-      if share >= NAMED:
-        at = (min(x0 + 2, width - 22), max(y0 - 2, 9))
-        cv2.putText(picture, f"{100 * weight:.0f}%", at, cv2.FONT_HERSHEY_SIMPLEX, 0.3, colour, 1, cv2.LINE_AA)
+      marked.append(boxes.Box((x0, y0, x1, y1), colour, 1 + round(2 * share),
+                              (boxes.share(weight),) if share >= NAMED else ()))
+    boxes.draw(picture, marked, LETTERS)
   return made
 
 
@@ -118,22 +119,23 @@ def levels(values: np.ndarray) -> np.ndarray:
   return np.round(matplotlib.colormaps["magma"](scaled)[..., :3] * 255).astype(np.uint8)
 
 
-def picture(shown: Map, frames: np.ndarray) -> np.ndarray:
-  """uint8 (N, H, W, 3) of a map."""
+def picture(shown: Map, frames: np.ndarray | None) -> np.ndarray:
+  """uint8 (N, H, W, 3) of a map; `frames` are those of its clip."""
   if shown.kind in HEARD:
     return levels(shown.values)
   if shown.kind in BOXES:
-    return candidates(shown.values, shown.frames)
+    return candidates(shown.values, shown.beneath)
   if shown.values.ndim == 4:
     return signed(shown.values)
+  frames = frames if shown.beneath is None else levels(shown.beneath)
   return (kept if shown.kind in KEPT else heat)(shown.values, frames)
 
 
 def rows(explained: Explained) -> list[tuple[str, np.ndarray]]:
-  """(heading, uint8 (N, H, W, 3)): the frames first, then each map, then what is beside; maps of no length are left
-  out."""
+  """(heading, uint8 (N, H, W, 3)): the frames first, where there are some, then each map, then what is beside; maps of
+  no length are left out."""
   of = " of flow" if explained.flow else ""
-  made = [(f"input{of}", explained.frames)]
+  made = [(f"input{of}", explained.frames)] if explained.frames is not None else []
   made += [(f"{m.kind} at {m.where}{of}", picture(m, explained.frames)) for m in explained.maps if len(m.values)]
   return made + (rows(explained.beside) if explained.beside else [])
 
@@ -160,8 +162,8 @@ def sheet(explained: Explained) -> np.ndarray:
     uint8 (H, W, 3), at most COLUMNS pictures wide; of more, an even choice is shown.
   """
   import cv2
-  height, width = tile_size(explained.frames)
   many = rows(explained)
+  height, width = tile_size(many[0][1])
   columns = min(COLUMNS, max(len(p) for _, p in many))
   canvas = np.full((len(many) * (LINE + height + MARGIN) + MARGIN, columns * (width + MARGIN) + MARGIN, 3), 255,
                    np.uint8)
@@ -177,8 +179,8 @@ def sheet(explained: Explained) -> np.ndarray:
 
 def moving(explained: Explained) -> np.ndarray:
   """The frames and each map side by side, uint8 (T, H, W, 3); a map of fewer frames stays while its part lasts."""
-  height, width = tile_size(explained.frames)
-  sides = [tiles(p, height, width) for _, p in rows(explained)]
+  many = [p for _, p in rows(explained)]
+  sides = [tiles(p, *tile_size(many[0])) for p in many]
   count = max(map(len, sides))
   return np.concatenate([s[spread(len(s), count)] for s in sides], axis=2)
 

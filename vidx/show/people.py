@@ -6,23 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import writing
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
-from vidx.show import clips, maps, page
+from vidx.show import boxes, clips, maps, page
 
-KIND = "people"
 SIDE = 240  # pixels of the short side of a picture
 MOST = 48  # pictures of a sheet
 FRAMES, SECONDS = 600, 60.0  # most of a drawn video
 NAMED, LEAST = 3, 0.3  # most actions beside a box, and the score from which on those behind the first are named
-
-
-def check(show: str) -> None:
-  """Raises ConfigError for a kind of picture that a run of people in boxes has not."""
-  if show != KIND:
-    raise errors.ConfigError(f"--show={show}: what people in boxes do is drawn by --show={KIND}"
-                             f"{errors.hint(show, (KIND,))}.")
 
 
 def drawn(frame: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -35,26 +27,17 @@ def drawn(frame: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
   Returns:
     uint8 (H, W, 3).
   """
-  import cv2
   import matplotlib
   out = np.ascontiguousarray(frame).copy()
   height, width = out.shape[:2]
-  scale = max(0.3, min(height, width) / 600)
-  font, large = cv2.FONT_HERSHEY_SIMPLEX, 1.1 * scale
+  scale, marked = max(0.3, min(height, width) / 600), []
   for i, person in enumerate(people):
     colour = [round(255 * c) for c in matplotlib.colormaps["tab10"](i % 10)[:3]]
-    x0, y0, x1, y1 = (round(v * side) for v, side in zip(person["box"], (width, height, width, height)))
-    cv2.rectangle(out, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, max(2, round(3 * scale)))
+    corners = tuple(round(v * side) for v, side in zip(person["box"], (width, height, width, height)))
     named = [a for j, a in enumerate(person["actions"][:NAMED]) if not j or a["score"] >= LEAST]
-    texts = [f"{action['label']} {100 * action['score']:.0f}%" for action in named]
-    sizes = [cv2.getTextSize(text, font, large, 1) for text in texts]
-    tall = sum(up + below + 1 for (_, up), below in sizes)
-    top = max(0, y0 - tall)  # above the box where there is room
-    for text, ((across, up), below) in zip(texts, sizes):
-      left = max(0, min(x0, width - across))
-      cv2.rectangle(out, (left, top), (left + across, top + up + below), colour, cv2.FILLED)
-      cv2.putText(out, text, (left, top + up), font, large, (255, 255, 255), 1, cv2.LINE_AA)
-      top += up + below + 1
+    lines = [f"{action['label']} {boxes.share(action['score'])}" for action in named]
+    marked.append(boxes.Box(corners, colour, max(2, round(3 * scale)), lines))
+  boxes.draw(out, marked, 1.1 * scale)
   return out
 
 

@@ -4,23 +4,19 @@ from collections.abc import Mapping, Sequence
 import os
 from typing import Any
 
-from vidx import errors
-from vidx.infer import retrieve
+from vidx.infer import kinds, retrieve
 from vidx.show import centres, clips, page, told
-
-KINDS = ("ranked", centres.KIND)
 
 
 def main(loaded: Any, text: str, paths: Sequence[str], *, top: int, index: str, json: bool, show: str, out: str,
          workdir: str) -> int:
-  """`vidx predict --text`: prints what was found, and writes it as JSON or, with --show of KINDS, as a page."""
-  if show not in ("", *KINDS):
-    raise errors.ConfigError(f"--show={show}: with --text it is {' or '.join(KINDS)}{errors.hint(show, KINDS)}.")
+  """`vidx predict --text`: prints what was found, and writes it as JSON or, with --show, as a page."""
+  kinds.check_one(show, "--text")
   found = retrieve.rank(loaded, [text], paths, top=top, index=index)
   at = out or os.path.join(workdir, f"{show}.html")
   title = f"{loaded.config.system.name}, step {loaded.step}: videos for a text"
 
-  draw = lambda: write(found, at, title) if show == "ranked" else centres.write(loaded, found, at, title)
+  draw = lambda: write(found, at, title) if show == kinds.RANKED else centres.write(loaded, found, at, title)
   return told.tell(found, json=json, out=out, draw=draw if show else None, table=retrieve.to_table)
 
 

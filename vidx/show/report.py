@@ -100,7 +100,7 @@ def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tupl
   train = [r for r in rows if r["split"] == "train"]
   if train:
     tiles.append(("steps", f"{train[-1]['step']:,}"))
-    for name in ("clips_per_s", "videos_per_s", "texts_per_s"):
+    for name in training.RATES:
       if rates := [r[name] for r in train if r.get(name)]:
         tiles.append((training.LABELS[name], f"{np.median(rates):,.0f}"))
   return tiles

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 import sys
 from typing import Any
 
+from vidx import errors, terminal
 from vidx.infer import predict
 
 
@@ -14,17 +15,27 @@ def tell(found: Sequence[Mapping[str, Any]], *, json: bool, out: str = "", draw:
   Args:
     found: an entry per file or text, with 'error'.
     json: whether JSON is printed, in place of a table.
-    out: the JSON file to write where nothing is drawn; '': none.
+    out: the file to write where nothing is drawn, see `predict.write`; '': none.
     draw: draws them; the path of what it writes.
     drawn: what that is called.
     table: the predictions for a terminal.
 
   Returns:
-    The exit status: 2 where there is nothing but errors.
+    The exit status: 2 where there is nothing but errors, 1 where some files cannot be read; each has a line of its own.
   """
-  print(predict.to_json(found) if json else table(found))
+  if json or not all(entry["error"] for entry in found):
+    print(predict.to_json(found) if json else table(found))
+  failures = unread(found)
+  for path, reason in failures.items():
+    print(f"cannot be read: {path}: {terminal.line(reason).removeprefix(f'{path}: ')}", file=sys.stderr)
   if draw is not None:
     print(f"{drawn}: {draw()}", file=sys.stderr if json else sys.stdout)
   elif out:
     predict.write(found, out)
-  return 2 if found and all(entry["error"] for entry in found) else 0
+  return max(errors.status(entry["error"] for entry in found), int(bool(failures)))
+
+
+def unread(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+  """{path: why it cannot be read} of predictions."""
+  of = lambda entry: {entry["path"]: entry["error"]} if entry["error"] else entry.get("failures", {})
+  return {path: reason for entry in found for path, reason in of(entry).items()}

@@ -6,22 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from vidx import errors, writing
+from vidx import writing
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
-from vidx.show import clips, maps, page
+from vidx.show import boxes as boxes_lib, clips, maps, page
 
-KINDS = ("boxes", "memory")
 SIDE = 240  # pixels of the short side of a picture
+LETTERS = 0.36  # scale of what is written
 FRAMES, MOST = 600, 24  # most of a drawn video, and pictures of a sheet
-
-
-def check(show: str) -> None:
-  """Raises ConfigError for a kind of picture that a run which finds boxes has not."""
-  for kind in show.split(","):
-    if kind not in KINDS:
-      raise errors.ConfigError(f"--show={kind}: what a run finds in frames is drawn by {' and '.join(KINDS)}"
-                               f"{errors.hint(kind, KINDS)}.")
 
 
 def drawn(frame: np.ndarray, boxes: Sequence[Mapping[str, Any]], size: Sequence[int]) -> np.ndarray:
@@ -35,19 +27,18 @@ def drawn(frame: np.ndarray, boxes: Sequence[Mapping[str, Any]], size: Sequence[
   Returns:
     uint8 (H, W, 3).
   """
-  import cv2
   import matplotlib
   out = np.ascontiguousarray(frame).copy()
   across, down = out.shape[1] / size[1], out.shape[0] / size[0]
-  for b in sorted(boxes, key=lambda b: b["score"]):
-    number = b["track"] if b["track"] >= 0 else sum(map(ord, b["label"]))
+  marked = []
+  for b in sorted(boxes, key=lambda b: -b["score"]):
+    track = b["track"] if b["track"] >= 0 else None
+    number = track if track is not None else sum(map(ord, b["label"]))
     colour = [round(255 * c) for c in matplotlib.colormaps["tab10"](number % 10)[:3]]
-    x0, y0, x1, y1 = (round(v * s) for v, s in zip(b["box"], (across, down, across, down)))
-    cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), colour, 2 if b["track"] >= 0 else 1)
-    text = b["label"] + (f" #{b['track']}" if b["track"] >= 0 else "") + f" {100 * min(b['score'], 9.99):.0f}"
-    at = (max(x0, 0) + 2, max(y0 + 11, 11))
-    for tint, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-      cv2.putText(out, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.36, tint, thick, cv2.LINE_AA)
+    corners = tuple(round(v * s) for v, s in zip(b["box"], (across, down, across, down)))
+    text = b["label"] + (f" #{track}" if track is not None else "") + f" {boxes_lib.share(min(b['score'], 9.99))}"
+    marked.append(boxes_lib.Box(corners, colour, 1 if track is None else 2, (text,)))
+  boxes_lib.draw(out, marked, LETTERS)
   return out
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from vidx import tasks, writing
+from vidx.data import examples
 from vidx.show import plots
 
-LABELS = {"lr": "learning rate", "clips_per_s": "clips per second", "videos_per_s": "videos per second",
-          "texts_per_s": "texts per second",
-          "grad_norm": "gradient norm"}
+RATES = {f"{unit}_per_s": f"{unit} per second" for unit in examples.UNITS}
+LABELS = {"lr": "learning rate", **RATES, "grad_norm": "gradient norm"}
 _Row = Mapping[str, Any]
 
 
@@ -53,7 +53,7 @@ def curves(logged: Sequence[_Row], config: _Row, headlines: Sequence[str]) -> li
   for name in metrics:
     if name not in shares:
       plot(_validation(name), {name: values(val, name)}, dots=[name])
-  for name in ("lr", "clips_per_s", "videos_per_s", "texts_per_s", "grad_norm"):
+  for name in LABELS:
     plot(LABELS[name], {LABELS[name]: values(train, name)})
   plot("model FLOPs utilization (bf16), %", {"utilization": values(train, "mfu", 100.0)})
   plot("waiting for data, % of the time", {"wait": values(train, "data_wait", 100.0)}, percent=True)

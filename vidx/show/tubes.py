@@ -8,16 +8,17 @@ import numpy as np
 
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
-from vidx.show import clips, maps, page
+from vidx.show import boxes as boxes_lib, clips, maps, page
 
 COLOURS = ((230, 60, 60), (60, 130, 235), (70, 190, 90), (240, 180, 40), (170, 90, 210), (60, 200, 200),
            (240, 120, 180), (150, 150, 60))
+LETTERS = 0.45  # scale of a tube's number
 STRENGTH = 0.45  # share of a mask's colour
 SIDE, COLUMNS, TUBES, FRAMES = 240, 6, 5, 120  # pixels of a short side, pictures of a sheet, tubes and frames shown
 
 
 def draw(frames: np.ndarray, boxes: np.ndarray, masks: Sequence[np.ndarray] = ()) -> np.ndarray:
-  """Frames with tubes over them; the first tube is drawn last, over the others.
+  """Frames with tubes over them, masks below boxes; the first tube is drawn last, over the others.
 
   Args:
     frames: uint8 (N, H, W, 3).
@@ -31,17 +32,16 @@ def draw(frames: np.ndarray, boxes: np.ndarray, masks: Sequence[np.ndarray] = ()
   made = np.ascontiguousarray(frames)
   made = made.copy() if made is frames else made
   height, width = frames.shape[1:3]
-  for k in reversed(range(len(boxes))):
-    colour = COLOURS[k % len(COLOURS)]
-    for t, picture in enumerate(made):
-      if k < len(masks):
-        mask = cv2.resize(masks[k][t].astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-        picture[mask] = np.round(picture[mask] * (1 - STRENGTH) + np.array(colour) * STRENGTH)
-        edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, edges, -1, colour, 1)
-      x0, y0, x1, y1 = np.round(boxes[k, t]).astype(int).tolist()
-      cv2.rectangle(picture, (x0, y0), (min(x1, width) - 1, min(y1, height) - 1), colour, 1 if k else 2)
-      cv2.putText(picture, str(k + 1), (x0 + 3, y0 + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+  colours = [COLOURS[k % len(COLOURS)] for k in range(len(boxes))]
+  for t, picture in enumerate(made):
+    for k in reversed(range(min(len(boxes), len(masks)))):
+      mask = cv2.resize(masks[k][t].astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+      picture[mask] = np.round(picture[mask] * (1 - STRENGTH) + np.array(colours[k]) * STRENGTH)
+      edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+      cv2.drawContours(picture, edges, -1, colours[k], 1)
+    corners = np.round(boxes[:, t]).astype(int).tolist()
+    boxes_lib.draw(picture, [boxes_lib.Box(tuple(box), colours[k], 1 if k else 2, (str(k + 1),))
+                             for k, box in enumerate(corners)], LETTERS)
   return made
 
 

@@ -1,6 +1,7 @@
 """Systems by name: a lookup table, and `create_model`, which imports what a name needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
 import fnmatch
 import functools
 import importlib
@@ -233,8 +234,19 @@ def create_model(name: str, **fields: Any):
 
 def of_clips(model: Any, name: str, fields: Mapping[str, Any]) -> Any:
   """The model of a name, such that a network of clips takes none without the axis of the batch for images."""
-  clips = name in rows() and len(rows()[name].inputs[0]) == 5
-  return model.clone(stills=False) if clips and "stills" not in fields and getattr(model, "stills", False) else model
+  shape = rows()[name].inputs[0] if name in rows() else ()
+  clips = len(shape) == 5 and shape[1] > 1
+  return _without_stills(model) if clips and "stills" not in fields else model
+
+
+def _without_stills(model: Any) -> Any:
+  """A module whose trunks take no images without an axis of frames: itself, and those that it is made of."""
+  changed = {"stills": False} if getattr(model, "stills", False) else {}
+  for field in dataclasses.fields(model):
+    part = getattr(model, field.name, None)
+    if dataclasses.is_dataclass(part) and hasattr(part, "site_names"):
+      changed[field.name] = _without_stills(part)
+  return model.clone(**changed) if any(value is not getattr(model, k) for k, value in changed.items()) else model
 
 
 def block(field: str, make: Callable[..., Any], *args: Any, **fields: Any) -> Any:
@@ -258,6 +270,20 @@ def at_crop(name: str, fields: Mapping[str, Any], crop: int, activation: str = "
   windowed = any(other in rows() and rows()[other].fields.get("crop") for other in (name, trunk))
   average = {"average": "sigmoids"} if activation == "sigmoid" else {}
   return {"crop": crop, **average, **fields} if windowed else dict(fields)
+
+
+def inputs_of(model: Any, name: str, shapes: Sequence[Sequence[int]] = ()) -> list[tuple[int, ...]]:
+  """Shapes of the published inputs, or those given, at the frames and the size of images that a model was made for."""
+  made = lambda field: value if isinstance(value := getattr(model, field, 0), numbers.Integral) else 0
+  side, frames = made("image"), made("frames")
+  found = []
+  for shape in shapes or rows()[name].inputs:
+    shape = tuple(shape)
+    if len(shape) in (4, 5) and shape[-1] == 3:
+      shape = (*shape[:-3], side or shape[-3], side or shape[-2], 3)
+      shape = (shape[0], frames or shape[1], *shape[2:]) if len(shape) == 5 else shape
+    found.append(shape)
+  return found
 
 
 def trunk_of(name: str, fields: Mapping[str, Any] = {}) -> str | None:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from vidx import systems
 from vidx.backbones.chain import lockstep
-from vidx.nn import choices
+from vidx.nn import axes, choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.band_pass import PHIS, BandPassLateral, MotionBandPass
 from vidx.nn.head import Head
@@ -87,6 +87,7 @@ class BusyQuiet(nn.Module):
 
   def pathways(self, video: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What the pathways see: Busy (B, N, H, W, C), and Quiet, smaller (eq. 5.4)."""
+    axes.check_channels(video)
     frames = segments(video, 3)
     busy = self.band_pass(frames)
     if self.quiet_input == "first_frame":

@@ -11,6 +11,7 @@ from flax import linen as nn
 import jax
 
 from vidx import systems
+from vidx.nn import axes
 from vidx.nn.pixel_projection import PixelwiseTemporalProjection
 
 
@@ -38,6 +39,7 @@ class DynamicAppearanceNet(nn.Module):
       The trunk's outputs and, as `losses`, {'enopr': (B,)}: the energy that the
       projection leaves (eq. 3.13).
     """
+    axes.check_channels(video)
     appearance, losses = self.projection.with_losses(video, train)
     return {**self.trunk(appearance, train=train), "losses": losses}
 

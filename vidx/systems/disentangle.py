@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx import errors
+from vidx.backbones.chain import as_clip
 from vidx.nn import adversarial, choices
 from vidx.nn.image_critic import MultiScaleCritic
 from vidx.nn.image_generator import ImageDecoder, ImageEncoder
@@ -27,6 +28,8 @@ class Generative(nn.Module):
   """
 
   inputs = ("video", "instances")
+  pixels = ((0.5,) * 3, (0.5,) * 3)  # mean and std, for -1..1
+  held = ("^perception/",)  # of those that have one; nothing in it is trained
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
@@ -51,6 +54,7 @@ class Generative(nn.Module):
     Raises:
       ConfigError: images of a size that does not come back, see `check_size`.
     """
+    video = as_clip(video, stills=False)
     self.check_size(*video.shape[2:4])
     if instances is None:
       instances = jnp.full((len(video), 2), -1, jnp.int32)

@@ -1,8 +1,8 @@
 """Phrase grounding: from images with captions alone, a mask of where in an image a phrase is.
 
 Xiao: "Multimodal Learning with Minimal Human Supervision", 2020, chapter 6. The language
-encoder is that of the system `language_model` and stays as it is, else all phrases come to one
-code: `train.init_from = (("/language/", RUN),)`, `optimizer.frozen = ("^language/",)`.
+encoder is that of the system `language_model`, `train.init_from = (("/language/", RUN),)`, and
+stays as it is, else all phrases come to one code.
 """
 
 from typing import Any
@@ -28,16 +28,13 @@ class Grounding(nn.Module):
   mask: str
 
   inputs = ("video", "phrases", "phrase_mask", "phrase_name")
+  encoders = ("language",)  # makes the codes of phrases (`data.phrases.codes`)
+  held = ("^language/",)  # gets no gradient
 
   @property
   def vocab(self) -> int:
     """Words that a phrase may have."""
     return self.language.vocab
-
-  @property
-  def encoders(self) -> tuple[str, ...]:
-    """Parts that make the codes of phrases (`data.phrases.codes`)."""
-    return ("language",)
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
@@ -75,9 +72,10 @@ class Grounding(nn.Module):
     Raises:
       ValueError: clips of several frames.
     """
+    ways = self.trunk.enter(video)
     if video.ndim == 5 and video.shape[1] != 1:
       raise ValueError(f"phrases are grounded in images, not in clips of {video.shape[1]} frames: set data.frames to 1")
-    [(x, _)] = self.trunk.walk(self.trunk.enter(video), train, stop=_steps(self.trunk))
+    [(x, _)] = self.trunk.walk(ways, train, stop=_steps(self.trunk))
     if x.ndim != 5:
       raise ValueError("the visual encoder gives tokens, not a map")
     return x[:, 0]

@@ -26,7 +26,7 @@ class PerceptualDistance(nn.Module):
   """sum over layers of w mean |F(x) - F(y)|^p with the features F of a VGG; nothing in it is trained.
 
   `perception` of a run needs ImageNet's weights: `train.init_from = (("/perception/", RUN),)` with a run or
-  converted file of the trunk, and `optimizer.frozen = ("^perception/",)`.
+  converted file of the trunk. Systems hold it.
 
   Attributes:
     form: 'vgg19' (five layers, p = 1), or 'vgg16' (relu2_2, p = 2).

@@ -1,8 +1,8 @@
 """Parallel sampling network: a light network scores all candidate frames at once, a heavy one sees the best few.
 
 Wang: "Collaborative Dual-Stream Modeling for Video Understanding", 2021, chapter 5.
-The classifier is trained before, and only evaluated here: `optimizer.frozen =
-("^classifier/",)`, `train.init_from = (("/classifier/", RUN), ...)`.
+The classifier is trained before, `train.init_from = (("/classifier/", RUN), ...)`, and
+only evaluated here.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from vidx import errors, systems
-from vidx.nn import choices, compaction
+from vidx.backbones.chain import as_clip
+from vidx.nn import axes, choices, compaction
 from vidx.nn import sites as sites_lib
 from vidx.nn.frame_context import FrameScores
 from vidx.nn.frame_selection import FUSIONS, FrameChoice, best_frames, excess, fuse, uniform_frames
@@ -40,6 +41,8 @@ class ParallelSampling(nn.Module):
   dedup: bool
   consecutive: int
   sampler_size: int
+
+  held = ("^classifier/",)  # gets no gradient
 
   @property
   def inputs(self) -> tuple[str, ...]:
@@ -135,6 +138,7 @@ class ParallelSampling(nn.Module):
       where frames are weighted; in evaluation 'frames', int32 (B, keep), the candidates
       chosen, the best first, and 'weights' of them (B, keep).
     """
+    axes.check_channels(video)
     clips = segments(video, self.consecutive)
     if self.keep > clips.shape[1]:
       raise errors.ConfigError(f"psn keeps {self.keep} frames of {clips.shape[1]} candidates:"
@@ -198,8 +202,8 @@ class ParallelSampling(nn.Module):
 
 def _each(network, x):
   """The outputs of a network for each of (B, N, ...), as (B, N, ...)."""
-  return {k: v.reshape(*x.shape[:2], *v.shape[1:]) for k, v in network(x.reshape(-1, *x.shape[2:])).items()
-          if k in ("logits", "features")}
+  found = network(as_clip(x.reshape(-1, *x.shape[2:])))
+  return {k: v.reshape(*x.shape[:2], *v.shape[1:]) for k, v in found.items() if k in ("logits", "features")}
 
 
 def _new(frames):

@@ -12,7 +12,7 @@ from flax import linen as nn
 import jax
 
 from vidx import systems
-from vidx.nn import choices
+from vidx.nn import axes, choices
 from vidx.nn.represent import segments
 from vidx.systems.dan import dan
 
@@ -44,6 +44,7 @@ class Represented(nn.Module):
 
   def __call__(self, video: jax.Array, train: bool = False) -> dict[str, jax.Array]:
     """(B, N, d, H, W, 3) or (B, N d, H, W, 3), normalised -> {'logits': (B, num_classes), 'features': (B, C)}."""
+    axes.check_channels(video)
     return self.trunk(self.image(segments(video, self.consecutive), train=train), train=train)
 
 

@@ -161,7 +161,7 @@ class SymbioticAttention(nn.Module):
   @property
   def held(self) -> tuple[str, ...]:
     """Patterns of the parameters that get no gradient."""
-    return ("^verb_net/", "^noun_net/") if self.frozen else ()
+    return tuple(f"^{name}/" for name in self.encoders)
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:

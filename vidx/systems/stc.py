@@ -15,6 +15,7 @@ from flax import linen as nn
 import jax
 
 from vidx import errors, systems
+from vidx.backbones.chain import as_clip
 from vidx.nn import sites as sites_lib
 from vidx.nn.channel_correlation import ChannelCorrelation
 
@@ -57,6 +58,7 @@ class STCNet(nn.Module):
     Raises:
       ConfigError: clips of another length.
     """
+    video = as_clip(video, stills=False)
     if video.shape[1] != self.frames:
       raise errors.ConfigError(f"stc is made for clips of {self.frames} frames and is given {video.shape[1]}: set"
                                " system.frames and data.frames alike; weights of the SCB fit one length only.")

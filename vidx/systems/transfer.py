@@ -3,9 +3,8 @@
 Fayyaz: "Holistic Video Understanding: Spatio-Temporal Modeling and Efficiency",
 2024, section 4.3 and figure 4.2. Frames and clip of the same time of the same video
 match; those of different videos do not. No label of a video is needed. The teacher is
-given by `train.init_from` and stays as it is: `optimizer.frozen = ("^teacher/",)`. What
-was learned is in `student`, and starts a classifier:
-`train.init_from = ((".*", RUN, "student"),)`.
+given by `train.init_from` and stays as it is. What was learned is in `student`, and starts
+a classifier: `train.init_from = ((".*", RUN, "student"),)`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,6 +49,11 @@ class SupervisionTransfer(nn.Module):
   dtype: jnp.dtype | None
 
   inputs = ("video", "index")
+
+  @property
+  def held(self) -> tuple[str, ...]:
+    """Patterns of the parameters that get no gradient."""
+    return ("^teacher/", *(("^teacher_fc/",) if self.freeze_teacher_proj else ()))
 
   @nn.nowrap
   def site_names(self) -> tuple[str, ...]:
@@ -129,7 +133,7 @@ def transfer(teacher: str = "resnet_50", teacher_fields: Mapping[str, Any] | Non
     hidden: widths of the layers that compare them, fc1 and fc2.
     fc0: width of one more layer in front of them, such as 2048; 0: none.
     freeze_teacher_proj: the last layer of the teacher, which no checkpoint has, stays as
-      it was drawn; add "^teacher_fc/" to `optimizer.frozen` so that it does not decay either.
+      it was drawn.
     independent_crop: side of the crops that both see of the clip, each its own in
       training; 0: both see all of it.
     sites: blocks to plug in: the teacher's sites are those of its trunk behind `teacher.`.

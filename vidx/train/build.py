@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import math
+import os
 from typing import Any
 
 import jax
@@ -22,7 +24,7 @@ class Run:
   """What a config means: everything that is built before the first step.
 
   Attributes:
-    unit: what an example is called: "clips", "videos" where it is a whole one, or "texts".
+    unit: what an example is called: see `examples.unit`.
     inputs: shapes of what the model takes, of one example.
     abstract: shapes of the state; with `train.seeds` above 1 every leaf has their axis in front.
     init: () -> TrainState, placed.
@@ -43,6 +45,37 @@ class Run:
   abstract: state_lib.TrainState
   shardings: state_lib.TrainState
   init: Any
+
+  @property
+  def videos(self) -> str:
+    """What its records are called: clips are of videos."""
+    return "videos" if self.unit == "clips" else self.unit
+
+  @property
+  def pixels(self) -> bool:
+    """Whether examples are of pixels, all of one size."""
+    return self.unit not in ("videos", "texts")
+
+  @property
+  def parameters(self) -> int:
+    """Numbers that are trained, of one seed."""
+    return sum(math.prod(x.shape) for x in jax.tree.leaves(self.abstract.params)) // self.config.train.seeds
+
+  @property
+  def last_step(self) -> int:
+    """After which training ends: that of the schedule, or an earlier one of `train.max_steps`."""
+    return min(self.total_steps, self.config.train.max_steps or self.total_steps)
+
+  def count(self, train_set: Dataset) -> int:
+    """Of how many examples it learns: of images of which triplets are drawn, the triplets of an epoch."""
+    return train_set.epoch if self.unit == "triplets" else len(train_set)
+
+  def told(self, train_set: Dataset, val_set: Dataset) -> str:
+    """A line about it: sizes, and how many steps of how many examples."""
+    steps = f"{self.last_step} steps" if self.last_step == self.total_steps else (
+        f"{self.last_step} of {self.total_steps} steps (train.max_steps)")
+    return (f"{self.config.system.name}: {self.parameters:,} parameters, {self.count(train_set)} {self.unit} to train"
+            f" on, {len(val_set)} to evaluate, {steps}, {jax.device_count()} device(s)")
 
   def step(self):
     """The compiled step; its state is donated."""
@@ -142,7 +175,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     return state.replace(params=task.initial(state.params, dataset))
 
   first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
-  tx = optim.make_optimizer(config.optimizer, schedule, first.params, getattr(model, "held", ()))
+  tx = optim.make_optimizer(config.optimizer, schedule, first.params, model)
   complete = lambda state: state_lib.complete(state, tx, bool(config.optimizer.ema))
   create, abstract = lambda: complete(begin()), jax.eval_shape(complete, first)
   shardings = sharding.tree_shardings(abstract, mesh, config.mesh)
@@ -151,9 +184,8 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     create = lambda: jax.vmap(lambda seed: complete(begin(seed)))(seeds)
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
     shardings = sharding.stacked(shardings)
-  unit = "clips" if clips else "texts" if examples.of_texts(dataset) else "videos"
-  return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch, unit, inputs,
-             abstract, shardings, state_lib.run_once(create, mesh.devices.flat[0].platform, out_shardings=shardings))
+  return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch,
+             examples.unit(dataset), inputs, abstract, shardings, state_lib.run_once(create, mesh.devices.flat[0].platform, out_shardings=shardings))
 
 
 def _check_mixing(config: ConfigDict, model: Any, task: Any, clips: bool) -> None:
@@ -239,5 +271,8 @@ def load_split(config: ConfigDict, split: str) -> Dataset:
   data = config.data
   if not data.root:
     raise errors.DataError("no data root: add --config.data.root=FOLDER.")
+  if not os.path.exists(data.root):
+    raise errors.DataError(f"data root {data.root} does not exist: name the folder where the data lie now by"
+                           " --config.data.root=FOLDER.")
   return datasets.load(data.dataset.name, data.root, split, max_missing=data.max_missing,
                        **config_lib.reader_options(data))

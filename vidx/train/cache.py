@@ -75,20 +75,16 @@ def check(run: Any) -> None:
   if config.train.seeds > 1:
     raise errors.ConfigError("data.cache holds the output of one run's networks; set train.seeds to 1, not"
                              f" {config.train.seeds}.")
-  frozen = optim.matches(run.abstract.params, config.optimizer.frozen, "optimizer.frozen")
-  for name in names:
-    if not all(jax.tree.leaves(frozen[name])):
-      raise errors.ConfigError(f"data.cache keeps what '{name}' makes of clips, which has to stay as it is: add"
-                               f" '^{name}/' to optimizer.frozen.")
+  optim.check_frozen(run.abstract.params, config.optimizer, run.model, names, "data.cache", "clips")
   if config.train.mixup or config.train.cutmix:
     raise errors.ConfigError("train.mixup and train.cutmix mix clips; set both to 0 with data.cache.")
   if (config.eval.clips, config.eval.crops) != (1, 1):
     raise errors.ConfigError("data.cache holds one view of a video; set eval.clips and eval.crops to 1.")
 
 
-def fingerprint(variables: Any, mesh: jax.sharding.Mesh) -> str:
-  """Of arrays by name, the same on any mesh."""
-  whole = jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
+def fingerprint(variables: Any, mesh: jax.sharding.Mesh | None = None) -> str:
+  """Of arrays by name, the same on any mesh; without one they are whole where they are."""
+  whole = np.asarray if mesh is None else jax.jit(lambda x: x, out_shardings=sharding.replicated(mesh))
   digest = hashlib.sha256()
   for path, leaf in sorted(traverse_util.flatten_dict(variables, sep="/").items()):
     digest.update(f"{path} {leaf.shape} {leaf.dtype}".encode())

@@ -10,16 +10,15 @@ their `name` chooses, and are checked when that is made: `system`, `task` and
 import ast
 from collections.abc import Mapping, Sequence
 import difflib
-import functools
 import importlib.util
 import json
-import math
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from vidx import errors, places
+from vidx.errors import Range
 
 OPEN_SECTIONS = ("system", "task", "data.dataset")
 
@@ -289,21 +288,6 @@ def _cast(key: str, value: Any, text: str, old: Any) -> Any:
       f"--config.{key}={text}: expected {type(old).__name__}, as in its default {old!r}.")
 
 
-class Range(NamedTuple):
-  """Values that a key may have, the least and the largest among them, or with `below` all that are smaller."""
-
-  least: float
-  most: float = math.inf
-  below: bool = False
-
-  def holds(self, value: float) -> bool:
-    return self.least <= value and (value < self.most if self.below else value <= self.most)
-
-  def __str__(self) -> str:
-    return f"from {self.least:g} " + ("on" if self.most == math.inf else "on, below" if self.below else "to") + (
-        "" if self.most == math.inf else f" {self.most:.10g}")
-
-
 # Of keys that are numbers by themselves, known before anything is read or built; what depends on more than one of them
 # is checked where it is used.
 RANGES = {
@@ -325,10 +309,7 @@ RANGES = {
 
 def check(config: ConfigDict) -> None:
   """Raises ConfigError for a key whose value is outside of its `RANGES`."""
-  for key, allowed in RANGES.items():
-    value = functools.reduce(lambda node, name: node[name], key.split("."), config)
-    if not allowed.holds(value):
-      raise errors.ConfigError(f"{key}={value:g}: write a number {allowed}.")
+  errors.check_ranges(config, RANGES)
 
 
 def to_json(config: ConfigDict) -> str:

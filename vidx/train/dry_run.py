@@ -6,7 +6,7 @@ import time
 import jax
 from ml_collections import ConfigDict
 
-from vidx.data import batch as batch_lib, pipeline, triplets
+from vidx.data import batch as batch_lib, pipeline
 from vidx.train import (
     build, config as config_lib, evaluator, memory, sharding, step as step_lib, warm_start, workdirs, writers)
 
@@ -37,13 +37,10 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   """`dry_run` with a folder for what a workdir would hold."""
   train_set, val_set = build.load_splits(config)
   run = build.build(config, train_set)
-  triplets.check_room(run.model, val_set, False)
   if build.reads_texts(run):
     workdirs.make_vocabulary(config, folder, train_set)
     run = build.with_vocabulary(run, train_set)
-  parameters = sum(x.size for x in jax.tree.leaves(run.abstract.params)) // config.train.seeds
-  print(f"{config.system.name}: {parameters:,} parameters, {len(train_set)} {run.unit} to train on, {len(val_set)} to"
-        f" evaluate, {run.total_steps} steps, {jax.device_count()} device(s)", flush=True)
+  print(run.told(train_set, val_set), flush=True)
   memory.check_state(run.abstract, run.shardings, config)
   if config.train.init_from:
     state, reports = warm_start.start(run)
@@ -51,11 +48,10 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
     print("\n".join(lines), flush=True)
   else:
     state = run.init()
-  wanted = batch_lib.wanted(run.model, run.task)
-  evaluator.check(val_set, config.data, wanted, clips=config.eval.clips, crops=config.eval.crops)
+  evaluator.check(run, val_set)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed,
-      process=sharding.share(run.mesh), wanted=wanted)
+      process=sharding.share(run.mesh), wanted=batch_lib.wanted(run.model, run.task))
   try:
     began = time.perf_counter()
     batch = next(batches)
@@ -74,7 +70,7 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   finally:
     batches.close()
   print(f"first batch after {read - began:.1f} s, compiled in {compiled - read:.1f} s, {took:.2f} s per step,"
-        f" {needed / 2**30:.2f} GiB beside the parameters; {run.total_steps} steps take"
-        f" {writers.clock(run.total_steps * took)} without evaluation. Nothing was written.", flush=True)
-  return {"parameters": parameters, "bytes": needed, "compile_s": compiled - read, "batch_s": read - began,
+        f" {needed / 2**30:.2f} GiB beside the parameters; {run.last_step} steps take"
+        f" {writers.clock(run.last_step * took)} without evaluation. Nothing was written.", flush=True)
+  return {"parameters": run.parameters, "bytes": needed, "compile_s": compiled - read, "batch_s": read - began,
           "step_s": took, "loss": loss}

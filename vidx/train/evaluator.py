@@ -259,16 +259,23 @@ class Evaluator:
     return EvalResult(dataset, members[0], mean, failures, metrics if self._seeds > 1 else (), details)
 
 
-def check(dataset: Dataset, data: ConfigDict, wanted: Sequence[str], *, clips: int, crops: int, tries: int = 8) -> None:
-  """Makes one example as an evaluation will, of the first of a few videos that can be decoded.
+def check(run: Any, dataset: Dataset, tries: int = 8) -> None:
+  """Makes one example as the evaluations of a run will, of the first of a few videos that can be decoded.
+
+  Args:
+    run: of `build.build`; what `data.cache` and `data.phrases.codes` keep is there, and the vocabulary.
+    dataset: the split that is evaluated while the run trains.
+    tries: of how many videos.
 
   Raises:
-    UserError: the settings of evaluation do not go together, or not with the data.
+    UserError: the settings of evaluation do not go together, or not with the data, or a system has no room for them.
   """
   from vidx.data import pipeline
-  data = data.copy_and_resolve_references()
+  triplets.check_room(run.model, dataset, False)
+  data, views = run.config.data.copy_and_resolve_references(), run.config.eval
   data.workers = 0  # threads are ready at once
-  with pipeline.eval_batches(dataset, data, batch_size=1, clips=clips, crops=crops, wanted=wanted) as batches:
+  with pipeline.eval_batches(dataset, data, batch_size=1, clips=views.clips, crops=views.crops,
+                             wanted=batch_lib.wanted(run.model, run.task)) as batches:
     any(batch["weight"][0] > 0 for batch in itertools.islice(batches, tries))
 
 

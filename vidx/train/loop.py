@@ -14,7 +14,7 @@ import numpy as np
 
 from vidx import errors
 from vidx import terminal, writing
-from vidx.data import batch as batch_lib, pipeline, records, triplets
+from vidx.data import batch as batch_lib, pipeline, records
 from vidx.measure import peak
 from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory
 from vidx.train import phrase_codes, precise_bn, sharding, state as state_lib, step as step_lib, stop, warm_start
@@ -43,16 +43,27 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
   config_lib.with_runs(config, runs)
   main = jax.process_index() == 0
   train_set, val_set = build.load_splits(config, main)
+  run = build.build(config, train_set)  # what it refuses leaves nothing behind
+  memory.check_state(run.abstract, run.shardings, config)
+  if not workdirs.trained(workdir):
+    warm_start.check(run)
+  if not _prepares(run):
+    evaluator.check(run, val_set)
   with lock_lib.hold(workdir, main) as lock:
     workdirs.claim(config, workdir, train_set, val_set, main)
-    return _train(config, workdir, train_set, val_set, profile, main, lock)
+    return _train(run, workdir, train_set, val_set, profile, main, lock)
 
 
-def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set: records.Dataset, profile: bool,
+def _prepares(run: build.Run) -> bool:
+  """Whether examples take what is made once the workdir is claimed: a vocabulary, or what is kept of each."""
+  data = run.config.data
+  return build.reads_texts(run) or bool(data.cache or data.phrases.codes)
+
+
+def _train(run: build.Run, workdir: str, train_set: records.Dataset, val_set: records.Dataset, profile: bool,
            main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
   """`train` once the workdir is this run's."""
-  run = build.build(config, train_set)
-  triplets.check_room(run.model, val_set, False)
+  config = run.config
   if build.reads_texts(run):
     workdirs.make_vocabulary(config, workdir, train_set, main)
     run = build.with_vocabulary(run, train_set)
@@ -64,32 +75,27 @@ def _train(config: ConfigDict, workdir: str, train_set: records.Dataset, val_set
   if main and saves.notes:
     print("\n".join(saves.notes), flush=True)
   state, data_state, start = _first_state(run, saves, workdir, main)
-  last_step = min(run.total_steps, config.train.max_steps or run.total_steps)
+  last_step = run.last_step
   if start >= last_step:
-    print(f"{workdir} is finished: {start} of {last_step} steps are done. Next: vidx eval --workdir={workdir}",
-          flush=True)
+    print(_nothing_left(workdir, start, run.total_steps, config.train.max_steps), flush=True)
     saves.close()
     return {"step": start, "metrics": {}, "best_step": saves.best(), "failures": {}}
   if config.data.cache:
     cache.fill(run, state, (train_set, val_set), main)
   if config.data.phrases.codes:
     phrase_codes.fill(run, state, (train_set, val_set), main)
-  wanted = batch_lib.wanted(run.model, run.task)
-  evaluator.check(val_set, config.data, wanted, clips=config.eval.clips, crops=config.eval.crops)
+  if _prepares(run):
+    evaluator.check(run, val_set)
   batches = pipeline.train_batches(
       train_set, config.data, batch_size=config.train.batch_size, seed=config.seed, start=start,
-      process=sharding.share(run.mesh), wanted=wanted)
+      process=sharding.share(run.mesh), wanted=batch_lib.wanted(run.model, run.task))
   if data_state:
     batches.set_state(data_state)
   log = writers.Writers(workdir, main, start)
   console = writers.Console(last_step, start, main, config.train.log_every)
-  console.say(f"{config.system.name}: {_count(run.abstract.params) // config.train.seeds:,} parameters,"
-              f" {len(train_set)} {run.unit} to train on, {len(val_set)} to evaluate,"
-              f" {run.total_steps} steps, {jax.device_count()} device(s)"
-              + (f", {config.train.seeds} seeds" if config.train.seeds > 1 else "")
+  console.say(run.told(train_set, val_set) + (f", {config.train.seeds} seeds" if config.train.seeds > 1 else "")
               + (f", resumed at step {start}" if start else ""))
-  for line in memory.advice(config, _count(run.abstract.params) // config.train.seeds, len(train_set),
-                            run.unit == "clips" and not start):
+  for line in memory.advice(config, run.parameters, run.count(train_set), run.pixels and not start, run.videos):
     console.say(line)
   with stop.Listener() as listener:
     try:
@@ -133,12 +139,13 @@ class _Loop:
     self.log, self.console, self.last_step, self.profile = log, console, last_step, profile
     self.lock, self.listener = lock, listener
     self.pending = collections.deque()  # steps whose figures were not read yet
-    # When recent steps were read, and the seconds that each waited for its batch.
+    # When recent steps were read, and the seconds that each waited for its batch; the first one also compiles, and only
+    # starts the clock.
     self.recent = collections.deque(maxlen=1 + max(10, run.config.train.log_every))
     self.metrics, self.evaluator, self.statistics = {}, None, None
     # Whole videos differ in length, and so in what they cost; of what is kept nothing is computed.
     self.utilization = peak.utilization(run.model, run.inputs, list(run.mesh.devices.flat)) if (
-        run.unit == "clips" and not run.config.data.cache) else None
+        run.pixels and not run.config.data.cache) else None
 
   def run(self, state, start: int) -> dict[str, Any]:
     config, run = self.run_.config, self.run_
@@ -146,7 +153,6 @@ class _Loop:
     done = start
     if config.schedule.name == "plateau" and not start:
       self._check_monitor(state)
-    self._restart_clock()
     for step in range(start + 1, self.last_step + 1):
       if self.profile and step == min(start + 4, self.last_step):
         jax.profiler.start_trace(os.path.join(self.lock.workdir, "profile"))
@@ -245,19 +251,25 @@ class _Loop:
             f" checkpoint: {'step ' + str(kept) if kept is not None else 'none'} in {self.saves.folder}."
             " Lower schedule.peak, or set optimizer.clip_norm.")
       self.recent.append((time.perf_counter(), waited))
-      seconds = max(1e-9, self.recent[-1][0] - self.recent[0][0])
-      rate = (len(self.recent) - 1) * self.run_.config.train.batch_size / seconds
-      wait = sum(w for _, w in list(self.recent)[1:])
-      figures.update(epoch=step / self.run_.steps_per_epoch, data_wait=min(1.0, wait / seconds))
-      figures[f"{self.run_.unit}_per_s"] = rate
-      if self.utilization is not None:
-        figures["mfu"] = self.utilization * rate * self.run_.config.train.seeds
+      figures["epoch"] = step / self.run_.steps_per_epoch
+      speed = self._speed()
+      figures.update(speed)
       shown = step % max(1, self.run_.config.train.log_every) == 0
       if shown:
         self.lock.check()
       self.log.write(step, "train", figures, board=shown)
-      eta = (self.last_step - step) * self.run_.config.train.batch_size / rate
-      self.console.step(step, {**figures, "eta": eta})
+      left = (self.last_step - step) * self.run_.config.train.batch_size
+      self.console.step(step, {**figures, **({"eta": left / speed[f"{self.run_.unit}_per_s"]} if speed else {})})
+
+  def _speed(self) -> dict[str, float]:
+    """What recent steps say of speed; nothing before the second one."""
+    seconds = max(1e-9, self.recent[-1][0] - self.recent[0][0])
+    rate = (len(self.recent) - 1) * self.run_.config.train.batch_size / seconds
+    if not rate:
+      return {}
+    wait = sum(w for _, w in list(self.recent)[1:])
+    mfu = {} if self.utilization is None else {"mfu": self.utilization * rate * self.run_.config.train.seeds}
+    return {"data_wait": min(1.0, wait / seconds), f"{self.run_.unit}_per_s": rate, **mfu}
 
   def _restart_clock(self) -> None:
     """Speed is measured from here on: nothing but training steps belongs to it."""
@@ -283,12 +295,15 @@ class _Loop:
     shown = "  ".join(f"{k} {writing.figure(k, writing.number(v))}" for k, v in self.metrics.items()
                       if k in ("loss", best, *run.task.headlines))
     self.console.say(f"step {step}, epoch {step / run.steps_per_epoch:.1f}: {config.data.val_split} {shown}"
-                     f" ({result.evaluated} videos)")
+                     f" ({result.evaluated} {run.videos})")
     return self.metrics
 
 
-def _count(params: Any) -> int:
-  return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(params))
+def _nothing_left(workdir: str, start: int, total: int, most: int) -> str:
+  """The line where no step is left: `start` are done of the `total` of the schedule, and at most so many are wanted."""
+  done = (f"{workdir} is finished: all {total} steps are done." if start >= total else
+          f"{workdir}: {start} of {total} steps are done, and train.max_steps={most} asks for no more.")
+  return f"{done} Next: vidx eval --workdir={workdir}"
 
 
 def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, main: bool):
@@ -297,7 +312,6 @@ def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, m
   if latest is not None:
     state, data_state = saves.restore(latest, run.abstract, run.shardings)
     return state, data_state, state.step_number()
-  memory.check_state(run.abstract, run.shardings, run.config)
   if not run.config.train.init_from:
     return run.init(), None, 0
   state, reports = warm_start.start(run)

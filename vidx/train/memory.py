@@ -108,19 +108,19 @@ def _remedy(config: ConfigDict) -> str:
           f" gradients by train.remat='*.out'.{small}")
 
 
-def advice(config: ConfigDict, parameters: int, videos: int, fresh: bool) -> list[str]:
-  """Lines for who begins: a network that is large for a CPU, or for so few videos without weights."""
+def advice(config: ConfigDict, parameters: int, count: int, fresh: bool, unit: str = "videos") -> list[str]:
+  """Lines for who begins: a network that is large for a CPU, or for so few videos, or other things, without weights."""
   if not fresh or parameters < _MANY:
     return []
   lines, millions = [], f"{parameters / 1e6:.0f} million parameters"
   if jax.default_backend() == "cpu":
     lines.append(f"note: {millions} on a CPU take long; {_SMALL} is made for one")
-  if videos < _FEW and not config.train.init_from:
+  if count < _FEW and not config.train.init_from:
     fields = {"trunk": config.system.trunk} if "trunk" in config.system else {}
     names = [config.system.name, systems.trunk_of(config.system.name, fields)] if (
         config.system.name in systems.rows()) else []
     found = [r.name for name in names for dataset in ("kinetics400", "imagenet")
              if name and (r := published.of_model(name, dataset))]
     what = f"--config.train.init_from={found[0]}" if found else "`vidx models --weights` lists some"
-    lines.append(f"note: {videos} videos are few for {millions} from scratch; start from weights: {what}")
+    lines.append(f"note: {count} {unit} are few for {millions} from scratch; start from weights: {what}")
   return lines

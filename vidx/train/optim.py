@@ -36,6 +36,40 @@ def matches(params: Any, patterns: Sequence[str], what: str) -> Any:
   return by_path(params, lambda path: any(re.search(p, path) for p in patterns))
 
 
+def frozen(params: Any, config: ConfigDict, model: Any = None) -> Any:
+  """A tree of booleans: parameters that are not trained, by `optimizer.frozen` or since their model holds them.
+
+  Args:
+    params: parameters or their shapes.
+    config: section `optimizer`.
+    model: whose `held`, where it has any, are patterns of those that it gives no gradient; they must not decay either.
+
+  Raises:
+    ConfigError: a pattern of `optimizer.frozen` that matches no parameter.
+  """
+  held = getattr(model, "held", ())
+  return jax.tree.map(operator.or_, matches(params, config.frozen, "optimizer.frozen"),
+                      by_path(params, lambda path: any(re.search(p, path) for p in held)))
+
+
+def check_frozen(params: Any, config: ConfigDict, model: Any, names: Sequence[str], key: str, what: str) -> None:
+  """Raises ConfigError where a part of a model is trained of which a key of the config keeps what it makes.
+
+  Args:
+    params: see `frozen`.
+    config: see `frozen`.
+    model: see `frozen`.
+    names: of its parts.
+    key: of the config.
+    what: the parts see.
+  """
+  still = frozen(params, config, model)
+  for name in names:
+    if not all(jax.tree.leaves(still[name])):
+      raise errors.ConfigError(f"{key} keeps what '{name}' makes of {what}, which has to stay as it is: add '^{name}/'"
+                               " to optimizer.frozen.")
+
+
 def multipliers(params: Any, config: ConfigDict) -> tuple[Any, Any]:
   """Trees of (learning-rate, weight-decay) multipliers from `groups` and `no_decay`."""
   matches(params, [g[0] for g in config.groups], "optimizer.groups")
@@ -82,7 +116,7 @@ def clip_by_groups(groups: Sequence[tuple[str, float]], norm: float) -> optax.Gr
   return optax.stateless(update)
 
 
-def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any, held: Sequence[str] = ()
+def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any, model: Any = None
                    ) -> optax.GradientTransformation:
   """The chain clip -> decay and momentum in the optimiser's order -> rate x group.
 
@@ -93,17 +127,16 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule, params: Any, he
     config: section `optimizer`.
     schedule: step -> rate.
     params: parameters or their shapes.
-    held: patterns of those that the model gives no gradients, which must not decay either.
+    model: see `frozen`.
   """
   errors.check_choice("optimizer.name", config.name, NAMES)
   rate, decay = multipliers(params, config)
-  frozen = jax.tree.map(operator.or_, matches(params, config.frozen, "optimizer.frozen"),
-                        by_path(params, lambda path: any(re.search(p, path) for p in held)))
+  still = frozen(params, config, model)
   matches(params, [pattern for pattern, _ in config.clip_groups], "optimizer.clip_groups")
-  labels = jax.tree.map(lambda f: "frozen" if f else "train", frozen)
+  labels = jax.tree.map(lambda f: "frozen" if f else "train", still)
 
   def masked(tree):  # inside multi_transform frozen leaves are MaskedNodes
-    return jax.tree.map(lambda x, f: optax.MaskedNode() if f else x, tree, frozen)
+    return jax.tree.map(lambda x, f: optax.MaskedNode() if f else x, tree, still)
 
   rate, decay = masked(rate), masked(decay)
   add_decay = _scaled_decay(config.weight_decay, decay)

@@ -37,11 +37,7 @@ def fill(run: Any, state: Any, splits: Sequence[Dataset], main: bool = True) -> 
   if "phrases" not in getattr(run.model, "inputs", ()) or not names or config.train.seeds > 1:
     raise errors.ConfigError(f"data.phrases.codes: {config.train.seeds} seed(s) of system '{config.system.name}' have"
                              " no one language encoder whose codes could be kept; leave it empty.")
-  frozen = optim.matches(run.abstract.params, config.optimizer.frozen, "optimizer.frozen")
-  for name in names:
-    if not all(jax.tree.leaves(frozen[name])):
-      raise errors.ConfigError(f"data.phrases.codes keeps what '{name}' makes of phrases, which has to stay as it is:"
-                               f" add '^{name}/' to optimizer.frozen.")
+  optim.check_frozen(run.abstract.params, config.optimizer, run.model, names, "data.phrases.codes", "phrases")
   weights = {name: state.params[name] for name in names}
   how = {"weights": cache.fingerprint(weights, run.mesh), "length": int(config.data.text.length),
          "vocabulary": list(tokens.open_tokenizer(config.data).vocabulary)}

@@ -139,7 +139,7 @@ def make_train_step(model, task, tx: optax.GradientTransformation, schedule: opt
   lean = keeping(losses_of, config.train.remat)
 
   def gradients(params, stats, batch, totals, key):
-    frozen = optim.matches(params, config.optimizer.frozen, "optimizer.frozen")
+    frozen = optim.frozen(params, config.optimizer, model)
     hold = lambda p: jax.tree.map(lambda x, f: jax.lax.stop_gradient(x) if f else x, p, frozen)
     losses, pull, (stats, terms) = jax.vjp(
         lambda p: lean(hold(p), stats, batch, totals, key), params, has_aux=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flax import traverse_util
 import jax
+from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors, reading
@@ -15,6 +16,10 @@ from vidx.train import checkpoint, config as config_lib, optim, state as state_l
 
 Adopt = Callable[[str, Mapping[str, Any]], str | tuple[str, Callable[[Any], Any]] | None]
 FITTED = ("loaded", "mean of the colours", "repeated over time", "made of another")  # what became of leaves that fit
+# Shares of kernels that fit, below which a source is of another network: of those that both have by name, and of all.
+# One share of two suffices, that of the model or that of the source, for either may be a part of the other.
+_OF_NAMED, _OF_ALL = 0.5, 0.1
+_LINES = 6  # that name single leaves; of more, groups are named
 
 
 def located(source: str) -> str:
@@ -39,9 +44,7 @@ def read_variables(source: str) -> dict[str, Any]:
     raise errors.CheckpointError(f"{source} holds no finished checkpoint to start from.")
   variables = reader.restore_variables(step)
   reader.close()
-  with reading.open_text(os.path.join(source, "config.json")) as f:
-    seeds = config_lib.from_json(f.read()).train.seeds
-  return jax.tree.map(lambda x: x[0], variables) if seeds > 1 else variables
+  return jax.tree.map(lambda x: x[0], variables) if _config(source).train.seeds > 1 else variables
 
 
 def entries(init_from: str | Sequence) -> list[tuple[str, str, str]]:
@@ -126,8 +129,7 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
     merged[path] = leaf
     if not re.search(pattern, path):
       continue
-    key = (adopt and adopt(path, given)) or _named(path, given)
-    key, made = key if isinstance(key, tuple) else (key, None)
+    key, made = _source_of(path, given, adopt)
     used.add(key)
     if any(re.search(e, path) for e in exclude):
       report["excluded"].append(path)
@@ -142,6 +144,12 @@ def merge(variables: Any, source: Any, pattern: str = "", exclude: Sequence[str]
         report[how].append(path)
   report["not used"] = [p for p in given if p not in used]
   return traverse_util.unflatten_dict(merged, sep="/"), report
+
+
+def _source_of(path: str, given: Mapping[str, Any], adopt: Adopt | None) -> tuple[str, Callable[[Any], Any] | None]:
+  """The name of the leaf that a parameter takes, there or not, and what is made of it."""
+  key = (adopt and adopt(path, given)) or _named(path, given)
+  return key if isinstance(key, tuple) else (key, None)
 
 
 def _named(path: str, given: Mapping[str, Any]) -> str:
@@ -174,6 +182,61 @@ def _of_colours(given: Sequence[int], wanted: Sequence[int]) -> bool:
   return alike and given[-2] == 3 != wanted[-2]
 
 
+def fits(variables: Any, source: Any, report: Mapping[str, Sequence[str]], adopt: Adopt | None = None
+         ) -> tuple[bool, int, int]:
+  """Whether what a merge took makes two networks one and the same, or one a part of the other; and kernels.
+
+  A new classifier, other position embeddings and modules that one of both has alone are few, or have no name there;
+  of a trunk of another width nothing fits. What has one axis is left out, for it means nothing without its kernel.
+
+  Args:
+    variables: of the model, see `merge`.
+    source: of the checkpoint.
+    report: of their merge.
+    adopt: see `merge`.
+
+  Returns:
+    That, how many kernels of the model fit, and of how many.
+  """
+  target, given = (traverse_util.flatten_dict(x, sep="/") for x in (variables, source))
+  fitting = [p for how in FITTED for p in report[how]]
+  named = [*fitting, *(p.split(":")[0] for p in report["other shape"])]
+  whole = any(p.startswith("params/") and np.ndim(target[p]) > 1 for p in named)
+  kernels = lambda paths, of: {p for p in paths if p.startswith("params/") and (np.ndim(of[p]) > 1 or not whole)}
+  fitting, named = kernels(fitting, target), kernels(named, target)
+  taken, met = ({_source_of(p, given, adopt)[0] for p in some} for some in (fitting, named))
+  every = named | kernels(report["not in the checkpoint"], target)
+  there = met | kernels(report["not used"], given)
+  share = lambda some, of: len(some) / max(1, len(of))
+  alike = (max(share(fitting, named), share(taken, met)) >= _OF_NAMED and
+           max(share(fitting, every), share(taken, there)) >= _OF_ALL)
+  return alike, len(fitting), len(every)
+
+
+def _differing(here: ConfigDict, there: ConfigDict, part: bool) -> str:
+  """In which fields two systems differ, ' (system.width: 16 there, 32 here)'; '' where that says nothing."""
+  if here.name != there.name:
+    return "" if part else f" (system.name: {there.name} there, {here.name} here)"
+  told = lambda config, key: repr(config[key]) if key in config else "unset"
+  names = [k for k in {*here, *there} if k != "num_classes" and told(here, k) != told(there, k)]
+  names.sort(key=lambda k: (isinstance(there.get(k, here.get(k)), (tuple, ConfigDict)), k))  # such as widths first
+  said = [f"system.{k}: {told(there, k)} there, {told(here, k)} here" for k in names]
+  return f" ({'; '.join(said[:3])}{'; ...' if len(said) > 3 else ''})" if said else ""
+
+
+def _config(source: str) -> ConfigDict:
+  """The config that lies beside what `read_variables` reads."""
+  with reading.open_text(os.path.join(located(source), "config.json")) as f:
+    return config_lib.from_json(f.read())
+
+
+def check(run) -> None:
+  """Raises what `start` would, from the shapes of the run's state; computes and keeps nothing."""
+  fresh = {"params": run.abstract.params, **run.abstract.stats}
+  if run.config.train.init_from:
+    _merged(run, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fresh))
+
+
 def start(run) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
   """The first state of a run with parameters and statistics of `train.init_from`, and a report per source.
 
@@ -181,34 +244,43 @@ def start(run) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
 
   Raises:
     ConfigError: a pattern of `train.init_exclude` that matches nothing.
-    CheckpointError: a source that is no run, without the part that is named, or without any
-      parameter that fits.
+    CheckpointError: a source that is no run, without the part that is named, or of which too little `fits`.
   """
-  exclude = run.config.train.init_exclude
-  optim.matches({"params": run.abstract.params, **run.abstract.stats}, exclude, "train.init_exclude")
   state = run.init().replace(opt_state=(), ema={})
-  variables = {"params": state.params, **state.stats}
-  reports = {}
-  for pattern, source, prefix in entries(run.config.train.init_from):
-    part = part_of(read_variables(source), prefix, source)
-    variables, report = merge(variables, part, pattern, exclude, getattr(run.model, "adopt", None))
-    name = f"{source}, {prefix}" if prefix else source
-    if not any(report[how] for how in FITTED):
-      raise errors.CheckpointError(
-          f"{name}: none of its parameters fits this model in name and shape; it is of another architecture.")
-    reports[f"{name} for {pattern}" if name in reports else name] = report
+  variables, reports = _merged(run, {"params": state.params, **state.stats})
   params = jax.device_put(variables.pop("params"), run.shardings.params)
   state = state.replace(params=params, stats=jax.device_put(variables, run.shardings.stats))
   complete = lambda loaded: state_lib.complete(loaded, run.tx, bool(run.config.optimizer.ema))
   return jax.jit(complete, out_shardings=run.shardings)(state), reports
 
 
+def _merged(run, variables: Any) -> tuple[Any, dict[str, dict[str, list[str]]]]:
+  """Fresh variables with what `train.init_from` gives, and a report per source; see `start`."""
+  exclude, reports = run.config.train.init_exclude, {}
+  optim.matches({"params": run.abstract.params, **run.abstract.stats}, exclude, "train.init_exclude")
+  for pattern, source, prefix in entries(run.config.train.init_from):
+    part, adopt = part_of(read_variables(source), prefix, source), getattr(run.model, "adopt", None)
+    variables, report = merge(variables, part, pattern, exclude, adopt)
+    name = f"{source}, {prefix}" if prefix else source
+    alike, kernels, of = fits(variables, part, report, adopt)
+    fitting = sum(len(report[how]) for how in FITTED)
+    if not alike and (of or not fitting):
+      count = fitting + len(report["other shape"]) + len(report["not in the checkpoint"])
+      what = (f"only {fitting} of {count} tensors fit this model in name and shape, of kernels {kernels} of {of}"
+              if fitting else "none of its parameters fits this model in name and shape")
+      raise errors.CheckpointError(
+          f"{name}: {what}{_differing(run.config.system, _config(source).system, bool(pattern or prefix))}; it is of"
+          " another network." + (" To take what fits all the same, name it: train.init_from=((PATTERN, WORKDIR, PART OF IT),)."
+                                 if fitting else ""))
+    reports[f"{name} for {pattern}" if name in reports else name] = report
+  return variables, reports
+
+
 def pixels(init_from, data: Any) -> list[str]:
   """A line per source that was trained on pixels of another mean and deviation than `data` says."""
   lines = []
   for _, source, _ in entries(init_from):
-    with open(os.path.join(located(source), "config.json"), encoding="utf-8") as f:
-      there = config_lib.from_json(f.read()).data
+    there = _config(source).data
     if not all(np.allclose(there[k], data[k], atol=1e-4) for k in ("mean", "std")):
       said = " ".join(f"--config.data.{k}={','.join(f'{x:g}' for x in there[k])}" for k in ("mean", "std"))
       lines.append(f"note: {source} saw pixels normalised otherwise; to do as it did: {said}")
@@ -221,6 +293,20 @@ def summary(reports: dict[str, dict[str, list[str]]]) -> list[str]:
   for source, report in reports.items():
     counts = ", ".join(f"{len(v)} {k}" for k, v in report.items() if v)
     lines.append(f"started from {source}: {counts}")
-    lines += [f"  other shape, kept fresh: {p}" for p in report["other shape"]]
-    lines += [f"  not in the checkpoint, kept fresh: {p}" for p in report["not in the checkpoint"][:10]]
+    for why in ("other shape", "not in the checkpoint"):
+      lines += [f"  {why}, kept fresh: {told}" for told in _grouped(report[why])]
   return lines
+
+
+def _grouped(paths: Sequence[str]) -> list[str]:
+  """Paths, or where they are many how many lie in each part of the model."""
+  if len(paths) <= _LINES:
+    return list(paths)
+  for depth in (4, 3, 2):
+    groups = {}
+    for path in paths:
+      groups.setdefault("/".join(path.split(":")[0].split("/")[:depth]), []).append(path)
+    if len(groups) <= _LINES:
+      break
+  told = [some[0] if len(some) == 1 else f"{len(some)} in {part}, such as {some[0]}" for part, some in groups.items()]
+  return told if len(told) <= _LINES else [f"{len(paths)}, such as {paths[0]}"]

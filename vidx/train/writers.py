@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from vidx import reading, terminal, writing
+from vidx.data import examples
 
 FILE = "metrics.jsonl"
 
@@ -94,8 +95,8 @@ class Console:
     if self._progress is not None:
       self._progress.update(self._task, completed=step, description=_line(figures))
     elif step % self._every == 0 or step == self._total:
-      eta = figures.get("eta", 0.0)
-      print(f"step {step}/{self._total}  {_line(figures)}  eta {clock(eta)}", flush=True)
+      left = f"  eta {clock(figures['eta'])}" if "eta" in figures else ""
+      print(f"step {step}/{self._total}  {_line(figures)}{left}", flush=True)
 
   def say(self, text: str) -> None:
     """A line of its own."""
@@ -124,7 +125,7 @@ def _line(figures: Mapping[str, Any]) -> str:
   shown.append(f"loss {figures['loss']:.4f}" if "loss" in figures else "loss not defined: no labels")
   if "lr" in figures:
     shown.append(f"lr {figures['lr']:.2e}")
-  for unit in ("clips", "videos"):
+  for unit in examples.UNITS:
     if f"{unit}_per_s" in figures:
       shown.append(f"{figures[f'{unit}_per_s']:.1f} {unit}/s")
   if "mfu" in figures:

@@ -27,6 +27,25 @@ def test_davis(tmp_path):
     datasets.load("davis", str(tmp_path), "val")
 
 
+@pytest.mark.parametrize("name, inside", [
+    ("davis", "JPEGImages/480p/dog"), ("segtrack2", "JPEGImages/dog"), ("otb2013", "Deer/groundtruth_rect.txt"),
+    ("imagenet_vid", "Data/VID/val/a"), ("imagenet_det", "Data/DET/val"), ("coco", "annotations"),
+    ("epic100", "epic-kitchens-100-annotations/EPIC_100_train.csv"), ("ucf101", "ucfTrainTestlist/classInd.txt"),
+    ("ssv2", "labels/something-something-v2-labels.json"), ("ms_tcn", "groundTruth"),
+    ("breakfast", "segmentation_coarse"), ("array_record", "records-train.jsonl")])
+def test_a_root_beside_that_of_the_data_set_is_answered_with_the_right_one(name, inside, tmp_path):
+  right = tmp_path / "above" / "set"
+  (right / inside).mkdir(parents=True)
+  (right / "else").mkdir()
+  for root, place in ((tmp_path / "above", right), (right / "else", right)):
+    with pytest.raises(errors.DataError, match=f"the reader '{name}' reads is in {place}; name that folder as the"):
+      datasets.load(name, str(root), "val")
+  for root in (right, tmp_path):
+    with pytest.raises(errors.UserError) as e:
+      datasets.load(name, str(root), "val")
+    assert "name that folder" not in str(e.value)
+
+
 def test_segtrack_has_folders_for_several_objects_and_other_endings(tmp_path):
   for i in (1, 2):
     image(tmp_path / f"JPEGImages/frog/{i}.png", 9)

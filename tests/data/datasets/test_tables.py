@@ -323,5 +323,19 @@ def test_a_root_that_is_one_level_too_low_is_told(tmp_path):
   with pytest.raises(errors.DataError, match="but 2 video.s. such as a.mp4: name the folder above it"):
     read(tmp_path / "run")
   write(tmp_path, "clips.csv", "path,label", "run/a.mp4,x")
-  with pytest.raises(errors.DataError, match="clips.csv is a file: name the folder in which it lies"):
+  with pytest.raises(errors.DataError, match=f"clips.csv is a file: name the folder in which it lies, {tmp_path}.$"):
     read(tmp_path / "clips.csv")
+  write(tmp_path, "list.csv", "path,label", "run/a.mp4,x")
+  with pytest.raises(errors.DataError, match=f"lies, {tmp_path}; .* by the reader 'csv' with file=list.csv"):
+    read(tmp_path / "list.csv")
+
+
+def test_tables_that_are_not_where_they_are_looked_for_are_answered_with_those_that_are_there(tmp_path):
+  touch(tmp_path, "run/a.mp4")
+  write(tmp_path, "list.csv", "path,label", "run/a.mp4,x")
+  with pytest.raises(errors.DataError, match="none of train.csv, val.csv, test.csv, but list.csv: .*file=list.csv"):
+    datasets.load("csv", str(tmp_path), "train")
+  (tmp_path / "built").mkdir()
+  write(tmp_path / "built", "records-val.jsonl", "{}")
+  with pytest.raises(errors.DataError, match="`vidx data build` wrote it, .*=array_record"):
+    read(tmp_path / "built")

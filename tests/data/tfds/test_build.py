@@ -9,6 +9,7 @@ import pytest
 
 from tests.data import tiny
 from vidx import errors
+from vidx.command import verb
 from vidx.data import build, check
 from vidx.data import clips as clips_lib
 from vidx.data import datasets, frame_boxes, packed_records, pipeline, plans
@@ -63,6 +64,25 @@ def test_bytes_go_in_as_they_are(source, built):
                   datasets.load("array_record", built[0], "train").records):
     with open(a.media.path, "rb") as f:
       assert array_record.read_media(b.media) == ("video", [f.read()])
+
+
+def test_what_was_built_is_told_in_sentences():
+  said = build.lines({
+      "out": "/o", "absent": {"test": "split 'test' of /r is empty."}, "missing": ["gone.mp4"],
+      "skipped": [["a.mp4", "cut off."]], "splits": {
+          "train": {"videos": 1200, "bytes": 3 << 20, "shards": 2, "missing": 1, "skipped": 1},
+          "val": {"videos": 3, "bytes": 0, "shards": 1, "missing": 0, "skipped": 0}}})
+  assert said == [
+      "train: 1,200 videos, 3.0 MiB in 2 file(s), 1 missing, 1 skipped", "val: 3 videos, 0.0 MiB in 1 file(s)",
+      "passed over: split 'test' of /r is empty.", "missing: gone.mp4", "skipped: a.mp4: cut off.",
+      "written to /o; train on it with --config.data.dataset.name=array_record --config.data.root=/o"]
+
+
+def test_no_verb_prints_a_structure_of_python(capsys):
+  verb.show({"videos": 2, "bad": {"a.mp4": "cut off."}, "experts": {"rgb": 1200}, "kept": [], "none": {},
+             "two": (1, 2)})
+  assert capsys.readouterr().out.splitlines() == [
+      "videos: 2", "bad: a.mp4: cut off.", "experts: rgb: 1,200", "two: 1", "two: 2"]
 
 
 def test_the_summary_counts(built):

@@ -1,17 +1,19 @@
 """Data sets by name: one reader per public annotation format.
 
-A reader is a module with `read(root, split, **options) -> Dataset`. To add a
-format, write one and add its row here.
+A reader is a module with `read(root, split, **options) -> Dataset`, and perhaps MARKS, globs of which
+one is in its root. To add a format, write one and add its row here.
 """
 
 from collections.abc import Iterator
 import contextlib
 import gc
+import glob
 import importlib
 import os
 from typing import Any
 
 from vidx import errors, reading
+from vidx.data import media_files
 from vidx.data.records import Dataset
 
 READERS = {
@@ -97,13 +99,33 @@ def read(name: str, root: str, split: str, **options: Any) -> Dataset:
   if not root:
     raise errors.DataError("no data root: add --root=FOLDER.")
   if os.path.isfile(root):
-    raise errors.DataError(f"data root {root} is a file: name the folder in which it lies.")
+    folder, file = os.path.split(root)
+    table = "" if file == "clips.csv" else f"; a table of another name is read by the reader 'csv' with file={file}"
+    raise errors.DataError(f"data root {root} is a file: name the folder in which it lies, {folder or '.'}{table}.")
   if not os.path.isdir(root):
     raise errors.DataError(f"data root {root} does not exist or is not a folder.")
   reader = importlib.import_module(READERS[name]).read
   errors.check_options(reader, options, f"the reader '{name}'", "data.dataset.", ("root", "split"))
-  with reading.boundary(f"split '{split}' of {root} cannot be read by the reader '{name}'"), _uncollected():
-    return reader(root, split, **options)
+  try:
+    with reading.boundary(f"split '{split}' of {root} cannot be read by the reader '{name}'"), _uncollected():
+      found = reader(root, split, **options)
+    if not found.records:
+      _check_place(name, root)
+  except errors.DataError:
+    _check_place(name, root)
+    raise
+  return found
+
+
+def _check_place(name: str, root: str) -> None:
+  """Raises DataError where a reader's MARKS, globs of what is in its root, are not there but below it or above."""
+  marks = getattr(importlib.import_module(READERS[name]), "MARKS", ())
+  holds = lambda folder: any(glob.glob(os.path.join(glob.escape(folder), mark)) for mark in marks)
+  near = [os.path.join(root, n) for n in media_files.folders(root)] + [os.path.dirname(os.path.abspath(root))]
+  place = "" if holds(root) else next(filter(holds, near), "")
+  if place:
+    raise errors.DataError(f"data root {root}: the data set that the reader '{name}' reads is in {place}; name that"
+                           " folder as the root.") from None
 
 
 @contextlib.contextmanager

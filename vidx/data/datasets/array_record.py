@@ -11,6 +11,8 @@ from vidx import errors, reading
 from vidx.data import packed_records, record_table
 from vidx.data.records import Dataset, Media, Record, Target
 
+MARKS = ("records-*.jsonl",)
+
 
 def read(root: str, split: str) -> Dataset:
   """The records of a split; media stay in the shards until they are decoded.

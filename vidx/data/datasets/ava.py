@@ -30,6 +30,7 @@ KeyFrame = tuple[str, int]  # video, second
 Proposals = dict[KeyFrame, tuple[list[tuple[float, ...]], list[float]]]  # boxes and scores, the best first
 
 _FOLDERS = ("annotations", "", "ava", "ava_v2.2")
+MARKS = places.marks(_FOLDERS, "ava_*.csv")
 _MEDIA = {"videos_15min": 900, "frames": 900, "rawframes": 900, "videos": 0, "": 0}  # where the files begin
 _FORM = "video, second, x0, y0, x1, y1, [action,] score"
 _ROOM = 1e-2  # by which a box may leave the frame; what is outside is cut off

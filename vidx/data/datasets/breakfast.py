@@ -18,6 +18,7 @@ from vidx.data.records import Dataset
 
 _BACKGROUND = "SIL"
 _FIRST, _PERSONS = 3, 13  # the folds are P03-P15, P16-P28, P29-P41, P42-P54
+MARKS = ("segmentation_coarse",)
 
 
 def read(root: str, split: str, fold: int = 1, features: str = "breakfast_data/s1") -> Dataset:

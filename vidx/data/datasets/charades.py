@@ -16,6 +16,7 @@ from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
 
 _FOLDERS = ("", "Charades", "annotations")
+MARKS = places.marks(_FOLDERS, "Charades_v1_*")
 
 
 def read(root: str, split: str, file: str = "") -> Dataset:

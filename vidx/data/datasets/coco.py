@@ -25,6 +25,7 @@ from vidx.data.records import Dataset, Media, Record
 
 MEDIA = ("image", "text")
 ASKED = ("present", "all", "captions")
+MARKS = ("annotations",)
 
 
 def read(root: str, split: str, year: str = "2014", media: str = "image", asked: str = "present", prefix: str = ""

@@ -8,6 +8,7 @@
 import os
 from typing import Any
 
+from vidx import errors
 from vidx.data.datasets import common, tables
 from vidx.data.records import Dataset
 
@@ -32,6 +33,10 @@ def read(root: str, split: str, file: str = "", classes: str = "", train_folds: 
   file = common.inside(root, file or "{split}.csv")
   per_split = "{split}" in file
   paths = {s: file.replace("{split}", s) for s in _SPLITS}
+  there = tables.beside(root)
+  if per_split and there and not any(map(os.path.exists, paths.values())):
+    raise errors.DataError(f"{root} holds none of {', '.join(map(os.path.basename, paths.values()))}, but {there[0]}:"
+                           f" a table of paths and labels, or a list, {tables.how(there[0])}.")
   names = classes or os.path.join(root, "classes.txt")
   given = common.read_classes(names) if classes or os.path.exists(names) else ()
   found = tables.rows(paths[split], root)

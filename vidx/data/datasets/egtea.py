@@ -20,6 +20,7 @@ from vidx.data.datasets import common, egocentric, places
 from vidx.data.records import Dataset, Media, Record
 
 _FOLDERS = ("", "action_annotation", "annotations")
+MARKS = places.marks(_FOLDERS, "train_split*.txt")
 _FPS = 24.0
 _CLIP = re.compile(r"(?P<video>.+)-(?P<start>\d+)-(?P<end>\d+)-F\d+-F\d+")
 

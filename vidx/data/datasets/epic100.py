@@ -18,6 +18,7 @@ from vidx.data.datasets import common, egocentric, places
 from vidx.data.records import Dataset, Record
 
 _FOLDERS = ("", "annotations", "epic-kitchens-100-annotations", "EPIC_100_annotations")
+MARKS = places.marks(_FOLDERS, "EPIC_100_*.csv")
 _WORDS = {"train": "train", "val": "validation", "test": "test_timestamps"}
 _UDA = {"train": "train", "val": "val", "test": "test_timestamps"}
 _NEEDED = ("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp")

@@ -20,6 +20,7 @@ from vidx.data.datasets import common, egocentric, places
 from vidx.data.records import Dataset, Record
 
 _FOLDERS = ("", "annotations", "epic-kitchens-55-annotations")
+MARKS = places.marks(_FOLDERS, "EPIC_*.csv")
 _NEEDED = ("uid", "participant_id", "video_id", "start_timestamp", "stop_timestamp")
 _FPS = 60.0  # of the frames that the release holds
 

@@ -19,6 +19,7 @@ from vidx.data.records import Dataset
 
 _NEEDED = ("narration_id", "video_id", "narration", "start_timestamp", "stop_timestamp")
 _FOLDERS = ("", "annotations", "epic-kitchens-100-annotations", "retrieval_annotations")
+MARKS = places.marks(_FOLDERS, "EPIC_100_retrieval_*.csv")
 
 
 def read(root: str, split: str, media: str = "experts", experts: str = "experts") -> Dataset:

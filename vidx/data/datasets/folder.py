@@ -92,11 +92,11 @@ def _folders(root: str, split: str, given: tuple[str, ...], names: str) -> Datas
 def _beside(root: str) -> str:
   """What a folder that is no data set holds in their place, and what to do then; nothing where it is neither."""
   names = media_files.names(root)
-  tables_there = [n for n in names if n.lower().endswith((".csv", ".txt", ".tsv"))]
-  if tables_there:
-    return (f", but {tables_there[0]}: a table of paths and labels, or a list, is read under that name with"
-            f" --config.data.dataset.name=csv --config.data.dataset.file={tables_there[0]} (--dataset=csv"
-            f" file={tables_there[0]} for vidx data check), or as clips.csv")
+  if any(n.startswith("records-") and n.endswith(".jsonl") for n in names):
+    return (": `vidx data build` wrote it, which is read with --config.data.dataset.name=array_record"
+            " (--dataset=array_record for vidx data check)")
+  if there := tables.beside(root):
+    return f", but {there[0]}: a table of paths and labels, or a list, {tables.how(there[0])}, or as clips.csv"
   videos = [n for n in names if media_files.is_video(n)]
   if videos:
     return f", but {len(videos)} video(s) such as {videos[0]}: name the folder above it, with a folder per class"

@@ -15,6 +15,7 @@ from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
 
 _LISTS = ("testTrainMulti_7030_splits", "", "splits", "annotations")
+MARKS = places.marks(_LISTS, "*_test_split*.txt")
 
 
 def read(root: str, split: str, fold: int = 1) -> Dataset:

@@ -17,6 +17,7 @@ from vidx.data.records import Dataset, Media, Record, Target
 
 CATEGORIES = ("action", "attribute", "concept", "event", "object", "scene")
 _FOLDERS = ("", "annotations", "labels")
+MARKS = places.marks(_FOLDERS, "*HVU_*.csv")
 
 
 def read(root: str, split: str, file: str = "", tags: str = "", categories: Sequence[str] = (),

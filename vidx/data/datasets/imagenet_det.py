@@ -17,6 +17,8 @@ from vidx.data.datasets import common, voc_xml, xml_cache
 from vidx.data.frame_boxes import TRUTH, frame_boxes
 from vidx.data.records import Dataset, Media, Record
 
+MARKS = ("Data/DET",)
+
 
 def read(root: str, split: str, most: int = 2000, classes_from: str = "", proposals: str = "") -> Dataset:
   """Reads one split.

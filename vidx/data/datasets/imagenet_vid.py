@@ -28,6 +28,7 @@ from vidx.data.frame_boxes import TRUTH, FrameBoxes, frame_boxes
 from vidx.data.records import Dataset, Media, Record
 
 DRAWS = ("tracks", "snippets")
+MARKS = ("Data/VID",)
 
 
 def read(root: str, split: str, draws: str = "tracks", least_frames: int = 1, proposals: str = "", det: str = "",

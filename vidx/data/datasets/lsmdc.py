@@ -19,6 +19,7 @@ from vidx.data.datasets import common, places
 from vidx.data.records import Dataset
 
 _FOLDERS = ("", "annotations", "task1")
+MARKS = places.marks(_FOLDERS, "LSMDC16_*.csv")
 _FILES = {"train": ("LSMDC16_annos_training.csv",), "val": ("LSMDC16_annos_val.csv",),
           "test": ("LSMDC16_challenge_1000_publictect.csv", "LSMDC16_challenge_1000_publictest.csv")}
 _SENTENCE = 5  # its column

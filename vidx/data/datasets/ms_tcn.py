@@ -14,6 +14,8 @@ import os
 from vidx.data.datasets import places, sequences
 from vidx.data.records import Dataset
 
+MARKS = ("groundTruth",)
+
 
 def read(root: str, split: str, fold: int = 1, features: str = "features") -> Dataset:
   """Reads one split; "val" and "test" are both the released test list.

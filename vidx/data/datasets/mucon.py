@@ -16,6 +16,8 @@ from vidx import errors
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset
 
+MARKS = ("transcripts",)
+
 
 def read(root: str, split: str, fold: int = 1, features: str = "features") -> Dataset:
   """Reads one split; "val" and "test" are both the test list.

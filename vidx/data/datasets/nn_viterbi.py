@@ -19,6 +19,8 @@ from vidx.data import media_files
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset
 
+MARKS = ("transcripts", "groundTruth")
+
 
 def read(root: str, split: str, fold: int = 1, features: str = "features") -> Dataset:
   """Reads one split; "val" and "test" are both the test list.

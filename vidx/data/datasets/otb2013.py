@@ -20,6 +20,7 @@ from vidx.data.records import Dataset, Media, Record
 
 ATTRIBUTES = ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR")
 FIRST = {"David": 300}  # number of the frame of the first line where it is not 1
+MARKS = ("*/groundtruth_rect*.txt",)
 
 
 def read(root: str, split: str) -> Dataset:

@@ -12,6 +12,11 @@ def annotation(root: str, names: Sequence[str], folders: Sequence[str] = ("",)) 
   return next((p for p in paths if os.path.isfile(p)), paths[0])
 
 
+def marks(folders: Sequence[str], *names: str) -> tuple[str, ...]:
+  """Globs of what lies in one of some folders below the root of a data set; see vidx/data/datasets/__init__.py."""
+  return tuple(os.path.join(folder, name) for folder in folders for name in names)
+
+
 class Places:
   """Looks paths up below some folders of a root; each folder is listed once.
 

@@ -15,6 +15,8 @@ from vidx.data import media_files
 from vidx.data.datasets import common, object_tracks
 from vidx.data.records import Dataset, Media, Record
 
+MARKS = ("JPEGImages",)
+
 
 def read(root: str, split: str) -> Dataset:
   """Reads all sequences; every split holds all.

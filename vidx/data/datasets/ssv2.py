@@ -17,6 +17,7 @@ from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
 
 _FOLDERS = ("", "annotations", "labels")
+MARKS = places.marks(_FOLDERS, "something-something-v2-*")
 _MEDIA = ("20bn-something-something-v2", "", "videos")
 
 

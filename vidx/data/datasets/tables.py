@@ -45,6 +45,18 @@ class Rows(NamedTuple):
   columns: dict[str, list[str]]
 
 
+def beside(root: str) -> list[str]:
+  """Names in a folder that may be those of tables or lists, clips.csv first."""
+  found = [n for n in media_files.names(root) if n.lower().endswith((".csv", ".txt", ".tsv"))]
+  return sorted((n for n in found if n != "classes.txt"), key=lambda n: n != "clips.csv")
+
+
+def how(file: str) -> str:
+  """How a table of a name is read, for a message."""
+  return (f"is read under that name with --config.data.dataset.name=csv --config.data.dataset.file={file}"
+          f" (--dataset=csv file={file} for vidx data check)")
+
+
 def rows(path: str, root: str) -> Rows:
   """The rows of a table, or of a list without a header, whose paths are below a root."""
   text = common.read_text(path)

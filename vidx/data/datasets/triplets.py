@@ -16,6 +16,8 @@ from vidx.data import triplets
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
 
+MARKS = ("triplets",)
+
 
 def read(root: str, split: str, draws: int = 0) -> Dataset:
   """Reads one split.

@@ -12,6 +12,7 @@ from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
 
 _LISTS = ("ucfTrainTestlist", "", "annotations", "splits")
+MARKS = places.marks(_LISTS, "classInd.txt")
 
 
 def read(root: str, split: str, fold: int = 1) -> Dataset:

@@ -19,6 +19,7 @@ from vidx.data.datasets import coco, common
 from vidx.data.records import Dataset, Record
 
 _LISTS = ("instances_{}.json", "captions_{}.json")
+MARKS = ("region_descriptions.json", "annotations")
 
 
 def read(root: str, split: str, year: str = "2014") -> Dataset:

@@ -15,6 +15,7 @@ from vidx.data.datasets import common, places
 from vidx.data.records import Dataset
 
 _FOLDERS = ("", "annotations")
+MARKS = places.marks(_FOLDERS, "*_youcook.csv")
 _FILES = {"train": ("training_youcook.csv", "train_youcook.csv"), "val": ("validation_youcook.csv",),
           "test": ("validation_youcook.csv",)}
 

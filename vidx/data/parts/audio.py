@@ -22,6 +22,8 @@ from vidx.data.records import Dataset, Media
 from vidx.nn.log_mel import FLOOR, pick_rows
 
 VALID, ABSENT, DAMAGED = 1.0, 0.0, -1.0
+_RANGES = {"rows": errors.Range(1), "mels": errors.Range(1), "std": errors.Range(0, above=True),
+           **dict.fromkeys(("seconds", "gap", "masks", "mask_rows", "mask_mels"), errors.Range(0))}
 
 
 def source(media: Media) -> str | bytes:
@@ -101,8 +103,7 @@ class _Spectrograms:
     """
     del seed, timed
     a = data.audio
-    if min(a.rows, a.mels) < 1 or a.std <= 0 or min(a.seconds, a.gap, a.mask_rows, a.mask_mels, a.masks) < 0:
-      raise errors.ConfigError(f"data.audio={dict(a)}: rows, mels and std are above 0, the others not below.")
+    errors.check_ranges(a, _RANGES, "data.audio.")
     self._dataset, self._training, self._audio, self._crops = dataset, training, a, crops
     self._views = () if training else (clips * crops,)
     self._silence = np.full((a.rows, a.mels, 1), (np.log(FLOOR) - a.mean) / a.std, np.float32)

@@ -13,6 +13,7 @@ from vidx.data.datasets import object_tracks
 from vidx.data.records import Record
 from vidx.infer.proposals import propose as propose_lib
 from vidx.metrics import tubes as metrics
+from vidx.metrics.ranking import mean_known
 
 FIRST = 5  # tubes among which the best is sought, beside the first and all
 
@@ -95,8 +96,8 @@ def summary(overlaps: Mapping[str, Sequence[Mapping[str, np.ndarray]]], attribut
   out: dict[str, float] = {}
   each = {name: [_of_object(o) for o in objects] for name, objects in overlaps.items()}
   every = [o for objects in each.values() for o in objects]
-  mean = lambda key: metrics.known_mean([o[key] for o in every if key in o])
-  auc = {name: metrics.known_mean([o["auc"] for o in objects]) for name, objects in each.items()}
+  mean = lambda key: mean_known([o[key] for o in every if key in o])
+  auc = {name: mean_known([o["auc"] for o in objects]) for name, objects in each.items()}
   for name, value in metrics.by_attribute(auc, attributes).items():
     out["auc" if name == "all" else f"auc/{name}"] = value
   out.update(box_rank=mean("box_rank"), box_first=mean("box_first"), **{f"box_first_{FIRST}": mean("box_some")})
@@ -119,7 +120,7 @@ def _of_object(found):
 
 def _ranked(overlaps):
   """Of overlaps (K, N): rank and overlap of the tube that fits best, overlap of the first and of the best of FIRST."""
-  mean = [metrics.known_mean(v) for v in overlaps]
+  mean = [mean_known(v) for v in overlaps]
   return (*metrics.best_of(mean), metrics.best_of(mean, 1)[1], metrics.best_of(mean, FIRST)[1])
 
 

@@ -1,13 +1,12 @@
 """What can be chosen of the search for objects; defaults are those of the thesis, where it says."""
 
 from collections.abc import Sequence
-import functools
-import math
 
 from ml_collections import ConfigDict
 
 from vidx import errors
 from vidx.data import optical_flow
+from vidx.errors import Range
 from vidx.nn import edge_boxes, region_clusters
 from vidx.train import config as config_lib
 
@@ -19,64 +18,55 @@ PIXELS = ("colours", "trunk")
 SEEDS = 2 ** 32  # keys of jax.random are of as many
 
 
-def _least(least):
-  return lambda x: x >= least, f"at least {least}"
-
-
-def _within(least, most):
-  return lambda x: least <= x <= most, f"from {least} to {most}"
-
-
-_ABOVE = (lambda x: x > 0), "a number above 0"
-NUMBERS = {  # what each number of the settings may be: a test, and words for it
-    "seed": _within(0, SEEDS - 1),
-    "video.short_side": _least(0),
-    "video.stride": _least(1),
-    "video.frames": _least(0),
-    "edges.smooth": _least(0),
-    "edges.surround": _within(0, 1),
-    "edges.threshold": _within(0, 1),
-    "boxes.per_map": _least(1),
-    "boxes.hops": _least(0),
-    "boxes.overlap": _within(0.05, 0.9),  # beyond, places are too many
-    "boxes.nms": _within(0, 1),
-    "boxes.aspect": _least(1),
-    "boxes.area": _least(1),
-    "boxes.refine": _least(0),
-    "boxes.top": _least(1),
-    "boxes.still": _least(0),
-    "features.grid": _least(1),
-    "features.colour": _least(0),
-    "features.components": _least(0),
-    "features.batch": _least(1),
-    "clusters.segments": _least(1),
-    "clusters.keep": _least(1),
-    "clusters.likeness": _within(-1, 1),
-    "growing.reach": _least(1),
-    "growing.overlap": ((lambda x: 0 < x <= 1), "above 0, and at most 1"),
-    "growing.negatives": _least(1),
-    "growing.fire": _least(1),
-    "growing.regularisation": _ABOVE,
-    "growing.steps": _least(1),
-    "growing.objects": _least(1),
-    "tubes.top": _least(1),
-    "tubes.score_scale": _least(0),
-    "tubes.nms": _within(0, 1),
-    "tubes.masked": _least(-1),
-    "masks.region": _least(1),
-    "masks.band": _least(0),
-    "masks.grid": _least(1),
-    "masks.samples": _least(1),
-    "masks.regularisation": _ABOVE,
-    "masks.rounds": _least(1),
-    "masks.changed": _within(0, 1),
-    "masks.weight": _least(0),
-    "masks.sharpness": _least(0),
-    "masks.iterations": _least(1),
-    "masks.gmm": _least(0),
-    "masks.gmm_steps": _least(0),
-    "masks.gmm_margin": _least(0),
-    "masks.largest": ((lambda x: 0 <= x < 1), "at least 0, and below 1"),
+NUMBERS = {  # what each number of the settings may be, none of them infinite
+    "seed": Range(0, SEEDS - 1),
+    "video.short_side": Range(0, below=True),
+    "video.stride": Range(1, below=True),
+    "video.frames": Range(0, below=True),
+    "edges.smooth": Range(0, below=True),
+    "edges.surround": Range(0, 1),
+    "edges.threshold": Range(0, 1),
+    "boxes.per_map": Range(1, below=True),
+    "boxes.hops": Range(0, below=True),
+    "boxes.overlap": Range(0.05, 0.9),  # beyond, places are too many
+    "boxes.nms": Range(0, 1),
+    "boxes.aspect": Range(1, below=True),
+    "boxes.area": Range(1, below=True),
+    "boxes.refine": Range(0, below=True),
+    "boxes.top": Range(1, below=True),
+    "boxes.still": Range(0, below=True),
+    "features.grid": Range(1, below=True),
+    "features.colour": Range(0, below=True),
+    "features.components": Range(0, below=True),
+    "features.batch": Range(1, below=True),
+    "clusters.segments": Range(1, below=True),
+    "clusters.keep": Range(1, below=True),
+    "clusters.likeness": Range(-1, 1),
+    "growing.reach": Range(1, below=True),
+    "growing.overlap": Range(0, 1, above=True),
+    "growing.negatives": Range(1, below=True),
+    "growing.fire": Range(1, below=True),
+    "growing.regularisation": Range(0, below=True, above=True),
+    "growing.steps": Range(1, below=True),
+    "growing.objects": Range(1, below=True),
+    "tubes.top": Range(1, below=True),
+    "tubes.score_scale": Range(0, below=True),
+    "tubes.nms": Range(0, 1),
+    "tubes.masked": Range(-1, below=True),
+    "masks.region": Range(1, below=True),
+    "masks.band": Range(0, below=True),
+    "masks.grid": Range(1, below=True),
+    "masks.samples": Range(1, below=True),
+    "masks.regularisation": Range(0, below=True, above=True),
+    "masks.rounds": Range(1, below=True),
+    "masks.changed": Range(0, 1),
+    "masks.weight": Range(0, below=True),
+    "masks.sharpness": Range(0, below=True),
+    "masks.iterations": Range(1, below=True),
+    "masks.gmm": Range(0, below=True),
+    "masks.gmm_steps": Range(0, below=True),
+    "masks.gmm_margin": Range(0, below=True),
+    "masks.largest": Range(0, 1, below=True),
 }
 
 
@@ -182,10 +172,7 @@ def check(c: ConfigDict) -> None:
       ("growing.mode", c.growing.mode, GROWING), ("growing.detector", c.growing.detector, DETECTORS),
       ("masks.pixels", c.masks.pixels, PIXELS)):
     errors.check_choice(key, value, known)
-  for key, (fits, words) in NUMBERS.items():
-    value = functools.reduce(getattr, key.split("."), c)
-    if not fits(value) or value == math.inf:
-      raise errors.ConfigError(f"{key}={value}: {words}.")
+  errors.check_ranges(c, NUMBERS)
   if not c.clusters.k or min(c.clusters.k) < 1:
     raise errors.ConfigError(f"clusters.k={c.clusters.k}: numbers of members, at least 1, such as 9 or 1,3,5,7,9.")
   if c.flow.source == "files" and not c.flow.files:

@@ -1,0 +1,56 @@
+"""What a run says of itself before its first step, and where there is none left."""
+
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vidx.data import examples, plans
+from vidx.data.records import Dataset, Media, Record
+from vidx.train import build, config, loop
+
+
+def dataset(kind, count=9, draws=0, companions=()):
+  records = [Record(str(i), Media(f"{i}", kind), companions={c: Media(c, kind) for c in companions})
+             for i in range(count)]
+  plan = plans.Balanced(np.zeros((count, 3), int), np.zeros(count, int), draws) if draws else None
+  return Dataset("some", "train", tuple(records), plan=plan)
+
+
+def run_of(data, total=440, most=0, seeds=1):
+  c = config.base()
+  c.system.name = "small"
+  c.train.update(max_steps=most, seeds=seeds)
+  abstract = types.SimpleNamespace(params={"kernel": jnp.zeros((seeds, 3, 400))})
+  return build.Run(c, *[None] * 7, total, 1.0, examples.unit(data), None, abstract, None, None)
+
+
+@pytest.mark.parametrize("data, said, videos", [
+    (dataset("video"), "9 clips", "videos"), (dataset("frames"), "9 clips", "videos"),
+    (dataset("image"), "9 images", "images"), (dataset("still"), "9 images", "images"),
+    (dataset("features"), "9 videos", "videos"), (dataset("text"), "9 texts", "texts"),
+    (dataset("image", companions=("pose", "target")), "9 triplets", "triplets"),
+    (dataset("image", draws=50, companions=("pose", "target")), "50 triplets", "triplets"),
+])
+def test_examples_are_called_what_they_are(data, said, videos):
+  run = run_of(data)
+  assert f"small: 1,200 parameters, {said} to train on, 4 to evaluate, 440 steps" in run.told(data, dataset("video", 4))
+  assert run.unit in examples.UNITS and run.videos == videos
+
+
+@pytest.mark.parametrize("most, last, said", [
+    (0, 440, " 440 steps,"), (60, 60, " 60 of 440 steps (train.max_steps),"), (900, 440, " 440 steps,")])
+def test_steps_are_those_that_will_be_taken(most, last, said):
+  run = run_of(dataset("video"), most=most, seeds=3)
+  assert run.last_step == last and said in run.told(dataset("video"), dataset("video"))
+  assert run.parameters == 1200
+
+
+@pytest.mark.parametrize("start, most, said", [
+    (440, 0, "runs/a is finished: all 440 steps are done. "), (440, 60, "runs/a is finished: all 440 steps are done. "),
+    (60, 60, "runs/a: 60 of 440 steps are done, and train.max_steps=60 asks for no more. "),
+    (80, 60, "runs/a: 80 of 440 steps are done, and train.max_steps=60 asks for no more. "),
+])
+def test_where_no_step_is_left_the_line_says_how_many_are_done_and_why_no_more_are(start, most, said):
+  assert loop._nothing_left("runs/a", start, 440, most) == f"{said}Next: vidx eval --workdir=runs/a"
