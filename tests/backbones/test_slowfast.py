@@ -8,7 +8,7 @@ import vidx
 from vidx import errors
 from vidx.backbones.slowfast import join, slow_clip
 from vidx.measure import count
-from vidx.nn import features
+from vidx.nn import conv, features
 
 SIZES = {  # name: (parameters, GMACs at 256^2)
     "slowfast_r18_8x8": (20_588_344, 40.41), "slowfast_r50_4x16": (34_480_216, 36.10),
@@ -161,3 +161,36 @@ def test_frozen_norms_keep_their_statistics():
   moved = {jax.tree_util.keystr(k, simple=True, separator="/").rsplit("/", 1)[0]
            for k, s in jax.tree_util.tree_leaves_with_path(same) if not s}
   assert moved == {"slow/stem/conv/norm", "fast/stem/conv/norm"}
+
+
+def test_the_fast_pathway_is_the_same_network_with_its_frames_among_the_channels_on_a_tpu():
+  model = tiny(dropout=0.0)
+  variables = promises.some_variables(model, CLIP)
+
+  def slopes(params, x):
+    out, state = model.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+    return (out["features"]**2).mean(), (out, state)
+
+  found = []
+  for platform in ("", "tpu"):
+    with conv.using("auto"), conv.traced_for(platform):
+      program = jax.jit(lambda params, x: jax.value_and_grad(slopes, has_aux=True)(params, x))
+      found.append(program(variables["params"], CLIP))
+      text = jax.jit(lambda v, x: model.apply(v, x)["logits"]).lower(variables, CLIP).as_text()
+      assert ("x16x16x24x" in text) == (platform == "tpu")  # eight frames of three colours
+      with pytest.raises(ValueError, match="alpha"):
+        model.apply(variables, CLIP[:, :6])
+      shape = lambda site: features(model, variables, CLIP, site=site).shape
+      assert shape("fast.res2.0.out") == (2, 8, 4, 4, 8)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4), *found)
+
+
+def test_what_is_plugged_into_the_fast_pathway_sees_frames_on_a_tpu_too():
+  seen = []
+  model = tiny(sites={"fast.res2.0.out": lambda x: seen.append(x.shape) or x})
+  with conv.using("auto"), conv.traced_for("tpu"):
+    jax.eval_shape(model.init, jax.random.PRNGKey(0), CLIP)
+    text = str(jax.make_jaxpr(lambda v, x: tiny().apply(v, x, mask=jnp.ones((2, 8)))["logits"])(
+        promises.some_variables(tiny(), CLIP), CLIP))
+  assert set(seen) == {(2, 8, 4, 4, 8)}
+  assert "optimization_barrier" not in text  # clips of which frames may be dead

@@ -222,3 +222,39 @@ def test_a_depth_wise_convolution_that_is_stored_is_computed_once():
 def test_an_accelerator_gets_no_branch_for_what_is_stored(platform):
   found = jax.export.export(jax.jit(conv.stored), platforms=[platform])(jax.ShapeDtypeStruct((2, 3), jnp.float32))
   assert "stablehlo.compare" not in found.mlir_module()
+
+
+@pytest.mark.parametrize("case", [case for case, how in CASES.items() if how[4] == 1])
+def test_frames_among_the_channels_change_no_sum(case):
+  x, w, (strides, padding, dilation, _) = example(case)
+  wide = conv.across_frames(w, x.shape[1], strides[0], padding[0], dilation[0])
+  y = reference(conv.to_channels(x), wide, (1, *strides[1:]), (0, *padding[1:]), (1, *dilation[1:]), 1)
+  expected = reference(x, w, strides, padding, dilation, 1)
+  np.testing.assert_allclose(conv.from_channels(y, expected.shape[1]), expected, rtol=1e-5, atol=2e-5)
+
+
+def test_a_layer_with_its_frames_among_the_channels_has_the_same_parameters_and_results():
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 6, 3)), jnp.float32)
+  layer = Conv(4, (3, 3, 3), (1, 2, 2), use_bias=True)
+  variables = jax.tree.map(lambda leaf: leaf + 0.1, layer.init(jax.random.PRNGKey(0), x))
+  with conv.frames_among_channels(5):
+    inside = lambda v: conv.from_channels(layer.apply(v, conv.to_channels(x)), 5)
+    shapes = jax.eval_shape(layer.init, jax.random.PRNGKey(0), conv.to_channels(x))
+    y, slopes = inside(variables), jax.grad(lambda v: (inside(v)**2).sum())(variables)
+  assert conv.frames_inside() == 1
+  assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, variables)
+  np.testing.assert_allclose(y, layer.apply(variables, x), atol=2e-5)
+  expected = jax.grad(lambda v: (layer.apply(v, x)**2).sum())(variables)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), slopes, expected)
+
+
+def test_frames_go_to_the_channels_on_a_tpu_alone_and_of_whole_clips():
+  clip = jnp.zeros((1, 4, 2, 2, 3))
+  assert not conv.narrow_form(clip, None) or jax.default_backend() == "tpu"
+  with conv.traced_for("tpu"):
+    assert conv.narrow_form(clip, None)
+    assert not conv.narrow_form(clip[:, :1], None) and not conv.narrow_form(clip, jnp.ones((1, 4)))
+    with conv.using("native"):
+      assert not conv.narrow_form(clip, None)
+    with conv.traced_for(""):
+      assert not conv.narrow_form(clip, None)

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vidx.nn import conv
 from vidx.nn.norm import BatchNorm, ConvNormAct
 
 
@@ -110,3 +111,16 @@ def test_what_is_beside_is_normalised_by_the_statistics_of_the_others_and_change
     np.testing.assert_allclose(z[rows], expected, rtol=1e-3, atol=1e-4)
   y, z = model.apply(after | {"params": variables["params"]}, x, beside=beside)
   np.testing.assert_allclose(z, model.apply(after | {"params": variables["params"]}, beside), rtol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_frames_among_the_channels_share_their_statistics(groups):
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5, 3, 3, 6)) * 2 + 1, jnp.float32)
+  norm = BatchNorm(groups=groups)
+  variables = norm.init(jax.random.PRNGKey(0), x)
+  for train in (False, True):
+    y, state = norm.apply(variables, x, train, mutable=["batch_stats"])
+    with conv.frames_among_channels(5):
+      z, moved = norm.apply(variables, conv.to_channels(x), train, mutable=["batch_stats"])
+    np.testing.assert_allclose(conv.from_channels(z, 5), y, atol=2e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state, moved)

@@ -106,7 +106,7 @@ VERBS: dict[str, Verb] = {
              _TARGET,
              _integer("batch", 0, "examples per chip; 0: 8, of a config its own", 0),
              _bool("fit", "find the largest batch that fits the chip"),
-             _integer("top", 12, "instructions that are listed", 1),
+             _integer("top", 12, "instructions that are listed", 0),
              _string("within", "", "a part of the network, such as match_trans, whose share is told"),
              _string("hlo", "", "file for the program's text")), _bench_compiled, CONFIG),
     "bench estimates": Verb(
