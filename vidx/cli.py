@@ -54,7 +54,7 @@ def _eval(fv, args, overrides):
   if fv.split:
     from vidx.data import datasets
     errors.check_choice("--split", fv.split, datasets.SPLITS)
-  flag_text.runs(fuse=fv.fuse)
+  flag_text.runs(fuse=fv.fuse.split(","))
   flag_text.files(cluster="" if fv.cluster == "all" else fv.cluster)
   flag_text.ending("submission", fv.submission, (".json", ".zip"))
   if os.path.isdir(fv.workdir):
@@ -94,8 +94,8 @@ def _write_report(workdir: str) -> None:
 
 
 def _report(fv, args, overrides):
-  flag_text.runs(against=fv.against)
-  if fv.workdir:
+  flag_text.runs(against=fv.against.split(","))
+  if os.path.isdir(fv.workdir):
     writing.check_place(fv.out or os.path.join(fv.workdir, "report.html"))
   from vidx.show import report
   if fv.kernels:

@@ -1,9 +1,12 @@
 """Boxes with what is said of them: lines that hide no others, inside of the picture."""
 
+import types
+
 import numpy as np
 import pytest
 
-from vidx.show import boxes, maps, people, tracks, tubes
+from vidx.infer import predict, predict_boxes
+from vidx.show import boxes, drawn, maps, people, tracks, tubes
 
 ROOM = (320, 240)
 
@@ -56,3 +59,14 @@ def test_scores_are_written_alike_in_all_pictures(monkeypatch):
   maps.candidates(np.array([[[2, 2, 20, 20, 0.5]]], np.float32), frame[None])
   tubes.draw(frame[None], np.array([[[2, 2, 20, 20]], [[3, 3, 20, 20]]]))
   assert said == ["car #3 87%", "dog 40%", "sit 90%", "50%", "1", "2"]
+
+
+@pytest.mark.parametrize("show, memory", [("boxes,memory", True), ("boxes, memory", True), (" memory ,", True),
+                                          ("boxes", False)])
+def test_what_is_remembered_is_drawn_where_it_is_asked_for_with_spaces_too(show, memory, monkeypatch):
+  asked = {}
+  monkeypatch.setattr(predict_boxes, "applies", lambda loaded: True)
+  monkeypatch.setattr(predict, "predict_loaded", lambda loaded, paths, **options: asked.update(options) or [])
+  monkeypatch.setattr(tracks, "write", lambda *args: "a page")
+  loaded = types.SimpleNamespace(config=types.SimpleNamespace(system=types.SimpleNamespace(name="stmn")), step=1)
+  assert drawn.main(loaded, ["a.mp4"], show=show) == 0 and asked["memory"] == memory

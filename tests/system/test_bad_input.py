@@ -10,6 +10,7 @@ import pytest
 
 from tests.system.conftest import ROOT, losses
 from vidx import cli, errors
+from vidx.command import flag_text
 from vidx.infer import evaluate, kinds, load
 from vidx.show import report
 from vidx.train import evaluator
@@ -225,6 +226,35 @@ def test_flags_that_are_wrong_in_themselves_are_told_before_a_run_is_loaded(caps
   flags = [flag.format(run=tmp_path, video=ROOT / "README.md") for flag in flags]
   assert words in refused(capsys, verb, f"--workdir={tmp_path}", *flags)
   assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("module, function, flags, done", [
+    ("vidx.data.prepare", "prepare", ["prepare", "--root=r", "--out=o"], "encoded"),
+    ("vidx.data.prepare", "prepare", ["prepare", "--root=r", "--out=o"], "kept"),
+    ("vidx.data.flow_extraction", "extract", ["flow", "r", "--out=o"], "written"),
+    ("vidx.infer.features", "extract", ["features", "--workdir=w", "--root=r", "--out=o"], "written"),
+])
+@pytest.mark.parametrize("good, bad, status", [(2, {}, 0), (1, {"a": "a: it is empty"}, 1), (0, {"a": "it is empty"}, 2)])
+def test_files_of_videos_that_cannot_be_made_are_named_and_end_in_a_status(capsys, monkeypatch, module, function, flags,
+                                                                           done, good, bad, status):
+  made = lambda *_, **__: {"videos": good + len(bad), done: good, "bad": dict(bad)}
+  monkeypatch.setattr(importlib.import_module(module), function, made)
+  assert cli.main(["data", *flags]) == status
+  assert ["bad: a: it is empty"] * len(bad) == [s for s in capsys.readouterr().out.splitlines() if s.startswith("bad: ")]
+
+
+def test_a_flag_of_one_run_takes_a_folder_with_a_comma_and_a_flag_of_several_does_not(tmp_path):
+  folder = tmp_path / "a, b"
+  folder.mkdir()
+  (folder / "config.json").write_text("{}")
+  flag_text.runs(trunk=str(folder), beside="", fuse=[str(folder), ""])
+  with pytest.raises(errors.CheckpointError, match="--fuse=x,y: x is not the folder of a run"):
+    flag_text.runs(fuse="x,y".split(","))
+
+
+def test_a_report_of_a_folder_that_is_not_there_says_so(capsys, monkeypatch, tmp_path):
+  monkeypatch.setattr("os.access", lambda *_: False)  # as whoever may not write beside it
+  assert "gone is not the folder of a run" in refused(capsys, "report", f"--workdir={tmp_path}/gone")
 
 
 @pytest.mark.parametrize("verb", ["predict", "eval", "generate", "data check", "bench model", "claims"])

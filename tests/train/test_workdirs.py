@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import types
 
+import numpy as np
 import pytest
 
 from tests.data import tiny
@@ -84,6 +86,30 @@ def test_what_changes_no_figure_may_change_between_two_stops(change, schedule, g
   else:
     with pytest.raises(errors.CheckpointError, match=f"another config .{change.partition('=')[0]}"):
       workdirs.claim(c, str(workdir), train, val, main=True)
+
+
+@pytest.mark.parametrize("before, now, goes_on", [
+    (("^teacher/",), (), True), ((), ("^teacher/",), True), (("^teacher/", "^stem/"), ("^stem/",), True),
+    (("^stem/",), ("stem/kernel$",), True), (("^stem/",), (), False), (("^teacher/",), ("^stem/",), False)])
+def test_the_same_parameters_may_be_frozen_by_other_patterns_or_by_their_model(before, now, goes_on, begun, tmp_path):
+  _, train, val = begun
+  params = {name: {"kernel": np.zeros(2)} for name in ("teacher", "stem", "head")}
+  run = types.SimpleNamespace(abstract=types.SimpleNamespace(params=params),
+                              model=types.SimpleNamespace(held=("^teacher/",)))
+  workdir = tmp_path / "stopped"
+
+  def claim(frozen):
+    c = config.base()
+    c.optimizer.frozen = frozen
+    workdirs.claim(c, str(workdir), train, val, True, run)
+
+  claim(before)
+  (workdir / "checkpoints/1").mkdir(parents=True)
+  if goes_on:
+    claim(now)
+  else:
+    with pytest.raises(errors.CheckpointError, match="another config .optimizer.frozen"):
+      claim(now)
 
 
 def test_words_of_the_captions_are_made_anew_until_something_has_trained(tmp_path):

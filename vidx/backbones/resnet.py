@@ -180,7 +180,7 @@ class Block(nn.Module):
         if s.order == "pre":
           y = NormAct(self.norm, self.dtype, name=f"act{i + 1}")(y, train, before)
           y = conv.Conv(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups=groups,
-                   dilation=spread[3 - s.dims:], dtype=self.dtype, name=f"conv{i + 1}")(y)
+                        dilation=spread[3 - s.dims:], dtype=self.dtype, name=f"conv{i + 1}")(y)
           y = pool.live_frames(y, inside)
           continue
         y = ConvNormAct(features, kernel[3 - s.dims:], strides[3 - s.dims:], groups, spread[3 - s.dims:], act,

@@ -65,12 +65,14 @@ def hint(flag: str, known: Sequence[str], prefix: str) -> str:
   return errors.hint(flag, known)
 
 
-def runs(**folders: str) -> None:
-  """Raises CheckpointError where the folder of a run that a flag names, several with commas, holds none."""
-  for flag, text in folders.items():
-    for folder in filter(None, text.split(",")):
+def runs(**folders: str | Sequence[str]) -> None:
+  """Raises CheckpointError where a folder that a flag names, or one of several, is not that of a run; '' is none."""
+  for flag, named in folders.items():
+    several = [named] if isinstance(named, str) else named
+    for folder in filter(None, several):
       if not os.path.isfile(os.path.join(folder, "config.json")):
-        raise errors.CheckpointError(f"--{flag}={text}: {folder} is not the folder of a run: it holds no config.json.")
+        raise errors.CheckpointError(f"--{flag}={','.join(several)}: {folder} is not the folder of a run: it holds no"
+                                     " config.json.")
 
 
 def files(**paths: str) -> None:

@@ -88,8 +88,8 @@ def _predict(fv, args, overrides):
       raise errors.ConfigError("--show draws what a system sees in clips;"
                                " of long videos `vidx report` shows timelines.")
     from vidx.infer import explain
-    explainer = explain.Explainer(loaded, fv.show.split(","), fv.site)
-    beside = explain.Explainer(load.load_checkpoint(fv.beside), fv.show.split(",")) if fv.beside else lambda found: ()
+    explainer = explain.Explainer(loaded, kinds.words(fv.show), fv.site)
+    beside = explain.Explainer(load.load_checkpoint(fv.beside), kinds.words(fv.show)) if fv.beside else lambda found: ()
   trunk = {name: fv[name].value for name in ("trunk", "window", "stride") if flag_text.is_set(fv, name)}
   if fv.threshold:
     loaded = dataclasses.replace(loaded, task=loaded.task.with_threshold(fv.threshold))

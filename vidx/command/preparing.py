@@ -19,7 +19,7 @@ def _data_build(fv, args, overrides):
 
 def _data_prepare(fv, args, overrides):
   from vidx.data import prepare
-  show(prepare.prepare(fv.root, fv.out, short_side=fv.short_side, gop=fv.gop, workers=fv.workers))
+  return _shown(prepare.prepare(fv.root, fv.out, short_side=fv.short_side, gop=fv.gop, workers=fv.workers))
 
 
 def _data_flow(fv, args, overrides):
@@ -38,7 +38,8 @@ def _shown(summary) -> int:
   show(summary)
   for path, reason in bad.items():
     print(f"bad: {path}: {reason.removeprefix(f'{path}: ')}")
-  return 2 if len(bad) == summary["videos"] else 0
+  good = sum(summary.get(done, 0) for done in ("encoded", "linked", "written", "kept"))
+  return errors.status([True] * len(bad) + [False] * good)
 
 
 def _data_features(fv, args, overrides):

@@ -18,7 +18,7 @@ from vidx import places
 MALLOC = ("glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
           ":glibc.malloc.arena_max=1")
 
-ACCELERATORS = ("/dev/nvidia*", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")
+ACCELERATORS = ("/dev/nvidia*", "/dev/dxg", "/dev/kfd", "/dev/accel*", "/dev/vfio/[0-9]*")  # dxg: of Windows
 _SOON_S = 0.02
 _PATIENCE_S = 10.0  # of a process that has failed, for others that fail, too, and have their own line to say
 

@@ -185,7 +185,8 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct((len(seeds), *x.shape), x.dtype), abstract)
     shardings = sharding.stacked(shardings)
   return Run(config, model, task, mesh, tx, schedule, dtype, num_classes, total_steps, steps_per_epoch,
-             examples.unit(dataset), inputs, abstract, shardings, state_lib.run_once(create, mesh.devices.flat[0].platform, out_shardings=shardings))
+             examples.unit(dataset), inputs, abstract, shardings,
+             state_lib.run_once(create, mesh.devices.flat[0].platform, out_shardings=shardings))
 
 
 def _check_mixing(config: ConfigDict, model: Any, task: Any, clips: bool) -> None:

@@ -50,7 +50,7 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
   if not _prepares(run):
     evaluator.check(run, val_set)
   with lock_lib.hold(workdir, main) as lock:
-    workdirs.claim(config, workdir, train_set, val_set, main)
+    workdirs.claim(config, workdir, train_set, val_set, main, run)
     return _train(run, workdir, train_set, val_set, profile, main, lock)
 
 

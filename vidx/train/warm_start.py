@@ -270,8 +270,8 @@ def _merged(run, variables: Any) -> tuple[Any, dict[str, dict[str, list[str]]]]:
               if fitting else "none of its parameters fits this model in name and shape")
       raise errors.CheckpointError(
           f"{name}: {what}{_differing(run.config.system, _config(source).system, bool(pattern or prefix))}; it is of"
-          " another network." + (" To take what fits all the same, name it: train.init_from=((PATTERN, WORKDIR, PART OF IT),)."
-                                 if fitting else ""))
+          " another network." + (" To take what fits all the same, name it: train.init_from=((PATTERN, WORKDIR,"
+                                 " PART OF IT),)." if fitting else ""))
     reports[f"{name} for {pattern}" if name in reports else name] = report
   return variables, reports
 

@@ -4,12 +4,13 @@ import json
 import os
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from vidx import errors, reading, writing
 from vidx.data import records, tokens, vocabulary
 from vidx.data.records import Dataset
-from vidx.train import checkpoint, config as config_lib, integrity, provenance, sharding
+from vidx.train import checkpoint, config as config_lib, integrity, optim, provenance, sharding
 
 VOCABULARY = "vocab.txt"
 # Keys that may change between the stops of one run: they change no figure.
@@ -24,8 +25,22 @@ def trained(workdir: str) -> bool:
   return bool(integrity.steps(os.path.join(workdir, checkpoint.FOLDER)))
 
 
-def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset, main: bool) -> None:
-  """Takes a workdir where nothing has trained yet, or checks that one is of this config and data."""
+def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset, main: bool, run: Any = None) -> None:
+  """Takes a workdir where nothing has trained yet, or checks that one is of this config and data.
+
+  Args:
+    config: whole config.
+    workdir: folder of the run.
+    train_set: the split that is learned.
+    val_set: the split that is evaluated.
+    main: whether this process writes.
+    run: what `build.build` made of the config. With it `optimizer.frozen` may name the same parameters otherwise, or
+      leave out those that the model holds itself.
+
+  Raises:
+    CheckpointError: it is of another config or other data, or damaged.
+    UserError: it cannot be written.
+  """
   path = os.path.join(workdir, "config.json")
   kept = os.path.exists(path) and trained(workdir)
   if kept:
@@ -34,6 +49,9 @@ def claim(config: ConfigDict, workdir: str, train_set: Dataset, val_set: Dataset
     told = PLATEAU_KEYS if config.schedule.name == "plateau" else ()
     changed = [d for d in config_lib.differences(old, config_lib.from_json(config_lib.to_json(config)))
                if not d.startswith(FREE_KEYS) or d.startswith(told)]
+    if run is not None and [d.partition(":")[0] for d in changed] == ["optimizer.frozen"]:
+      still = lambda c: jax.tree.leaves(optim.frozen(run.abstract.params, c.optimizer, run.model))
+      changed = [] if still(old) == still(config) else changed
     if changed:
       raise errors.CheckpointError(
           f"{workdir} belongs to another config ({'; '.join(changed[:3])}{'; ...' if len(changed) > 3 else ''});"
