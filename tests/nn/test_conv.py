@@ -253,6 +253,7 @@ def test_frames_go_to_the_channels_on_a_tpu_alone_and_of_whole_clips():
   assert not conv.narrow_form(clip, None) or jax.default_backend() == "tpu"
   with conv.traced_for("tpu"):
     assert conv.narrow_form(clip, None)
+    assert not conv.narrow_form(jnp.zeros((1, 128, 2, 2, 3)), None)
     assert not conv.narrow_form(clip[:, :1], None) and not conv.narrow_form(clip, jnp.ones((1, 4)))
     with conv.using("native"):
       assert not conv.narrow_form(clip, None)

@@ -102,7 +102,8 @@ class DenseHead(nn.Module):
     over_frames = (lambda y: pool.mean_frames(live(y), mask)) if self.frames else (lambda y: y)
     out = {"features": over_frames(x)}
     if self.num_classes:
-      y = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(self.std), name="fc")(x if self.drop_first else drop(x))
+      given = x if self.drop_first else drop(x)
+      y = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(self.std), name="fc")(given)
       out["logits"] = over_frames(y)
     return out
 

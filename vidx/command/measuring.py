@@ -110,7 +110,7 @@ VERBS: dict[str, Verb] = {
              _string("within", "", "a part of the network, such as match_trans, whose share is told"),
              _string("hlo", "", "file for the program's text")), _bench_compiled, CONFIG),
     "bench estimates": Verb(
-        "compiles many models, each in a process of its own, and keeps what the compiler said in vidx/bench/compiled.md",
+        "compiles many models, each in a process of its own; keeps what the compiler said in vidx/bench/compiled.md",
         "[PATTERN|FILE.py[:WORD] ...] [--train] [--target=v5e:2x2|...|h100] [--batch=N] [--fsdp=N] [--again]",
         _all(_TRAIN, _TARGET, _integer("batch", 0, "examples per chip; 0: 8, of a config its own", 0),
              _integer("fsdp", 1, "chips that the parameters of a config are divided over", 1),

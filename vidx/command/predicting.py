@@ -138,7 +138,7 @@ VERBS: dict[str, Verb] = {
              _string("index", "", "file that keeps the embeddings of the videos for the next --text"),
              _string("beside", "", "another run whose pictures --show puts below, such as one of optical flow"),
              _string("site", "",
-                     "where gradcam looks; empty: the last site with a grid of features, of frames where there are some"),
+                     "where gradcam looks; empty: the last site with a grid of features, of frames where it has one"),
              _number("threshold", 0.0,
                      "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3", 0),
              _integer("top", 5, "classes per video", 1)), _predict, CONFIG),

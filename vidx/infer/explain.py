@@ -267,7 +267,8 @@ class Explainer:
     given += ["gradcam"] if self._visit and hasattr(outputs.get("logits"), "shape") else []
     for kind in self.kinds:
       if kind not in given:
-        raise errors.ConfigError(f"--show={kind}: {loaded.config.system.name}{'' if self._sees else ', which only hears,'}"
+        hears = "" if self._sees else ", which only hears,"
+        raise errors.ConfigError(f"--show={kind}: {loaded.config.system.name}{hears}"
                                  f" does not produce it; it produces {', '.join(given)}.")
     if not self._sees:
       self.kinds = tuple(dict.fromkeys((*HEARD, *self.kinds)))

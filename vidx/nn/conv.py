@@ -52,11 +52,14 @@ def traced_for(platform: str) -> Iterator[None]:
 # product over frames and channels, most of whose kernel is zeros, and still costs less than what lay idle.
 
 
+_LONGEST = 64  # frames; the products grow with their square
+
+
 def narrow_form(x: jax.Array, mask: jax.Array | None) -> bool:
   """Whether layers with few channels are to see clips x (B, T, H, W, C) with their frames among the channels."""
   target = _target.get()
   wanted = _forced.get() == "auto" and (jax.default_backend() if target is None else target) == "tpu"
-  return wanted and mask is None and x.shape[1] > 1
+  return wanted and mask is None and 1 < x.shape[1] <= _LONGEST
 
 
 @contextlib.contextmanager

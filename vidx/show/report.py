@@ -94,7 +94,8 @@ def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tupl
   tiles = []
   if evaluations:
     first = evaluations[0]
-    tiles += [(name, f"{writing.figure(name, value)} {writing.unit(name)}".rstrip()) for name, value in first["metrics"].items()
+    tiles += [(name, f"{writing.figure(name, value)} {writing.unit(name)}".rstrip())
+              for name, value in first["metrics"].items()
               if value is not None and name != "loss"][:4]
     tiles.append((f"of {first['videos']:,} videos evaluated", f"{first['evaluated']:,}"))
   train = [r for r in rows if r["split"] == "train"]

@@ -154,7 +154,8 @@ class AVSlowFast(nn.Module):
     """{'logits', 'features'}."""
     several = isinstance(self.num_classes, Mapping)
     named = self.num_classes.items() if several else [("", self.num_classes)]
-    head = lambda name, count: Head(count, self.dropout, each_place=self.sight.each_place, name=f"head_{name}" if several else "head")
+    head = lambda name, count: Head(count, self.dropout, each_place=self.sight.each_place,
+                                    name=f"head_{name}" if several else "head")
     found = {name: head(name, count)(x, None, train) for name, count in named}
     features = next(iter(found.values()))["features"]
     logits = {name: one["logits"] for name, one in found.items() if "logits" in one}
