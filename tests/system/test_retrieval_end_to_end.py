@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -81,6 +82,33 @@ def test_it_ranks_a_folder_for_a_text_and_keeps_an_index(world, workdir, tmp_pat
                    f"--index={index}", folder]) == 0
   shown = page.read_text()
   assert shown.count("<table") == 3 and "<th>circle</th>" in shown and shown.count("<th>objects</th>") == 2
+
+
+def copied(world, at):
+  """The features of a world in a folder of their own, and the paths of its videos beside them."""
+  shutil.copytree(world / "experts", at / "experts")
+  (at / "videos").symlink_to(world / "videos")
+  return sorted(str(at / "videos" / f.name) for f in (world / "videos").iterdir())[:4]
+
+
+def test_an_index_is_made_anew_where_features_have_changed(world, workdir, tmp_path):
+  loaded, index, files = load.load_checkpoint(str(workdir)), str(tmp_path / "index.npz"), copied(world, tmp_path)
+  ranked = lambda **where: retrieve.rank(loaded, [TEXT], files, **where)[0]["found"]
+  before = ranked(index=index)
+  for path in (tmp_path / "experts").iterdir():
+    with np.load(path) as f:
+      values = {name: -f[name] for name in f}
+    np.savez(path, **values)  # as many bytes as before
+  assert ranked(index=index) == ranked() != before
+
+
+def test_a_video_of_which_the_experts_have_nothing_is_not_ranked(world, workdir, tmp_path):
+  files = copied(world, tmp_path)
+  stem = pathlib.Path(files[0]).stem
+  np.savez(tmp_path / "experts" / f"{stem}.npz", other=np.ones((2, 3)))
+  found, = retrieve.rank(load.load_checkpoint(str(workdir)), [TEXT], files)
+  assert len(found["found"]) == 3 and files[0] not in [f["path"] for f in found["found"]]
+  assert "no features of the experts objects, motion, scene" in found["failures"][files[0]]
 
 
 def test_words_and_experts_share_themselves_out_over_the_centres(world, workdir):

@@ -36,7 +36,8 @@ def read(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
       found = _arrays(media, names)
     except FileNotFoundError:
-      raise errors.DecodeError(f"{media.path}: there are no features of experts.") from None
+      raise errors.DecodeError(f"{media.path}: there are no features of experts, nor in a folder '{FOLDER}' near by;"
+                               " `vidx data experts` and `vidx data features` write them.") from None
   kept = {}
   for name, values in found.items():
     if values.dtype.kind not in "fiu":
@@ -51,6 +52,19 @@ def read(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
   return kept
 
 
+def files(media: Media, names: Sequence[str]) -> dict[str, str]:
+  """The file of each expert that has one, by name: the same for all unless they lie in a folder per expert."""
+  if not media.pattern:
+    return {name: media.path for name in names}
+  found = {}
+  for name in names:
+    paths = (os.path.join(media.path, media.pattern.replace(_NAME, other)) for other in ALIASES.get(name, (name,)))
+    path = next(filter(os.path.isfile, paths), None)
+    if path is not None:
+      found[name] = path
+  return found
+
+
 def is_missing(values: np.ndarray) -> bool:
   """Whether an expert saw nothing: it is empty, or its first number is none."""
   values = np.asarray(values)
@@ -61,14 +75,7 @@ def _arrays(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
   if media.pattern:
     if not os.path.isdir(media.path):
       raise FileNotFoundError(media.path)
-    found = {}
-    for name in names:
-      for other in ALIASES.get(name, (name,)):
-        path = os.path.join(media.path, media.pattern.replace(_NAME, other))
-        if os.path.isfile(path):
-          found[name] = reading.array(path)
-          break
-    return found
+    return {name: reading.array(path) for name, path in files(media, names).items()}
   if media.path.lower().endswith(".npz"):
     with reading.arrays(media.path) as f:
       return _chosen(f, names)

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from vidx import errors, reading, writing
-from vidx.data import media_files, tokens
+from vidx.data import experts, media_files, tokens
+from vidx.data.parts import experts as experts_part
 from vidx.infer import load, unlabelled
 from vidx.metrics import retrieval
 from vidx.tasks.retrieval import VIDEO
@@ -36,7 +37,8 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
     texts: sentences.
     paths: files of experts' features, videos with such beside them in a folder `experts`, folders and globs.
     top: videos per text.
-    index: file in which the embeddings of the videos are kept, made anew where it is of another run, step or files.
+    index: file in which the embeddings of the videos are kept, made anew where it is of another run or step, or files
+      or features have changed.
     batch_size: videos at once.
 
   Returns:
@@ -74,7 +76,19 @@ def _embedded(loaded, files, batch_size):
   """Embeddings by name, which files they are of, and why others have none."""
   result = unlabelled.evaluated(loaded, unlabelled.of_experts(files), batch_size)
   video = {k.removeprefix(VIDEO): v for k, v in result.predictions.items() if k.startswith(VIDEO)}
-  return video, np.asarray(result.predictions["index"]), dict(result.failures)
+  rows, failures = np.asarray(result.predictions["index"]), dict(result.failures)
+  if "available" in video:  # a system of local parts alone does not tell
+    seen = np.asarray(video["available"]).any(1)
+    names = ", ".join(_names(loaded))
+    failures |= {files[i]: f"{experts.of_file(files[i]).path}: it has no features of the experts {names}."
+                 for i in rows[~seen]}
+    rows, video = rows[seen], {k: v[seen] for k, v in video.items()}
+  return video, rows, failures
+
+
+def _names(loaded):
+  """The experts of a run."""
+  return [name for name, _, _ in experts_part.wanted(loaded.config.data)]
 
 
 def _said(loaded, texts):
@@ -88,10 +102,17 @@ def _said(loaded, texts):
 
 
 def _facts(loaded, files) -> dict[str, Any]:
-  """What an index has to agree in."""
-  size = lambda path: os.path.getsize(path) if os.path.isfile(path) else -1
+  """What an index has to agree in: the run, and the features of each video with when they were last changed."""
+  names = _names(loaded)
+  of = lambda file: sorted(set(experts.files(experts.of_file(file), names).values()))
   return {"step": loaded.step, "system": loaded.config.system.to_dict(), "weights": cache.fingerprint(loaded.variables),
-          "files": [[os.path.abspath(f), size(f)] for f in files]}
+          "files": [[os.path.abspath(f), *map(_changed, of(f))] for f in files]}
+
+
+def _changed(path) -> tuple[str, int, int]:
+  """What tells the contents of a file from those before without reading them; -1 of one that is not there."""
+  found = media_files.status(path)
+  return os.path.abspath(path), *((found.st_size, found.st_mtime_ns) if found else (-1, -1))
 
 
 def _write_index(path, loaded, files, kept) -> None:
