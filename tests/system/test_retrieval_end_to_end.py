@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.conftest import line
 from tests.system.conftest import ROOT, goes_on_exactly
 from vidx import cli, errors
 from vidx.data import toybox
@@ -141,14 +142,17 @@ def test_scores_do_not_depend_on_how_the_features_lie(world, workdir, tmp_path):
   assert [f["score"] for f in a["found"]] == pytest.approx([f["score"] for f in b["found"]], abs=1e-6)
 
 
-def test_what_cannot_be_is_one_line(world, workdir, tmp_path):
+def test_what_cannot_be_is_one_line(world, workdir, tmp_path, capsys):
   loaded = load.load_checkpoint(str(workdir))
   with pytest.raises(errors.DataError, match="the text is empty"):
     retrieve.rank(loaded, [" "], [str(world / "videos")])
   with pytest.raises(errors.ConfigError, match="add --text"):
     predict.predict(str(workdir), [str(world / "videos")])
   (tmp_path / "lonely.mp4").write_bytes(b"")
-  with pytest.raises(errors.DataError, match="there are no features of experts"):
+  for flags, words in ((["--show=input"], "add --text"), (["--text=a", "--windows=long"], "--windows changes nothing")):
+    assert cli.main(["predict", f"--workdir={workdir}", *flags, str(tmp_path / "lonely.mp4")]) == 2
+    assert words in line(capsys)
+  with pytest.raises(errors.DataError, match="there are no features of experts, nor in a folder 'experts'"):
     retrieve.rank(loaded, [TEXT], [str(tmp_path / "lonely.mp4")])
   for key, value, message in (("optimizer.accumulate", "2", "cannot be cut into micro-batches"),
                               ("system.vocab", "20", "system.vocab is 20"),

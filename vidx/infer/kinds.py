@@ -28,6 +28,11 @@ def listed() -> str:
   return "; ".join(f"of {what}: {', '.join(known)}" for what, known in OF.items())
 
 
+def words(show: str) -> list[str]:
+  """The kinds of a list with commas."""
+  return [word for part in show.split(",") if (word := part.strip())]
+
+
 def check_one(show: str, what: str) -> None:
   """Raises ConfigError for anything but one kind of a key of `OF`, or none; the nearest is named."""
   if show not in ("", *OF[what]):
@@ -37,9 +42,9 @@ def check_one(show: str, what: str) -> None:
 def check(show: str, what: str = "") -> None:
   """Raises ConfigError where one of some kinds with commas is none, or none of a key of `OF` if that is named."""
   known = OF[what] if what else [kind for some in OF.values() for kind in some]
-  words = [word.strip() for word in show.split(",") if word.strip()]
-  wrong = next((word for word in words if word not in known), None)
-  if show and (wrong is not None or not words):
+  asked = words(show)
+  wrong = next((word for word in asked if word not in known), None)
+  if show and (wrong is not None or not asked):
     raise errors.ConfigError(f"--show={show}: " + (
-        f"unknown kind '{wrong}'{errors.hint(wrong, known)}" if words else "no kind")
+        f"unknown kind '{wrong}'{errors.hint(wrong, known)}" if asked else "no kind")
         + f"; the kinds{f' of {what}' if what else ''} are {', '.join(known)}.")

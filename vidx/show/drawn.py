@@ -27,7 +27,7 @@ def main(loaded: load.Loaded, paths: Sequence[str], *, show: str = "", out: str 
   """
   if predict_boxes.applies(loaded):
     drawing, asked, title = tracks, "runs that find boxes", "what there is in every frame"
-    options = dict(windows=windows, threshold=threshold or LEAST, memory=kinds.MEMORY in show.split(","))
+    options = dict(windows=windows, threshold=threshold or LEAST, memory=kinds.MEMORY in kinds.words(show))
   else:
     drawing, asked, title, options = people, "people in --boxes", "what people do", dict(top=top, boxes=boxes)
   if show:
