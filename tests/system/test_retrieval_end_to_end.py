@@ -57,6 +57,8 @@ def test_it_evaluates_and_reports(workdir):
   assert sample["query"] and 1 <= sample["rank"] <= 8 and len(sample["found"]) == 5
   other = evaluate.evaluate_workdir(str(workdir), overrides=["task.parts=local"])
   assert other["metrics"]["t2v/MnR"] != result["metrics"]["t2v/MnR"]
+  with pytest.raises(errors.ConfigError, match="views 2x1 change nothing for system 't2vlad'"):
+    evaluate.evaluate_workdir(str(workdir), clips=2)
   page = pathlib.Path(report.write_report(str(workdir))).read_text()
   assert "t2v/gmean" in page and sample["query"] in page
 
