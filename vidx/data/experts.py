@@ -52,6 +52,20 @@ def read(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
   return kept
 
 
+def named(media: Media) -> list[str]:
+  """The experts of a video, whatever they are called; those of `read` by name.
+
+  Raises:
+    DecodeError: its file is absent or broken.
+  """
+  if media.pattern:
+    return [name for name in media_files.folders(media.path) if files(media, (name,))]
+  with reading.boundary(f"{media.path}: no features of experts", errors.DecodeError):
+    with _hdf5(media.path) if media.path.lower().endswith(H5) else reading.arrays(media.path) as f:
+      apart = [key.removeprefix("features.") for key in f if key.startswith("features.")]  # of captions and the like
+      return sorted(apart or f)
+
+
 def files(media: Media, names: Sequence[str]) -> dict[str, str]:
   """The file of each expert that has one, by name: the same for all unless they lie in a folder per expert."""
   if not media.pattern:
