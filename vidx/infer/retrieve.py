@@ -42,8 +42,9 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
     batch_size: videos at once.
 
   Returns:
-    Per text {'text', 'unknown': how many of its words the vocabulary lacks, 'found':
-    [{'path', 'score'}, ...] from the highest score, 'error': None, 'failures': {path: reason}}.
+    Per text {'text', 'unknown': how many of its words the vocabulary lacks, 'beyond': how many at its end are not read,
+    for `data.text.length` has no room for them, 'found': [{'path', 'score'}, ...] from the highest score, 'error':
+    None, 'failures': {path: reason}}.
 
   Raises:
     DataError: an empty text, or `paths` match nothing.
@@ -61,13 +62,13 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
   video, rows, failures = kept
   if not len(rows):
     raise errors.DataError(f"none of the {len(files)} videos can be read: {next(iter(failures.values()))}")
-  text, unknown = _said(loaded, texts)
+  text, unknown, beyond = _said(loaded, texts)
   parts = (loaded.task.parts,) if loaded.task.parts else ()
   similarity = retrieval.similarity(text, video, parts)
   found = []
   for i, said in enumerate(texts):
     best = np.argsort(-similarity[i], kind="stable")[:top]
-    found.append({"text": said, "unknown": unknown[i], "error": None, "failures": failures,
+    found.append({"text": said, "unknown": unknown[i], "beyond": beyond[i], "error": None, "failures": failures,
                   "found": [{"path": files[rows[j]], "score": float(similarity[i, j])} for j in best]})
   return found
 
@@ -92,13 +93,13 @@ def _names(loaded):
 
 
 def _said(loaded, texts):
-  """Embeddings of texts, and how many words of each the vocabulary does not have."""
+  """Embeddings of texts, and how many words of each the vocabulary does not have, and there is no room for."""
   tokenizer = tokens.open_tokenizer(loaded.config.data)
   ids, mask = (np.stack(x) for x in zip(*map(tokenizer, texts)))
   encode = jax.jit(lambda v, *x: loaded.model.apply(v, *x, method="encode_text"))
   found = {k: np.asarray(v) for k, v in encode(loaded.variables, ids, mask).items()}
   number = tokenizer.vocabulary["[UNK]"]
-  return found, [int((row == number).sum()) for row in ids]
+  return found, [int((row == number).sum()) for row in ids], [tokenizer.beyond(text) for text in texts]
 
 
 def _facts(loaded, files) -> dict[str, Any]:
@@ -137,6 +138,8 @@ def to_table(found: Sequence[dict[str, Any]]) -> str:
   """What was found, for a terminal: each text, and below it a video and its score a line."""
   lines = []
   for entry in found:
-    lines.append(entry["text"] + (f"   ({entry['unknown']} of its words are unknown)" if entry["unknown"] else ""))
+    notes = [f"{entry['unknown']} of its words are unknown"] if entry["unknown"] else []
+    notes += [f"its last {entry['beyond']} words are not read, as data.text.length says"] if entry["beyond"] else []
+    lines.append(entry["text"] + (f"   ({', '.join(notes)})" if notes else ""))
     lines += [f"  {f['score']:7.4f}  {f['path']}" for f in entry["found"]]
   return "\n".join(lines)

@@ -52,6 +52,9 @@ def test_videos_without_features_are_missing_and_a_caption_of_no_video_is_named(
   (msrvtt / "MSRVTT_data.json").write_text(json.dumps(content))
   with pytest.raises(errors.DataError, match="sentence 4: there is no video 'video99'"):
     datasets.load("msrvtt", str(msrvtt), "train")
+  os.remove(msrvtt / "MSRVTT_JSFUSION_test.csv")
+  with pytest.raises(errors.AbsentError, match="protocol '1k-A' tests its pairs; with protocol=full"):
+    datasets.load("msrvtt", str(msrvtt), "test")
   with pytest.raises(errors.ConfigError, match="nearest: '1k-A'|not one of 1k-A"):
     datasets.load("msrvtt", str(msrvtt), "train", protocol="1k-C")
 
