@@ -77,6 +77,16 @@ def test_a_folder_per_expert_and_files_per_video_are_found(tmp_path):
   assert list(experts.read(stores.find("b"), ("rgb", "audio"))) == ["rgb"]
 
 
+def test_what_data_features_wrote_of_videos_is_an_expert_named_by_its_folder(tmp_path):
+  (tmp_path / "experts/rgb/features").mkdir(parents=True)
+  np.save(tmp_path / "experts/rgb/features/a.npy", RGB)
+  (tmp_path / "experts/rgb/features.json").write_text("{}")
+  stores = experts.Stores(str(tmp_path))
+  assert stores.names() == ["a"] and experts.named(stores.find("a")) == ["rgb"]
+  for media in (stores.find("a"), experts.of_file(str(tmp_path / "videos/a.mp4"))):
+    np.testing.assert_array_equal(experts.read(media, ("rgb", "audio"))["rgb"], RGB)
+
+
 def test_files_of_hdf5_are_read_as_they_were_released(tmp_path):
   h5py = pytest.importorskip("h5py", reason="HDF5 needs the extra 'text'")
   with h5py.File(tmp_path / "v.h5", "w") as f:

@@ -2,7 +2,8 @@
 
 | layout | what |
 |---|---|
-| NAME/<video>.npy | a folder per expert, (tokens, features); `vidx data features` and `vidx data experts` write it |
+| NAME/<video>.npy | a folder per expert, (tokens, features); `vidx data experts` writes it |
+| NAME/features/<video>.npy | the same, as `vidx data features --out=experts/NAME` writes it |
 | <video>.npz | an array per expert, named by it |
 | <video>.h5 | the same, or `features.NAME` as in the release of Gabeur et al. 2020; needs the extra `text` |
 
@@ -24,6 +25,7 @@ H5 = (".h5", ".hdf5")
 ENDINGS = (".npz", *H5)
 ALIASES = {"audio": ("audio", "vggish"), "vggish": ("vggish", "audio")}
 _NAME = "NAME"  # in the pattern of a folder per expert
+_OWN = "features"  # folder in that of an expert, where `vidx data features` has written it
 
 
 def read(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -72,7 +74,8 @@ def files(media: Media, names: Sequence[str]) -> dict[str, str]:
     return {name: media.path for name in names}
   found = {}
   for name in names:
-    paths = (os.path.join(media.path, media.pattern.replace(_NAME, other)) for other in ALIASES.get(name, (name,)))
+    paths = (os.path.join(media.path, media.pattern.replace(_NAME, at)) for other in ALIASES.get(name, (name,))
+             for at in (other, os.path.join(other, _OWN)))
     path = next(filter(os.path.isfile, paths), None)
     if path is not None:
       found[name] = path
@@ -157,8 +160,10 @@ class Stores:
         stem, ending = os.path.splitext(name)
         if ending.lower() in ENDINGS:
           self._files.setdefault(stem, os.path.join(at, name))
-        elif ending == ".npy" and os.path.dirname(at) == self.path.rstrip("/"):
-          self._apart.add(stem)
+        elif ending == ".npy":
+          of = os.path.dirname(at) if os.path.basename(at) == _OWN else at
+          if self.path.rstrip("/") in (os.path.dirname(of), os.path.dirname(at)):
+            self._apart.add(stem)
 
   def find(self, video: str) -> Media | None:
     """The features of a video, None where it has none of any expert."""
@@ -194,5 +199,5 @@ def _near(folder: str, stem: str) -> Media | None:
   for ending in ENDINGS:
     if os.path.isfile(os.path.join(folder, stem + ending)):
       return Media(os.path.join(folder, stem + ending), KIND)
-  apart = any(os.path.isfile(os.path.join(folder, name, f"{stem}.npy")) for name in os.listdir(folder))
-  return Media(folder, KIND, pattern=os.path.join(_NAME, f"{stem}.npy")) if apart else None
+  media = Media(folder, KIND, pattern=os.path.join(_NAME, f"{stem}.npy"))
+  return media if files(media, os.listdir(folder)) else None
