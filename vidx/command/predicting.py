@@ -141,7 +141,7 @@ VERBS: dict[str, Verb] = {
                      "where gradcam looks; empty: the last site with a grid of features, of frames where there are some"),
              _number("threshold", 0.0,
                      "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3", 0),
-             _integer("top", 5, "classes per video", 1)), _predict, CONFIG),
+             _integer("top", 5, "classes per video, or videos per text", 1)), _predict, CONFIG),
     "generate": Verb(
         "make images of the identities of some in the poses of others",
         "--workdir=FOLDER --identities=FOLDER --poses=FOLDER --out=FOLDER [--boxes=FILE]",
