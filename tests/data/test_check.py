@@ -1,14 +1,17 @@
 import io
+import json
 import os
+import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tests.data import sounds, tiny, videos
 from vidx import cli, errors
-from vidx.data import build, check
+from vidx.data import build, check, datasets
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +100,26 @@ def test_frame_folders_are_checked(tmp_path):
   result = check.check("kinetics", str(tmp_path))
   assert [b["id"] for b in result["bad"]] == ["v/two"]
   assert result["splits"]["train"]["frames"]["total"] == 6
+
+
+def test_features_of_experts_are_checked_by_the_command_that_a_split_with_missing_ones_names(tmp_path, capsys):
+  names = ("good", "text", "hole", "gone")
+  (tmp_path / "MSRVTT_data.json").write_text(json.dumps({
+      "videos": [{"video_id": n, "split": "validate"} for n in names],
+      "sentences": [{"video_id": n, "caption": "a dog runs"} for n in names]}))
+  (tmp_path / "experts").mkdir()
+  np.savez(tmp_path / "experts/good.npz", rgb=np.ones((4, 3)), audio=np.ones((2, 2)))
+  np.savez(tmp_path / "experts/hole.npz", rgb=np.array([[1, np.inf]]))
+  (tmp_path / "experts/text.npz").write_text("no features")
+  with pytest.raises(errors.DataError, match="1 of the 4 media .* missing") as e:
+    datasets.load("msrvtt", str(tmp_path), "val", protocol="full")
+  command = shlex.split(str(e.value).split("`")[1])
+  assert command[:3] == ["vidx", "data", "check"] and cli.main(command[1:]) == 1
+  out = capsys.readouterr().out
+  assert "missing (val): gone\n" in out and "good.npz" not in out
+  assert "hole.npz: expert 'rgb' holds what is no number" in out and "text.npz: no features of experts" in out
+  val = check.check("msrvtt", str(tmp_path), "val", protocol="full")["splits"]["val"]
+  assert val["frames"]["total"] == 4 and val["sizes"] == {"5x1": 1} and val["bad"] == 2
 
 
 def test_a_broken_annotation_is_no_absent_split(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 
 from vidx import errors
 from vidx.data import examples, experts
-from vidx.data.records import Dataset, Media, Record
+from vidx.data.records import Dataset, Media, Record, media_key
 from vidx.train import config
 
 RGB = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -72,9 +72,22 @@ def test_a_folder_per_expert_and_files_per_video_are_found(tmp_path):
   np.savez(tmp_path / "experts/v/i/d/b.npz", rgb=RGB)
   stores = experts.Stores(str(tmp_path))
   assert stores.names() == ["a", "b"] and stores.find("c") is None
+  np.save(tmp_path / "experts/rgb/c.npy", RGB)
+  assert len({media_key(stores.find("a")), media_key(experts.Stores(str(tmp_path)).find("c")),
+              media_key(stores.find("b"))}) == 3  # in one folder, but not one video
   assert {k: v.shape for k, v in experts.read(stores.find("a"), ("rgb", "audio")).items()} == {
       "rgb": (4, 3), "audio": (4, 2)}
   assert list(experts.read(stores.find("b"), ("rgb", "audio"))) == ["rgb"]
+
+
+def test_what_data_features_wrote_of_videos_is_an_expert_named_by_its_folder(tmp_path):
+  (tmp_path / "experts/rgb/features").mkdir(parents=True)
+  np.save(tmp_path / "experts/rgb/features/a.npy", RGB)
+  (tmp_path / "experts/rgb/features.json").write_text("{}")
+  stores = experts.Stores(str(tmp_path))
+  assert stores.names() == ["a"] and experts.named(stores.find("a")) == ["rgb"]
+  for media in (stores.find("a"), experts.of_file(str(tmp_path / "videos/a.mp4"))):
+    np.testing.assert_array_equal(experts.read(media, ("rgb", "audio"))["rgb"], RGB)
 
 
 def test_files_of_hdf5_are_read_as_they_were_released(tmp_path):

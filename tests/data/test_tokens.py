@@ -24,6 +24,7 @@ def test_an_empty_text_is_its_marks_and_a_long_one_keeps_its_last(vocabulary):
   tokenizer = tokens.Tokenizer(vocabulary, "words", 4)
   assert tokenizer("")[0].tolist() == [2, 3, 0, 0]
   assert tokenizer("dog dog dog dog")[0].tolist() == [2, 5, 5, 3]
+  assert [tokenizer.beyond(text) for text in ("", "dog dog", "dog dog dog dog")] == [0, 0, 2]
 
 
 def test_word_pieces_are_those_of_bert(vocabulary):
@@ -32,6 +33,7 @@ def test_word_pieces_are_those_of_bert(vocabulary):
   assert tokenizer("A dog runs, Café xyz")[0].tolist() == [2, 4, 5, 6, 7, 8, 9, 3]
   assert tokenizer("")[0].tolist() == [2, 3, 0, 0, 0, 0, 0, 0]
   assert tokenizer("dog " * 20)[0].tolist() == [2, 5, 5, 5, 5, 5, 5, 3]
+  assert [tokenizer.beyond("dog " * count) for count in (0, 6, 7, 20)] == [0, 0, 1, 14]
 
 
 @pytest.mark.parametrize("kind, length, message", [("bpe", 8, "'bpe' is not one of wordpiece, words"),

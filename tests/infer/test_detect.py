@@ -55,6 +55,7 @@ def test_a_video_without_boxes_has_none_and_entries_tell_frames_that_have():
   entry = {"path": "v.mp4", "frames": frames, "count": 5}
   assert found_boxes.to_csv([entry]).splitlines()[0] == "path,frame,track,label,score,x0,y0,x1,y1"
   assert found_boxes.lines(entry)[0][1].startswith("cat, track 0") and "0 to 4, in 5" in found_boxes.lines(entry)[0][3]
+  assert "none reaches the threshold" in found_boxes.lines({**entry, "frames": []})[0][3]
 
 
 def test_the_first_word_may_be_the_mode_alone():

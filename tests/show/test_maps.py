@@ -132,6 +132,9 @@ def test_the_page_holds_the_files_and_names_what_could_not_be_read(tmp_path):
   uris = dict(re.findall(r'src="data:(\w+)/\w+;base64,([^"]+)"', html))
   assert base64.b64decode(uris["image"]) == (tmp_path / "out" / "v.png").read_bytes()
   assert base64.b64decode(uris["video"]) == (tmp_path / "out" / "v.mp4").read_bytes()
+  assert "No sound" not in html
+  maps.write([one], [{**entry(), "sound": False}], str(tmp_path / "mute"), "tsm")
+  assert "No sound of it can be heard" in (tmp_path / "mute/index.html").read_text()
   assert path == str(tmp_path / "out" / "index.html") and 'src="http' not in html
   assert "input, squeezed at res2, gradcam at res2" in html and "Grad-CAM explains wave" in html
   assert "wave &lt;slowly&gt;" in html and "truncated &lt;here&gt;" in html and ":root {" in html

@@ -190,6 +190,7 @@ def test_a_flag_that_nothing_would_read_is_refused(capsys, tmp_path, args, words
     ("eval", ["--judges=fid={run},pose=gone"], "gone is not the folder of a run"),
     ("predict", ["--show=gradcm", "{video}"], "unknown kind 'gradcm' (nearest: 'gradcam')"),
     ("predict", ["--text=a dog", "--show=gradcam", "{video}"], "of --text it is ranked or centres"),
+    ("predict", ["--text=a dog", "--show=ranked,centres", "{video}"], "it is ranked or centres, one at a time"),
     ("predict", ["--phrase=a dog", "--show=ranked", "{video}"], "of --phrase it is phrases"),
     ("predict", ["--text= ", "{video}"], "the text is empty"),
     ("predict", ["--phrase=a dog; ;", "{video}"], "the phrase '' is empty"),

@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -143,9 +144,19 @@ def test_boxes_are_written_as_json_and_csv_and_drawn(runs, root, tmp_path, capsy
   assert "frames of" in (runs / "stmn" / "maps" / "index.html").read_text()
   assert cli.main(["predict", *flags, "--show=gates", folder]) == 2
   assert "the kinds of runs that find boxes are boxes, memory" in capsys.readouterr().err
+  alone = ["predict", f"--workdir={runs / 'rfcn'}", "--show=boxes, memory", folder]
+  assert cli.main(alone) == 2
+  assert "'rfcn' looks at each frame alone and remembers nothing" in line(capsys)
   (tmp_path / "people.csv").touch()
   assert cli.main(["predict", *flags, f"--boxes={tmp_path / 'people.csv'}", folder]) == 2
   assert "system 'stmn' takes no boxes of people: leave --boxes out" in line(capsys)
+
+
+def test_a_detector_of_frames_that_finds_no_boxes_is_named(monkeypatch):
+  of = lambda task: types.SimpleNamespace(config=types.SimpleNamespace(task=types.SimpleNamespace(name=task)))
+  monkeypatch.setattr(load, "load_checkpoint", lambda workdir: of("retrieval"))
+  with pytest.raises(errors.ConfigError, match="still=ranks is a run of task 'retrieval'"):
+    detect.make(of("detection"), detect.how("still=ranks"))
 
 
 @pytest.mark.parametrize("windows, words", [("sideways", "windows: mode 'sideways'"), ("size=0", "size=0"),

@@ -2,10 +2,12 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
+from tests.conftest import line
 from tests.system.conftest import ROOT, goes_on_exactly
 from vidx import cli, errors
 from vidx.data import toybox
@@ -55,6 +57,8 @@ def test_it_evaluates_and_reports(workdir):
   assert sample["query"] and 1 <= sample["rank"] <= 8 and len(sample["found"]) == 5
   other = evaluate.evaluate_workdir(str(workdir), overrides=["task.parts=local"])
   assert other["metrics"]["t2v/MnR"] != result["metrics"]["t2v/MnR"]
+  with pytest.raises(errors.ConfigError, match="views 2x1 change nothing for system 't2vlad'"):
+    evaluate.evaluate_workdir(str(workdir), clips=2)
   page = pathlib.Path(report.write_report(str(workdir))).read_text()
   assert "t2v/gmean" in page and sample["query"] in page
 
@@ -71,6 +75,8 @@ def test_it_ranks_a_folder_for_a_text_and_keeps_an_index(world, workdir, tmp_pat
   assert cli.main(words) == 0
   assert json.loads(capsys.readouterr().out) == [first] and pathlib.Path(index).stat().st_mtime_ns == written
   page = tmp_path / "page.html"
+  long, = retrieve.rank(load.load_checkpoint(str(workdir)), ["circle " * 23], [folder], index=index)
+  assert long["beyond"] == 1 and "its last 1 words are not read" in retrieve.to_table([long])
   words = ["predict", f"--workdir={workdir}", "--text=a purple circle", "--show=ranked", folder]
   assert cli.main([*words, f"--out={page}"]) == 0
   assert "1 of its words are unknown" in capsys.readouterr().out and "data:video/mp4" in page.read_text()
@@ -81,6 +87,33 @@ def test_it_ranks_a_folder_for_a_text_and_keeps_an_index(world, workdir, tmp_pat
                    f"--index={index}", folder]) == 0
   shown = page.read_text()
   assert shown.count("<table") == 3 and "<th>circle</th>" in shown and shown.count("<th>objects</th>") == 2
+
+
+def copied(world, at):
+  """The features of a world in a folder of their own, and the paths of its videos beside them."""
+  shutil.copytree(world / "experts", at / "experts")
+  (at / "videos").symlink_to(world / "videos")
+  return sorted(str(at / "videos" / f.name) for f in (world / "videos").iterdir())[:4]
+
+
+def test_an_index_is_made_anew_where_features_have_changed(world, workdir, tmp_path):
+  loaded, index, files = load.load_checkpoint(str(workdir)), str(tmp_path / "index.npz"), copied(world, tmp_path)
+  ranked = lambda **where: retrieve.rank(loaded, [TEXT], files, **where)[0]["found"]
+  before = ranked(index=index)
+  for path in (tmp_path / "experts").iterdir():
+    with np.load(path) as f:
+      values = {name: -f[name] for name in f}
+    np.savez(path, **values)  # as many bytes as before
+  assert ranked(index=index) == ranked() != before
+
+
+def test_a_video_of_which_the_experts_have_nothing_is_not_ranked(world, workdir, tmp_path):
+  files = copied(world, tmp_path)
+  stem = pathlib.Path(files[0]).stem
+  np.savez(tmp_path / "experts" / f"{stem}.npz", other=np.ones((2, 3)))
+  found, = retrieve.rank(load.load_checkpoint(str(workdir)), [TEXT], files)
+  assert len(found["found"]) == 3 and files[0] not in [f["path"] for f in found["found"]]
+  assert "no features of the experts objects, motion, scene" in found["failures"][files[0]]
 
 
 def test_words_and_experts_share_themselves_out_over_the_centres(world, workdir):
@@ -113,14 +146,17 @@ def test_scores_do_not_depend_on_how_the_features_lie(world, workdir, tmp_path):
   assert [f["score"] for f in a["found"]] == pytest.approx([f["score"] for f in b["found"]], abs=1e-6)
 
 
-def test_what_cannot_be_is_one_line(world, workdir, tmp_path):
+def test_what_cannot_be_is_one_line(world, workdir, tmp_path, capsys):
   loaded = load.load_checkpoint(str(workdir))
   with pytest.raises(errors.DataError, match="the text is empty"):
     retrieve.rank(loaded, [" "], [str(world / "videos")])
   with pytest.raises(errors.ConfigError, match="add --text"):
     predict.predict(str(workdir), [str(world / "videos")])
   (tmp_path / "lonely.mp4").write_bytes(b"")
-  with pytest.raises(errors.DataError, match="there are no features of experts"):
+  for flags, words in ((["--show=input"], "add --text"), (["--text=a", "--windows=long"], "--windows changes nothing")):
+    assert cli.main(["predict", f"--workdir={workdir}", *flags, str(tmp_path / "lonely.mp4")]) == 2
+    assert words in line(capsys)
+  with pytest.raises(errors.DataError, match="there are no features of experts, nor in a folder 'experts'"):
     retrieve.rank(loaded, [TEXT], [str(tmp_path / "lonely.mp4")])
   for key, value, message in (("optimizer.accumulate", "2", "cannot be cut into micro-batches"),
                               ("system.vocab", "20", "system.vocab is 20"),

@@ -16,7 +16,8 @@ _PREDICT_NEEDS = {"site": "show", "beside": "show", "index": "text"}
 _PREDICT_APART = (("phrase", "text"), ("phrase", "index"))
 _PREDICT_READERS = {
     "views": ("clips",), "trunk": ("features",), "window": ("features",), "stride": ("features",),
-    "top": ("clips", "texts", "people"), "threshold": ("clips", "boxes"), "site": ("clips",), "beside": ("clips",)}
+    "top": ("clips", "texts", "people"), "threshold": ("clips", "boxes"), "site": ("clips",), "beside": ("clips",),
+    "windows": ("boxes",)}
 _PREDICT_CSV = ("people", "boxes", "captions", "features")  # kinds that are also told as a table
 
 
@@ -78,8 +79,6 @@ def _predict(fv, args, overrides):
     from vidx.show import drawn
     return drawn.main(loaded, args, show=fv.show, out=fv.out, json=fv.json, workdir=fv.workdir, top=fv.top,
                       boxes=fv.boxes, windows=fv.windows, threshold=fv.threshold)
-  if fv.windows:
-    raise errors.ConfigError(f"--windows is for runs that find boxes; task '{loaded.config.task.name}' does not.")
   if loaded.config.task.name == "captioning":
     from vidx.show import captions
     return captions.main(loaded, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)
@@ -88,8 +87,10 @@ def _predict(fv, args, overrides):
       raise errors.ConfigError("--show draws what a system sees in clips;"
                                " of long videos `vidx report` shows timelines.")
     from vidx.infer import explain
-    explainer = explain.Explainer(loaded, kinds.words(fv.show), fv.site)
-    beside = explain.Explainer(load.load_checkpoint(fv.beside), kinds.words(fv.show)) if fv.beside else lambda found: ()
+    predict.check_asked(loaded)
+    shown = kinds.words(fv.show)
+    explainer = explain.Explainer(loaded, shown, fv.site)
+    beside = explain.Explainer(load.load_checkpoint(fv.beside), shown) if fv.beside else lambda found: ()
   trunk = {name: fv[name].value for name in ("trunk", "window", "stride") if flag_text.is_set(fv, name)}
   if fv.threshold:
     loaded = dataclasses.replace(loaded, task=loaded.task.with_threshold(fv.threshold))
@@ -126,11 +127,10 @@ VERBS: dict[str, Verb] = {
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
              _string("out", "",
                      "file to write: .json, of segments, boxes, people and sentences with a .csv beside it, or such a"
-                     " .csv alone; with --show the folder of the pictures, WORKDIR/maps"),
+                     " .csv alone; with --show the folder of the pictures, WORKDIR/maps, and of --text the page, .html"),
              _string("show", "", f"pictures, one kind or several with commas, {kinds.listed()}"),
              _string("boxes", "",
-                     "csv of people in the videos, for a run that tells what each does; --show=people draws them;"
-                     " of a run that finds boxes, --show=boxes,memory draws these and what is remembered where"),
+                     "csv of people in the videos, for a run that tells what each does; --show=people draws them"),
              _string("text", "", "sentence for which a run of retrieval ranks the videos; --show=ranked writes a page,"
                      " --show=centres one of which words and experts its centres take"),
              _string("phrase", "", "what to find in images and frames, several with semicolons: --out=FOLDER of masks"
@@ -141,7 +141,7 @@ VERBS: dict[str, Verb] = {
                      "where gradcam looks; empty: the last site with a grid of features, of frames where it has one"),
              _number("threshold", 0.0,
                      "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3", 0),
-             _integer("top", 5, "classes per video", 1)), _predict, CONFIG),
+             _integer("top", 5, "classes per video, or videos per text", 1)), _predict, CONFIG),
     "generate": Verb(
         "make images of the identities of some in the poses of others",
         "--workdir=FOLDER --identities=FOLDER --poses=FOLDER --out=FOLDER [--boxes=FILE]",

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidx import errors, reading, terminal
-from vidx.data import clips, datasets, feature_files, media_files, notices
+from vidx.data import clips, datasets, experts, feature_files, media_files, notices
 from vidx.data.frame_boxes import TRUTH
 from vidx.data.records import Dataset, Media, Record
 
@@ -56,7 +56,8 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
     raise errors.ConfigError(f"frames={frames} must be at least 1, workers={workers} at least 0.")
   found, absent = _read(name, root, split, options)
   media = {r.media: r for d in found for r in d.records}
-  own = {"features": lambda m: probe_features(media[m]), "sound": probe_sound}
+  own = {"features": lambda m: probe_features(media[m]), "sound": probe_sound,
+         experts.KIND: probe_experts}
   look = lambda m: own[m.kind](m) if m.kind in own else probe(m, 0 if full else frames)
   with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
     probed = dict(zip(media, pool.map(look, media)))
@@ -135,6 +136,21 @@ def probe_features(record: Record) -> dict[str, Any]:
     return {"reason": str(e).replace(f"features {record.media.path}: ", "")}
   return {"frames": len(features), "seconds": 0.0, "fps": 0.0, "sound": False, "size": (features.shape[1], 1),
           "last": float("inf")}
+
+
+def probe_experts(media: Media) -> dict[str, Any]:
+  """As `probe_features`, of a file with features of several experts: tokens of the one with most, all their features."""
+  try:
+    found = experts.read(media, experts.named(media))
+    wrong = next((name for name, values in found.items() if not np.isfinite(values).all()), None)
+    if wrong is not None:
+      raise errors.DecodeError(f"expert '{wrong}' holds what is no number.")
+    if not found:
+      raise errors.DecodeError("no expert saw anything.")
+  except errors.DataError as e:
+    return {"reason": str(e).removeprefix(f"{media.path}: ")}
+  return {"frames": max(map(len, found.values())), "seconds": 0.0, "fps": 0.0, "sound": False,
+          "size": (sum(values.shape[1] for values in found.values()), 1), "last": float("inf")}
 
 
 def _read(name: str, root: str, split: str, options: dict) -> tuple[list[Dataset], dict[str, str]]:

@@ -2,7 +2,8 @@
 
 | layout | what |
 |---|---|
-| NAME/<video>.npy | a folder per expert, (tokens, features); `vidx data features` and `vidx data experts` write it |
+| NAME/<video>.npy | a folder per expert, (tokens, features); `vidx data experts` writes it |
+| NAME/features/<video>.npy | the same, as `vidx data features --out=experts/NAME` writes it |
 | <video>.npz | an array per expert, named by it |
 | <video>.h5 | the same, or `features.NAME` as in the release of Gabeur et al. 2020; needs the extra `text` |
 
@@ -24,6 +25,7 @@ H5 = (".h5", ".hdf5")
 ENDINGS = (".npz", *H5)
 ALIASES = {"audio": ("audio", "vggish"), "vggish": ("vggish", "audio")}
 _NAME = "NAME"  # in the pattern of a folder per expert
+_OWN = "features"  # folder in that of an expert, where `vidx data features` has written it
 
 
 def read(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -36,7 +38,8 @@ def read(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
       found = _arrays(media, names)
     except FileNotFoundError:
-      raise errors.DecodeError(f"{media.path}: there are no features of experts.") from None
+      raise errors.DecodeError(f"{media.path}: there are no features of experts, nor in a folder '{FOLDER}' near by;"
+                               " `vidx data experts` and `vidx data features` write them.") from None
   kept = {}
   for name, values in found.items():
     if values.dtype.kind not in "fiu":
@@ -51,6 +54,34 @@ def read(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
   return kept
 
 
+def named(media: Media) -> list[str]:
+  """The experts of a video, whatever they are called; those of `read` by name.
+
+  Raises:
+    DecodeError: its file is absent or broken.
+  """
+  if media.pattern:
+    return [name for name in media_files.folders(media.path) if files(media, (name,))]
+  with reading.boundary(f"{media.path}: no features of experts", errors.DecodeError):
+    with _hdf5(media.path) if media.path.lower().endswith(H5) else reading.arrays(media.path) as f:
+      apart = [key.removeprefix("features.") for key in f if key.startswith("features.")]  # of captions and the like
+      return sorted(apart or f)
+
+
+def files(media: Media, names: Sequence[str]) -> dict[str, str]:
+  """The file of each expert that has one, by name: the same for all unless they lie in a folder per expert."""
+  if not media.pattern:
+    return {name: media.path for name in names}
+  found = {}
+  for name in names:
+    paths = (os.path.join(media.path, media.pattern.replace(_NAME, at)) for other in ALIASES.get(name, (name,))
+             for at in (other, os.path.join(other, _OWN)))
+    path = next(filter(os.path.isfile, paths), None)
+    if path is not None:
+      found[name] = path
+  return found
+
+
 def is_missing(values: np.ndarray) -> bool:
   """Whether an expert saw nothing: it is empty, or its first number is none."""
   values = np.asarray(values)
@@ -61,14 +92,7 @@ def _arrays(media: Media, names: Sequence[str]) -> dict[str, np.ndarray]:
   if media.pattern:
     if not os.path.isdir(media.path):
       raise FileNotFoundError(media.path)
-    found = {}
-    for name in names:
-      for other in ALIASES.get(name, (name,)):
-        path = os.path.join(media.path, media.pattern.replace(_NAME, other))
-        if os.path.isfile(path):
-          found[name] = reading.array(path)
-          break
-    return found
+    return {name: reading.array(path) for name, path in files(media, names).items()}
   if media.path.lower().endswith(".npz"):
     with reading.arrays(media.path) as f:
       return _chosen(f, names)
@@ -136,8 +160,10 @@ class Stores:
         stem, ending = os.path.splitext(name)
         if ending.lower() in ENDINGS:
           self._files.setdefault(stem, os.path.join(at, name))
-        elif ending == ".npy" and os.path.dirname(at) == self.path.rstrip("/"):
-          self._apart.add(stem)
+        elif ending == ".npy":
+          of = os.path.dirname(at) if os.path.basename(at) == _OWN else at
+          if self.path.rstrip("/") in (os.path.dirname(of), os.path.dirname(at)):
+            self._apart.add(stem)
 
   def find(self, video: str) -> Media | None:
     """The features of a video, None where it has none of any expert."""
@@ -173,5 +199,5 @@ def _near(folder: str, stem: str) -> Media | None:
   for ending in ENDINGS:
     if os.path.isfile(os.path.join(folder, stem + ending)):
       return Media(os.path.join(folder, stem + ending), KIND)
-  apart = any(os.path.isfile(os.path.join(folder, name, f"{stem}.npy")) for name in os.listdir(folder))
-  return Media(folder, KIND, pattern=os.path.join(_NAME, f"{stem}.npy")) if apart else None
+  media = Media(folder, KIND, pattern=os.path.join(_NAME, f"{stem}.npy"))
+  return media if files(media, os.listdir(folder)) else None

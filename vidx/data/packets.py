@@ -228,7 +228,7 @@ class PacketIndex:
       raise ValueError("it holds no video frames")
     declared = self._stream.frames
     if _declared_size(kind, head) > size and not len(rows) >= declared > 0:
-      raise ValueError(f"it is cut off: {len(rows)} of its {declared or 'unknown number of'} frames are there")
+      raise ValueError(f"it is cut off: {len(rows)} {f'of its {declared} frames' if declared else 'frames'} are there")
     key, shown, place, dts, sizes, pts = zip(*rows)
     return _Table(np.array(key), np.array(shown), list(place), list(dts), np.array(sizes), list(pts))
 

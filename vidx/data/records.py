@@ -98,7 +98,8 @@ class Columns(Sequence[Record]):
 
 def media_key(media: Media) -> Hashable:
   """What two media have in common that are one, whatever their names."""
-  return media_files.identity(media.path) or os.path.abspath(media.path), media.index
+  file = media_files.identity(media.path) or os.path.abspath(media.path)
+  return file, media.pattern if media.kind == "experts" else media.index  # whose folder holds all videos
 
 
 @dataclasses.dataclass(frozen=True)

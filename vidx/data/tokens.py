@@ -70,6 +70,12 @@ class Tokenizer:
     numbers[:len(ids)] = ids
     return numbers, (np.arange(self.length) < len(ids)).astype(np.float32)
 
+  def beyond(self, text: str) -> int:
+    """How many words or pieces at the end of a text there is no room for."""
+    if self._pieces is None:
+      return max(0, len(sentences.words(text, self._lower)) - (self.length - 2))
+    return sum(1 - special for more in self._pieces.encode(text).overflowing for special in more.special_tokens_mask)
+
   def _words(self, text: str) -> list[int]:
     number, unknown = self.vocabulary.get, self.vocabulary["[UNK]"]
     words = sentences.words(text, self._lower)[:self.length - 2]

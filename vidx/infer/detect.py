@@ -357,5 +357,15 @@ def _few(boxes, scores):
 
 
 def make(loaded: load.Loaded, settings: How) -> VideoDetector:
-  """A detector of a run, with the detector of frames that the settings name."""
-  return VideoDetector(loaded, settings, load.load_checkpoint(settings.still) if settings.still else None)
+  """A detector of a run, with the detector of frames that the settings name.
+
+  Raises:
+    ConfigError: what they name finds no boxes, or those of other classes.
+  """
+  if not settings.still:
+    return VideoDetector(loaded, settings)
+  still = load.load_checkpoint(settings.still)
+  if still.config.task.name != loaded.config.task.name:
+    raise errors.ConfigError(f"windows: still={settings.still} is a run of task '{still.config.task.name}', which finds"
+                             " no boxes in frames; name the workdir of a detector.")
+  return VideoDetector(loaded, settings, still)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from vidx import tasks
+from vidx import errors, tasks
 from vidx.data import examples, pipeline, records
 from vidx.infer import judges as judges_lib, load, results, savings, submission as submission_lib
 from vidx.train import build
@@ -35,6 +35,7 @@ def evaluate_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: in
     What the file holds (see vidx/infer/results.py).
 
   Raises:
+    ConfigError: several clips or crops of a run that takes each example whole, such as features.
     DataError: more than `data.max_failures` of the videos cannot be decoded; the file is written all the same.
   """
   made = judges_lib.Judges(judges) if judges else None
@@ -86,9 +87,12 @@ def of_workdir(workdir: str, split: str = "", *, clips: int = 1, crops: int = 1,
   task = build.with_words(tasks.from_config(config.task.to_dict(), dataset), config)
   mesh = load.make_mesh(config)
   examples.with_feature_size(config.data, dataset)
+  protocol = results.protocol(config, dataset, clips=clips, crops=crops, dtype=loaded.dtype)
+  if protocol["views"] == "whole" and (clips, crops) != (1, 1):
+    raise errors.ConfigError(f"views {clips or 'all'}x{crops} change nothing for system '{config.system.name}', which"
+                             " takes each example whole; leave --views out.")
   evaluator = evaluator_lib.Evaluator(loaded.model, task, mesh=mesh, config=config, dtype=loaded.dtype,
                         seeds=1 if loaded.members is None else config.train.seeds)
   result = evaluator(loaded.variables if loaded.members is None else loaded.members, dataset, clips=clips, crops=crops,
                      batch_size=batch_size or config.eval.batch_size)
-  protocol = results.protocol(config, dataset, clips=clips, crops=crops, dtype=loaded.dtype)
   return Evaluated(result, task, protocol, loaded.step, loaded)

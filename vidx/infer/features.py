@@ -42,8 +42,9 @@ class Extractor:
     """
     data = loaded.config.data
     if tuple(loaded.model.inputs) != ("video",) or data.flow:
-      raise errors.ConfigError(f"system '{loaded.config.system.name}' takes no video: features come from a trunk of"
-                               " frames.")
+      takes = "flow" if data.flow else ", ".join(loaded.model.inputs)
+      raise errors.ConfigError(f"system '{loaded.config.system.name}' takes {takes}: features come from a trunk of"
+                               " frames, which takes video alone.")
     if min(window, stride, batch_size) < 1:
       raise errors.ConfigError(f"--window={window}, --stride={stride} and --batch={batch_size} are at least 1.")
     self._data, self._window, self._stride, self._batch = data, window, stride, batch_size

@@ -36,7 +36,8 @@ def words(show: str) -> list[str]:
 def check_one(show: str, what: str) -> None:
   """Raises ConfigError for anything but one kind of a key of `OF`, or none; the nearest is named."""
   if show not in ("", *OF[what]):
-    raise errors.ConfigError(f"--show={show}: of {what} it is {' or '.join(OF[what])}{errors.hint(show, OF[what])}.")
+    hint = ", one at a time" if len(words(show)) > 1 else errors.hint(show, OF[what])
+    raise errors.ConfigError(f"--show={show}: of {what} it is {' or '.join(OF[what])}{hint}.")
 
 
 def check(show: str, what: str = "") -> None:

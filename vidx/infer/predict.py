@@ -59,6 +59,19 @@ def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike]
   return found
 
 
+def check_asked(loaded: load.Loaded) -> None:
+  """Raises ConfigError for a run that takes more than videos, or none."""
+  system, task = loaded.config.system.name, loaded.config.task.name
+  if retrieve.applies(loaded):
+    raise errors.ConfigError(f"system '{system}' ranks videos for a text: add --text='...'.")
+  if task in ("grounding", "next_word"):
+    needs = "grounds a phrase: add --phrase='...'" if task == "grounding" else "sees no videos"
+    raise errors.ConfigError(f"system '{system}' {needs}.")
+  if task == "generation":
+    raise errors.ConfigError(f"system '{system}' makes images of two folders: use `vidx generate --identities=FOLDER"
+                             " --poses=FOLDER`.")
+
+
 def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: int = 1, top: int = 5,
                    batch_size: int = 8, **features: Any) -> list[dict[str, Any]]:
   """`predict` with a run that is loaded already."""
@@ -67,14 +80,7 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   endings = media_files.FEATURES + media_files.VIDEOS if predict_segments.applies(loaded) else media_files.VIDEOS
   if "video" not in loaded.model.inputs and "audio" in loaded.model.inputs:
     endings = media_files.VIDEOS + SOUNDS
-  if retrieve.applies(loaded):
-    raise errors.ConfigError(f"system '{loaded.config.system.name}' ranks videos for a text: add --text='...'.")
-  if loaded.config.task.name in ("grounding", "next_word"):
-    needs = "grounds a phrase: add --phrase='...'" if loaded.config.task.name == "grounding" else "sees no videos"
-    raise errors.ConfigError(f"system '{loaded.config.system.name}' {needs}.")
-  if loaded.config.task.name == "generation":
-    raise errors.ConfigError(f"system '{loaded.config.system.name}' makes images of two folders: use `vidx generate"
-                             " --identities=FOLDER --poses=FOLDER`.")
+  check_asked(loaded)
   boxes = features.pop("boxes", "")
   check_boxes(loaded, boxes)
   known = (predict_boxes.OPTIONS if predict_boxes.applies(loaded) else

@@ -35,7 +35,13 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, windows: str = "", thr
   Returns:
     One entry per file: {'path', 'error': None or the reason why it cannot be read, 'size': [height, width], 'fps',
     'count': frames, 'frames': see `found_boxes.entry_of`}.
+
+  Raises:
+    ConfigError: windows that cannot be, or `memory` of a run that looks at each frame alone.
   """
+  if memory and not loaded.model.remembers:
+    raise errors.ConfigError(f"memory: system '{loaded.config.system.name}' looks at each frame alone and remembers"
+                             " nothing; leave memory out.")
   detector = detect.make(loaded, detect.how(windows))
   found = []
   for file in files:

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from vidx import errors, reading, writing
-from vidx.data import media_files, tokens
+from vidx.data import experts, media_files, tokens
+from vidx.data.parts import experts as experts_part
 from vidx.infer import load, unlabelled
 from vidx.metrics import retrieval
 from vidx.tasks.retrieval import VIDEO
@@ -36,12 +37,14 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
     texts: sentences.
     paths: files of experts' features, videos with such beside them in a folder `experts`, folders and globs.
     top: videos per text.
-    index: file in which the embeddings of the videos are kept, made anew where it is of another run, step or files.
+    index: file in which the embeddings of the videos are kept, made anew where it is of another run or step, or files
+      or features have changed.
     batch_size: videos at once.
 
   Returns:
-    Per text {'text', 'unknown': how many of its words the vocabulary lacks, 'found':
-    [{'path', 'score'}, ...] from the highest score, 'error': None, 'failures': {path: reason}}.
+    Per text {'text', 'unknown': how many of its words the vocabulary lacks, 'beyond': how many at its end are not read,
+    for `data.text.length` has no room for them, 'found': [{'path', 'score'}, ...] from the highest score, 'error':
+    None, 'failures': {path: reason}}.
 
   Raises:
     DataError: an empty text, or `paths` match nothing.
@@ -59,13 +62,13 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
   video, rows, failures = kept
   if not len(rows):
     raise errors.DataError(f"none of the {len(files)} videos can be read: {next(iter(failures.values()))}")
-  text, unknown = _said(loaded, texts)
+  text, unknown, beyond = _said(loaded, texts)
   parts = (loaded.task.parts,) if loaded.task.parts else ()
   similarity = retrieval.similarity(text, video, parts)
   found = []
   for i, said in enumerate(texts):
     best = np.argsort(-similarity[i], kind="stable")[:top]
-    found.append({"text": said, "unknown": unknown[i], "error": None, "failures": failures,
+    found.append({"text": said, "unknown": unknown[i], "beyond": beyond[i], "error": None, "failures": failures,
                   "found": [{"path": files[rows[j]], "score": float(similarity[i, j])} for j in best]})
   return found
 
@@ -74,24 +77,43 @@ def _embedded(loaded, files, batch_size):
   """Embeddings by name, which files they are of, and why others have none."""
   result = unlabelled.evaluated(loaded, unlabelled.of_experts(files), batch_size)
   video = {k.removeprefix(VIDEO): v for k, v in result.predictions.items() if k.startswith(VIDEO)}
-  return video, np.asarray(result.predictions["index"]), dict(result.failures)
+  rows, failures = np.asarray(result.predictions["index"]), dict(result.failures)
+  if "available" in video:  # a system of local parts alone does not tell
+    seen = np.asarray(video["available"]).any(1)
+    names = ", ".join(_names(loaded))
+    failures |= {files[i]: f"{experts.of_file(files[i]).path}: it has no features of the experts {names}."
+                 for i in rows[~seen]}
+    rows, video = rows[seen], {k: v[seen] for k, v in video.items()}
+  return video, rows, failures
+
+
+def _names(loaded):
+  """The experts of a run."""
+  return [name for name, _, _ in experts_part.wanted(loaded.config.data)]
 
 
 def _said(loaded, texts):
-  """Embeddings of texts, and how many words of each the vocabulary does not have."""
+  """Embeddings of texts, and how many words of each the vocabulary does not have, and there is no room for."""
   tokenizer = tokens.open_tokenizer(loaded.config.data)
   ids, mask = (np.stack(x) for x in zip(*map(tokenizer, texts)))
   encode = jax.jit(lambda v, *x: loaded.model.apply(v, *x, method="encode_text"))
   found = {k: np.asarray(v) for k, v in encode(loaded.variables, ids, mask).items()}
   number = tokenizer.vocabulary["[UNK]"]
-  return found, [int((row == number).sum()) for row in ids]
+  return found, [int((row == number).sum()) for row in ids], [tokenizer.beyond(text) for text in texts]
 
 
 def _facts(loaded, files) -> dict[str, Any]:
-  """What an index has to agree in."""
-  size = lambda path: os.path.getsize(path) if os.path.isfile(path) else -1
+  """What an index has to agree in: the run, and the features of each video with when they were last changed."""
+  names = _names(loaded)
+  of = lambda file: sorted(set(experts.files(experts.of_file(file), names).values()))
   return {"step": loaded.step, "system": loaded.config.system.to_dict(), "weights": cache.fingerprint(loaded.variables),
-          "files": [[os.path.abspath(f), size(f)] for f in files]}
+          "files": [[os.path.abspath(f), *map(_changed, of(f))] for f in files]}
+
+
+def _changed(path) -> tuple[str, int, int]:
+  """What tells the contents of a file from those before without reading them; -1 of one that is not there."""
+  found = media_files.status(path)
+  return os.path.abspath(path), *((found.st_size, found.st_mtime_ns) if found else (-1, -1))
 
 
 def _write_index(path, loaded, files, kept) -> None:
@@ -116,6 +138,8 @@ def to_table(found: Sequence[dict[str, Any]]) -> str:
   """What was found, for a terminal: each text, and below it a video and its score a line."""
   lines = []
   for entry in found:
-    lines.append(entry["text"] + (f"   ({entry['unknown']} of its words are unknown)" if entry["unknown"] else ""))
+    notes = [f"{entry['unknown']} of its words are unknown"] if entry["unknown"] else []
+    notes += [f"its last {entry['beyond']} words are not read, as data.text.length says"] if entry["beyond"] else []
+    lines.append(entry["text"] + (f"   ({', '.join(notes)})" if notes else ""))
     lines += [f"  {f['score']:7.4f}  {f['path']}" for f in entry["found"]]
   return "\n".join(lines)

@@ -52,8 +52,28 @@ def test_videos_without_features_are_missing_and_a_caption_of_no_video_is_named(
   (msrvtt / "MSRVTT_data.json").write_text(json.dumps(content))
   with pytest.raises(errors.DataError, match="sentence 4: there is no video 'video99'"):
     datasets.load("msrvtt", str(msrvtt), "train")
+  os.remove(msrvtt / "MSRVTT_JSFUSION_test.csv")
+  with pytest.raises(errors.AbsentError, match="protocol '1k-A' tests its pairs; with protocol=full"):
+    datasets.load("msrvtt", str(msrvtt), "test")
   with pytest.raises(errors.ConfigError, match="nearest: '1k-A'|not one of 1k-A"):
     datasets.load("msrvtt", str(msrvtt), "train", protocol="1k-C")
+
+
+def test_captions_without_a_word_are_left_out_and_counted(msrvtt):
+  content = json.loads((msrvtt / "MSRVTT_data.json").read_text())
+  for number in (0, 2, 3):
+    content["sentences"][number]["caption"] = " "
+  (msrvtt / "MSRVTT_data.json").write_text(json.dumps(content))
+  found = datasets.load("msrvtt", str(msrvtt), "train", protocol="full")
+  assert {r.id: r.extra["captions"] for r in found.records} == {
+      "video0": ("caption 1",), "video2": ("caption 4", "caption 5")}
+  assert found.notes == ("split 'train': 3 captions without a word are left out, and so are 1 videos that have no others"
+                         " (video1)",)
+  for row in content["sentences"]:
+    row["caption"] = ""
+  (msrvtt / "MSRVTT_data.json").write_text(json.dumps(content))
+  with pytest.raises(errors.AbsentError, match="is empty .* captions without a word"):
+    datasets.load("msrvtt", str(msrvtt), "train", protocol="full")
 
 
 def test_activitynet_has_its_sentences_in_the_order_of_time(tmp_path):

@@ -10,6 +10,7 @@ import gc
 import glob
 import importlib
 import os
+import shlex
 from typing import Any
 
 from vidx import errors, reading
@@ -76,11 +77,13 @@ def load(name: str, root: str, split: str, max_missing: float = 0.1, **options: 
   dataset = read(name, root, split, **options)
   named = len(dataset.records) + len(dataset.missing)
   if len(dataset.missing) > max_missing * named:
+    given = [f"{key}={value}" for key, value in options.items() if isinstance(value, (str, int, float)) and value != ""]
+    command = ["vidx", "data", "check", f"--dataset={name}", f"--root={root}", f"--split={split}", *given, "max_listed=0"]
     listed = ", ".join(dataset.missing[:3]) + (", ..." if len(dataset.missing) > 3 else "")
     raise errors.DataError(
         f"{len(dataset.missing)} of the {named} media of split '{split}' of {root} are missing ({listed}), more than"
         f" max_missing={max_missing:g} allows;"
-        f" `vidx data check --dataset={name} --root={root} max_listed=0` lists them.")
+        f" `{shlex.join(command)}` lists them.")
   if not dataset.records:
     raise errors.AbsentError(empty(dataset, root))
   return dataset

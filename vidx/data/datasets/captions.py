@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vidx import errors
-from vidx.data import experts as experts_lib
+from vidx.data import experts as experts_lib, media_files
 from vidx.data.datasets import places
 from vidx.data.records import Dataset, Media, Record
 
@@ -14,6 +14,8 @@ MEDIA = ("experts", "video")
 def dataset(name: str, root: str, split: str, found: Iterable[tuple[str, tuple[str, ...], Mapping[str, Any]]],
             media: str, experts: str) -> Dataset:
   """Videos with their captions in `extra`, and where their file is as 'video', if it is anywhere.
+
+  Captions without a word are left out, and so are videos that have no others; `notes` count both.
 
   Args:
     name: of the reader.
@@ -30,8 +32,13 @@ def dataset(name: str, root: str, split: str, found: Iterable[tuple[str, tuple[s
   errors.check_choice("data.dataset.media", media, MEDIA)
   stores = experts_lib.Stores(root, experts) if media == "experts" else None
   videos = places.by_stem(root)
-  records, missing = [], []
-  for video, captions, further in found:
+  records, missing, empty, bare = [], [], 0, []
+  for video, said, further in found:
+    captions = [text for text in said if text.strip()]
+    empty += len(said) - len(captions)
+    if said and not captions:
+      bare.append(video)
+      continue
     extra = {"captions": tuple(captions), **further}
     span, file, store = extra.pop("span", None), extra.pop("media", video), extra.pop("features", video)
     if file in videos:
@@ -44,7 +51,9 @@ def dataset(name: str, root: str, split: str, found: Iterable[tuple[str, tuple[s
       missing.append(video)
     else:
       records.append(Record(video, at, span=span, extra=extra))
-  return Dataset(name, split, tuple(records), missing=tuple(missing))
+  left = f", and so are {len(bare)} videos that have no others ({media_files.listed(bare)})" if bare else ""
+  notes = (f"split '{split}': {empty} captions without a word are left out{left}",) if empty else ()
+  return Dataset(name, split, tuple(records), missing=tuple(missing), notes=notes)
 
 
 def cleaned(text: str) -> str:
