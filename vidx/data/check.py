@@ -139,7 +139,7 @@ def probe_features(record: Record) -> dict[str, Any]:
 
 
 def probe_experts(media: Media) -> dict[str, Any]:
-  """As `probe_features`, of a file with features of several experts: tokens of the one with most, all their features."""
+  """As `probe_features`, of a file with features of several experts: tokens of the one with most, all features."""
   try:
     found = experts.read(media, experts.named(media))
     wrong = next((name for name, values in found.items() if not np.isfinite(values).all()), None)

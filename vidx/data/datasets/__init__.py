@@ -78,7 +78,8 @@ def load(name: str, root: str, split: str, max_missing: float = 0.1, **options: 
   named = len(dataset.records) + len(dataset.missing)
   if len(dataset.missing) > max_missing * named:
     given = [f"{key}={value}" for key, value in options.items() if isinstance(value, (str, int, float)) and value != ""]
-    command = ["vidx", "data", "check", f"--dataset={name}", f"--root={root}", f"--split={split}", *given, "max_listed=0"]
+    command = ["vidx", "data", "check", f"--dataset={name}", f"--root={root}", f"--split={split}", *given,
+               "max_listed=0"]
     listed = ", ".join(dataset.missing[:3]) + (", ..." if len(dataset.missing) > 3 else "")
     raise errors.DataError(
         f"{len(dataset.missing)} of the {named} media of split '{split}' of {root} are missing ({listed}), more than"

@@ -63,8 +63,8 @@ def read(root: str, split: str, protocol: str = "1k-A", media: str = "experts", 
 def _jsfusion(root: str, split: str, find) -> list[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
   path = find(*_PAIRS)
   if not os.path.isfile(path):
-    raise errors.AbsentError(f"annotation file {path} does not exist: protocol '1k-A' tests its pairs; with protocol=full"
-                             " the splits are those of lists or of the json.")
+    raise errors.AbsentError(f"annotation file {path} does not exist: protocol '1k-A' tests its pairs; with"
+                             " protocol=full the splits are those of lists or of the json.")
   if split != "train":
     return [(name, (text,), {}) for name, text in _pairs(path).items()]
   videos, _ = _videos(root)
