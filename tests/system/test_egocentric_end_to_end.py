@@ -67,7 +67,7 @@ def shows_candidates(workdir, hands):
   one, = explain.Explainer(loaded, ["candidates"])(found)
   store = detections.open_store(detections.beside(str(video)))
   for shown in one.maps:
-    assert shown.frames.shape == (4, 32, 32, 3) and shown.values.shape == (4, 4, 5)
+    assert shown.beneath.shape == (4, 32, 32, 3) and shown.values.shape == (4, 4, 5)
     live = shown.values[..., 4] > 0
     assert live.any() and abs(shown.values[..., 4].sum() - 1) < 1e-5
     assert (np.abs(shown.values[..., :4][live][:, None] - 32 * store.boxes.reshape(-1, 4)).max(-1).min(1) < 1e-3).all()
