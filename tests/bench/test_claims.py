@@ -144,3 +144,8 @@ def test_a_model_of_several_inputs_learns_targets_of_its_own_beside_what_stays_f
   assert claims.accuracy(Compared(), variables, two, told=told) > 85
   assert train(20, begin=begin)["params"]["scale"] != 3
   assert begin["params"]["scale"] == 3  # what training began with is still there
+
+
+def test_a_claim_without_its_name_is_none(folder, capsys):
+  assert cli.main(["claims", "small/"]) == 2
+  assert "small has no claim ''; it has good, bad." in capsys.readouterr().err

@@ -77,6 +77,12 @@ def test_bad_input_is_one_line(words, here, capsys):
   assert err.count("\n") == 1 and err.startswith("vidx: ")
 
 
+def test_an_unknown_name_is_told_before_a_missing_compiler(monkeypatch):
+  monkeypatch.setattr(targets, "devices", lambda target: pytest.fail("asked for chips"))
+  with pytest.raises(errors.ConfigError, match="unknown model 'resnet_81' .*resnet_18"):
+    compiled.bench_compiled("resnet_81")
+
+
 @pytest.mark.parametrize("plain, lean, own, taken", [
     (16, 64, 16, ("", 16)), (16, 64, 20, ("", 16)), (16, 64, 32, ("*.out", 64)), (16, 16, 32, ("", 16)),
     (0, 8, 32, ("*.out", 8)), (24, 0, 48, ("", 24)), (0, 0, 8, None)])

@@ -148,12 +148,12 @@ def chosen(names: Sequence[str]) -> list[tuple[str, Claim]]:
   of_file = functools.cache(lambda file: {c.name: c for c in load(file)})  # claims of a file share what they train
   found = []
   for name in names:
-    file, _, single = name.partition("/")
+    file, slash, single = name.partition("/")
     claims = of_file(file)
-    if single and single not in claims:
+    if slash and single not in claims:
       raise errors.ConfigError(f"{file} has no claim '{single}'{errors.hint(single, claims)}; it has"
                                f" {', '.join(claims)}.")
-    found += [(file, claims[single])] if single else [(file, c) for c in claims.values()]
+    found += [(file, claims[single])] if slash else [(file, c) for c in claims.values()]
   return found
 
 

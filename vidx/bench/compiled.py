@@ -86,6 +86,8 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
     raise errors.ConfigError("give a model's name or --config=FILE, and not both.")
   if batch < 0:
     raise errors.ConfigError(f"batch={batch}: at least 1, or 0 for the usual one.")
+  if name:
+    systems.create_model(name)  # a name that is none is told before a compiler that is missing
   chip, devices = targets.chip(target), targets.devices(target)
   if config and not isinstance(config, ConfigDict):
     config = config_lib.load_file(config)
