@@ -23,8 +23,9 @@ against 37.2. 'curriculum' does not: sound of another time is told in 86.7 after
 80.5 after easy sound alone, and 89.8 after nothing else from the start, as 800 steps are enough to learn
 it. On seed 100, of other worlds and networks 'sync' gets: gaps that vary more 92.1, and without a tempo
 91.1; a clip's own two gaps in turns 94.0 (where hard sound from the start wins by 4.5, too); a fast
-pathway half as wide as the slow one 93.3, in that world 94.3, both twice as wide 92.1; a rate of 0.01 91.8. Own sound is
-always nearer than a half; what fails is other sound of a like rhythm, and features are means over time.
+pathway half as wide as the slow one 93.3, in that world 94.3, both twice as wide 92.1; a rate of 0.01
+91.8. Own sound is always nearer than a half; what fails is other sound of a like rhythm, and features
+are means over time.
 
 vidx claims avslowfast
 """
