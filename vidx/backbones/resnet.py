@@ -18,7 +18,6 @@ import math
 from typing import Any
 
 from flax import linen as nn
-import jax
 import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain
@@ -228,17 +227,6 @@ class Block(nn.Module):
                        name="shortcut")(x, train, mask)
 
 
-def _narrow(step, x, mask=None, train=False):
-  """A step on (B, T, H, W, C), in whose layers the frames are among the channels where that is quicker."""
-  if not conv.narrow_form(x, mask):
-    return step(x, mask, train)
-  frames = x.shape[1]
-  with conv.frames_among_channels(frames):
-    x, _ = step(conv.to_channels(x), None, train)
-  x = jax.lax.optimization_barrier(x)  # it stays so for the next step, and is transposed for others alone
-  return conv.from_channels(x, frames), None
-
-
 class StageEnd(nn.Module):
   """The site of a stage, then max pooling over time where `window` is above 1."""
 
@@ -381,13 +369,13 @@ class ResNet(Chain):
 
   def steps(self):
     """See Trunk.steps."""
-    return [(name, functools.partial(_narrow, step) if self._is_narrow(name, step) else step)
+    return [(name, functools.partial(conv.narrow, step) if self._is_narrow(name, step) else step)
             for name, step in self._steps]
 
   def _is_narrow(self, name: str, step: nn.Module) -> bool:
     """Whether a step has few channels, and nothing is plugged in there that has to see single frames."""
-    few = {Stem: lambda: step.features, Block: lambda: step.shape.inner}.get(type(step), lambda: self.narrow)()
-    return few < self.narrow and not any(sites_lib.plugged(self.sites, site) for site in self.site_names()
+    inner = step.features if isinstance(step, Stem) else step.shape.inner if isinstance(step, Block) else self.narrow
+    return inner < self.narrow and not any(sites_lib.plugged(self.sites, site) for site in self.site_names()
                                          if f"{site}.".startswith(f"{self.prefix}{name}."))
 
   def _shape(self, stage: int, block: int) -> Shape:

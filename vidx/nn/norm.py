@@ -1,6 +1,6 @@
 """Batch normalisation with fp32 statistics, and the convolution-norm-activation unit of every trunk."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import contextlib
 import contextvars
 import functools
@@ -10,7 +10,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import pool
+from vidx.nn import pool, tracing
 from vidx.nn.conv import Conv, frames_inside
 from vidx.nn.initialisers import param
 
@@ -18,14 +18,9 @@ from vidx.nn.initialisers import param
 _exact: contextvars.ContextVar[bool] = contextvars.ContextVar("exact", default=False)
 
 
-@contextlib.contextmanager
-def exact_statistics() -> Iterator[None]:
+def exact_statistics() -> contextlib.AbstractContextManager[None]:
   """Within the block, `BatchNorm` stores in training the statistics of the batch alone, nothing of those before."""
-  token = _exact.set(True)
-  try:
-    yield
-  finally:
-    _exact.reset(token)
+  return tracing.setting(_exact, True)
 
 
 class BatchNorm(nn.Module):
