@@ -281,3 +281,12 @@ def test_a_pattern_of_what_stays_fresh_that_matches_nothing_is_an_error(tmp_path
   assert len(reports[str(tmp_path)]["excluded"]) == 2
   with pytest.raises(errors.ConfigError, match="train.init_exclude pattern 'heads' matches no parameter"):
     warm_start.start(beginning(tmp_path, train__init_exclude=("stem", "heads")))
+
+
+def test_a_source_that_was_checked_is_not_read_again(tmp_path, monkeypatch):
+  run = beginning(started_from(tmp_path))
+  sources = warm_start.read(run.config)
+  monkeypatch.setattr(warm_start, "read_variables", lambda source: pytest.fail(f"{source} is read again"))
+  warm_start.check(run, sources)
+  state, _ = warm_start.start(run, sources)
+  np.testing.assert_array_equal(state.params["stem"]["kernel"], make(step=1).params["stem"]["kernel"])

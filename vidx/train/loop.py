@@ -45,13 +45,13 @@ def train(config: ConfigDict, workdir: str, profile: bool = False, runs: str = "
   train_set, val_set = build.load_splits(config, main)
   run = build.build(config, train_set)  # what it refuses leaves nothing behind
   memory.check_state(run.abstract, run.shardings, config)
-  if not workdirs.trained(workdir):
-    warm_start.check(run)
+  sources = [] if workdirs.trained(workdir) else warm_start.read(config)
+  warm_start.check(run, sources)
   if not _prepares(run):
     evaluator.check(run, val_set)
   with lock_lib.hold(workdir, main) as lock:
     workdirs.claim(config, workdir, train_set, val_set, main, run)
-    return _train(run, workdir, train_set, val_set, profile, main, lock)
+    return _train(run, workdir, train_set, val_set, profile, main, lock, sources)
 
 
 def _prepares(run: build.Run) -> bool:
@@ -61,8 +61,8 @@ def _prepares(run: build.Run) -> bool:
 
 
 def _train(run: build.Run, workdir: str, train_set: records.Dataset, val_set: records.Dataset, profile: bool,
-           main: bool, lock: lock_lib.Lock) -> dict[str, Any]:
-  """`train` once the workdir is this run's."""
+           main: bool, lock: lock_lib.Lock, sources: list[Any]) -> dict[str, Any]:
+  """`train` once the workdir is this run's; `sources` are what it starts from, and are let go."""
   config = run.config
   if build.reads_texts(run):
     workdirs.make_vocabulary(config, workdir, train_set, main)
@@ -74,7 +74,8 @@ def _train(run: build.Run, workdir: str, train_set: records.Dataset, val_set: re
     print(f"removed the half-written checkpoint {name}", flush=True)
   if main and saves.notes:
     print("\n".join(saves.notes), flush=True)
-  state, data_state, start = _first_state(run, saves, workdir, main)
+  state, data_state, start = _first_state(run, saves, workdir, main, sources)
+  sources.clear()
   last_step = run.last_step
   if start >= last_step:
     print(_nothing_left(workdir, start, run.total_steps, config.train.max_steps), flush=True)
@@ -306,7 +307,7 @@ def _nothing_left(workdir: str, start: int, total: int, most: int) -> str:
   return f"{done} Next: vidx eval --workdir={workdir}"
 
 
-def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, main: bool):
+def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, main: bool, sources: list[Any]):
   """(state, pipeline state or None, step) from the last checkpoint, another run, or nothing."""
   latest = saves.latest()
   if latest is not None:
@@ -314,7 +315,7 @@ def _first_state(run: build.Run, saves: checkpoint.Checkpointer, workdir: str, m
     return state, data_state, state.step_number()
   if not run.config.train.init_from:
     return run.init(), None, 0
-  state, reports = warm_start.start(run)
+  state, reports = warm_start.start(run, sources)
   if main:
     writing.write_json(os.path.join(workdir, "init.json"), reports)
     print("\n".join([*warm_start.summary(reports), *warm_start.pixels(run.config.train.init_from, run.config.data)]),

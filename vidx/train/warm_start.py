@@ -230,36 +230,45 @@ def _config(source: str) -> ConfigDict:
     return config_lib.from_json(f.read())
 
 
-def check(run) -> None:
-  """Raises what `start` would, from the shapes of the run's state; computes and keeps nothing."""
+def read(config: ConfigDict) -> list[Any]:
+  """The variables of each entry of `train.init_from`, for `check` and `start`; [] where it is empty."""
+  return [part_of(read_variables(source), prefix, source) for _, source, prefix in entries(config.train.init_from)]
+
+
+def check(run, sources: Sequence[Any]) -> None:
+  """Raises what `start` would, from the shapes of the run's state and what `read` gives; computes nothing."""
   fresh = {"params": run.abstract.params, **run.abstract.stats}
-  if run.config.train.init_from:
-    _merged(run, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fresh))
+  if sources:
+    _merged(run, jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), fresh), sources)
 
 
-def start(run) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
+def start(run, sources: Sequence[Any] = ()) -> tuple[state_lib.TrainState, dict[str, dict[str, list[str]]]]:
   """The first state of a run with parameters and statistics of `train.init_from`, and a report per source.
 
   What goes on from the parameters, averages and an optimiser's slow weights, begins at what was loaded.
+
+  Args:
+    run: of `build.build`.
+    sources: what `read` gives, where it was called before.
 
   Raises:
     ConfigError: a pattern of `train.init_exclude` that matches nothing.
     CheckpointError: a source that is no run, without the part that is named, or of which too little `fits`.
   """
   state = run.init().replace(opt_state=(), ema={})
-  variables, reports = _merged(run, {"params": state.params, **state.stats})
+  variables, reports = _merged(run, {"params": state.params, **state.stats}, sources or read(run.config))
   params = jax.device_put(variables.pop("params"), run.shardings.params)
   state = state.replace(params=params, stats=jax.device_put(variables, run.shardings.stats))
   complete = lambda loaded: state_lib.complete(loaded, run.tx, bool(run.config.optimizer.ema))
   return jax.jit(complete, out_shardings=run.shardings)(state), reports
 
 
-def _merged(run, variables: Any) -> tuple[Any, dict[str, dict[str, list[str]]]]:
+def _merged(run, variables: Any, sources: Sequence[Any]) -> tuple[Any, dict[str, dict[str, list[str]]]]:
   """Fresh variables with what `train.init_from` gives, and a report per source; see `start`."""
   exclude, reports = run.config.train.init_exclude, {}
   optim.matches({"params": run.abstract.params, **run.abstract.stats}, exclude, "train.init_exclude")
-  for pattern, source, prefix in entries(run.config.train.init_from):
-    part, adopt = part_of(read_variables(source), prefix, source), getattr(run.model, "adopt", None)
+  adopt = getattr(run.model, "adopt", None)
+  for (pattern, source, prefix), part in zip(entries(run.config.train.init_from), sources, strict=True):
     variables, report = merge(variables, part, pattern, exclude, adopt)
     name = f"{source}, {prefix}" if prefix else source
     alike, kernels, of = fits(variables, part, report, adopt)
