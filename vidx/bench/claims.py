@@ -78,14 +78,14 @@ class Outcome:
             "seconds": self.seconds}
 
 
-def names() -> list[str]:
+def files() -> list[str]:
   """Names of the files of claims, sorted."""
   return sorted({path.stem for folder in FOLDERS for path in folder.glob("*.py")})
 
 
 def listed(json: bool = False) -> str:
   """All files of claims, and below each its claims with what they state; or as JSON [{'file', 'name', 'statement'}]."""
-  of = {name: load(name) for name in names()}
+  of = {name: load(name) for name in files()}
   if json:
     return json_lib.dumps([{"file": name, "name": c.name, "statement": c.statement} for name, claims in of.items()
                            for c in claims], indent=2)
@@ -104,7 +104,7 @@ def module(name: str) -> types.ModuleType:
     if (folder / f"{name}.py").is_file():
       break
   else:
-    known = names()
+    known = files()
     raise errors.ConfigError(f"no claims are called '{name}'{errors.hint(name, known)};"
                              f" there are some for {', '.join(known) or 'nothing'} in {FOLDERS[0]}.")
   spec = importlib.util.spec_from_file_location(f"vidx_claims_{name}", folder / f"{name}.py")

@@ -58,10 +58,9 @@ def hint(flag: str, known: Sequence[str], prefix: str) -> str:
     return f"; write --{last}"
   if prefix == CONFIG:
     from vidx.train import config as config_lib
-    keys = [key for key in config_lib.listed(config_lib.base()).splitlines() if (
-        f".{flag}=" in key.partition("=")[0] + "=")]
-    if keys:
-      return f"; write {' or '.join(key.partition('=')[0] for key in keys)}"
+    keys = [line.partition("=")[0] for line in config_lib.listed(config_lib.base()).splitlines()]
+    if meant := [key for key in keys if key.endswith(f".{flag}")]:
+      return f"; write {' or '.join(meant)}"
   return errors.hint(flag, known)
 
 
@@ -70,9 +69,12 @@ def runs(**folders: str | Sequence[str]) -> None:
   for flag, named in folders.items():
     several = [named] if isinstance(named, str) else named
     for folder in filter(None, several):
-      if not os.path.isfile(os.path.join(folder, "config.json")):
-        raise errors.CheckpointError(f"--{flag}={','.join(several)}: {folder} is not the folder of a run: it holds no"
-                                     " config.json.")
+      _check_run(f"--{flag}={','.join(several)}: {folder}", folder)
+
+
+def _check_run(said: str, folder: str) -> None:
+  if not os.path.isfile(os.path.join(folder, "config.json")):
+    raise errors.CheckpointError(f"{said} is not the folder of a run: it holds no config.json.")
 
 
 def files(**paths: str) -> None:
@@ -92,9 +94,8 @@ def windows(text: str) -> None:
   """Raises a UserError for windows over a video that cannot be, or that need a run which is not there."""
   if text:
     from vidx.infer import detect
-    still = detect.how(text).still
-    if still and not os.path.isfile(os.path.join(still, "config.json")):
-      raise errors.CheckpointError(f"--windows: still={still} is not the folder of a run: it holds no config.json.")
+    if still := detect.how(text).still:
+      _check_run(f"--windows: still={still}", still)
 
 
 def pairs(args: Sequence[str], taken: Container[str] = ()) -> dict[str, object]:

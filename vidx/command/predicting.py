@@ -45,7 +45,8 @@ def _check(fv, args):
     flag_text.ending("out", fv.out, (".html",) if fv.show else (".json", ".csv"))
   if fv.phrase or fv.text:
     kinds.check_one(fv.show, "--phrase" if fv.phrase else "--text")
-  kinds.check(fv.show)
+  if fv.show:
+    kinds.check(kinds.words(fv.show))
   flag_text.files(boxes=fv.boxes)
   flag_text.runs(trunk=fv.trunk, beside=fv.beside)
   media_files.check(args)
@@ -68,22 +69,22 @@ def _predict(fv, args, overrides):
   flag_text.read_by(fv, _PREDICT_READERS, kind, system)
   if not fv.show and kind != "phrases" and kind not in _PREDICT_CSV:
     flag_text.ending("out", fv.out, (".json",), f": what {system} tells is no table")
-  if fv.phrase:
+  if kind == "phrases":
     from vidx.show import grounded
     return grounded.main(loaded, fv.phrase, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)
-  if fv.text or fv.index:
+  if kind == "texts":
     from vidx.show import ranked
     return ranked.main(loaded, fv.text, args, top=fv.top, index=fv.index, json=fv.json, show=fv.show, out=fv.out,
                        workdir=fv.workdir)
-  if loaded.config.task.name in ("box_actions", "detection"):
+  if kind in ("people", "boxes"):
     from vidx.show import drawn
     return drawn.main(loaded, args, show=fv.show, out=fv.out, json=fv.json, workdir=fv.workdir, top=fv.top,
                       boxes=fv.boxes, windows=fv.windows, threshold=fv.threshold)
-  if loaded.config.task.name == "captioning":
+  if kind == "captions":
     from vidx.show import captions
     return captions.main(loaded, args, json=fv.json, show=fv.show, out=fv.out, workdir=fv.workdir)
   if fv.show:
-    if "features" in loaded.model.inputs:
+    if kind == "features":
       raise errors.ConfigError("--show draws what a system sees in clips;"
                                " of long videos `vidx report` shows timelines.")
     from vidx.infer import explain

@@ -134,8 +134,7 @@ def probe_features(record: Record) -> dict[str, Any]:
     features, _ = feature_files.load(record)
   except errors.DataError as e:
     return {"reason": str(e).replace(f"features {record.media.path}: ", "")}
-  return {"frames": len(features), "seconds": 0.0, "fps": 0.0, "sound": False, "size": (features.shape[1], 1),
-          "last": float("inf")}
+  return _untimed(*features.shape)
 
 
 def probe_experts(media: Media) -> dict[str, Any]:
@@ -149,8 +148,12 @@ def probe_experts(media: Media) -> dict[str, Any]:
       raise errors.DecodeError("no expert saw anything.")
   except errors.DataError as e:
     return {"reason": str(e).removeprefix(f"{media.path}: ")}
-  return {"frames": max(map(len, found.values())), "seconds": 0.0, "fps": 0.0, "sound": False,
-          "size": (sum(values.shape[1] for values in found.values()), 1), "last": float("inf")}
+  return _untimed(max(map(len, found.values())), sum(values.shape[1] for values in found.values()))
+
+
+def _untimed(frames: int, features: int) -> dict[str, Any]:
+  """What `probe` would say of so many frames, or tokens, of so many features."""
+  return {"frames": frames, "seconds": 0.0, "fps": 0.0, "sound": False, "size": (features, 1), "last": float("inf")}
 
 
 def _read(name: str, root: str, split: str, options: dict) -> tuple[list[Dataset], dict[str, str]]:

@@ -248,7 +248,7 @@ class Explainer:
       ConfigError: a kind that is unknown or that the model does not produce, or such a site.
     """
     self.loaded, self.kinds = loaded, tuple(dict.fromkeys(k.strip() for k in kinds if k.strip()))
-    kinds_lib.check(",".join(kinds) or ",", "clips")
+    kinds_lib.check(self.kinds, "clips")
     data, model = loaded.config.data, loaded.model
     clip = (BATCH, *clips.eval_clip_shape(data))
     self._wanted = batch_lib.wanted(model)
@@ -318,12 +318,12 @@ class Explainer:
         return kept[path] if path in kept else sown[path][-1][:, :, None, None]
       return sown[path][-1]
 
-    found = [map_arrays.upright(shown(path, kind)) if self._of_sound(where) and kind not in GATES else shown(path, kind)
-             for path, kind, where in wanted]
+    laid = lambda x, where: map_arrays.upright(x) if self._of_sound(where) else x
+    found = [shown(path, kind) if kind in GATES else laid(shown(path, kind), where) for path, kind, where in wanted]
     if "gradcam" in self.kinds:
       target = jnp.where(target < 0, outputs["logits"].argmax(-1), target)
       heat = grad_cam(model, variables, *inputs, target=target, visit=self._visit, places=self._places)
-      found.append(map_arrays.upright(heat) if self._of_sound(self._visit.site) else heat)
+      found.append(laid(heat, self._visit.site))
     return target, [x.astype(jnp.float32) for x in found]
 
   @staticmethod

@@ -1,5 +1,7 @@
 """Kinds of pictures that `vidx predict --show` draws, by what a run is asked for; nothing heavy is imported here."""
 
+from collections.abc import Sequence
+
 from vidx import errors
 
 SIGNED = ("squeezed", "appearance", "band_pass")  # (B, N, H, W, C), what blocks make of the clip
@@ -40,12 +42,11 @@ def check_one(show: str, what: str) -> None:
     raise errors.ConfigError(f"--show={show}: of {what} it is {' or '.join(OF[what])}{hint}.")
 
 
-def check(show: str, what: str = "") -> None:
-  """Raises ConfigError where one of some kinds with commas is none, or none of a key of `OF` if that is named."""
+def check(asked: Sequence[str], what: str = "") -> None:
+  """Raises ConfigError where one of some kinds is none, or none of a key of `OF` if that is named; or there is none."""
   known = OF[what] if what else [kind for some in OF.values() for kind in some]
-  found = words(show)
-  wrong = next((word for word in found if word not in known), None)
-  if show and (wrong is not None or not found):
-    raise errors.ConfigError(f"--show={show}: " + (
-        f"unknown kind '{wrong}'{errors.hint(wrong, known)}" if found else "no kind")
+  wrong = next((word for word in asked if word not in known), None)
+  if wrong is not None or not asked:
+    raise errors.ConfigError(f"--show={','.join(asked)}: " + (
+        f"unknown kind '{wrong}'{errors.hint(wrong, known)}" if asked else "no kind")
         + f"; the kinds{f' of {what}' if what else ''} are {', '.join(known)}.")

@@ -25,13 +25,14 @@ def main(loaded: load.Loaded, paths: Sequence[str], *, show: str = "", out: str 
     windows: see `vidx.infer.detect.how`.
     threshold: score from which a box is told; 0: 0.3.
   """
+  words = kinds.words(show)
   if predict_boxes.applies(loaded):
     drawing, asked, title = tracks, "runs that find boxes", "what there is in every frame"
-    options = dict(windows=windows, threshold=threshold or LEAST, memory=kinds.MEMORY in kinds.words(show))
+    options = dict(windows=windows, threshold=threshold or LEAST, memory=kinds.MEMORY in words)
   else:
     drawing, asked, title, options = people, "people in --boxes", "what people do", dict(top=top, boxes=boxes)
   if show:
-    kinds.check(show, asked)
+    kinds.check(words, asked)
   found = predict.predict_loaded(loaded, paths, **options)
   draw = lambda: drawing.write(found, out or os.path.join(workdir, "maps"),
                                f"{loaded.config.system.name}, step {loaded.step}: {title}")

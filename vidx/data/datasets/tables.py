@@ -128,7 +128,8 @@ def read(name: str, table: str, root: str, split: str, given: tuple[str, ...], n
     mine = np.ones(len(lines), bool)
   else:
     mine = np.array([s == split for s in _splits(columns, group, table, lines, train_folds, val_folds)], bool)
-  bare = not (whole or told or split == "test") and sorted(set(classes) - {classes[i] for i in np.flatnonzero(mine)})
+  by_hash = not (whole or told or split == "test")
+  bare = sorted(set(classes) - {classes[i] for i in np.flatnonzero(mine)}) if by_hash else []
   if bare:
     notes.append(f"{table}: no record of {len(bare)} of its classes ({media_files.listed([order[c] for c in bare])})"
                  f" comes into split '{split}', as hashes of paths decide; give it a column 'split'")
