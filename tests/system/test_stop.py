@@ -23,8 +23,8 @@ def command(config, workdir, workers=0):
           "--config.system.stages=1,", f"--config.data.workers={workers}", "--config.schedule.name=constant"]
 
 
-def start(words, devices=1):
-  return subprocess.Popen(words, env=environment(devices), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+def start(words, devices=1, **extra):
+  return subprocess.Popen(words, env=environment(devices, **extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           start_new_session=True)
 
 
@@ -106,7 +106,8 @@ def test_processes_that_go_on_hear_what_is_asked_before_their_first_step(tiny, t
     out, err = process.communicate(timeout=120)
     assert process.returncode == stop.STATUS, out + err
     before = saved(workdir)
-    process = start(together(command(tiny, workdir)))
+    # Nothing is compiled yet: the first step comes seconds after the service hears, however late this process looks.
+    process = start(together(command(tiny, workdir)), JAX_COMPILATION_CACHE_DIR=str(tmp_path / "compiled"))
     until = time.monotonic() + 60
     while len(of_it := of_the_run(process.pid)) < 2:
       assert time.monotonic() < until
