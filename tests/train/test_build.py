@@ -47,6 +47,17 @@ def test_steps_are_those_that_will_be_taken(most, last, said):
   assert run.parameters == 1200
 
 
+@pytest.mark.parametrize("batch_size, data, epoch", [
+    (9, dataset("video"), 0), (10, dataset("video"), 9), (2, dataset("video", 1), 1), (16, dataset("text", 4), 4),
+    (50, dataset("image", draws=50), 0), (51, dataset("image", draws=50), 50)])
+def test_a_batch_that_holds_examples_more_than_once_is_told_in_a_line(batch_size, data, epoch):
+  run = run_of(data)
+  run.config.train.batch_size = batch_size
+  first, *more = run.told(data, data, start=3).splitlines()
+  assert first.endswith(", resumed at step 3") and len(more) == bool(epoch)
+  assert not more or f"train.batch_size={batch_size} is larger than an epoch of {epoch}," in more[0]
+
+
 @pytest.mark.parametrize("start, most, said", [
     (440, 0, "runs/a is finished: all 440 steps are done. "), (440, 60, "runs/a is finished: all 440 steps are done. "),
     (60, 60, "runs/a: 60 of 440 steps are done, and train.max_steps=60 asks for no more. "),

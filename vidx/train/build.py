@@ -70,12 +70,23 @@ class Run:
     """Of how many examples it learns: of images of which triplets are drawn, the triplets of an epoch."""
     return train_set.epoch if self.unit == "triplets" else len(train_set)
 
-  def told(self, train_set: Dataset, val_set: Dataset) -> str:
-    """A line about it: sizes, and how many steps of how many examples."""
+  def told(self, train_set: Dataset, val_set: Dataset, start: int = 0) -> str:
+    """A line about it: sizes, and how many steps of how many examples; one more where a batch holds some repeatedly.
+
+    Args:
+      train_set: what is learned.
+      val_set: what is evaluated.
+      start: steps that are done.
+    """
     steps = f"{self.last_step} steps" if self.last_step == self.total_steps else (
         f"{self.last_step} of {self.total_steps} steps (train.max_steps)")
-    return (f"{self.config.system.name}: {self.parameters:,} parameters, {self.count(train_set)} {self.unit} to train"
-            f" on, {len(val_set)} to evaluate, {steps}, {jax.device_count()} device(s)")
+    seeds, batch_size = self.config.train.seeds, self.config.train.batch_size
+    line = (f"{self.config.system.name}: {self.parameters:,} parameters, {self.count(train_set)} {self.unit} to train"
+            f" on, {len(val_set)} to evaluate, {steps}, {jax.device_count()} device(s)"
+            + (f", {seeds} seeds" if seeds > 1 else "") + (f", resumed at step {start}" if start else ""))
+    return line if batch_size <= train_set.epoch else (
+        f"{line}\nnote: train.batch_size={batch_size} is larger than an epoch of {train_set.epoch}, so every batch holds"
+        f" examples more than once; with at most {train_set.epoch} it need not")
 
   def step(self):
     """The compiled step; its state is donated."""

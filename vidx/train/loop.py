@@ -94,8 +94,7 @@ def _train(run: build.Run, workdir: str, train_set: records.Dataset, val_set: re
     batches.set_state(data_state)
   log = writers.Writers(workdir, main, start)
   console = writers.Console(last_step, start, main, config.train.log_every)
-  console.say(run.told(train_set, val_set) + (f", {config.train.seeds} seeds" if config.train.seeds > 1 else "")
-              + (f", resumed at step {start}" if start else ""))
+  console.say(run.told(train_set, val_set, start))
   for line in memory.advice(config, run.parameters, run.count(train_set), run.pixels and not start, run.videos):
     console.say(line)
   with stop.Listener() as listener:
