@@ -63,6 +63,17 @@ def reason(error: BaseException) -> str:
   return text or type(error).__name__
 
 
+def no_run(said: str, lacks: str = "config.json") -> errors.CheckpointError:
+  """What is raised where a folder is named as that of a run and is none.
+
+  Args:
+    said: the folder, behind the flag that names it where that is not --workdir.
+    lacks: the file of every run that it does not hold.
+  """
+  return errors.CheckpointError(f"{said} is not the folder of a run: it holds no {lacks}; train there first, or name"
+                                " another folder.")
+
+
 def regular(path: str | os.PathLike) -> None:
   """Raises OSError for what is no file on a disk: a pipe or a device may keep its reader waiting for ever."""
   mode = os.stat(path).st_mode

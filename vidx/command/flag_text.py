@@ -5,7 +5,7 @@ import os
 
 from absl import flags
 
-from vidx import errors
+from vidx import errors, reading
 from vidx.command.verb import CONFIG
 
 
@@ -74,7 +74,7 @@ def runs(**folders: str | Sequence[str]) -> None:
 
 def _check_run(said: str, folder: str) -> None:
   if not os.path.isfile(os.path.join(folder, "config.json")):
-    raise errors.CheckpointError(f"{said} is not the folder of a run: it holds no config.json.")
+    raise reading.no_run(said)
 
 
 def files(**paths: str) -> None:

@@ -53,8 +53,8 @@ class Judges:
       errors.check_choice("--judges:", judge, JUDGES)
       if not place:
         raise errors.ConfigError(f"--judges={judge}: write where the network is, {judge}=FOLDER.")
-      if judge in _SCORES and not os.path.isdir(place):
-        raise errors.CheckpointError(f"--judges={judge}={place}: {place} is not the folder of a run.")
+      if judge in _SCORES and not os.path.isfile(os.path.join(place, "config.json")):
+        raise reading.no_run(f"--judges={judge}={place}: {place}")
     for judge, place in wanted:
       make = {"lpips": self._lpips, "fid": self._fid}.get(judge, self._affinity)
       make(judge, place)

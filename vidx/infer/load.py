@@ -121,9 +121,7 @@ def _read(workdir: str, name: str) -> str:
   except UnicodeDecodeError as e:
     raise errors.CheckpointError(f"{os.path.join(workdir, name)} is damaged ({reading.reason(e)}).") from e
   except OSError:
-    raise errors.CheckpointError(
-        f"{workdir} is not the folder of a run: it holds no {name};"
-        " train there first, or name another --workdir.") from None
+    raise reading.no_run(workdir, name) from None
 
 
 def _choose(reader: checkpoint.Checkpointer, workdir: str, step: int | str | None) -> int:
