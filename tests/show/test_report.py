@@ -193,6 +193,34 @@ def test_curves_of_several_runs_are_on_the_same_plots(workdir, tmp_path_factory)
     report.write_report(str(workdir), against=f"{others[0]},{tmp_path_factory.mktemp('empty')}")
 
 
+@pytest.mark.parametrize("own, others, metrics", [
+    ("classification", ["joint", "tags_and_class"], ["top-1"]), ("tags_and_class", ["multilabel"], ["mAP"]),
+    ("tags_and_class", ["joint", "multilabel"], ["top-1", "mAP"]), ("classification", ["none"], ["top-1"]),
+    ("none", ["classification"], []), ("classification", ["joint", "multilabel"], None),
+    ("segmentation", ["classification"], None)])
+def test_runs_are_beside_one_another_by_what_both_measure_and_refused_where_that_is_nothing(tmp_path, own, others,
+                                                                                            metrics):
+  configs = {}
+  for i, task in enumerate((own, *others)):
+    folder = tmp_path / f"{i}"
+    folder.mkdir()
+    figures = {name: 10.0 + i for name in tasks.headlines(task)}
+    (folder / "metrics.jsonl").write_text("".join(
+        json.dumps({"step": s, "split": split, "loss": 1.0, **figures}) + "\n" for s in (1, 2) for split in ("train", "val")))
+    config = configs[str(folder)] = {"system": {"name": "some"}, "data": {"dataset": {"name": "folder"}},
+                                     "task": {"name": task}}
+    (folder / "config.json").write_text(json.dumps(config))
+  workdir, *against = configs
+  if metrics is None:
+    last = f"--against={against[-1]}: a run of task '{others[-1]}' .* '{own}' "
+    with pytest.raises(errors.ConfigError, match=last):
+      report.write_report(workdir, against=",".join(against))
+    assert not (tmp_path / "0" / "report.html").exists()
+  else:
+    training.check_beside(configs)
+    assert [title for title, _ in training.beside(configs)] == ["loss", *(f"validation {k}, %" for k in metrics)]
+
+
 def test_runs_of_the_same_name_are_called_by_more_of_their_paths(tmp_path):
   assert training._short([str(tmp_path / "a" / "run"), str(tmp_path / "b" / "run")]) == ["a/run", "b/run"]
   assert training._short([str(tmp_path / "a" / "run"), str(tmp_path / "a" / "other")]) == ["run", "other"]

@@ -33,13 +33,13 @@ def write_report(workdir: str, out: str | None = None, against: str = "", kernel
 
   Raises:
     CheckpointError: `workdir` holds no run, or one of two has neither steps nor an evaluation of classes to compare.
+    ConfigError: another run has no metric in common with this one.
   """
   if not workdir:
     raise errors.CheckpointError("no workdir: add --workdir=FOLDER, the folder of a run.")
   config = _json(workdir, "config.json")
   if config is None:
-    raise errors.CheckpointError(f"{workdir} is not the folder of a run: it holds no config.json;"
-                                 " train there first, or name another --workdir.")
+    raise reading.no_run(workdir)
   path = out or os.path.join(workdir, "report.html")
   with reading.boundary(f"what {workdir} keeps of its evaluations and steps is damaged", errors.CheckpointError):
     try:
@@ -50,6 +50,8 @@ def write_report(workdir: str, out: str | None = None, against: str = "", kernel
 
 
 def _write(path: str, workdir: str, config: Mapping[str, Any], against: Sequence[str], kernels: bool) -> None:
+  others = {other: _json(other, "config.json") or {} for other in against}
+  training.check_beside({workdir: config, **others})
   rows = training.rows(workdir)
   evaluations = _evaluations(workdir)
   if not rows and not evaluations:
@@ -61,7 +63,7 @@ def _write(path: str, workdir: str, config: Mapping[str, Any], against: Sequence
       workdir=os.path.abspath(workdir),
       tiles=_tiles(evaluations, rows),
       curves=training.curves(rows, config, [e["headline"] for e in evaluations if "headline" in e]),
-      beside=training.beside([workdir, *against], config) if against else [],
+      beside=training.beside({workdir: config, **others}) if others else [],
       evaluations=evaluations,
       main=_section(evaluations[0]) if evaluations else None,
       gains=[found for other in against if (found := _gains(workdir, rows, evaluations, other))],

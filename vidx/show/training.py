@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vidx import tasks, writing
+from vidx import errors, tasks, writing
 from vidx.data import examples
 from vidx.show import plots
 
@@ -71,23 +71,44 @@ def _validation(name: str) -> str:
   return f"validation {name}, {writing.unit(name)}".rstrip(", ")
 
 
-def beside(workdirs: Sequence[str], config: _Row) -> list[tuple[str, str]]:
-  """(title, svg) of the curves of several runs on one plot each.
+def check_beside(configs: Mapping[str, _Row]) -> None:
+  """Raises ConfigError where the task of a run has no metric in common with that of the first; both are named.
 
   Args:
-    workdirs: of the runs.
-    config: of the first, whose task names the metric.
+    configs: of the runs by their workdirs; {} where it is not known.
   """
-  of = dict(zip(_short(workdirs), map(rows, workdirs)))
+  own, *rest = configs.items()
+  for workdir, config in rest:
+    if not _shared(own[1], config) and _headlines(own[1]):
+      of = [f"of task '{c['task']['name']}' ({', '.join(_headlines(c))})" for c in (own[1], config)]
+      raise errors.ConfigError(f"--against={workdir}: a run {of[1]} has no metric in common with {own[0]}, {of[0]}: name"
+                               " a run that learned the same.")
+
+
+def beside(configs: Mapping[str, _Row]) -> list[tuple[str, str]]:
+  """(title, svg) of the curves of several runs on one plot each: the loss, and of each other run the first metric of
+  the first run that it has, too.
+
+  Args:
+    configs: see `check_beside`.
+  """
+  of = dict(zip(_short(list(configs)), map(rows, configs)))
+  own, *rest = configs.values()
+  metrics = dict.fromkeys(name for config in rest for name in _shared(own, config)[:1])
   kinds, made = {"train": "training", "val": "validation"}, []
-  for title, name, splits in (("loss", "loss", ("train", "val")),
-                              *((_validation(k), k, ("val",)) for k in _headlines(config)[:1])):
+  for title, name, splits in (("loss", "loss", ("train", "val")), *((_validation(k), k, ("val",)) for k in metrics)):
     series = {f"{run}, {kinds[split]}": values([r for r in logged if r["split"] == split], name)
               for run, logged in of.items() for split in splits}
     if any(y for _, y in series.values()):
       made.append((title, plots.curves(series, xlabel="epoch", dots=[k for k in series if k.endswith(kinds["val"])],
                                        colours=np.repeat(plots.COLOURS, len(splits)).tolist())))
   return made
+
+
+def _shared(own: _Row, other: _Row) -> list[str]:
+  """The headlines of a run that another one may have, too: all, where its task is not known."""
+  theirs = _headlines(other)
+  return [name for name in _headlines(own) if name in theirs or not theirs]
 
 
 def _short(workdirs: Sequence[str]) -> list[str]:
