@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidx.infer import predict, predict_boxes
-from vidx.show import boxes, drawn, maps, people, tracks, tubes
+from vidx.show import boxes, clips, drawn, maps, people, tracks, tubes
 
 ROOM = (320, 240)
 
@@ -67,6 +67,25 @@ def test_what_is_remembered_is_drawn_where_it_is_asked_for_with_spaces_too(show,
   asked = {}
   monkeypatch.setattr(predict_boxes, "applies", lambda loaded: True)
   monkeypatch.setattr(predict, "predict_loaded", lambda loaded, paths, **options: asked.update(options) or [])
-  monkeypatch.setattr(tracks, "write", lambda *args: "a page")
+  monkeypatch.setattr(drawn, "write", lambda *args: "a page")
   loaded = types.SimpleNamespace(config=types.SimpleNamespace(system=types.SimpleNamespace(name="stmn")), step=1)
   assert drawn.main(loaded, ["a.mp4"], show=show) == 0 and asked["memory"] == memory
+
+
+@pytest.mark.parametrize("drawing, entry, said", [
+    (people, {"problems": ["line 2: no box"],
+              "frames": [{"at": 0.1, "second": 0, "people": [{"box": [0.1, 0.1, 0.5, 0.9],
+                                                              "actions": [{"label": "sit", "score": 0.9}]}]}]},
+     "Left out: line 2: no box"),
+    (tracks, {"count": 6, "fps": 10.0, "size": (48, 64), "memory": np.ones((6, 3, 4), np.float32),
+              "frames": [{"frame": 2, "boxes": [{"label": "car", "score": 0.9, "track": 3, "box": [1, 2, 30, 40]}]}]},
+     "Boxes with class, track")])
+def test_a_page_holds_the_pictures_and_the_film_of_every_video_and_names_those_that_cannot_be_read(tmp_path, drawing,
+                                                                                                  entry, said):
+  film = tmp_path / "a.mp4"
+  film.write_bytes(clips.encode_mp4(np.zeros((6, 48, 64, 3), np.uint8), 10.0))
+  found = [{"path": str(film), "error": None, **entry}, {"path": "b.mp4", "error": "it is empty"}]
+  path = drawn.write(found, drawing, str(tmp_path / "maps"), "Some")
+  assert {p.name for p in (tmp_path / "maps").iterdir()} == {"index.html", "a.png", "a.mp4"}
+  html = open(path, encoding="utf-8").read()
+  assert said in html and "Cannot be read: it is empty" in html and html.count("<video") == 1

@@ -205,8 +205,8 @@ def test_runs_are_beside_one_another_by_what_both_measure_and_refused_where_that
     folder = tmp_path / f"{i}"
     folder.mkdir()
     figures = {name: 10.0 + i for name in tasks.headlines(task)}
-    (folder / "metrics.jsonl").write_text("".join(
-        json.dumps({"step": s, "split": split, "loss": 1.0, **figures}) + "\n" for s in (1, 2) for split in ("train", "val")))
+    (folder / "metrics.jsonl").write_text("\n".join(
+        json.dumps({"step": s, "split": split, "loss": 1.0, **figures}) for s in (1, 2) for split in ("train", "val")))
     config = configs[str(folder)] = {"system": {"name": "some"}, "data": {"dataset": {"name": "folder"}},
                                      "task": {"name": task}}
     (folder / "config.json").write_text(json.dumps(config))

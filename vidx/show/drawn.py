@@ -1,10 +1,13 @@
 """Predictions that have a way of their own to be drawn: boxes of every frame, and what people in boxes do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import os
+import types
+from typing import Any
 
+from vidx import writing
 from vidx.infer import kinds, load, predict, predict_boxes
-from vidx.show import people, told, tracks
+from vidx.show import maps, page, people, told, tracks
 
 LEAST = 0.3  # score from which a box is told
 
@@ -34,6 +37,27 @@ def main(loaded: load.Loaded, paths: Sequence[str], *, show: str = "", out: str 
   if show:
     kinds.check(words, asked)
   found = predict.predict_loaded(loaded, paths, **options)
-  draw = lambda: drawing.write(found, out or os.path.join(workdir, "maps"),
-                               f"{loaded.config.system.name}, step {loaded.step}: {title}")
+  draw = lambda: write(found, drawing, out or os.path.join(workdir, "maps"),
+                       f"{loaded.config.system.name}, step {loaded.step}: {title}")
   return told.tell(found, json=json, out=out, draw=draw if show else None, drawn="pictures")
+
+
+def write(found: Sequence[Mapping[str, Any]], drawing: types.ModuleType, folder: str, title: str) -> str:
+  """Writes NAME.png and NAME.mp4 of each video, and index.html with all of them inside.
+
+  Args:
+    found: entries of `vidx.infer.predict.predict_loaded`.
+    drawing: `people` or `tracks`, whose `pictures_of` makes the sheet and the film of an entry.
+    folder: where; made where there is none.
+    title: of the page.
+
+  Returns:
+    The path of the page.
+  """
+  shown = []
+  for entry, name in zip(found, writing.file_names([f["path"] for f in found])):
+    kept = {} if entry["error"] else maps.keep(folder, name, *drawing.pictures_of(entry))
+    shown.append({"path": entry["path"], "error": entry["error"], "problems": entry.get("problems", ()), **kept})
+  path = os.path.join(folder, "index.html")
+  page.write(path, drawing.PAGE, title=title, videos=shown)
+  return path

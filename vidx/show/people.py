@@ -1,16 +1,15 @@
 """People in boxes with what they do, drawn over videos: a sheet of the key frames, the video, and a page of all."""
 
 from collections.abc import Mapping, Sequence
-import os
 from typing import Any
 
 import numpy as np
 
-from vidx import writing
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
-from vidx.show import boxes, clips, maps, page
+from vidx.show import boxes, clips, maps
 
+PAGE = "people.html"
 SIDE = 240  # pixels of the short side of a picture
 MOST = 48  # pictures of a sheet
 FRAMES, SECONDS = 600, 60.0  # most of a drawn video
@@ -64,27 +63,3 @@ def pictures_of(entry: Mapping[str, Any]) -> tuple[np.ndarray, bytes]:
       film[i] = drawn(film[i], frames[near]["people"])
   return (maps.tiled(made, [f"{frames[i]['second']} s" for i in chosen]),
           clips.encode_mp4(film, max(1.0, rate), crf=23))
-
-
-def write(found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
-  """Writes NAME.png and NAME.mp4 of each video, and index.html with all of them inside.
-
-  Args:
-    found: entries of `vidx.infer.predict_people.predict`.
-    folder: where; made where there is none.
-    title: of the page.
-
-  Returns:
-    The path of the page.
-  """
-  shown = []
-  for entry, name in zip(found, writing.file_names([f["path"] for f in found])):
-    if entry["error"]:
-      shown.append({"path": entry["path"], "error": entry["error"]})
-      continue
-    picture, film = pictures_of(entry)
-    shown.append({"path": entry["path"], "error": "", "problems": entry["problems"],
-                  **maps.keep(folder, name, picture, film)})
-  path = os.path.join(folder, "index.html")
-  page.write(path, "people.html", title=title, videos=shown)
-  return path

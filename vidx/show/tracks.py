@@ -1,16 +1,15 @@
 """Boxes of every frame drawn over their videos, one colour a track, and beside them what is remembered where."""
 
 from collections.abc import Mapping, Sequence
-import os
 from typing import Any
 
 import numpy as np
 
-from vidx import writing
 from vidx.data import clips as clips_lib
 from vidx.data.records import media_of
-from vidx.show import boxes as boxes_lib, clips, maps, page
+from vidx.show import boxes as boxes_lib, clips, maps
 
+PAGE = "tracks.html"
 SIDE = 240  # pixels of the short side of a picture
 LETTERS = 0.36  # scale of what is written
 FRAMES, MOST = 600, 24  # most of a drawn video, and pictures of a sheet
@@ -42,8 +41,8 @@ def drawn(frame: np.ndarray, boxes: Sequence[Mapping[str, Any]], size: Sequence[
   return out
 
 
-def film_of(entry: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
-  """Frames of an entry with its boxes, uint8 (N, H, W, 3), the memory to the right of them; their numbers; the rate.
+def pictures_of(entry: Mapping[str, Any]) -> tuple[np.ndarray, bytes]:
+  """A sheet of some frames of an entry with its boxes, the memory to the right of them, and all of them as mp4.
 
   Raises:
     DecodeError: the video cannot be decoded.
@@ -55,30 +54,6 @@ def film_of(entry: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
   film = np.stack([drawn(f, of.get(int(i), ()), entry["size"]) for f, i in zip(frames, shown)])
   if "memory" in entry:
     film = np.concatenate([film, maps.heat(entry["memory"][shown], frames)], 2)
-  return film, shown, entry["fps"] * len(shown) / entry["count"]
-
-
-def write(found: Sequence[Mapping[str, Any]], folder: str, title: str) -> str:
-  """Writes NAME.png, some frames, and NAME.mp4 of each video, and index.html with all of them inside.
-
-  Args:
-    found: entries of `vidx.infer.predict_boxes.predict`.
-    folder: where; made where there is none.
-    title: of the page.
-
-  Returns:
-    The path of the page.
-  """
-  shown = []
-  for entry, name in zip(found, writing.file_names([f["path"] for f in found])):
-    if entry["error"]:
-      shown.append({"path": entry["path"], "error": entry["error"]})
-      continue
-    film, numbers, rate = film_of(entry)
-    chosen = maps.spread(len(film), min(MOST, len(film)))
-    sheet = maps.tiled([film[i] for i in chosen], [f"frame {numbers[i]}" for i in chosen])
-    clip = clips.encode_mp4(film, max(1.0, rate), crf=23)
-    shown.append({"path": entry["path"], "error": "", **maps.keep(folder, name, sheet, clip)})
-  path = os.path.join(folder, "index.html")
-  page.write(path, "tracks.html", title=title, videos=shown)
-  return path
+  chosen, rate = maps.spread(len(film), min(MOST, len(film))), entry["fps"] * len(shown) / entry["count"]
+  return (maps.tiled([film[i] for i in chosen], [f"frame {shown[i]}" for i in chosen]),
+          clips.encode_mp4(film, max(1.0, rate), crf=23))

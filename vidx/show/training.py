@@ -81,8 +81,8 @@ def check_beside(configs: Mapping[str, _Row]) -> None:
   for workdir, config in rest:
     if not _shared(own[1], config) and _headlines(own[1]):
       of = [f"of task '{c['task']['name']}' ({', '.join(_headlines(c))})" for c in (own[1], config)]
-      raise errors.ConfigError(f"--against={workdir}: a run {of[1]} has no metric in common with {own[0]}, {of[0]}: name"
-                               " a run that learned the same.")
+      raise errors.ConfigError(f"--against={workdir}: a run {of[1]} has no metric in common with {own[0]}, {of[0]}:"
+                               " name a run that learned the same.")
 
 
 def beside(configs: Mapping[str, _Row]) -> list[tuple[str, str]]:
