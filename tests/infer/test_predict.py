@@ -1,4 +1,6 @@
+import csv
 import json
+import types
 
 import av
 import cv2
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.infer import standins as s
-from vidx import errors, tasks
+from vidx import cli, errors, tasks
 from vidx.infer import load, predict
 from vidx.show import told
 from vidx.train import config as config_lib
@@ -120,6 +122,45 @@ def test_a_file_holds_what_its_ending_says(name, made, tmp_path):
   assert {p.name for p in tmp_path.iterdir()} == made
   for path in tmp_path.iterdir():
     assert path.read_text().startswith("[" if path.suffix == ".json" else "path,caption")
+
+
+SCORED = [{"label": 'say "yes", no', "score": 0.75}, {"label": "jump", "score": 0.25}]
+
+
+@pytest.mark.parametrize("task, told_of, rows", [
+    ("classification", {"predictions": SCORED}, ["label"]),
+    ("multilabel", {"predictions": SCORED, "tags": {"all": SCORED}}, ["label"]),
+    ("verb_noun", {"noun": SCORED, "verb": SCORED, "action": SCORED}, ["verb", "noun", "action"])])
+def test_classes_become_a_row_per_video_target_and_rank(task, told_of, rows, tmp_path):
+  nothing = tasks.get(task).nothing
+  found = [{"path": "a, b.mp4", "error": None, **told_of}, {"path": "c.mp4", "error": "truncated", **nothing}]
+  predict.write(found, str(tmp_path / "p.csv"))
+  with open(tmp_path / "p.csv", newline="", encoding="utf-8") as f:
+    read = list(csv.reader(f))
+  assert read == [["path", "target", "rank", "label", "score"], *(
+      ["a, b.mp4", target, *row] for target in rows
+      for row in (["1", 'say "yes", no', "0.750000"], ["2", "jump", "0.250000"]))]
+  predict.write(found[1:], str(tmp_path / "p.csv"))
+  assert (tmp_path / "p.csv").read_text() == "path,target,rank,label,score\n"
+
+
+def test_whether_a_task_has_a_table_is_known_before_anything_is_predicted():
+  assert {name for name in tasks.names() if predict.has_table(tasks.get(name))} == {
+      "classification", "joint", "multilabel", "tags_and_class", "verb_noun", "segmentation"}
+
+
+@pytest.mark.parametrize("task, refused", [("matching", True), ("retrieval", True), ("classification", False)])
+def test_a_csv_is_refused_of_a_run_that_tells_no_table_before_it_predicts(files, monkeypatch, capsys, task, refused):
+  config = config_lib.base()
+  config.system.name, config.task = "some", {"name": task}
+  one = types.SimpleNamespace(config=config, task=tasks.get(task), model=types.SimpleNamespace(inputs=("video",)))
+  monkeypatch.setattr(load, "load_checkpoint", lambda *_: one)
+  monkeypatch.setattr(predict, "predict_loaded", lambda *_, **__: FOUND)
+  monkeypatch.setattr(predict, "write", lambda found, path: print(f"wrote {path}"))
+  status = cli.main(["predict", "--workdir=run", "--out=p.csv", str(files / "b.mp4")])
+  said = capsys.readouterr()
+  assert status == (2 if refused else 1) and ("tells is no table" in said.err) == refused
+  assert ("wrote p.csv" in said.out) != refused
 
 
 @pytest.mark.parametrize("errors_of, status, lines", [([None, None], 0, 0), ([None, "a0.mp4: cut off\nin two"], 1, 1),

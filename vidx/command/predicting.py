@@ -18,7 +18,7 @@ _PREDICT_READERS = {
     "views": ("clips",), "trunk": ("features",), "window": ("features",), "stride": ("features",),
     "top": ("clips", "texts", "people"), "threshold": ("clips", "boxes"), "site": ("clips",), "beside": ("clips",),
     "windows": ("boxes",)}
-_PREDICT_CSV = ("people", "boxes", "captions", "features")  # kinds that are also told as a table
+_PREDICT_CSV = ("people", "boxes", "captions")  # kinds that are also told as a table, whatever the task
 
 
 def _kind(fv, loaded) -> str:
@@ -67,7 +67,8 @@ def _predict(fv, args, overrides):
   asked = "".join(f" with --{name}" for name in ("phrase", "text", "index") if fv[name].value)
   kind, system = _kind(fv, loaded), f"system '{loaded.config.system.name}'{asked}"
   flag_text.read_by(fv, _PREDICT_READERS, kind, system)
-  if not fv.show and kind != "phrases" and kind not in _PREDICT_CSV:
+  if not fv.show and kind != "phrases" and kind not in _PREDICT_CSV and (
+      kind == "texts" or not predict.has_table(loaded.task)):
     flag_text.ending("out", fv.out, (".json",), f": what {system} tells is no table")
   if kind == "phrases":
     from vidx.show import grounded
@@ -127,8 +128,8 @@ VERBS: dict[str, Verb] = {
         _all(WORKDIR, VIEWS, STEP, JSON, WINDOW, STRIDE, WINDOWS,
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
              _string("out", "",
-                     "file to write: .json, of segments, boxes, people and sentences with a .csv beside it, or such a"
-                     " .csv alone; with --show the folder of pictures, WORKDIR/maps, and of --text the page, .html"),
+                     "file to write: .json, of classes, segments, boxes, people and sentences with a .csv beside it, or"
+                     " such a .csv alone; with --show the folder of pictures, WORKDIR/maps, and of --text the page, .html"),
              _string("show", "", f"pictures, one kind or several with commas, {kinds.listed()}"),
              _string("boxes", "",
                      "csv of people in the videos, for a run that tells what each does; --show=people draws them"),

@@ -1,6 +1,7 @@
 """What new videos show: from paths to class names with scores."""
 
 from collections.abc import Iterable, Mapping, Sequence
+import csv
 import io
 import json
 import os
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 
 from vidx import errors, terminal, writing
 from vidx.data import detections, media_files
-from vidx.data.records import SOUNDS, Dataset, Media, Record, media_of
+from vidx.data.records import LABEL, SOUNDS, Dataset, Media, Record, media_of
 from vidx.infer import (
     captions, chosen_frames, found_boxes, load, predict_boxes, predict_people, predict_segments, retrieve, timelines,
     unlabelled)
@@ -19,8 +20,7 @@ from vidx.train import evaluator as evaluator_lib
 
 FEW = 64  # files for which threads of this process are ready sooner than decoding processes
 _APART = ("rows", "memory")  # of entries, what is no part of the JSON: lines of AVA's format, and arrays
-_TABLES = {"segments": timelines.to_csv, "caption": captions.to_csv, "rows": predict_people.to_csv,
-           "count": found_boxes.to_csv}  # entries with this key also become a csv
+_CLASSES = ("predictions", "verb", "noun", "action")  # classes with scores
 
 
 def predict(workdir: str, paths: str | os.PathLike | Iterable[str | os.PathLike], *, clips: int = 1, crops: int = 1,
@@ -181,6 +181,28 @@ def to_table(found: Sequence[Mapping[str, Any]], width: int | None = None) -> st
   return console.file.getvalue().rstrip()
 
 
+def to_csv(found: Sequence[Mapping[str, Any]]) -> str:
+  """`path,target,rank,label,score`, a line per class of each target of videos that can be read, from rank 1 on."""
+  text = io.StringIO()
+  rows = csv.writer(text, lineterminator="\n")
+  rows.writerow(("path", "target", "rank", "label", "score"))
+  for entry in found:
+    for name in filter(entry.__contains__, _CLASSES):
+      rows.writerows((entry["path"], LABEL if name == "predictions" else name, i + 1, p["label"], f"{p['score']:.6f}")
+                     for i, p in enumerate(entry[name]))
+  return text.getvalue()
+
+
+# Entries with one of these keys also become a csv.
+_TABLES = {"segments": timelines.to_csv, "caption": captions.to_csv, "rows": predict_people.to_csv,
+           "count": found_boxes.to_csv, **dict.fromkeys(_CLASSES, to_csv)}
+
+
+def has_table(task: Any) -> bool:
+  """Whether what a task tells of a video by itself, without boxes or captions, also becomes a csv."""
+  return not _TABLES.keys().isdisjoint(task.nothing)
+
+
 def _is_scored(value: Any) -> bool:
   """Whether a prediction is a list of classes with scores."""
   return isinstance(value, list) and bool(value) and all(
@@ -205,6 +227,7 @@ def write(found: Sequence[Mapping[str, Any]], path: str) -> None:
   table = ending.lower() == ".csv"
   if not table:
     writing.write_text(path, to_json(found) + "\n")
-  for key, to_csv in _TABLES.items():
+  for key, as_csv in _TABLES.items():
     if any(key in entry for entry in found):
-      writing.write_text(path if table else f"{stem}.csv", to_csv(found))
+      writing.write_text(path if table else f"{stem}.csv", as_csv(found))
+      break
