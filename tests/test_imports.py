@@ -112,8 +112,12 @@ def test_the_public_face_is_seven_names():
                                "predict", "train"} == set(dir(vidx))
   assert all(callable(getattr(vidx, name)) for name in vidx.__all__ if name != "__version__")
   assert vidx.train.__call__.__func__ and vidx.__version__.count(".") == 2
-  with pytest.raises(AttributeError, match="no attribute 'creat_model'; it has create_model, evaluate, .*train$"):
+  nearest = r"no attribute 'creat_model' \(nearest: 'create_model'\); it has create_model, evaluate, .*train$"
+  with pytest.raises(AttributeError, match=nearest):
     vidx.creat_model
+  with pytest.raises(ImportError, match="creat_model"):
+    from vidx import creat_model  # pylint: disable=unused-import
+  assert not hasattr(vidx, "zzzz")
 
 
 def test_speed_is_measured_with_nothing_but_jax_flax_numpy_einops_and_absl():

@@ -32,7 +32,8 @@ def __getattr__(name: str):
     module, attribute = _FACE[name]
     found = importlib.import_module(module)
     return getattr(found, attribute) if attribute else found
-  raise AttributeError(f"module 'vidx' has no attribute '{name}'; it has {', '.join(_FACE)}")
+  errors = importlib.import_module("vidx.errors")
+  raise AttributeError(f"module 'vidx' has no attribute '{name}'{errors.hint(name, _FACE)}; it has {', '.join(_FACE)}")
 
 
 def __dir__() -> list[str]:
