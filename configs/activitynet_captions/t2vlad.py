@@ -18,29 +18,15 @@ EXPERTS = (("s3d", 1024, 100), ("audio", 128, 100))
 
 
 def get_config(variant="thesis"):
-  c = config.base()
-  c.system = dict(name="t2vlad_activitynet")
-  if variant in ("ce", "mmt"):
-    c.system = dict(name=variant, experts=tuple(name for name, _, _ in EXPERTS))
-  c.task = dict(name="retrieval", loss_over="all", margin=0.02)
-  c.data.update(dataset=dict(name="activitynet_captions"), experts=EXPERTS, val_split="test")
-  c.data.text.update(length=100, captions="joined")
-  c.optimizer.update(name="ranger", b1=0.95, b2=0.999, eps=1e-5, weight_decay=1e-4, no_decay="")
-  c.schedule.update(name="step", peak=1e-4, epochs=50.0, milestones=tuple(float(e) for e in range(5, 50, 5)),
-                    factor=0.9)
-  c.train.update(batch_size=64, init_from=(("/text/", f"{config.RUNS}/bert"),))
-  c.eval.update(batch_size=64, every_epochs=5.0)
-  c.checkpoint.keep_best = 0
-  if variant == "pv":
-    c.task.update(loss_over="hard", margin=0.2)
-    c.optimizer.clip_norm = 2.0
+  c = config.load_file(f"configs/lsmdc/t2vlad.py:{variant}")
+  other = variant in ("ce", "mmt")
+  c.system = dict(name=variant, experts=tuple(name for name, _, _ in EXPERTS)) if other else (
+      dict(name="t2vlad_activitynet"))
+  c.data.update(dataset=dict(name="activitynet_captions"), experts=EXPERTS)
+  c.data.text.length = 100
   if variant == "ce":
     c.system.temporal_agg = dict(s3d="mean", audio="vlad")
-    c.task.margin = 0.094
-  if variant == "mmt":  # its own recipe
+  if variant == "mmt":
     c.system.mixing_fields = dict(positions=102)
-    c.task.margin = 0.05
-    c.optimizer.update(name="adamw", b1=0.9, eps=1e-8, weight_decay=0.0)
-    c.schedule.update(peak=5e-5, milestones=tuple(map(float, range(1, 50))), factor=0.9)
-    c.train.batch_size = 32
+    c.schedule.factor = 0.9
   return c
