@@ -1,7 +1,10 @@
 """What is printed is text, whatever names hold, and nobody need read it."""
 
+import ast
 import json
 import os
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -12,6 +15,7 @@ from vidx import cli, errors, terminal, writing
 from vidx.data import check, datasets
 from vidx.show import plots
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 ODD = "caf\udce9 \x1b[2J\x1b[31m\u2028\x85\u202e$$x^{$$\n"
 
 
@@ -127,3 +131,29 @@ def test_an_error_of_the_program_is_not_hidden(monkeypatch):
   monkeypatch.setattr("vidx.show.report.write_report", lambda *a: 1 // 0)
   with pytest.raises(ZeroDivisionError):
     cli.main(["report", "--workdir=w"])
+
+
+@pytest.mark.parametrize("count, noun, said", [
+    (0, "clip", "0 clips"), (1, "clip", "1 clip"), (2, "clip", "2 clips"), (1200, "class", "1,200 classes"),
+    (1, "key frame", "1 key frame"), (3, "box", "3 boxes"), (2, "micro-batch", "2 micro-batches"),
+    (5, "image", "5 images")])
+def test_a_count_agrees_with_its_noun(count, noun, said):
+  assert terminal.counted(count, noun) == said
+
+
+COUNTED = "bytes boxes captions classes clips columns examples features files frames images steps tokens videos words"
+NEVER_ONE = {"length", "found.itemsize", "keep", "len(ORDER)"}
+
+
+def test_no_message_counts_with_a_noun_that_does_not_agree():
+  """`nn` and `backbones` know nothing of vidx, and have their counts from shapes."""
+  nouns, wrong = re.compile(rf" (?:more |other )?(?:{'|'.join(COUNTED.split())})\b(?!/)|.*[a-z]\((?:s|es)\)"), []
+  for path in sorted((ROOT / "vidx").rglob("*.py")):
+    if path.relative_to(ROOT / "vidx").parts[0] in ("nn", "backbones"):
+      continue
+    for text in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.JoinedStr)):
+      wrong += [f"{path.relative_to(ROOT)}, line {text.lineno}: {ast.unparse(value)}{after.value[:20]}"
+                for value, after in zip(text.values, text.values[1:])
+                if isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant)
+                and nouns.match(after.value) and ast.unparse(value.value) not in NEVER_ONE]
+  assert not wrong, "say these by terminal.counted: " + "; ".join(wrong)

@@ -15,6 +15,7 @@ from vidx.command import flag_text, measuring, predicting, preparing, process, p
 from vidx.command.verb import (
     CONFIG, JSON, STEP, VIEWS, WINDOWS, WORKDIR, Verb, every as _all, integer as _integer, string as _string,
     switch as _bool)
+from vidx.terminal import counted
 from vidx.train import stop
 
 
@@ -115,8 +116,8 @@ def _models(fv, args, overrides):
 def _convert(fv, args, overrides):
   by_name = len(args) == 2 and not fv.to
   if len(args) != 3 and not by_name:
-    raise errors.ConfigError(f"vidx convert takes SOURCE CHECKPOINT OUT, not {len(args)} words; of public weights"
-                             " by name NAME OUT.")
+    raise errors.ConfigError(f"vidx convert takes SOURCE CHECKPOINT OUT, not {counted(len(args), 'word')}; of public"
+                             " weights by name NAME OUT.")
   if fv.to not in ("", "torch"):
     raise errors.ConfigError(f"--to={fv.to}: the only other side is torch.")
   if not (fv.model or fv.to or by_name):

@@ -19,6 +19,7 @@ import zipfile
 import numpy as np
 
 from vidx import errors
+from vidx.terminal import counted
 
 MODEST = 256 << 20  # bytes that a file may unfold into, however small it is,
 RATIO = 100  # and beyond that, times its own size
@@ -136,7 +137,7 @@ class Arrays(Mapping[str, np.ndarray]):
     info = self._members[name]
     self._left -= info.file_size
     if self._left < 0:
-      raise ValueError(f"'{name}' would unfold into {info.file_size:,} bytes")
+      raise ValueError(f"'{name}' would unfold into {counted(info.file_size, 'byte')}")
     with self._archive.open(info) as f:
       return _array(f, info.file_size)
 
@@ -165,7 +166,7 @@ def header(f: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype, int
     raise ValueError(f"an array of {dtype} and shape {shape}")
   length = math.prod(shape) * dtype.itemsize
   if length > size - f.tell():
-    raise ValueError(f"its {shape} of {dtype} want {length:,} bytes, {size - f.tell():,} are there")
+    raise ValueError(f"its {shape} of {dtype} want {counted(length, 'byte')}, {size - f.tell():,} are there")
   return shape, fortran, dtype, length
 
 
@@ -178,7 +179,7 @@ def _array(f: BinaryIO, size: int) -> np.ndarray:
     while at < length:
       count = f.readinto(view[at:at + (1 << 24)])
       if not count:
-        raise ValueError(f"it ends after {at:,} of {length:,} bytes")
+        raise ValueError(f"it ends after {at:,} of {counted(length, 'byte')}")
       at += count
   return found.reshape(shape[::-1]).T if fortran else found.reshape(shape)
 

@@ -28,6 +28,11 @@ def line(text: str) -> str:
   return text.strip("\n").translate(_OF_LINES)
 
 
+def counted(count: int, noun: str) -> str:
+  """'1 clip', '1,200 clips', '2 classes', '0 key frames': how many there are of what a noun names."""
+  return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch')) else 's'}"
+
+
 class Stream(io.TextIOWrapper):
   """Prints text as `shown`.
 

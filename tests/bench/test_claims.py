@@ -38,7 +38,7 @@ def test_the_mean_over_seeds_is_held_against_the_margin(better, margin, gain, ho
 def test_a_claim_that_does_not_hold_is_named_and_is_the_exit_status(folder, capsys):
   assert cli.main(["claims", "small"]) == 1
   out = capsys.readouterr().out
-  assert "1 of 2 claims hold; not small/bad" in out and "DOES NOT HOLD" in out
+  assert "1 of 2 claims held; not small/bad" in out and "DOES NOT HOLD" in out
 
 
 def test_json_has_every_figure(folder, capsys):
@@ -50,7 +50,7 @@ def test_json_has_every_figure(folder, capsys):
 
 def test_one_claim_of_a_file_is_run(folder, capsys):
   assert cli.main(["claims", "small/good", "--seeds=2"]) == 0
-  assert "1 of 1 claims hold" in capsys.readouterr().out
+  assert "1 of 1 claim held" in capsys.readouterr().out
 
 
 def test_outcomes_are_kept_and_replaced_when_they_are_run_again(folder):

@@ -65,7 +65,7 @@ def test_no_batch_that_fits_is_one_line(here, monkeypatch):
   def refuse(program, target):
     raise errors.ConfigError("no room")
   monkeypatch.setattr(compiled, "_compiled", refuse)
-  with pytest.raises(errors.ConfigError, match="not even 8 examples fit h100"):
+  with pytest.raises(errors.ConfigError, match="h100 has no room for even 8 examples"):
     compiled.bench_compiled(ROW, target="h100", fit=True)
 
 
@@ -95,7 +95,7 @@ def test_sites_alone_are_kept_where_a_configs_batch_does_not_fit(plain, lean, ow
   c.train.batch_size = own
   chip, tried = targets.chip("v5e:2x2"), {}
   if taken is None:
-    with pytest.raises(errors.ConfigError, match="not even 8 examples"):
+    with pytest.raises(errors.ConfigError, match="no room for even 8 examples"):
       compiled._fitted_of_config(c, [None], chip, "v5e:2x2", tried)
     return
   remat, batch, program, _ = compiled._fitted_of_config(c, [None], chip, "v5e:2x2", tried)

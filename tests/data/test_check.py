@@ -127,7 +127,7 @@ def test_a_broken_annotation_is_no_absent_split(tmp_path):
   (tmp_path / "classes.txt").write_text("x\n")
   (tmp_path / "train.csv").write_text("path,label\na.mp4,x\n")
   (tmp_path / "val.csv").write_text("path,label\na.mp4\n")
-  with pytest.raises(errors.DataError, match="val.csv, line 2: 1 columns"):
+  with pytest.raises(errors.DataError, match="val.csv, line 2: 1 column"):
     check.check("csv", str(tmp_path))
 
 

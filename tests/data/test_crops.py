@@ -53,7 +53,7 @@ def test_cars_are_sorted_by_azimuth(tmp_path):
 @pytest.mark.parametrize("text, word", [
     (line(x0="x"), "line 1: .*no time and box"), (line(y1="nan"), "line 1: .*no time and box"),
     ("a,b\n", "line 1: 2 columns"), (line(kind="bus"), "no crops of car"),
-    (line(video="gone"), "1 videos are not in"), (None, "holds none of")])
+    (line(video="gone"), "videos: 1 video"), (None, "holds none of")])
 def test_what_cannot_be_cropped_is_said_in_one_line(tmp_path, text, word):
   if text is not None:
     (tmp_path / "yt_bb_detection_train.csv").write_text(text)

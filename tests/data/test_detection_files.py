@@ -64,7 +64,7 @@ class Harmful:
     ([ROW], dict(fps=60), ["d.json", "in pixels", "width="]),
     ([{**ROW, "bbox": [100, 48, 64, 24]}], dict(fps=60, width=128, height=96), ["d.json, video 'P01_01', frame 0 (at ", "outside"]),
     ([{**ROW, "bbox": [10, 48, 0, 24]}], dict(fps=60, width=128, height=96), ["s), box 0", "no area"]),
-    ([ROW, {**ROW, "feature": [1]}], dict(fps=60, width=128, height=96), ["1 features, others have 3"]),
+    ([ROW, {**ROW, "feature": [1]}], dict(fps=60, width=128, height=96), ["1 feature, others have 3"]),
     ({"a": 1}, {}, ["expected a list"])])
 def test_a_bad_file_is_one_line_that_names_it(tmp_path, content, options, words):
   (tmp_path / "d.json").write_text(json.dumps(content))

@@ -92,7 +92,7 @@ def test_typescript_is_no_transport_stream(tmp_path, content, text):
   for name in ("a.ts", "b.MTS", "c.mp4"):
     (tmp_path / name).write_bytes(content)
   assert paths(tmp_path, say=lines.append) == (["c.mp4"] if text else ["a.ts", "b.MTS", "c.mp4"])
-  assert len(lines) == text and all("2 text file(s)" in line and "a.ts, b.MTS" in line for line in lines)
+  assert len(lines) == text and all("2 text files with" in line and "a.ts, b.MTS" in line for line in lines)
   assert media_files.find(str(tmp_path / "a.ts"))  # what is named is taken as it is named
 
 

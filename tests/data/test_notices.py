@@ -33,7 +33,7 @@ def test_what_readers_noted_is_said_once():
 def test_a_class_that_only_validation_has_is_named(labels):
   one, two, three = labels
   line, = notices.about([dataset("train", ("1", one), ("2", two)), dataset("val", ("3", three), ("4", three))])
-  assert line == "split 'val' has 1 class(es) of which 'train' has no record: 'c' (2)"
+  assert line == "split 'val' has 1 class of which 'train' has no record: 'c' (2)"
 
 
 @pytest.mark.parametrize("how", ["same", "absolute", "link", "hard link"])
@@ -65,7 +65,7 @@ def test_further_targets_count_and_a_set_without_any_needs_no_label():
   train = Dataset("memory", "train", (record(1, 0), record(2, -1)), named=named)
   lines = notices.about([train, Dataset("memory", "val", (record(3, 1),), named=named)])
   assert lines == ["split 'train': 1 of its 2 records have no label",
-                   "split 'val' has 1 class(es) of which 'train' has no record: 'verb wash' (1)"]
+                   "split 'val' has 1 class of which 'train' has no record: 'verb wash' (1)"]
   notices.check_labels(train)
   bare = Dataset("videos", "train", (Record("1", Media("1")),))
   notices.check_labels(bare)
@@ -82,7 +82,7 @@ def test_a_class_of_one_record_among_large_ones_is_told():
   many = [(f"{c}{i}", c) for c in (0, 1) for i in range(12)]
   assert notices.about([dataset("train", *many)]) == []
   assert notices.about([dataset("train", *many, ("typo", 2))]) == [
-      "split 'train' has a single record of 1 class(es) (c), and many of others: look whether the name is spelt as"
+      "split 'train' has a single record of 1 class (c), and many of others: look whether the name is spelt as"
       " theirs"]
   assert notices.about([dataset("train", ("1", 0), ("2", 1), ("3", 2))]) == []
 
@@ -114,7 +114,7 @@ def test_training_says_all_of_it_at_its_start(tmp_path, capsys, monkeypatch):
   with pytest.raises(errors.UserError, match="enough"):
     loop.train(c, str(tmp_path / "run"))
   said = capsys.readouterr().out.splitlines()
-  for words in ("not used: column(s) who", "1 of its 11 media are missing (gone.mp4)", "'run' (2)"):
+  for words in ("columns not used: who", "1 of its 11 media are missing (gone.mp4)", "'run' (2)"):
     assert any(line.startswith("note: ") and words in line for line in said)
 
 
@@ -123,4 +123,4 @@ def test_an_input_that_once_failed(case, tmp_path):
   for name in [f"testsrc{two}_{i}.mp4" for two in ("", "2") for i in range(8)]:
     (tmp_path / name).touch()
   lines = notices.about([datasets.load("folder", str(tmp_path), s) for s in ("train", "val")])
-  assert lines == ["split 'val' has 1 class(es) of which 'train' has no record: 'run' (8)"]
+  assert lines == ["split 'val' has 1 class of which 'train' has no record: 'run' (8)"]

@@ -86,7 +86,7 @@ def test_splits_that_share_files_are_told(tmp_path, monkeypatch):
   write(tmp_path, "val.csv", "path,label", "again.mp4,1")
   monkeypatch.setattr(packed_records, "LEAST", 1)
   about = notices.about([datasets.load("csv", str(tmp_path), split) for split in ("train", "val")])
-  assert about == ["1 of the 1 records of split 'val' are in 'train', too (again.mp4): its figures promise too much"]
+  assert about == ["1 of the 1 record of split 'val' are in 'train', too (again.mp4): its figures promise too much"]
 
 
 def test_files_are_what_the_system_says_one_by_one(tmp_path, monkeypatch):

@@ -213,7 +213,7 @@ def test_labels_stretch_to_the_nearest_earlier_frame():
 def test_a_wrong_question_is_named():
   with pytest.raises(ValueError, match="average 'micro' is none of pooled, video"):
     evaluate([], [], average="micro")
-  with pytest.raises(ValueError, match="1 predictions for 0 videos"):
+  with pytest.raises(ValueError, match="predictions of 1 video and labels of 0"):
     evaluate([np.zeros(3, int)], [])
   with pytest.raises(ValueError, match=r"video 1: .*\(2,\).*\(3,\)"):
     evaluate([np.zeros(3, int), np.zeros(2, int)], [np.zeros(3, int), np.zeros(3, int)])

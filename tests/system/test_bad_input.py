@@ -67,7 +67,7 @@ def test_a_wrong_word_names_the_nearest(capsys, args, words):
     ("--config.data.dataset.name=foldr", ["foldr", "folder"]),
     ("--config.data.root=/nonexistent/videos", ["/nonexistent/videos"]),
     ("--config.data.val_split=tset", ["tset"]),
-    ("--config.mesh.data=3", ["mesh", "1 devices"]),
+    ("--config.mesh.data=3", ["mesh", "1 device:"]),
     ("--config.train.precision=half", ["half", "bfloat16"]),
 ])
 def test_a_config_that_cannot_be_used(capsys, tiny, tmp_path, flag, words):

@@ -123,7 +123,7 @@ def test_large_networks_on_few_videos_are_told_to_start_from_weights():
   c = config.base()
   c.system = dict(name="tsm", trunk="resnet_50")
   said = "\n".join(memory.advice(c, 24_000_000, 300, True))
-  assert "300 videos are few" in said and "--config.train.init_from=torchvision:resnet50" in said
+  assert "few videos, 300, for" in said and "--config.train.init_from=torchvision:resnet50" in said
   assert "folder/tsm_small" in said
   assert not memory.advice(c, 200_000, 300, True) and not memory.advice(c, 24_000_000, 300, False)
   c.train.init_from = ("torchvision:resnet50",)

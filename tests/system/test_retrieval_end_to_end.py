@@ -76,7 +76,7 @@ def test_it_ranks_a_folder_for_a_text_and_keeps_an_index(world, workdir, tmp_pat
   assert json.loads(capsys.readouterr().out) == [first] and pathlib.Path(index).stat().st_mtime_ns == written
   page = tmp_path / "page.html"
   long, = retrieve.rank(load.load_checkpoint(str(workdir)), ["circle " * 23], [folder], index=index)
-  assert long["beyond"] == 1 and "its last 1 words are not read" in retrieve.to_table([long])
+  assert long["beyond"] == 1 and "the last 1 word)" in retrieve.to_table([long])
   words = ["predict", f"--workdir={workdir}", "--text=a purple circle", "--show=ranked", folder]
   assert cli.main([*words, f"--out={page}"]) == 0
   assert "1 of its words are unknown" in capsys.readouterr().out and "data:video/mp4" in page.read_text()

@@ -59,9 +59,9 @@ def test_a_batch_that_holds_examples_more_than_once_is_told_in_a_line(batch_size
 
 
 @pytest.mark.parametrize("start, most, said", [
-    (440, 0, "runs/a is finished: all 440 steps are done. "), (440, 60, "runs/a is finished: all 440 steps are done. "),
-    (60, 60, "runs/a: 60 of 440 steps are done, and train.max_steps=60 asks for no more. "),
-    (80, 60, "runs/a: 80 of 440 steps are done, and train.max_steps=60 asks for no more. "),
+    (440, 0, "runs/a is finished after 440 steps. "), (440, 60, "runs/a is finished after 440 steps. "),
+    (60, 60, "runs/a: 60 of 440 steps done, and train.max_steps=60 asks for no more. "),
+    (80, 60, "runs/a: 80 of 440 steps done, and train.max_steps=60 asks for no more. "),
 ])
 def test_where_no_step_is_left_the_line_says_how_many_are_done_and_why_no_more_are(start, most, said):
   assert loop._nothing_left("runs/a", start, 440, most) == f"{said}Next: vidx eval --workdir=runs/a"

@@ -30,8 +30,8 @@ def relabelled(train):
     (lambda t: dataclasses.replace(t, classes=("even", "strange")), "class 1 was 'odd' and is 'strange'"),
     (lambda t: dataclasses.replace(t, classes=("odd", "even")), "other classes: class 0 was 'even' and is 'odd'"),
     (lambda t: dataclasses.replace(t, classes=("even", "odd", "new")), "other classes: there were 2 and are 3"),
-    (lambda t: dataclasses.replace(t, records=t.records[:3]), "of split 'train' there were 4 videos and are 3"),
-    (relabelled, "of split 'train' there were as many, 4, but other names, labels"),
+    (lambda t: dataclasses.replace(t, records=t.records[:3]), "the videos of split 'train' were 4 and are 3"),
+    (relabelled, "the videos of split 'train' were as many, 4, but other names, labels"),
     (lambda t: dataclasses.replace(t, named={"verb": Target(("cut",))}), "trained on other classes"),
 ])
 def test_other_data_under_a_run_is_refused_in_one_line(change, message, begun):
@@ -45,7 +45,7 @@ def test_other_data_under_a_run_is_refused_in_one_line(change, message, begun):
 
 def test_another_validation_split_is_refused_too(begun):
   workdir, train, val = begun
-  with pytest.raises(errors.CheckpointError, match="of split 'val' there were 2 videos and are 1"):
+  with pytest.raises(errors.CheckpointError, match="the videos of split 'val' were 2 and are 1"):
     workdirs.claim(config.base(), workdir, train, dataclasses.replace(val, records=val.records[:1]), main=True)
 
 

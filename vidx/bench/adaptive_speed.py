@@ -21,6 +21,7 @@ from vidx.infer import savings
 from vidx.infer.adaptive import Adaptive
 from vidx.measure import clock
 from vidx.measure.count import count
+from vidx.terminal import counted
 from vidx.train.state import run_once
 
 Counts = dict[str, np.ndarray]
@@ -227,7 +228,7 @@ def main(names: Sequence[str] = (), *, json: bool = False, **options: Any) -> No
 
 def _text(r: Mapping[str, Any]) -> str:
   clips = r["clips"]
-  lines = [f"{r['name']}: {clips} examples in batches of {r['batch']}, {r['dtype']}, {r['device']}",
+  lines = [f"{r['name']}: {counted(clips, 'example')} in batches of {r['batch']}, {r['dtype']}, {r['device']}",
            f"  dense     {r['dense_gmacs']:7.3f} GMACs  {r['dense_clips_per_s']:9.2f} clips/s",
            f"  adaptive  {r['gmacs']:7.3f} GMACs  {r['adaptive_clips_per_s']:9.2f} clips/s"]
   for side, name in (("peer_seconds", "PyTorch, dense"), ("branching_seconds", "one program")):

@@ -25,6 +25,7 @@ import optax
 
 from vidx import errors, places
 from vidx.bench import outcomes as outcomes_lib
+from vidx.terminal import counted
 from vidx.train.state import run_once
 
 FOLDERS = (pathlib.Path("configs/claims"), places.configs() / "claims")
@@ -171,7 +172,7 @@ def main(names: Sequence[str], seeds: int = 0, json: bool = False, keep: bool = 
     print(json_lib.dumps([{"file": name, **o.to_json()} for name, o in outcomes], indent=2))
   missed = [f"{name}/{o.claim.name}" for name, o in outcomes if not o.holds]
   if not json:
-    print(f"{len(outcomes) - len(missed)} of {len(outcomes)} claims hold"
+    print(f"{len(outcomes) - len(missed)} of {counted(len(outcomes), 'claim')} held"
           + (f"; not {', '.join(missed)}" if missed else ""))
   return 1 if missed else 0
 

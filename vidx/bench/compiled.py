@@ -27,6 +27,7 @@ from vidx.measure import program_text, targets
 from vidx.measure.clock import program_bytes, versions
 from vidx.measure.count import count
 from vidx.nn import conv
+from vidx.terminal import counted
 from vidx.train import build, config as config_lib, sharding
 
 _SHARE = 0.95  # of a chip's memory that a program may have; the rest is the runtime's
@@ -236,7 +237,7 @@ def _fitted(make, chip: targets.Chip, target: str, tried: dict[int, int | None])
       guess = 2 * low
     guess = max(low + step, min(guess, high - step, 8 * low or step))
   if not low:
-    raise errors.ConfigError(f"not even {step} examples fit {target}.")
+    raise errors.ConfigError(f"{target} has no room for even {counted(step, 'example')}.")
   return low, *kept[low]
 
 
@@ -289,7 +290,7 @@ def main(name: str = "", *, json: bool = False, top: int = 12, within: str = "",
   print(to_text(r))
   if within:
     own, share = r["within"], lambda a, b: f"{100 * a / b:.2f} %" if b else "none"
-    print(f"within {within}: {own['count']} instructions, {own['cycles'] / 1e6:.3f} Mcycles"
+    print(f"within {within}: {counted(own['count'], 'instruction')}, {own['cycles'] / 1e6:.3f} Mcycles"
           f" ({share(own['cycles'], r['estimated_cycles'])}), {own['moved'] / 1e9:.3f} GB"
           f" ({share(own['moved'], r['moved'])})")
   return 0
@@ -299,8 +300,8 @@ def to_text(r: Mapping[str, Any]) -> str:
   """The summary for reading."""
   cycles = f"{r['estimated_cycles'] / 1e6:.2f} Mcycles estimated, " if r["estimated_cycles"] else ""
   share = f"{100 * r['share']:.1f} % of the matrix units' peak by that, " if r["share"] else ""
-  lines = [f"{r['name']}, {'train step' if r['train'] else 'forward'}, {r['target']} ({r['chips']} chips),"
-           f" {r['batch']} examples per chip",
+  lines = [f"{r['name']}, {'train step' if r['train'] else 'forward'}, {r['target']} ({counted(r['chips'], 'chip')}),"
+           f" {counted(r['batch'], 'example')} per chip",
            f"  {cycles}{share}{r['moved'] / 1e9:.2f} GB of operands and results per chip",
            f"  {r['memory'] / 2**30:.2f} GiB of {r['memory_of_chip'] >> 30} GiB"
            + ("" if r["fits"] else ": does not fit")]

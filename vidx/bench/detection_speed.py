@@ -17,6 +17,7 @@ from vidx.bench import model_speed
 from vidx.measure.clock import device_name, in_turns, versions
 from vidx.measure.count import count
 from vidx.nn.match_transform import match_weights, take_over
+from vidx.terminal import counted
 
 SIZE = 337, 600  # of frames of 16:9, as the thesis has them
 SIDES = ("rfcn", "stmn")
@@ -87,7 +88,8 @@ def _match(shape: tuple[int, ...], channels: int, reach: int, train: bool) -> Ca
 def to_text(r: Mapping[str, Any]) -> str:
   """The measurement for reading."""
   what = "forward + backward" if r["train"] else "forward"
-  lines = [f"{what}, {r['frames']} frames of {r['size'][0]}x{r['size'][1]}, {r['boxes']} boxes each, {r['device']}"]
+  lines = [f"{what}, {counted(r['frames'], 'frame')} of {r['size'][0]}x{r['size'][1]},"
+           f" {counted(r['boxes'], 'box')} each, {r['device']}"]
   for name in SIDES:
     own = r[name]
     lines.append(f"  {name:10} {1e3 * own['seconds']:10.1f} ms  {own['frames_per_s']:9.3f} frames/s "

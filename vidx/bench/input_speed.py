@@ -29,6 +29,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import sampling
+from vidx.terminal import counted
 
 FRAMES, WIDTH, HEIGHT, RATE = 300, 340, 256, 30
 CLIP = 8
@@ -98,7 +99,7 @@ def main(json: bool = False, videos: int = 8, repeats: int = 3) -> int:
 def to_table(rows: Sequence[dict[str, Any]]) -> str:
   """The rows for reading."""
   first = rows[0]
-  lines = [f"{CLIP}-frame clips from {WIDTH}x{HEIGHT} h264, {first['processes']} processes per side",
+  lines = [f"{CLIP}-frame clips from {WIDTH}x{HEIGHT} h264, {counted(first['processes'], 'process')} per side",
            f"{'side':<8} {'files':<10} {'threads':>7} {'clips/s':>9} {'ratio':>6} {'cpu ms/clip':>12} {'ratio':>6}"
            "  frames"]
   for r in rows:

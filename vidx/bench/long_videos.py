@@ -20,6 +20,7 @@ from vidx.bench import claims
 from vidx.bench.segmentation_speed import read_runs
 from vidx.data.toybox import kitchen
 from vidx.metrics import segments
+from vidx.terminal import counted
 
 TRAIN, TEST, BATCH = 200, 50, 8  # videos
 
@@ -55,7 +56,7 @@ def stretched(path: str, frames: int) -> tuple[list[np.ndarray], int]:
   """
   every = read_runs(path)
   if len(every) < 5:
-    raise errors.DataError(f"{path} holds {len(every)} videos: training and test need 5.")
+    raise errors.DataError(f"{path} holds {counted(len(every), 'video')}: training and test need 5.")
   ids = {name: i for i, name in enumerate(sorted({c for runs in every for c, _ in runs}))}
   found = []
   for runs in every:

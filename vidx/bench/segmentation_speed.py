@@ -22,6 +22,7 @@ from vidx.data.parts.features import bucket
 from vidx.measure.clock import device_name, in_turns, program_bytes, versions
 from vidx.nn.duration_dp import PUBLIC, poisson_dp
 from vidx.tasks.segmentation import Segmentation
+from vidx.terminal import counted
 from vidx.train.state import run_once
 
 NAMES = ("ms_tcn", "sct", "mucon")
@@ -199,5 +200,6 @@ def main(names: Sequence[str] = (), *, runs: str = "", json: bool = False, secon
                           "rows": rows}))
     return
   print(f"{device_name()}, one video of {len(videos)} at a time\n{table(rows)}")
-  print(f"duration DP, {dp['frames']:,} frames, {dp['segments']} segments of up to {dp['max_length']:,}:"
-        f" exact {1e3 * dp['exact_seconds']:.1f} ms, on a grid of 30 frames {1e3 * dp['grid_seconds']:.1f} ms")
+  print(f"duration DP, {counted(dp['frames'], 'frame')}, {counted(dp['segments'], 'segment')} of up to"
+        f" {dp['max_length']:,}: exact {1e3 * dp['exact_seconds']:.1f} ms, on a grid of 30 frames"
+        f" {1e3 * dp['grid_seconds']:.1f} ms")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vidx.data.records import LABEL, Dataset
+from vidx.terminal import counted
 
 Batch = dict[str, Any]
 
@@ -262,7 +263,7 @@ def validate(batch: Mapping[str, Any]) -> None:
   for key, value in batch.items():
     row = field(key)
     if len(value) != size:
-      raise ValueError(f"batch '{key}' has {len(value)} examples, 'weight' has {size}.")
+      raise ValueError(f"batch '{key}' has {counted(len(value), 'example')}, 'weight' has {size}.")
     if row.host:
       continue
     if row.dtype is not None and value.dtype != row.dtype:
@@ -275,4 +276,4 @@ def validate(batch: Mapping[str, Any]) -> None:
   if "features" in batch:
     frames = batch["features"].shape[1]
     if (batch["length"] > frames).any() or batch.get("frame_label", batch["features"]).shape[1] != frames:
-      raise ValueError(f"'length' and 'frame_label' do not fit the {frames} frames of 'features'.")
+      raise ValueError(f"'length' and 'frame_label' do not fit the {counted(frames, 'frame')} of 'features'.")

@@ -10,6 +10,7 @@ from vidx.data import datasets
 from vidx.data.frame_boxes import PROPOSED, TRUTH
 from vidx.data.records import Dataset
 from vidx.data.tfds import writer
+from vidx.terminal import counted
 
 SPLITS = ("train", "val", "test")
 
@@ -112,7 +113,7 @@ def _summary(out: str, found: Sequence[Dataset], absent: dict[str, str],
 
 def lines(summary: Mapping[str, Any]) -> list[str]:
   """What `build` did, for people: a line per split, and one per medium that is not in it."""
-  told = [f"{split}: {d['videos']:,} videos, {d['bytes'] / 2**20:,.1f} MiB in {d['shards']} file(s)"
+  told = [f"{split}: {counted(d['videos'], 'video')}, {d['bytes'] / 2**20:,.1f} MiB in {counted(d['shards'], 'file')}"
           + "".join(f", {d[what]:,} {what}" for what in ("missing", "skipped") if d[what])
           for split, d in summary["splits"].items()]
   told += [f"passed over: {why}" for why in summary["absent"].values()]

@@ -18,6 +18,7 @@ from vidx import errors, reading, terminal
 from vidx.data import clips, datasets, experts, feature_files, media_files, notices
 from vidx.data.frame_boxes import TRUTH
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 _CHUNK = 32  # frames decoded at once, which bounds the memory
 _SHORT_SIDE = 32
@@ -203,8 +204,8 @@ def _cut(d: Dataset, probed: Mapping[Media, dict]) -> list[str]:
   if not long:
     return []
   (start, end), seconds = long[0].span, probed[long[0].media]["seconds"]
-  return [f"split '{d.split}': {len(long)} of its {len(d.records)} spans end after their video and are cut at its end,"
-          f" such as {_called(long[0])}: {start:g} to {end:g} s of {seconds:.2f} s"]
+  return [f"split '{d.split}': {len(long)} of its {counted(len(d.records), 'span')} end after their video and are cut"
+          f" at its end, such as {_called(long[0])}: {start:g} to {end:g} s of {seconds:.2f} s"]
 
 
 def _copies(splits: Sequence[Dataset], probed: Mapping[Media, dict]) -> list[str]:
@@ -221,7 +222,7 @@ def _copies(splits: Sequence[Dataset], probed: Mapping[Media, dict]) -> list[str
     both = [f"{path} is {first[digest(path)]}" for path, size in alike.items()
             if size in shared and digest(path) in first]
     if both:
-      lines.append(f"{len(both)} of the {len(own)} files of split '{split}' are copies of files of 'train'"
+      lines.append(f"{len(both)} of the {counted(len(own), 'file')} of split '{split}' are copies of files of 'train'"
                    f" ({media_files.listed(both)}): its figures promise too much")
   return lines
 
@@ -310,10 +311,12 @@ def show(result: Mapping[str, Any], console: Console, max_listed: int = 0) -> No
   for split, d in splits.items():
     bare, broken = d["sound"]["without"], d["sound"]["damaged"]
     if bare and d["with_sound"]:
-      _line(console, f"without sound ({split}): {len(bare)} of {d['videos']} videos ({media_files.listed(bare)})")
+      _line(console, f"without sound ({split}): {len(bare)} of {counted(d['videos'], 'video')}"
+                     f" ({media_files.listed(bare)})")
     if broken:
       first, why = next(iter(broken.items()))
-      _line(console, f"damaged sound ({split}): {len(broken)} of {d['videos']} videos, such as {first}: {why}")
+      _line(console, f"damaged sound ({split}): {len(broken)} of {counted(d['videos'], 'video')}, such as {first}:"
+                     f" {why}")
   for note in result["notes"]:
     _line(console, f"note: {note}")
   for split, d in splits.items():
@@ -332,7 +335,7 @@ def _show_labels(result: Mapping[str, Any], console: Console) -> None:
   """Records per class: all classes where they are few, else the rarest."""
   splits = result["splits"]
   order = result["classes"]
-  title = f"records per class, {len(order)} classes"
+  title = f"records per class, {counted(len(order), 'class')}"
   if len(order) > _CLASSES_SHOWN:
     order = sorted(order, key=lambda c: sum(d["labels"][c] for d in splits.values()))[:_CLASSES_SHOWN]
     title += f", the rarest {_CLASSES_SHOWN}"
@@ -359,7 +362,7 @@ def _numbers(spread: Mapping[str, float]) -> str:
 def _head(counts: Mapping[str, int]) -> str:
   """The three most frequent values, and how many others there are."""
   shown = ", ".join(f"{value} ({n})" for value, n in list(counts.items())[:3])
-  return shown + (f", {len(counts) - 3} others" if len(counts) > 3 else "")
+  return shown + (f", {counted(len(counts) - 3, 'other')}" if len(counts) > 3 else "")
 
 
 def _line(console: Console, text: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from vidx.terminal import counted
+
 _SCALE = 5  # how much larger polygons are drawn
 _MOST = 1 << 28  # pixels of a mask
 
@@ -87,7 +89,7 @@ def from_counts(counts: Sequence[int], height: int, width: int) -> np.ndarray:
   except (TypeError, ValueError, OverflowError):
     raise ValueError("run lengths that are no numbers") from None
   if (counts < 0).any() or counts.sum() != height * width or height * width > _MOST:
-    raise ValueError(f"run lengths of {counts.sum()} pixels in an image of {width}x{height}")
+    raise ValueError(f"run lengths of {counted(counts.sum(), 'pixel')} in an image of {width}x{height}")
   return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
 
 

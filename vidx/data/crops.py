@@ -16,6 +16,7 @@ import numpy as np
 from vidx import errors, reading, writing
 from vidx.data import media_files
 from vidx.data.decode import open_video
+from vidx.terminal import counted
 
 YTBB = {"train": "yt_bb_detection_train.csv", "val": "yt_bb_detection_validation.csv"}
 YTBB_COLUMNS = ("youtube_id", "timestamp_ms", "class_id", "class_name", "object_id", "object_presence", "xmin", "xmax",
@@ -51,7 +52,8 @@ def convert(root: str, out: str, source: str = "ytbb", name: str = "car", least:
   made = _ytbb(root, out, name, least) if source == "ytbb" else _epfl_cars(root, out)
   if not made["images"]:
     raise errors.DataError(f"{root}: no crops of {name if source == 'ytbb' else 'cars'} could be made"
-                           + (f"; {made['missing']} videos are not in {root}/videos." if made.get("missing") else "."))
+                           + (f"; not in {root}/videos: {counted(made['missing'], 'video')}." if made.get("missing")
+                              else "."))
   return made
 
 
@@ -67,7 +69,7 @@ def boxes(path: str, name: str) -> dict[str, list[tuple[str, int, tuple[float, .
       if row == list(YTBB_COLUMNS):
         continue
       if len(row) != len(YTBB_COLUMNS):
-        raise errors.DataError(f"{path}, line {line}: {len(row)} columns, not {len(YTBB_COLUMNS)}.")
+        raise errors.DataError(f"{path}, line {line}: {counted(len(row), 'column')}, not {len(YTBB_COLUMNS)}.")
       video, time, _, kind, thing, presence, *edges = row
       if kind != name or presence != "present":
         continue
@@ -138,7 +140,7 @@ def _epfl_cars(root, out):
     images, places = words[3 + count:5 + count]
     round_, front, sense = (np.asarray(words[5 + count * (1 + i):5 + count * (2 + i)], int) for i in range(3))
     if not len(numbers) == len(round_) == len(front) == len(sense) == count:
-      raise ValueError(f"it ends before {count} sequences are described")
+      raise ValueError(f"it ends before {counted(count, 'sequence')} are described")
     if (round_ < 1).any():
       raise ValueError("a round of no frames")
     images % (1, 1), places % 1  # patterns of names: of sequence and frame, and of the sequence

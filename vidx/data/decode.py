@@ -29,6 +29,7 @@ from vidx.data import sound
 from vidx.data import whole as whole_lib
 from vidx.data.frame_folder import FrameFolder
 from vidx.data.records import Media
+from vidx.terminal import counted
 
 
 def open_video(source: str | os.PathLike | bytes | Media, threads: int = 1) -> "VideoReader | FrameFolder":
@@ -66,7 +67,7 @@ class VideoReader(frame_tools.Shown):
 
   def __init__(self, source: str | os.PathLike | bytes, threads: int = 1):
     self._source, self._threads = source, threads
-    self.name = f"{len(source)} bytes of video" if isinstance(source, bytes) else os.fspath(source)
+    self.name = f"{counted(len(source), 'byte')} of video" if isinstance(source, bytes) else os.fspath(source)
     self._reformatter = VideoReformatter()
     self._container = None
     with self._errors():
@@ -246,7 +247,7 @@ class VideoReader(frame_tools.Shown):
       return
     self._remember(found)
     if promised not in (None, len(found.position)):
-      raise errors.DecodeError(f"{self.name}: it states {promised} frames and gives {len(found.position)};"
+      raise errors.DecodeError(f"{self.name}: it states {counted(promised, 'frame')} and gives {len(found.position)};"
                                " the file is damaged.")
     self._open(raw)
 

@@ -21,6 +21,7 @@ import numpy as np
 from vidx import errors, reading
 from vidx.data import detections, plain_pickle
 from vidx.data.datasets import common
+from vidx.terminal import counted
 
 _EPIC = ("noun_class", "video_id", "frame", "bounding_boxes")
 _FOUND = dict[float, list[tuple[list[float], float, Any]]]  # seconds: (box in pixels, score, feature)
@@ -123,7 +124,7 @@ def _arrays(path: str, known: Mapping[str, float]) -> tuple[_FOUND, dict[str, fl
              [_time(float(n), facts, video, path) for n in content["frames"]])
     if boxes.shape != (*scores.shape, 4) or len(times) != len(scores) or (
         feats is not None and feats.shape[:2] != scores.shape):
-      raise ValueError(f"boxes {boxes.shape}, scores {scores.shape} and {len(times)} times do not fit")
+      raise ValueError(f"boxes {boxes.shape}, scores {scores.shape} and {counted(len(times), 'time')} do not fit")
   return {float(t): [(boxes[i, k].tolist(), float(scores[i, k]), None if feats is None else feats[i, k])
                      for k in range(scores.shape[1]) if scores[i, k] > 0] for i, t in enumerate(times)}, facts
 
@@ -163,7 +164,8 @@ def _stored(found: _FOUND, facts: Mapping[str, float], source: str, count: int, 
     for k, (box, score, feature) in enumerate(best):
       boxes[i, k], scores[i, k] = np.asarray(box) / unit, score
       if feature is not None and len(feature) != width:
-        raise errors.DataError(f"{source}, at {t:g} s: a detection has {len(feature)} features, others have {width}.")
+        raise errors.DataError(f"{source}, at {t:g} s: a detection has {counted(len(feature), 'feature')}, others have"
+                                 f" {width}.")
       if feature is not None:
         feats[i, k] = feature
   return np.array(times), boxes, scores, feats

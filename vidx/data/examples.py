@@ -11,6 +11,7 @@ from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
 from vidx.data import parts as parts_lib
 from vidx.data.records import LABEL, Dataset, Record
+from vidx.terminal import counted
 
 ACTIONS = "actions"  # of Record.extra: (class id, start, end in seconds) of each
 TARGET = "target"  # of Record.companions: the image that a triplet is to give
@@ -57,7 +58,7 @@ def with_feature_size(data: ConfigDict, dataset: Dataset) -> None:
   size = features.feature_size(dataset)
   if data.feature_size not in (0, size):
     raise errors.ConfigError(f"data.feature_size is {data.feature_size}, but the files of split '{dataset.split}' have"
-                             f" {size} features per frame (such as {dataset.records[0].media.path}).")
+                             f" {counted(size, 'feature')} per frame (such as {dataset.records[0].media.path}).")
   data.feature_size = size
 
 

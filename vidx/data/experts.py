@@ -18,6 +18,7 @@ import numpy as np
 from vidx import errors, reading
 from vidx.data import media_files
 from vidx.data.records import Media
+from vidx.terminal import counted
 
 KIND = "experts"
 FOLDER = "experts"
@@ -139,7 +140,7 @@ def _whole(store: Mapping, key: str) -> np.ndarray:
   if not isinstance(found, np.ndarray):
     size, on_disk = getattr(found, "nbytes", 0), os.path.getsize(store.filename)
     if size > max(reading.MODEST, reading.RATIO * on_disk):
-      raise ValueError(f"'{key}' would unfold into {size:,} bytes")
+      raise ValueError(f"'{key}' would unfold into {counted(size, 'byte')}")
   return np.asarray(found)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from vidx import errors, reading
 from vidx.data.records import Record
+from vidx.terminal import counted
 
 TOLERANCE = 0.05  # share of the labels by which features may be longer or shorter,
 LEAST = 30  # but always so many frames
@@ -52,8 +53,8 @@ def common_length(features: int, labels: int, path: str) -> int:
     DataError: they differ by more than a slip at the end.
   """
   if abs(features - labels) > slack(labels):
-    raise errors.DataError(f"features {path}: {features} frames, but {labels} are labelled; were they computed at"
-                           " another frame rate?")
+    raise errors.DataError(f"features {path}: {counted(features, 'frame')}, but {labels} are labelled; were they"
+                           " computed at another frame rate?")
   return min(features, labels)
 
 

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from vidx import errors, reading, writing
+from vidx.terminal import counted
 
 PART = ".vidx-part"  # ending of what is not whole yet
 _LINES_EVERY = 10.0  # seconds
@@ -39,7 +40,7 @@ def run(job: Job, todo: Mapping[str, tuple[str, str]], settings: Any, workers: i
     OSError: nothing can be written any more.
   """
   progress = progress or (lambda done, count, bad: print(
-      f"{what} {done} of {count} videos" + (f", {bad} bad" if bad else ""), file=sys.stderr, flush=True))
+      f"{what} {done} of {counted(count, 'video')}" + (f", {bad} bad" if bad else ""), file=sys.stderr, flush=True))
   bad, said = {}, time.monotonic()
   for done, (name, reason) in enumerate(_tried_all(job, todo, settings, workers or os.cpu_count() or 1), 1):
     if reason:

@@ -20,6 +20,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import decode, file_jobs, flow_frames, media_files, optical_flow
+from vidx.terminal import counted
 
 METHODS = {"dis": optical_flow.dis_flow, "tvl1": optical_flow.tvl1_flow}
 LAYOUT = os.path.join("{id}", "flow_{axis}_{index}.jpg")
@@ -105,7 +106,7 @@ def write(source: str, target: str, settings: Settings) -> int:
   try:
     with decode.open_video(source) as video:
       if video.num_frames < 2:
-        raise errors.DecodeError(f"{source}: {video.num_frames} frame(s); flow is between two.")
+        raise errors.DecodeError(f"{source}: {counted(video.num_frames, 'frame')}; flow is between two.")
       for flow in METHODS[settings.method](_frames(video, settings.short_side)):
         count += 1
         images = flow_frames.as_bytes(flow, settings.bound)

@@ -8,6 +8,7 @@ import numpy as np
 from vidx import errors
 from vidx.data import frame_tools
 from vidx.data.frame_folder import FrameFolder
+from vidx.terminal import counted
 
 AXES = (("x", "y"), ("u", "v"))
 
@@ -62,7 +63,8 @@ class FlowFrames(frame_tools.Reader):
       raise errors.DecodeError(f"{record}: no optical flow ({reasons[0]})")
     counts = [axis.num_frames for axis in self._axes]
     if counts[0] != counts[1]:
-      raise errors.DecodeError(f"{record}: {counts[0]} images of flow to the side and {counts[1]} up and down.")
+      raise errors.DecodeError(f"{record}: {counted(counts[0], 'image')} of flow to the side and {counts[1]} up and"
+                               " down.")
     self.num_frames = counts[0]
 
   @property

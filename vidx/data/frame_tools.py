@@ -9,6 +9,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 import numpy as np
 
 from vidx import errors, reading
+from vidx.terminal import counted
 
 MOST_PIXELS = 1 << 26  # of a frame, twice those of 8K
 DECODER = {"max_pixels": str(MOST_PIXELS)}  # which the decoder then refuses before it asks for memory
@@ -34,7 +35,7 @@ def checked(indices: np.ndarray, count: int, name: str) -> tuple[np.ndarray, np.
   """
   if indices.size and (indices.min() < 0 or indices.max() >= count):
     bad = indices[(indices < 0) | (indices >= count)][0]
-    raise IndexError(f"{name}: frame {bad} is not one of its {count} frames.")
+    raise IndexError(f"{name}: frame {bad} is not one of its {counted(count, 'frame')}.")
   return np.unique(indices, return_inverse=True)
 
 

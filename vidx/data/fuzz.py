@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from vidx import errors, writing
+from vidx.terminal import counted
 
 _BATCH = 32  # spoilt files that a process is given at once
 _SECONDS = 120  # for them, before the process counts as hanging
@@ -112,7 +113,8 @@ def fuzz(minutes: float = 1.0, seed: int = 0, out: str = "", kinds: str = "", fi
         if progress and time.monotonic() - said > 20:
           said = time.monotonic()
           bad = sum(_failed(r) for r in rows)
-          print(f"{len(rows)} files, {bad} failures, {said - start:.0f} s", file=sys.stderr, flush=True)
+          print(f"{counted(len(rows), 'file')}, {counted(bad, 'failure')}, {said - start:.0f} s", file=sys.stderr,
+                flush=True)
     failures = [r for r in rows if _failed(r)]
     if out and failures:
       os.makedirs(out, exist_ok=True)
@@ -137,8 +139,8 @@ def main(minutes: float = 1.0, seed: int = 0, out: str = "", kinds: str = "", fi
     print(f"{title:<{width}}", *(f"{v:>16}" for v in verdicts))
     for name, counts in group.items():
       print(f"{name:<{width}}", *(f"{counts.get(v, 0):>16}" for v in verdicts))
-  print(f"{result['intact']} intact files and {result['mutants']} mutants in {result['seconds']:.0f} s: "
-        + ", ".join(f"{n} {v}" for v, n in result["verdicts"].items()))
+  print(f"{counted(result['intact'], 'intact file')} and {counted(result['mutants'], 'mutant')} in"
+        f" {result['seconds']:.0f} s: " + ", ".join(f"{n} {v}" for v, n in result["verdicts"].items()))
   for r in result["failures"]:
     print(f"{r['verdict']}: {r['file']}, {r['mutation']}, seed {r['seed']}: {r['detail']}")
   return 1 if result["failures"] else 0

@@ -12,6 +12,7 @@ from vidx.data import containers
 from vidx.data import decode
 from vidx.data import frame_tools
 from vidx.data import whole
+from vidx.terminal import counted
 
 _MOST = 400  # frames, and
 _LARGEST = 1 << 20  # pixels: a flipped bit can ask for gigabytes
@@ -93,11 +94,11 @@ def _read(data: bytes, truth: list | None, rng: np.random.Generator) -> str:
     if truth is None and (count > _MOST or video.width * video.height > _LARGEST):
       return ""
     if truth is not None and count != len(truth):
-      return f"{count} frames, not {len(truth)}"
+      return f"{counted(count, 'frame')}, not {len(truth)}"
   for name, indices in _patterns(rng, count):
     with decode.open_video(data) as video:
       if video.num_frames != count:
-        return f"{video.num_frames} frames, then {count}"
+        return f"{counted(video.num_frames, 'frame')}, then {count}"
       if name == "hold":
         got = video.hold(indices)(np.arange(len(indices)))
       elif name == "each":

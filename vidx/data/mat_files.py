@@ -14,6 +14,7 @@ from typing import Any
 import zlib
 
 from vidx import reading
+from vidx.terminal import counted
 
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {*range(1, 8), 9, 12, 13, 16, 17, 18}  # types of elements that hold numbers or text
@@ -58,7 +59,7 @@ class _Check:
       kind, body, at = self._next(data, at)
       if kind == _MATRIX:
         if not depth and len(body) % 8:
-          raise ValueError(f"a matrix of {len(body)} bytes, which are not in words of eight")
+          raise ValueError(f"a matrix of {counted(len(body), 'byte')}, which are not in words of eight")
         self._matrix(body, depth)
       elif kind == _COMPRESSED:
         if depth:
@@ -82,7 +83,7 @@ class _Check:
     else:
       start, step = at + 8, 8 + length + (-length % 8 if kind != _COMPRESSED else 0)
     if start + length > len(data):
-      raise ValueError(f"an element of {length:,} bytes where {len(data) - start:,} are left")
+      raise ValueError(f"an element of {counted(length, 'byte')} where {len(data) - start:,} are left")
     return kind, data[start:start + length], at + step
 
   def _matrix(self, data: memoryview, depth: int) -> None:
@@ -112,7 +113,7 @@ class _Check:
       places *= len(names) // longest
     nested = of in (_CELL, _STRUCT, _OBJECT)
     if min(shape, default=0) < 0 or of != _SPARSE and places * (8 if nested else 1) > len(data) - at:
-      raise ValueError(f"a matrix of {' x '.join(map(str, shape))} in {len(data) - at:,} bytes")
+      raise ValueError(f"a matrix of {' x '.join(map(str, shape))} in {counted(len(data) - at, 'byte')}")
     for _ in range(places if nested else int(of == _FUNCTION)):
       kind, body, at = self._next(data, at)
       if kind != _MATRIX:
@@ -123,4 +124,4 @@ class _Check:
       if kind not in _NUMBERS:
         raise ValueError(f"an element of type {kind} where numbers are expected")
     if len(data) > at:
-      raise ValueError(f"{len(data) - at:,} bytes behind the content of a matrix")
+      raise ValueError(f"{counted(len(data) - at, 'byte')} behind the content of a matrix")

@@ -12,6 +12,7 @@ import sys
 from typing import NamedTuple
 
 from vidx import errors
+from vidx.terminal import counted
 
 VIDEOS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".asf", ".flv", ".3gp", ".3g2",
           ".ts", ".mts", ".m2ts", ".vob", ".ogv", ".gif")
@@ -206,7 +207,7 @@ def _in_folder(folder: str, endings: Sequence[str], say: Callable[[str], None]) 
   found = below(folder, endings)
   texts = [p for p in found.others if is_text(p)]
   if texts:
-    say(f"{folder}: left out {len(texts)} text file(s) that end like a video ({listed(texts, folder)})")
+    say(f"{folder}: left out {counted(len(texts), 'text file')} with the ending of a video ({listed(texts, folder)})")
   return found.media or ([folder] if holds_frames(names(folder), 1) else [])
 
 

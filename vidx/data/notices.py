@@ -9,6 +9,7 @@ import numpy as np
 from vidx import errors, terminal
 from vidx.data import media_files
 from vidx.data.records import LABEL, Dataset, Record
+from vidx.terminal import counted
 
 
 _MANY = 10  # records of a class, beside which a single one of another is odd
@@ -30,7 +31,7 @@ def about(splits: Sequence[Dataset], trained: str = "train") -> list[str]:
                    f" ({media_files.listed(d.missing)})")
     bare = _unlabelled(d).sum()
     if bare and d.split != "test":
-      lines.append(f"split '{d.split}': {bare} of its {len(d.records)} records have no label")
+      lines.append(f"split '{d.split}': {bare} of its {counted(len(d.records), 'record')} have no label")
   train = next((d for d in splits if d.split == trained), None)
   others = [d for d in splits if d is not train]
   if train is not None:
@@ -90,8 +91,8 @@ def _thin(train: Dataset) -> list[str]:
   single = [train.classes[c] for c, n in counts.items() if n == 1]
   if not single or np.median(list(counts.values())) < _MANY:
     return []
-  return [f"split '{train.split}' has a single record of {len(single)} class(es) ({media_files.listed(single)}), and"
-          " many of others: look whether the name is spelt as theirs"]
+  return [f"split '{train.split}' has a single record of {counted(len(single), 'class')} "
+          f"({media_files.listed(single)}), and many of others: look whether the name is spelt as theirs"]
 
 
 def _unlearnt(train: Dataset, other: Dataset) -> list[str]:
@@ -100,7 +101,7 @@ def _unlearnt(train: Dataset, other: Dataset) -> list[str]:
   if not strange:
     return []
   shown = ", ".join(f"'{name}' ({asked[name]})" for name in strange[:3]) + (", ..." if len(strange) > 3 else "")
-  return [f"split '{other.split}' has {len(strange)} class(es) of which '{train.split}' has no record: {shown}"]
+  return [f"split '{other.split}' has {counted(len(strange), 'class')} of which '{train.split}' has no record: {shown}"]
 
 
 def _by_class(d: Dataset, name: str) -> Counter[int]:
@@ -135,8 +136,8 @@ def _shared(train: Dataset, other: Dataset) -> list[str]:
           if any(_overlap(other.records[i], r) for r in spans[media])]
   if not both:
     return []
-  return [f"{len(both)} of the {len(other.records)} records of split '{other.split}' are in '{train.split}', too"
-          f" ({media_files.listed(both)}): its figures promise too much"]
+  return [f"{len(both)} of the {counted(len(other.records), 'record')} of split '{other.split}' are in '{train.split}',"
+          f" too ({media_files.listed(both)}): its figures promise too much"]
 
 
 def _overlap(a: Record, b: Record) -> bool:

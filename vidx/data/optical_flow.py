@@ -13,6 +13,7 @@ import numpy as np
 
 from vidx import errors, reading, writing
 from vidx.data import media_files
+from vidx.terminal import counted
 
 FILES = (".flo", ".npy", ".png")
 _MAGIC = 202021.25  # of a .flo file, which reads PIEH
@@ -105,8 +106,8 @@ class FlowFiles:
   def check(self, frames: int) -> None:
     """Raises DataError where there is not a file for each frame but the last, or for each."""
     if len(self.files) not in (frames - 1, frames):
-      raise errors.DataError(f"{self._folder} holds {len(self.files)} files of flow; a video of {frames} frames has"
-                             f" {frames - 1}.")
+      raise errors.DataError(f"{self._folder} holds {counted(len(self.files), 'file')} of flow; a video of"
+                             f" {counted(frames, 'frame')} has {frames - 1}.")
 
   def __call__(self, t: int) -> np.ndarray:
     return read_flow(self.files[t])

@@ -27,6 +27,7 @@ from vidx.data import headers
 from vidx.data import hevc_headers
 from vidx.data.whole import packets as _packets
 from vidx.data.whole import Whole
+from vidx.terminal import counted
 
 _KEPT_BLOCKS = 64  # of 8 to 250 packets each
 _KEPT_BYTES = 64 << 20  # packets of longer files are read again when they are wanted
@@ -198,7 +199,7 @@ class PacketIndex:
       return None
     whole = sum(p + s <= size for p, s in zip(place, sizes))
     if whole < len(entries):
-      raise ValueError(f"it is cut off: {whole} of its {len(entries)} frames are there")
+      raise ValueError(f"it is cut off: {whole} of its {counted(len(entries), 'frame')} are there")
     return _Table(np.array(key), np.array(shown), list(place), list(dts), np.array(sizes))
 
   def _header_reader(self) -> Callable[[bytes], headers.Head] | None:
@@ -228,7 +229,8 @@ class PacketIndex:
       raise ValueError("it holds no video frames")
     declared = self._stream.frames
     if _declared_size(kind, head) > size and not len(rows) >= declared > 0:
-      raise ValueError(f"it is cut off: {len(rows)} {f'of its {declared} frames' if declared else 'frames'} are there")
+      raise ValueError(f"it is cut off: {len(rows)} of its {counted(declared, 'frame') if declared else 'frames'} are"
+                       " there")
     key, shown, place, dts, sizes, pts = zip(*rows)
     return _Table(np.array(key), np.array(shown), list(place), list(dts), np.array(sizes), list(pts))
 

@@ -34,6 +34,7 @@ from vidx.data import batch as batch_lib
 from vidx.data import examples as examples_lib
 from vidx.data import packed_records, plans, workers
 from vidx.data.records import Dataset
+from vidx.terminal import counted
 
 _RANGES = dict.fromkeys(("workers", "prefetch", "timeout_s", "max_failures"), errors.Range(0))
 _ENDLESS = 1 << 40  # batches
@@ -233,7 +234,7 @@ def check_failures(failures: Mapping[str, str], n: int, limit: float) -> None:
 def _too_many(failures: Mapping[str, str], n: int, limit: float) -> errors.DataError:
   listed = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failures.items())
   return errors.DataError(
-      f"{len(failures)} of {n} videos cannot be decoded, more than data.max_failures={limit:g} allows;"
+      f"{len(failures)} of {counted(n, 'video')} cannot be decoded, more than data.max_failures={limit:g} allows;"
       f" repair or remove them (vidx data check lists all), or raise the limit: {listed}.")
 
 
@@ -280,7 +281,7 @@ class BatchIterator:
     except workers.Stuck as e:
       self.close()
       raise errors.DataError(
-          f"nothing was read for data.timeout_s={self._data.timeout_s:g} seconds, while waiting for"
+          f"nothing was read for data.timeout_s={self._data.timeout_s:g} s, while waiting for"
           f" {str(e) or 'a decoding process'}: a disk that does not answer, or a process that was stopped; look there"
           " and run the same command again.") from e
     except RuntimeError as e:

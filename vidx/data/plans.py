@@ -21,6 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from vidx import errors
+from vidx.terminal import counted
 
 
 class Plan(Protocol):
@@ -113,7 +114,7 @@ class Mixture:
 
   def __init__(self, plans: Sequence[Plan], records: Sequence[int], counts: Sequence[int]):
     if not len(plans) == len(records) == len(counts) or min(counts, default=0) < 1:
-      raise errors.ConfigError(f"a mixture of {len(plans)} sets takes as many whole numbers from 1 on, not"
+      raise errors.ConfigError(f"a mixture of {counted(len(plans), 'set')} takes as many whole numbers from 1 on, not"
                                f" {tuple(counts)}.")
     self.plans, self.counts = tuple(plans), tuple(counts)
     self._offsets = np.cumsum([0, *records[:-1]])

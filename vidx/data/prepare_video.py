@@ -12,6 +12,7 @@ import numpy as np
 from vidx import errors
 from vidx.data import decode
 from vidx.data import frame_tools
+from vidx.terminal import counted
 
 
 def write(source: str, target: str, settings: Any, copied_sound: Collection[str]) -> int:
@@ -59,7 +60,7 @@ def write(source: str, target: str, settings: Any, copied_sound: Collection[str]
       sound.up_to(float("inf"))
   if count != reader.num_frames:
     raise errors.DecodeError(
-        f"{source}: {count} of its {reader.num_frames} frames can be decoded; the file is damaged.")
+        f"{source}: {count} of its {counted(reader.num_frames, 'frame')} can be decoded; the file is damaged.")
   return count
 
 

@@ -16,6 +16,7 @@ from vidx import errors
 from vidx.data import media_files
 from vidx.data.frame_boxes import TRUTH
 from vidx.data.plans import Plan
+from vidx.terminal import counted
 
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")  # endings of files without pictures
 SHARED: dict[int, Any] = {}  # by `id`, what stands for a data set's records while processes start
@@ -285,6 +286,6 @@ def _moves(own: Sequence[str], wanted: Sequence[str], split: str, target: str) -
   if strange:
     of = "" if target == LABEL else f" of target '{target}'"
     raise errors.DataError(
-        f"the model was not trained on {len(strange)} of the {len(own)} classes{of} of split '{split}', such as"
-        f" '{strange[0]}'{errors.hint(strange[0], wanted)}; evaluate it on its own classes.")
+        f"the model was not trained on {len(strange)} of the {counted(len(own), 'class')}{of} of split '{split}', such"
+        f" as '{strange[0]}'{errors.hint(strange[0], wanted)}; evaluate it on its own classes.")
   return [place[c] for c in own]

@@ -15,6 +15,7 @@ import numpy as np
 from vidx import errors, reading, writing
 from vidx.data import mat_files
 from vidx.data.datasets import common
+from vidx.terminal import counted
 
 
 def convert(root: str, out: str, names: str = "") -> dict[str, Any]:
@@ -49,7 +50,8 @@ def convert(root: str, out: str, names: str = "") -> dict[str, Any]:
                            " one method.")
   listed = ("background", *(common.read_classes(names) if names else (f"class_{i}" for i in range(1, classes))))
   if len(listed) < classes:
-    raise errors.DataError(f"{names}: {len(listed) - 1} names for {classes - 1} classes besides the background.")
+    raise errors.DataError(f"{names}: {counted(len(listed) - 1, 'name')} for {counted(classes - 1, 'class')} besides"
+                           " the background.")
   lines = lambda name, of: writing.write_lines(os.path.join(out, name), of)
   lines("mapping.txt", [f"{i} {name}" for i, name in enumerate(listed)])
   for video, (scores, labels) in arrays.items():
@@ -70,6 +72,6 @@ def _read(path: str) -> list[tuple[np.ndarray, np.ndarray]]:
               for s, y in zip(cells["S"].ravel(), cells["Y"].ravel(), strict=True)]
   for i, (scores, labels) in enumerate(videos, 1):
     if scores.ndim != 2 or len(scores) != len(labels) or labels.min(initial=0) < 0:
-      raise errors.DataError(f"{path}, video {i}: scores of shape {scores.shape} for {len(labels)} labels.")
+      raise errors.DataError(f"{path}, video {i}: scores of shape {scores.shape} for {counted(len(labels), 'label')}.")
     common.check_id(int(labels.max(initial=0)), f"{path}, video {i}")
   return videos

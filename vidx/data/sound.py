@@ -14,6 +14,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data import containers
+from vidx.terminal import counted
 
 RATE = 16000  # samples per second, unless asked for others
 _BEFORE = 0.5  # seconds decoded before a span: what codecs need to come into step
@@ -53,7 +54,7 @@ def read(source: str | os.PathLike | bytes, start: float = 0.0, end: float = mat
 @contextlib.contextmanager
 def _opened(source) -> Iterator[tuple[av.container.InputContainer, av.AudioStream, str]]:
   """An open file, its sound and its name; what goes wrong while it is open is a DecodeError that names it."""
-  name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
+  name = counted(len(source), "byte") if isinstance(source, bytes) else os.fspath(source)
   try:
     with containers.open_sound(source) as container:
       stream = container.streams.best("audio")

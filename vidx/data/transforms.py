@@ -13,6 +13,7 @@ import numpy as np
 
 from vidx import errors
 from vidx.data.geometry import Geometry, smallest
+from vidx.terminal import counted
 
 Place = tuple[int, int, int, int]  # x, y, width, height of a rectangle in pixels
 Rng = np.random.Generator
@@ -93,8 +94,8 @@ def eval_transform(data: ConfigDict, crops: int = 1
     raise errors.ConfigError(f"{crops} crops: 1, 3 or 5.")
   if data.whole:
     if crops != 1 or len(data.whole) != 2 or min(data.whole) < 1:
-      raise errors.ConfigError(f"data.whole={tuple(data.whole)} with {crops} crop(s): write (height, width) of whole"
-                               " frames, and take 1 crop.")
+      raise errors.ConfigError(f"data.whole={tuple(data.whole)} with {counted(crops, 'crop')}: write (height, width) of"
+                               " whole frames, and take 1 crop.")
     height, width = data.whole
 
     def transform(frames: np.ndarray) -> tuple[np.ndarray, tuple[Geometry, ...]]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 import dataclasses
 import re
 
+from vidx.terminal import counted
+
 _PART = re.compile(r"\(|\)|[^\s()]+")
 _LETTER = re.compile(r"[^\W_]")
 _ESCAPED = ("-LRB-", "-RRB-", "-LSB-", "-RSB-", "-LCB-", "-RCB-")  # brackets among the words
@@ -109,7 +111,7 @@ def parse(text: str) -> Node:
         raise BrokenTree(f"'{parts[i + 1].group()}' at character {parts[i + 1].start() + 1} stands behind the tree")
       else:
         return node
-  raise BrokenTree(f"{len(stack)} bracket(s) are not closed")
+  raise BrokenTree(f"{counted(len(stack), 'bracket')} without an end")
 
 
 def phrases(tree: Node, most: int = 0) -> list[Phrase]:

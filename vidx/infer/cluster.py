@@ -15,6 +15,7 @@ from vidx.data import examples
 from vidx.data.datasets import common
 from vidx.data.records import Dataset
 from vidx.infer import load, results
+from vidx.terminal import counted
 from vidx.train import build, evaluator as evaluator_lib
 
 ALL = "all"
@@ -34,8 +35,8 @@ def of_classes(dataset: Dataset, chosen: str) -> Dataset:
   names = common.read_classes(chosen)
   for name in names:
     if name not in dataset.classes:
-      raise errors.ConfigError(f"{chosen}: '{name}' is not one of the {len(dataset.classes)} classes of data set"
-                               f" '{dataset.name}'{errors.hint(name, dataset.classes)}.")
+      raise errors.ConfigError(f"{chosen}: '{name}' is not one of the {counted(len(dataset.classes), 'class')} of data"
+                               f" set '{dataset.name}'{errors.hint(name, dataset.classes)}.")
   wanted = {dataset.classes.index(name) for name in names}
   return dataclasses.replace(dataset, records=tuple(r for r in dataset.records if r.label in wanted))
 

@@ -18,6 +18,7 @@ from vidx.data import clips as clips_lib, file_jobs, media_files, transforms
 from vidx.data.records import media_of
 from vidx.infer import load
 from vidx.nn import augment
+from vidx.terminal import counted
 from vidx.train import cache
 
 WINDOW = 21
@@ -62,7 +63,7 @@ class Extractor:
     try:
       self.size = jax.eval_shape(forward, self._variables, frames, places).shape[-1]
     except (TypeError, ValueError) as e:
-      raise errors.ConfigError(f"system '{loaded.config.system.name}' takes no windows of {window} frames"
+      raise errors.ConfigError(f"system '{loaded.config.system.name}' takes no windows of {counted(window, 'frame')}"
                                f" ({' '.join(str(e).split())[:200]}); set --window to what it was trained on.") from e
 
   @property

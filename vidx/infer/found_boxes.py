@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vidx.terminal import counted
+
 
 class Found(NamedTuple):
   """Boxes of a video, one a row.
@@ -60,4 +62,4 @@ def lines(entry: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     numbers = [frame for _, frame in seen]
     rows.append((entry["path"], label + (f", track {track}" if track >= 0 else ""), f"{100 * max(seen)[0]:.1f} %",
                  f"{min(numbers)} to {max(numbers)}, in {len(set(numbers))}"))
-  return rows or [(entry["path"], "no box", "", f"in {entry['count']} frames, none reaches the threshold")]
+  return rows or [(entry["path"], "no box", "", f"in {counted(entry['count'], 'frame')}, none reaches the threshold")]

@@ -14,6 +14,7 @@ import numpy as np
 from vidx import errors
 from vidx.data.records import LABEL
 from vidx.infer import evaluate, results, submission as submission_lib
+from vidx.terminal import counted
 from vidx.train import evaluator
 from vidx.train.evaluator import EvalResult
 
@@ -40,7 +41,8 @@ def fused(runs: Sequence[EvalResult], weights: Sequence[float], fusable: Mapping
     for target in set(fusable.values()):
       own, theirs = (r.dataset.targets[target].classes for r in (first, run))
       if sorted(theirs) != sorted(own):
-        raise errors.DataError(f"runs of {len(own)} and {len(theirs)} classes that are not the same cannot be fused.")
+        raise errors.DataError(f"runs of {len(own)} and {counted(len(theirs), 'class')} that are not the same cannot be"
+                               " fused.")
     ids = [run.dataset.records[i].id for i in run.predictions["index"]]
     strange = next((i for i in ids if i not in place), None)
     if strange is not None or len(run.dataset) != len(first.dataset):
@@ -100,7 +102,8 @@ def evaluate_fused(workdirs: Sequence[str], weights: Sequence[float] = (), split
   if jax.process_index() == 0:
     for workdir, f in zip(workdirs, found):
       figure = f.result.metrics[f.task.best_metric]
-      print(f"{workdir}: {f.task.best_metric} {figure:.1f} ({f.result.evaluated} of {f.result.videos} videos)")
+      print(f"{workdir}: {f.task.best_metric} {figure:.1f} ({f.result.evaluated} of"
+            f" {counted(f.result.videos, 'video')})")
     lines = [submission_lib.write(result, first.task, submission, tuple(supervision))] if submission else []
     path = results.write(described, workdirs[0], "-fused")
     print("\n".join([*results.lines(described), *lines, f"written to {path}"]), flush=True)

@@ -16,6 +16,7 @@ from vidx.data.records import Media, media_of
 from vidx.infer import batched, load
 from vidx.metrics import grounding
 from vidx.nn import augment
+from vidx.terminal import counted
 
 BATCH = 8  # frames at once
 ENDINGS = media_files.VIDEOS + tuple(media_files.IMAGES)
@@ -85,8 +86,8 @@ class Grounder:
     plain = [trees.plain(p) for p in phrases]
     for said, text in zip(phrases, plain):
       if len(text.split()) > most:
-        raise errors.DataError(f"the phrase '{said}' has {len(text.split())} words, and the model takes {most}: shorten"
-                               " it.")
+        raise errors.DataError(f"the phrase '{said}' has {counted(len(text.split()), 'word')}, and the model takes"
+                               f" {most}: shorten it.")
     ids, mask = (np.stack(x) for x in zip(*(phrases_part.numbered(text, data) for text in plain)))
     strange = (ids == vocabulary["[UNK]"]) & (mask > 0)
     self.unknown = strange.sum(1).tolist()

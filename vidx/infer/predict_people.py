@@ -9,6 +9,7 @@ from vidx.data.datasets import ava
 from vidx.data.frame_boxes import PROPOSED
 from vidx.data.records import Record, media_of
 from vidx.infer import load, unlabelled
+from vidx.terminal import counted
 
 _SCORE = 0.8  # from which on a person counts where the run's config does not say
 
@@ -49,8 +50,9 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, boxes: str = "", top: 
   of = {os.path.splitext(os.path.basename(os.path.normpath(file)))[0]: file for file in files}
   keys = sorted(key for key in found if key[0] in of)
   if not keys:
-    raise errors.DataError(f"{boxes}: no person of {', '.join(list(of)[:3])}; it names {len(found)} key frames of"
-                           f" {len({video for video, _ in found})} other videos.")
+    raise errors.DataError(f"{boxes}: no person of {', '.join(list(of)[:3])}; it names"
+                           f" {counted(len(found), 'key frame')} of"
+                           f" {counted(len({video for video, _ in found}), 'other video')}.")
   early = next((key for key in keys if key[1] < begins), None)
   if early is not None:
     raise errors.DataError(f"{boxes}: '{early[0]}' at {early[1]} s lies before its file begins, at {begins:g} s.")

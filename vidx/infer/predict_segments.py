@@ -14,6 +14,7 @@ from vidx.infer import load, unlabelled
 from vidx.infer import timelines as segments_lib
 from vidx.tasks import timelines
 from vidx.tasks.base import FRAMES
+from vidx.terminal import counted
 
 OPTIONS = ("trunk", "window", "stride")  # of `predict`, beside runs and files
 
@@ -74,8 +75,8 @@ def _extractor(trunk: str, window: int, stride: int, size: int) -> Any:
   from vidx.infer import features  # opens the video libraries
   extractor = features.Extractor(load.load_checkpoint(trunk), window, stride)
   if extractor.size != size:
-    raise errors.ConfigError(f"--trunk={trunk} gives {extractor.size} features per frame, but the run was trained on"
-                             f" {size}.")
+    raise errors.ConfigError(f"--trunk={trunk} gives {counted(extractor.size, 'feature')} per frame, but the run was"
+                             f" trained on {size}.")
   return extractor
 
 

@@ -35,6 +35,7 @@ import numpy as np
 from vidx import writing
 from vidx.data import examples
 from vidx.data.records import LABEL, Dataset
+from vidx.terminal import counted
 from vidx.train.evaluator import EvalResult
 
 SAMPLES_LIMIT = 1000
@@ -118,17 +119,20 @@ def samples(result: EvalResult, task, limit: int = SAMPLES_LIMIT) -> list[dict[s
 def lines(described: Mapping[str, Any]) -> list[str]:
   """What `vidx eval` prints: protocol, failures, and one line per metric."""
   how = described["protocol"]
-  seen = (f"windows of {how['frames of a window']} frames ({how['windows']})" if "windows" in how else
-          f"{how['clips']} clip(s) x {how['crops']} crop(s) per video" if "clips" in how else "whole videos")
+  seen = (f"windows of {counted(how['frames of a window'], 'frame')} ({how['windows']})" if "windows" in how else
+          f"{counted(how['clips'], 'clip')} x {counted(how['crops'], 'crop')} per video" if "clips" in how else
+          "whole videos")
   shown = [f"{how['split']} of {how['data']}, step {described['step']}, {seen}:"
-           f" {described['evaluated']} of {described['videos']} videos"
+           f" {described['evaluated']} of {counted(described['videos'], 'video')}"
            + (f", {described['labelled']} of them labelled" if described["labelled"] < described["evaluated"] else "")
            + (f", mean +- deviation of {len(described['seeds'])} seeds" if "seeds" in described else "")]
   if described["failures"]:
-    shown.append(f"{len(described['failures'])} video(s) could not be decoded and were left out:")
+    shown.append(f"left out {counted(len(described['failures']), 'video')} that could not be decoded:")
     shown += [f"  {f['id']}: {f['reason']}" for f in described["failures"]]
   if "sound" in described:
-    shown.append("sound: {with} videos with, {without} without, {damaged} damaged".format(**described["sound"]))
+    sound = described["sound"]
+    shown.append(f"sound: {counted(sound['with'], 'video')} with, {sound['without']} without, {sound['damaged']}"
+                 " damaged")
   spread = described.get("deviations", {})
   others: dict[str, list[str]] = {}
   for name, value in described["metrics"].items():

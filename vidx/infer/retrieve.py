@@ -14,6 +14,7 @@ from vidx.data.parts import experts as experts_part
 from vidx.infer import load, unlabelled
 from vidx.metrics import retrieval
 from vidx.tasks.retrieval import VIDEO
+from vidx.terminal import counted
 from vidx.train import cache
 
 
@@ -61,7 +62,7 @@ def rank(loaded: load.Loaded, texts: Sequence[str], paths: Any, *, top: int = 5,
       _write_index(index, loaded, files, kept)
   video, rows, failures = kept
   if not len(rows):
-    raise errors.DataError(f"none of the {len(files)} videos can be read: {next(iter(failures.values()))}")
+    raise errors.DataError(f"none of the {counted(len(files), 'video')} can be read: {next(iter(failures.values()))}")
   text, unknown, beyond = _said(loaded, texts)
   parts = (loaded.task.parts,) if loaded.task.parts else ()
   similarity = retrieval.similarity(text, video, parts)
@@ -139,7 +140,8 @@ def to_table(found: Sequence[dict[str, Any]]) -> str:
   lines = []
   for entry in found:
     notes = [f"{entry['unknown']} of its words are unknown"] if entry["unknown"] else []
-    notes += [f"its last {entry['beyond']} words are not read, as data.text.length says"] if entry["beyond"] else []
+    if entry["beyond"]:
+      notes.append(f"not read, as data.text.length says: the last {counted(entry['beyond'], 'word')}")
     lines.append(entry["text"] + (f"   ({', '.join(notes)})" if notes else ""))
     lines += [f"  {f['score']:7.4f}  {f['path']}" for f in entry["found"]]
   return "\n".join(lines)

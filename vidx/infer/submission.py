@@ -6,6 +6,7 @@ import json
 import zipfile
 
 from vidx import errors, writing
+from vidx.terminal import counted
 from vidx.train.evaluator import EvalResult
 
 METHOD = "submission"  # of a task that has one
@@ -39,7 +40,7 @@ def write(result: EvalResult, task, path: str, supervision: tuple[int, ...] = ()
       writing.write_text(path, text)
   except OSError as e:
     raise errors.DataError(f"--submission={path} cannot be written ({e.strerror or e}).") from e
-  return f"submission of {len(result.predictions['index'])} segments: {path}"
+  return f"submission of {counted(len(result.predictions['index']), 'segment')}: {path}"
 
 
 def check(task, supervision: tuple[int, ...]) -> None:

@@ -15,6 +15,7 @@ from vidx.data.records import Media
 from vidx.infer import batched, load
 from vidx.metrics import clustering
 from vidx.nn import augment, sites
+from vidx.terminal import counted
 
 _SIDE, _SMALL = 128, 64  # of the images of which features of a trunk, or gradients, are taken
 _FIT = 1024  # images from which principal components come
@@ -96,8 +97,8 @@ def clusters_of(root: str, room: int) -> Callable[[Sequence[np.ndarray]], np.nda
     raise errors.DataError(f"{root}/{triplets.TABLE}/{triplets.CLUSTERS} does not exist, and the run takes poses by"
                            " their clusters: make it by `vidx data triplets` with balance=True.")
   if len(known.centres) > room:
-    raise errors.ConfigError(f"{root}/{triplets.TABLE}/{triplets.CLUSTERS} has {len(known.centres)} clusters of poses,"
-                             f" and the run was trained on {room}: make it again by `vidx data triplets` with"
+    raise errors.ConfigError(f"{root}/{triplets.TABLE}/{triplets.CLUSTERS} has {counted(len(known.centres), 'cluster')}"
+                             f" of poses, and the run was trained on {room}: make it again by `vidx data triplets` with"
                              f" clusters={room}.")
   of, side = (_by_trunk(known.workdir, known.site, 32), _SIDE) if known.workdir else (triplets.gradients, _SMALL)
 

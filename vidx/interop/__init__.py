@@ -17,6 +17,7 @@ import numpy as np
 from vidx import errors
 from vidx.interop import rules as rules_lib
 from vidx.interop.rules import Rule
+from vidx.terminal import counted
 
 #: (class of the trunk, source) -> "module:function".
 RULES: dict[tuple[str, str], str] = {
@@ -79,7 +80,7 @@ class Report:
   fresh: Sequence[str]
 
   def __str__(self) -> str:
-    lines = [f"{len(self.mapped)} tensors mapped, {len(self.dropped)} dropped, {len(self.fresh)} new"]
+    lines = [f"{counted(len(self.mapped), 'tensor')} mapped, {len(self.dropped)} dropped, {len(self.fresh)} new"]
     for what in (self.changed, self.dropped):
       for reason in dict.fromkeys(what.values()):
         first, *more = [k for k, r in what.items() if r == reason]
@@ -247,7 +248,8 @@ def to_torch(model: Any, variables: Mapping[str, Any], source: str) -> dict[str,
     if not found:
       lost.append(path)
   if lost:
-    raise errors.CheckpointError(f"no rule of {source} for {', '.join(lost[:5])}, {len(lost)} variables in all.")
+    raise errors.CheckpointError(f"no rule of {source} for {', '.join(lost[:5])}, {counted(len(lost), 'variable')} in"
+                                 " all.")
   out.update({rule.key: rule.fill for rule in rules if rule.kind == "constant"})
   return out
 
@@ -282,7 +284,8 @@ def _fitted(value, want, rule, inflate, resize):
   if value.shape == want:
     return value, ""
   if rule.kind == "conv" and len(want) == 5 and value.shape == want[1:] and inflate:
-    return rules_lib.inflated(value, want[0], inflate), f"inflated to {want[0]} frames ({inflate})"
+    return rules_lib.inflated(value, want[0], inflate), f"inflated to {counted(want[0], 'frame')} ({inflate})"
   if rule.kind == "positions" and resize and value.shape[-1] == want[-1] and value.ndim == len(want):
-    return rules_lib.resized_positions(value, want[1]), f"resized from {value.shape[1]} to {want[1]} positions"
+    return (rules_lib.resized_positions(value, want[1]),
+            f"resized from {value.shape[1]} to {counted(want[1], 'position')}")
   return None, ""

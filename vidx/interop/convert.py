@@ -18,6 +18,7 @@ from typing import Any
 
 from vidx import errors, interop, reading, systems, writing
 from vidx.interop import files
+from vidx.terminal import counted
 
 RECORD = "conversion.json"
 FEWEST_DIGITS = 8  # of a SHA-256 that is given in part, as in the names of torch's files
@@ -146,7 +147,7 @@ def main(source: str, checkpoint: str, out: str, *, to: str, model: str, fields:
   """`vidx convert`: either direction, and what was done."""
   if to:
     options = dict(overwrite=options["overwrite"])
-    print(f"{out}: {to_file(source, checkpoint, out, **options)} tensors in the names of {source}")
+    print(f"{out}: {counted(to_file(source, checkpoint, out, **options), 'tensor')} in the names of {source}")
     return
   show(from_file(source, checkpoint, out, model=model, fields=fields, **options), model, source, out)
 

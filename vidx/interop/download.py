@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 
 from vidx import errors, places, reading, terminal
+from vidx.terminal import counted
 
 OFFLINE, MIRROR = "VIDX_OFFLINE", "VIDX_MIRROR"
 TIMEOUT_S = 30.0  # nothing, or less than SLOWEST, for so long: the connection is given up
@@ -141,7 +142,7 @@ def _extent(answer, have: int) -> tuple[int, int | None]:
   length = answer.headers.get("Content-Length")
   length = int(length) if length is not None else None
   if length is not None and length < 0:
-    raise _Broken(f"the server speaks of {length} bytes")
+    raise _Broken(f"the server speaks of {counted(length, 'byte')}")
   if answer.status != 206:
     return 0, length
   unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
@@ -183,7 +184,7 @@ def _copy(answer, part: str, have: int, total: int | None, what: str) -> None:
       now = time.monotonic()
       if now - window >= TIMEOUT_S:
         if came < SLOWEST * (now - window):
-          raise _Broken(f"{came} bytes came in {now - window:.0f} s")
+          raise _Broken(f"{counted(came, 'byte')} came in {now - window:.0f} s")
         window, came = now, 0
   if total is not None and have < total:
     raise _Broken(f"the server broke off after {have / 2**20:.1f} of {total / 2**20:.1f} MiB")

@@ -11,6 +11,7 @@ import numpy as np
 
 from vidx import errors, reading, writing
 from vidx.interop import pickles
+from vidx.terminal import counted
 
 _SAFE = {
     **{k: np.dtype(v) for k, v in dict(F64="f8", F32="f4", F16="f2", I64="i8", I32="i4", I16="i2", I8="i1", U64="u8",
@@ -101,7 +102,7 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
   with open(path, "rb") as f:
     length = int.from_bytes(f.read(8), "little")
     if size < 8 or not 2 <= length <= min(size - 8, _LONGEST_HEADER):
-      raise damaged(f"a header of {length} bytes in a file of {size}")
+      raise damaged(f"a header of {counted(length, 'byte')} in a file of {size}")
     text = f.read(length)
   try:
     header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
@@ -116,10 +117,10 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
       raise damaged(f"{key} begins at byte {begin}, where byte {at} is next")
     want = math.prod(shape) * dtype.itemsize
     if end - begin != want:
-      raise damaged(f"{key} has {end - begin} bytes, its shape {shape} of {dtype} wants {want}")
+      raise damaged(f"{key} has {counted(end - begin, 'byte')}, its shape {shape} of {dtype} wants {want}")
     at = end
   if at != size - 8 - length:
-    raise damaged(f"the header speaks of {at} bytes, {size - 8 - length} are there")
+    raise damaged(f"the header speaks of {counted(at, 'byte')}, {size - 8 - length} are there")
   data = np.memmap(path, np.uint8, "r", 8 + length) if at else np.zeros(0, np.uint8)
   with reading.boundary(f"{path} is a damaged safetensors file", errors.CheckpointError):  # shapes with a 0 may be any
     return {key: data[begin:end].view(dtype).reshape(shape) for key, (dtype, shape, begin, end) in places.items()}

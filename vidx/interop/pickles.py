@@ -18,6 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from vidx import errors, reading
+from vidx.terminal import counted
 
 _LEGACY = 0x1950A86A20F9469CFC6C  # first of the five pickles
 
@@ -43,7 +44,7 @@ class _Storage:
 
   def fill(self, data: bytes, swapped: bool) -> None:
     if len(data) != self.count * self.dtype.itemsize:
-      raise ValueError(f"{len(data)} bytes in place of {self.count} numbers of {self.dtype}")
+      raise ValueError(f"{counted(len(data), 'byte')} in place of {counted(self.count, 'number')} of {self.dtype}")
     self.data = np.frombuffer(data, self.dtype).byteswap().tobytes() if swapped else data
 
 
@@ -209,7 +210,7 @@ def _load_zip(path: str) -> Any:
     size = os.path.getsize(path)
     wants = sum(info.file_size for info in archive.infolist())
     if wants > max(reading.MODEST, reading.RATIO * size):
-      raise errors.CheckpointError(f"{path} of {size:,} bytes would unfold into {wants:,}; it is not read.")
+      raise errors.CheckpointError(f"{path} of {counted(size, 'byte')} would unfold into {wants:,}; it is not read.")
     with archive.open(f"{root}data.pkl") as file:
       reader = _Unpickler(file, path)
       found = reader.load()

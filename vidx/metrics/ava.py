@@ -17,6 +17,7 @@ import numpy as np
 from vidx import errors
 from vidx.metrics import boxes as boxes_lib
 from vidx.metrics.ranking import mean_known
+from vidx.terminal import counted
 
 Path = str | os.PathLike[str]
 ROW = "video, second, x0, y0, x1, y1, action"
@@ -159,7 +160,7 @@ def rows(path: Path, lengths: tuple[int, ...], form: str) -> Iterator[tuple[str,
       continue
     where = f"'{path}', line {number}"
     if len(row) not in lengths:
-      raise errors.DataError(f"{where}: {len(row)} values; a row is {form}.")
+      raise errors.DataError(f"{where}: {counted(len(row), 'value')}; a row is {form}.")
     yield where, row
 
 

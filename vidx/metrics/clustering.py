@@ -4,6 +4,8 @@ import numpy as np
 from scipy import optimize
 from scipy.cluster import vq
 
+from vidx.terminal import counted
+
 _ROUNDS = 100  # of ten iterations each
 
 
@@ -26,7 +28,7 @@ def k_means(features: np.ndarray, clusters: int, restarts: int = 20, seed: int =
   """
   features = np.asarray(features, np.float64)
   if not 1 <= clusters <= len(features):
-    raise ValueError(f"{len(features)} examples cannot make {clusters} clusters")
+    raise ValueError(f"{counted(len(features), 'example')} cannot make {counted(clusters, 'cluster')}")
   rng, best = np.random.default_rng(seed), (np.inf, np.zeros(len(features), np.int64))
   for _ in range(restarts):
     centres, found = vq.kmeans2(features, clusters, iter=10, minit="++", missing="warn", rng=rng)

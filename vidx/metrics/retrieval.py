@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vidx.terminal import counted
+
 KS = (1, 5, 10, 50)
 EPS = 1e-5  # least sum of the weights of the experts that a video has
 BLOCK = 1 << 24  # numbers that are looked at in one piece
@@ -34,11 +36,13 @@ def ranks(similarity: np.ndarray, owner: np.ndarray | None = None, groups: np.nd
   """
   texts, videos = similarity.shape
   if owner is None and texts != videos:
-    raise ValueError(f"{texts} texts and {videos} videos are no pairs: say by `owner` which video each text describes")
+    raise ValueError(f"{counted(texts, 'text')} and {counted(videos, 'video')} are no pairs: say by `owner` which video"
+                     " each text describes")
   owner = np.arange(texts) if owner is None else np.asarray(owner)
   groups = np.arange(videos) if groups is None else np.asarray(groups)
   if owner.shape != (texts,) or groups.shape != (videos,):
-    raise ValueError(f"owner {owner.shape} and groups {groups.shape} do not fit {texts} texts and {videos} videos")
+    raise ValueError(f"owner {owner.shape} and groups {groups.shape} do not fit {counted(texts, 'text')} and"
+                     f" {counted(videos, 'video')}")
   rows = max(1, BLOCK // max(1, videos))
   blocks = [slice(at, at + rows) for at in range(0, texts, rows)]
   there = owner >= 0

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vidx import terminal
 from vidx.metrics.ranking import mean_known
 
 THRESHOLDS = (10, 25, 50)
@@ -168,7 +169,7 @@ def evaluate(predictions: Sequence[np.ndarray], labels: Sequence[np.ndarray], ig
   if average not in AVERAGES:
     raise ValueError(f"average '{average}' is none of {', '.join(AVERAGES)}.")
   if len(predictions) != len(labels):
-    raise ValueError(f"{len(predictions)} predictions for {len(labels)} videos.")
+    raise ValueError(f"predictions of {terminal.counted(len(predictions), 'video')} and labels of {len(labels)}.")
   ignore, background = tuple(ignore), tuple(background)
   pairs = [(np.asarray(p), np.asarray(y)) for p, y in zip(predictions, labels)]
   for i, (p, y) in enumerate(pairs):

@@ -15,6 +15,7 @@ import numpy as np
 from vidx import errors
 from vidx.metrics import accuracy
 from vidx.metrics.ranking import mean_known
+from vidx.terminal import counted
 
 PRIORS = ("none", "joint", "conditional", "known")
 ACTION_ID = 1000  # an action's number is verb * 1000 + noun
@@ -204,8 +205,8 @@ def evaluate(verb_scores: np.ndarray, noun_scores: np.ndarray, verb: np.ndarray,
   logs = {"verb": log_probabilities(verb_scores, probabilities), "noun": log_probabilities(noun_scores, probabilities)}
   shape = (logs["verb"].shape[1], logs["noun"].shape[1])
   if not len(logs["verb"]) == len(logs["noun"]) == len(verb) == len(noun):
-    raise ValueError(f"{len(logs['verb'])} and {len(logs['noun'])} rows of scores for {len(verb)} verbs and"
-                     f" {len(noun)} nouns.")
+    raise ValueError(f"{len(logs['verb'])} and {len(logs['noun'])} rows of scores for {counted(len(verb), 'verb')} and"
+                     f" {counted(len(noun), 'noun')}.")
   if prior is not None and np.shape(prior) != shape:
     raise ValueError(f"a prior of shape {np.shape(prior)} for {shape[0]} verbs and {shape[1]} nouns.")
   both = (verb >= 0) & (noun >= 0)

@@ -12,6 +12,7 @@ from vidx import errors, writing
 from vidx.infer import ground, kinds, load
 from vidx.metrics import grounding
 from vidx.show import clips, maps, page, told
+from vidx.terminal import counted
 
 DOT = (0, 255, 255)  # cyan, as in the figures of the thesis
 
@@ -88,7 +89,7 @@ def to_table(found: Sequence[dict[str, Any]], grounder: ground.Grounder) -> str:
   for entry in found:
     for row in (entry["found"][0]["phrases"] if entry["found"] else ()):
       x, y = row["point"]
-      many = f", first of {entry['frames']} frames" if entry["frames"] > 1 else ""
+      many = f", first of {counted(entry['frames'], 'frame')}" if entry["frames"] > 1 else ""
       lines.append(f"{entry['path']}: {row['phrase']} at {x}, {y}{many}  {row['highest']:.3f}")
   return "\n".join(lines)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vidx.data import examples
 from vidx.infer.load import Loaded
+from vidx.terminal import counted
 
 PIXELS = (2, 3)  # channels of flow and of frames
 WIDTH, MARGIN = 300, 3  # pixels of a picture, about, and between two kernels
@@ -34,10 +35,10 @@ def of(loaded: Loaded) -> dict[str, np.ndarray]:
     x, name = np.asarray(flat[path], np.float32), "/".join(path[:-1])
     if path in start:
       found[f"{name}, a kernel per channel, at the start"] = np.moveaxis(start[path], -1, 0)
-      found[f"{name}, a kernel per channel, after {loaded.step} steps"] = np.moveaxis(x, -1, 0)
+      found[f"{name}, a kernel per channel, after {counted(loaded.step, 'step')}"] = np.moveaxis(x, -1, 0)
     else:
       x = x[len(x) // 2] if x.ndim == 5 else x
-      found[f"{name}, the first channel of {x.shape[-1]} filters, after {loaded.step} steps"] = (
+      found[f"{name}, the first channel of {counted(x.shape[-1], 'filter')}, after {counted(loaded.step, 'step')}"] = (
           np.moveaxis(x[..., 0, :], -1, 0))
   return found
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from vidx import writing
+from vidx.terminal import counted
 
 
 def write(path: str, template: str, **values: Any) -> None:
@@ -16,5 +17,5 @@ def write(path: str, template: str, **values: Any) -> None:
   import jinja2
   environment = jinja2.Environment(loader=jinja2.PackageLoader("vidx", "show"), autoescape=True, trim_blocks=True,
                                    lstrip_blocks=True)
-  environment.globals["figure"] = writing.figure
+  environment.globals.update(figure=writing.figure, counted=counted)
   writing.write_text(path, environment.get_template(template).render(**values))

@@ -11,6 +11,7 @@ import numpy as np
 from vidx import errors, reading, writing
 from vidx.data.records import Media
 from vidx.show import clips, maps, page, plots, training
+from vidx.terminal import counted
 
 RIGHT, WRONG = 4, 8  # sample clips
 TIMELINES = 3  # of the best videos, and of the worst
@@ -99,7 +100,7 @@ def _tiles(evaluations: Sequence[Mapping], rows: Sequence[Mapping]) -> list[tupl
     tiles += [(name, f"{writing.figure(name, value)} {writing.unit(name)}".rstrip())
               for name, value in first["metrics"].items()
               if value is not None and name != "loss"][:4]
-    tiles.append((f"of {first['videos']:,} videos evaluated", f"{first['evaluated']:,}"))
+    tiles.append((f"of {counted(first['videos'], 'video')} evaluated", f"{first['evaluated']:,}"))
   train = [r for r in rows if r["split"] == "train"]
   if train:
     tiles.append(("steps", f"{train[-1]['step']:,}"))

@@ -16,6 +16,7 @@ from flax import linen as nn
 from vidx import systems
 from vidx.nn import sites as sites_lib
 from vidx.nn.token_sampling import AdaptiveTokenSampler, TokenReorganization
+from vidx.terminal import counted
 
 #: how frames share tokens, by the trunk's attention: keys shifted along time need places that correspond,
 #: and attention along time is dense only over the same places.
@@ -76,7 +77,7 @@ def ats(num_classes: int = 1000, trunk: str = "deit_s", stages: Sequence[int] | 
     raise ValueError(f"a block is named twice in stages = {tuple(stages)} and fused = {tuple(fused)}")
   shares = (keep,) * len(stages) if isinstance(keep, (int, float)) else tuple(keep)
   if len(shares) != len(stages):
-    raise ValueError(f"{len(shares)} values of keep for {len(stages)} stages: give one, or one for each")
+    raise ValueError(f"{len(shares)} values of keep for {counted(len(stages), 'stage')}: give one, or one for each")
   over_frames = over_frames or OVER_FRAMES.get(getattr(plain, "attention", ""), "apart")
   sampler = functools.partial(
       AdaptiveTokenSampler, least=least, score=score, value_norm=value_norm, rule=rule, grid=grid, order=order,

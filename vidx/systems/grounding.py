@@ -16,6 +16,7 @@ from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.phrase_grounding import MASKS, STATISTICS, SemanticEmbedding, drawn_negatives, phrase_masks
 from vidx.systems.language_model import LanguageEncoder
+from vidx.terminal import counted
 
 
 class Grounding(nn.Module):
@@ -74,7 +75,8 @@ class Grounding(nn.Module):
     """
     ways = self.trunk.enter(video)
     if video.ndim == 5 and video.shape[1] != 1:
-      raise ValueError(f"phrases are grounded in images, not in clips of {video.shape[1]} frames: set data.frames to 1")
+      raise ValueError(f"phrases are grounded in images, not in clips of {counted(video.shape[1], 'frame')}: set"
+                       " data.frames to 1")
     [(x, _)] = self.trunk.walk(ways, train, stop=_steps(self.trunk))
     if x.ndim != 5:
       raise ValueError("the visual encoder gives tokens, not a map")

@@ -28,6 +28,7 @@ from vidx.nn import choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.channel_correlation import ChannelCorrelation
 from vidx.nn.merge_reduce import MergeReduce
+from vidx.terminal import counted
 
 BRANCHES = ("temporal", "appearance")
 STEMS = {"video": "image_flat", "hara": "hara_flat"}  # of the 3D branch: of the 2D one
@@ -163,8 +164,8 @@ class HATNet(Chain):
     if name in self.joint:
       (x, mask), (y, _) = ways
       if x.shape[:-1] != y.shape[:-1]:
-        raise ValueError(f"behind {name} the branches have {x.shape[1]} and {y.shape[1]} frames: plug blocks that drop"
-                         f" frames into a site of both, {', '.join(self.ends())}")
+        raise ValueError(f"behind {name} the branches have {x.shape[1]} and {counted(y.shape[1], 'frame')}: plug blocks"
+                         f" that drop frames into a site of both, {', '.join(self.ends())}")
       both, mask = self.joint[name](jnp.concatenate([x, y], -1), mask, train)
       ways = [(both[..., :x.shape[-1]], mask), (both[..., x.shape[-1]:], mask)]
     return ways

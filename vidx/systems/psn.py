@@ -19,6 +19,7 @@ from vidx.nn import sites as sites_lib
 from vidx.nn.frame_context import FrameScores
 from vidx.nn.frame_selection import FUSIONS, FrameChoice, best_frames, excess, fuse, uniform_frames
 from vidx.nn.represent import segments
+from vidx.terminal import counted
 
 SELECTIONS = ("topk", "uniform", "random", "scsampler", "oracle")
 SCORED = ("topk", "scsampler")  # selections by the scores of the light network
@@ -141,7 +142,7 @@ class ParallelSampling(nn.Module):
     axes.check_channels(video)
     clips = segments(video, self.consecutive)
     if self.keep > clips.shape[1]:
-      raise errors.ConfigError(f"psn keeps {self.keep} frames of {clips.shape[1]} candidates:"
+      raise errors.ConfigError(f"psn keeps {counted(self.keep, 'frame')} of {counted(clips.shape[1], 'candidate')}:"
                                " raise data.frames, or lower system.keep.")
     if self.is_initializing():  # every part has its parameters, whichever of them a selection needs
       self.score(self._small(clips))

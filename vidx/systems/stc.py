@@ -18,6 +18,7 @@ from vidx import errors, systems
 from vidx.backbones.chain import as_clip
 from vidx.nn import sites as sites_lib
 from vidx.nn.channel_correlation import ChannelCorrelation
+from vidx.terminal import counted
 
 STAGES = (1, 2, 3, 4)
 
@@ -60,8 +61,9 @@ class STCNet(nn.Module):
     """
     video = as_clip(video, stills=False)
     if video.shape[1] != self.frames:
-      raise errors.ConfigError(f"stc is made for clips of {self.frames} frames and is given {video.shape[1]}: set"
-                               " system.frames and data.frames alike; weights of the SCB fit one length only.")
+      raise errors.ConfigError(f"stc is made for clips of {counted(self.frames, 'frame')} and is given"
+                               f" {video.shape[1]}: set system.frames and data.frames alike; weights of the SCB fit one"
+                               " length only.")
     return self.trunk(video, train=train)
 
 

@@ -12,6 +12,7 @@ import optax
 from vidx import errors
 from vidx.metrics import accuracy
 from vidx.tasks import base, scores as scores_lib
+from vidx.terminal import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Classification(scores_lib.Scored):
       weights = tuple(float(count.sum() / (np.count_nonzero(count) * n)) if n else 0.0 for n in count)
     elif weights and len(weights) != len(dataset.classes):
       more = ", ..." if len(dataset.classes) > 5 else ""
-      raise errors.ConfigError(f"task.class_weights are {len(weights)}, and the data has {len(dataset.classes)}"
-                               f" classes: {', '.join(dataset.classes[:5])}{more}.")
+      raise errors.ConfigError(f"task.class_weights are {len(weights)}, and the data has"
+                               f" {counted(len(dataset.classes), 'class')}: {', '.join(dataset.classes[:5])}{more}.")
     return dataclasses.replace(self, among=given, class_weights=weights)
 
   def target(self, label: jax.Array, num_classes: int) -> jax.Array:

@@ -15,6 +15,7 @@ import numpy as np
 from vidx import errors
 from vidx.metrics import clustering
 from vidx.tasks import base
+from vidx.terminal import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Clustering(base.Task):
     features, label = clustering.normalised(predictions["features"][known]), predictions[base.LABEL][known]
     clusters = self.clusters or len(np.unique(label))
     if not 1 <= clusters <= len(label):
-      raise errors.DataError(f"{len(label)} labelled videos cannot make {clusters} clusters.")
+      raise errors.DataError(f"{counted(len(label), 'labelled video')} cannot make {counted(clusters, 'cluster')}.")
     found = [clustering.clustering_accuracy(clustering.k_means(features, clusters, self.restarts, seed), label)
              for seed in range(self.seeds)]
     return {"clustering accuracy": float(np.mean(found)), "clustering accuracy/std": float(np.std(found)),

@@ -12,6 +12,7 @@ import optax
 from vidx import errors
 from vidx.metrics import ranking
 from vidx.tasks import base, categories as categories_lib, scores as scores_lib
+from vidx.terminal import counted
 
 REDUCTIONS = ("mean", "sum")
 ACTIVATIONS = ("sigmoid", "softmax")
@@ -87,8 +88,9 @@ class MultiLabel(scores_lib.Scored):
     if needed:
       ids = sorted(i for _, own in task.categories for i in own)
       if ids != list(range(len(dataset.classes))):
-        raise errors.ConfigError(f"task.{needed[0]} needs a category for each of the {len(dataset.classes)} classes of"
-                                 f" data set '{dataset.name}', which has {len(ids)} in {len(task.categories)}.")
+        raise errors.ConfigError(f"task.{needed[0]} needs a category for each of the"
+                                 f" {counted(len(dataset.classes), 'class')} of data set '{dataset.name}',"
+                                 f" which has {len(ids)} in {len(task.categories)}.")
     return task
 
   def num_classes(self, sizes: Mapping[str, int]) -> int | dict[str, int]:

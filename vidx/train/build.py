@@ -15,6 +15,7 @@ from vidx import errors, systems, tasks
 from vidx.data import batch as batch_lib, datasets, examples, notices, plans, tokens, triplets
 from vidx.data.records import LABEL, Dataset
 from vidx.tasks import base
+from vidx.terminal import counted
 from vidx.train import config as config_lib, optim, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib
 
@@ -78,15 +79,16 @@ class Run:
       val_set: what is evaluated.
       start: steps that are done.
     """
-    steps = f"{self.last_step} steps" if self.last_step == self.total_steps else (
-        f"{self.last_step} of {self.total_steps} steps (train.max_steps)")
+    steps = counted(self.last_step, "step") if self.last_step == self.total_steps else (
+        f"{self.last_step} of {counted(self.total_steps, 'step')} (train.max_steps)")
     seeds, batch_size = self.config.train.seeds, self.config.train.batch_size
-    line = (f"{self.config.system.name}: {self.parameters:,} parameters, {self.count(train_set)} {self.unit} to train"
-            f" on, {len(val_set)} to evaluate, {steps}, {jax.device_count()} device(s)"
+    line = (f"{self.config.system.name}: {counted(self.parameters, 'parameter')},"
+            f" {counted(self.count(train_set), self.unit[:-1])} to train on, {len(val_set):,} to evaluate, {steps},"
+            f" {counted(jax.device_count(), 'device')}"
             + (f", {seeds} seeds" if seeds > 1 else "") + (f", resumed at step {start}" if start else ""))
     return line if batch_size <= train_set.epoch else (
-        f"{line}\nnote: train.batch_size={batch_size} is larger than an epoch of {train_set.epoch}, so every batch holds"
-        f" examples more than once; with at most {train_set.epoch} it need not")
+        f"{line}\nnote: train.batch_size={batch_size} is larger than an epoch of {train_set.epoch}, so every batch"
+        f" holds examples more than once; with at most {train_set.epoch} it need not")
 
   def step(self):
     """The compiled step; its state is donated."""
@@ -129,7 +131,7 @@ def make_model(config: ConfigDict, task, sizes: Mapping[str, int], dtype: Any) -
   for head in wanted if isinstance(wanted, Mapping) else ("",):
     have, need = (given.get(head, 0) if isinstance(given, Mapping) else given), wanted[head] if head else wanted
     if (isinstance(given, Mapping) != bool(head)) or have < need:
-      raise errors.ConfigError(f"system.num_classes is {given}, but the data has {wanted} classes.")
+      raise errors.ConfigError(f"system.num_classes is {given}, but the classes of the data are {wanted}.")
   model = systems.create_model(config.system.name, **{"dtype": dtype, **fields})
   return systems.of_clips(model, config.system.name, fields), given
 
@@ -174,7 +176,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
   mesh = sharding.make_mesh(config.mesh, batch_size, devices)
   if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
     raise errors.ConfigError(f"batch size {batch_size} does not divide into optimizer.accumulate ="
-                             f" {config.optimizer.accumulate} micro-batches over the mesh.")
+                             f" {counted(config.optimizer.accumulate, 'micro-batch')} over the mesh.")
   steps_per_epoch = dataset.epoch / batch_size
   total_steps = max(1, round(config.schedule.epochs * steps_per_epoch))
   schedule = schedules.make_schedule(config.schedule, steps_per_epoch, total_steps, batch_size)
@@ -218,7 +220,7 @@ def check_vocabulary(model: Any, config: ConfigDict) -> None:
   size = len(tokens.open_tokenizer(config.data).vocabulary)
   have = getattr(model, "vocab", size)
   if size > have:
-    raise errors.ConfigError(f"system.vocab is {have}, but {tokens.path_of(config.data)} has {size} tokens.")
+    raise errors.ConfigError(f"system.vocab is {have}, but {tokens.path_of(config.data)} has {counted(size, 'token')}.")
   for field, token in (("start", "[CLS]"), ("end", "[SEP]")):
     number = tokens.open_tokenizer(config.data).vocabulary[token]
     if getattr(model, field, number) != number:

@@ -23,6 +23,7 @@ from vidx.data import pipeline
 from vidx.data.parts import encoded
 from vidx.data.records import Dataset
 from vidx.nn import augment
+from vidx.terminal import counted
 from vidx.train import evaluator, optim, sharding
 
 # Of `data`, what decides which pixels are encoded.
@@ -59,7 +60,7 @@ def fill(run: Any, state: Any, splits: Sequence[Dataset], main: bool = True) -> 
           for s in splits]
   sharding.gather_json(None)  # all have looked before any writes
   if main and any(map(len, left)):
-    print(f"encoding {sum(map(len, left))} clips into {folder}", flush=True)
+    print(f"encoding {counted(sum(map(len, left)), 'clip')} into {folder}", flush=True)
   for dataset in left:
     if len(dataset):
       _fill(run, variables, dataset, data, encode)

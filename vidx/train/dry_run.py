@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from vidx.data import batch as batch_lib, pipeline
+from vidx.terminal import counted
 from vidx.train import (
     build, config as config_lib, evaluator, memory, sharding, step as step_lib, warm_start, workdirs, writers)
 
@@ -70,7 +71,7 @@ def _dry_run(config: ConfigDict, folder: str) -> dict[str, float]:
   finally:
     batches.close()
   print(f"first batch after {read - began:.1f} s, compiled in {compiled - read:.1f} s, {took:.2f} s per step,"
-        f" {needed / 2**30:.2f} GiB beside the parameters; {run.last_step} steps take"
+        f" {needed / 2**30:.2f} GiB beside the parameters; {counted(run.last_step, 'step')} in"
         f" {writers.clock(run.last_step * took)} without evaluation. Nothing was written.", flush=True)
   return {"parameters": run.parameters, "bytes": needed, "compile_s": compiled - read, "batch_s": read - began,
           "step_s": took, "loss": loss}

@@ -16,6 +16,7 @@ from vidx.data import batch as batch_lib, triplets
 from vidx.data.records import Dataset
 from vidx.nn import augment
 from vidx.tasks import base
+from vidx.terminal import counted
 from vidx.train import sharding, state
 
 
@@ -222,7 +223,7 @@ def _once(rows: Mapping[str, np.ndarray], num_videos: int) -> dict[str, np.ndarr
   """Rows without padding (index -1), failures (weight 0) and duplicates, by index."""
   seen = np.unique(rows["index"][rows["index"] >= 0])
   if len(seen) != num_videos:
-    raise RuntimeError(f"the batches held {len(seen)} of the {num_videos} videos of the split.")
+    raise RuntimeError(f"the batches held {len(seen)} of the {counted(num_videos, 'video')} of the split.")
   live = np.flatnonzero(rows["weight"] > 0)
   _, first = np.unique(rows["index"][live], return_index=True)
   return {k: v[live[first]] for k, v in rows.items() if k != "weight"}

@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 from vidx import errors, reading, writing
+from vidx.terminal import counted
 
 FOLDER = "checksums"
 DAMAGED = "damaged"  # where damaged checkpoints are put aside
@@ -81,7 +82,7 @@ def damage(checkpoints: str, step: int) -> str:
     file = os.path.join(folder, name)
     try:
       if os.path.getsize(file) != size:
-        return f"{name} has {os.path.getsize(file):,} bytes, not {size:,}"
+        return f"{name} has {counted(os.path.getsize(file), 'byte')}, not {size:,}"
       if _digest(file) != digest:
         return f"{name} is not what was written"
     except FileNotFoundError:

@@ -16,6 +16,7 @@ from vidx import errors
 from vidx import terminal, writing
 from vidx.data import batch as batch_lib, pipeline, records
 from vidx.measure import peak
+from vidx.terminal import counted
 from vidx.train import build, cache, checkpoint, config as config_lib, evaluator, lock as lock_lib, memory
 from vidx.train import phrase_codes, precise_bn, sharding, state as state_lib, step as step_lib, stop, warm_start
 from vidx.train import workdirs, writers
@@ -127,7 +128,7 @@ def failure_lines(failures: Mapping[str, str]) -> list[str]:
   """One line per file that could not be decoded."""
   if not failures:
     return []
-  return [f"{len(failures)} file(s) could not be decoded and were left out:"] + [
+  return [f"left out {counted(len(failures), 'file')} that could not be decoded:"] + [
       terminal.line(f"  {name}: {reason}") for name, reason in sorted(failures.items())]
 
 
@@ -301,8 +302,8 @@ class _Loop:
 
 def _nothing_left(workdir: str, start: int, total: int, most: int) -> str:
   """The line where no step is left: `start` are done of the `total` of the schedule, and at most so many are wanted."""
-  done = (f"{workdir} is finished: all {total} steps are done." if start >= total else
-          f"{workdir}: {start} of {total} steps are done, and train.max_steps={most} asks for no more.")
+  done = (f"{workdir} is finished after {counted(total, 'step')}." if start >= total else
+          f"{workdir}: {start} of {counted(total, 'step')} done, and train.max_steps={most} asks for no more.")
   return f"{done} Next: vidx eval --workdir={workdir}"
 
 

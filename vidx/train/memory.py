@@ -122,5 +122,5 @@ def advice(config: ConfigDict, parameters: int, count: int, fresh: bool, unit: s
     found = [r.name for name in names for dataset in ("kinetics400", "imagenet")
              if name and (r := published.of_model(name, dataset))]
     what = f"--config.train.init_from={found[0]}" if found else "`vidx models --weights` lists some"
-    lines.append(f"note: {count} {unit} are few for {millions} from scratch; start from weights: {what}")
+    lines.append(f"note: few {unit}, {count:,}, for {millions} from scratch; start from weights: {what}")
   return lines

@@ -14,6 +14,7 @@ from vidx import errors
 from vidx.data import phrase_codes, tokens
 from vidx.data.parts import phrases as phrases_part
 from vidx.data.records import Dataset
+from vidx.terminal import counted
 from vidx.train import cache, optim, sharding
 
 BATCH = 512
@@ -35,8 +36,9 @@ def fill(run: Any, state: Any, splits: Sequence[Dataset], main: bool = True) -> 
   config, folder = run.config, run.config.data.phrases.codes
   names = getattr(run.model, "encoders", ())
   if "phrases" not in getattr(run.model, "inputs", ()) or not names or config.train.seeds > 1:
-    raise errors.ConfigError(f"data.phrases.codes: {config.train.seeds} seed(s) of system '{config.system.name}' have"
-                             " no one language encoder whose codes could be kept; leave it empty.")
+    raise errors.ConfigError(f"data.phrases.codes: {counted(config.train.seeds, 'seed')} of system"
+                             f" '{config.system.name}' without one language encoder whose codes could be"
+                             " kept; leave it empty.")
   optim.check_frozen(run.abstract.params, config.optimizer, run.model, names, "data.phrases.codes", "phrases")
   weights = {name: state.params[name] for name in names}
   how = {"weights": cache.fingerprint(weights, run.mesh), "length": int(config.data.text.length),
@@ -51,7 +53,7 @@ def fill(run: Any, state: Any, splits: Sequence[Dataset], main: bool = True) -> 
   sharding.gather_json(None)  # all have looked before any writes
   if texts:
     if main:
-      print(f"codes of {len(texts)} phrases into {folder}", flush=True)
+      print(f"codes of {counted(len(texts), 'phrase')} into {folder}", flush=True)
     codes = _codes(run, weights, texts)
     if main:
       try:

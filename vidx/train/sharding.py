@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from vidx import errors
+from vidx.terminal import counted
 
 AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))
@@ -32,7 +33,7 @@ def make_mesh(mesh: ConfigDict, batch_size: int | None = None, devices: Sequence
   known = int(np.prod([s for s in sizes if s != -1]))
   if sizes.count(-1) > 1 or known < 1 or count % known or (-1 not in sizes and known != count):
     raise errors.ConfigError(
-        f"mesh {dict(zip(AXES, sizes))} does not fit {count} devices: the axes must multiply to it"
+        f"mesh {dict(zip(AXES, sizes))} does not fit {counted(count, 'device')}: the axes must multiply to it"
         " (one of them may be -1).")
   sizes = [count // known if s == -1 else s for s in sizes]
   shards = sizes[0] * sizes[1]

@@ -12,6 +12,7 @@ import numpy as np
 
 from vidx import errors, reading
 from vidx.interop import published
+from vidx.terminal import counted
 from vidx.train import checkpoint, config as config_lib, optim, state as state_lib
 
 Adopt = Callable[[str, Mapping[str, Any]], str | tuple[str, Callable[[Any], Any]] | None]
@@ -275,7 +276,8 @@ def _merged(run, variables: Any, sources: Sequence[Any]) -> tuple[Any, dict[str,
     fitting = sum(len(report[how]) for how in FITTED)
     if not alike and (of or not fitting):
       count = fitting + len(report["other shape"]) + len(report["not in the checkpoint"])
-      what = (f"only {fitting} of {count} tensors fit this model in name and shape, of kernels {kernels} of {of}"
+      what = (f"only {fitting} of {counted(count, 'tensor')} fit this model in name and shape, of kernels {kernels} of"
+              f" {of}"
               if fitting else "none of its parameters fits this model in name and shape")
       raise errors.CheckpointError(
           f"{name}: {what}{_differing(run.config.system, _config(source).system, bool(pattern or prefix))}; it is of"

@@ -129,9 +129,10 @@ def _same_data(workdir: str, train_set: Dataset, val_set: Dataset) -> None:
     kept = ((_kept(workdir, "provenance.json") or {}).get("data") or {}).get(split.split)
     found = _described(split)
     if kept is not None and kept.get("fingerprint") != found["fingerprint"]:
-      counts = (f"{kept.get('videos')} videos and are {found['videos']}" if kept.get("videos") != found["videos"] else
+      counts = (f"{kept.get('videos')} and are {found['videos']}" if kept.get("videos") != found["videos"] else
                 f"as many, {found['videos']}, but other names, labels, spans or sizes of files")
-      raise errors.CheckpointError(f"{workdir} was trained on other data: of split '{split.split}' there were {counts}"
+      raise errors.CheckpointError(f"{workdir} was trained on other data: the videos of split '{split.split}' were"
+                                   f" {counts}"
                                    f"{remedy}")
 
 

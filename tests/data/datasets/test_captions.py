@@ -67,7 +67,7 @@ def test_captions_without_a_word_are_left_out_and_counted(msrvtt):
   found = datasets.load("msrvtt", str(msrvtt), "train", protocol="full")
   assert {r.id: r.extra["captions"] for r in found.records} == {
       "video0": ("caption 1",), "video2": ("caption 4", "caption 5")}
-  assert found.notes == ("split 'train': 3 captions without a word are left out, and so are 1 videos that have no others"
+  assert found.notes == ("split 'train': left out 3 captions without a word, and 1 video without others"
                          " (video1)",)
   for row in content["sentences"]:
     row["caption"] = ""
@@ -92,7 +92,7 @@ def test_lsmdc_leaves_out_clips_without_a_sentence(tmp_path):
   with_experts(tmp_path, ["a", "b"])
   found = datasets.load("lsmdc", str(tmp_path), "train")
   assert [r.extra["captions"] for r in found.records] == [("He runs.",)]
-  assert "1 clips have no sentence" in found.notes[0]
+  assert "1 clip without a sentence" in found.notes[0]
   (tmp_path / "LSMDC16_annos_training.csv").write_text("a\t1\t2\n")
   with pytest.raises(errors.DataError, match="line 1: 3 columns between tabs"):
     datasets.load("lsmdc", str(tmp_path), "train")

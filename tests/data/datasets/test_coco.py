@@ -51,7 +51,7 @@ def test_captions_come_with_their_trees_and_others_are_cut_by_rules(coco):
   assert [r.id for r in found.records] == ["5", "9"] and found.records[0].media.kind == "still"
   assert found.records[0].extra["trees"] == (TREE,) and found.records[1].extra["trees"] == ()
   assert found.notes == ("2 of the 3 captions of 'train' have no tree: they are cut by rules",
-                         "1 caption(s) of 'train' have no word and are left out")
+                         "left out 1 caption of 'train' without a word")
   phrases = config.base().data.phrases
   assert [t for t, _ in phrases_part.of_record(found.records[0], phrases)][:3] == [
       "a dog on the left side", "a dog", "on the left side"]
@@ -103,7 +103,7 @@ def test_regions_are_scaled_clipped_and_of_cocos_validation(coco):
   record, = found.records
   assert record.extra["phrases"] == ("the dog",) and record.extra["boxes"] == ((0.5, 0.25, 1.0, 0.75),)
   assert record.media.path.endswith("val2014/5.png") and record.extra["size"] == (4, 6)
-  assert found.notes == ("2 region(s) of 'val' have no word or no area and are left out",)
+  assert found.notes == ("left out 2 regions of 'val' without a word or an area",)
   assert len(datasets.load("visual_genome", str(coco), "train")) == 2
 
 
@@ -111,7 +111,7 @@ def test_lines_of_a_file_are_texts(tmp_path):
   write(tmp_path, "train.txt", "A dog runs.\n\nTwo cats\n")
   found = datasets.load("texts", str(tmp_path), "train")
   assert [(r.id, r.extra["captions"][0]) for r in found.records] == [("1", "a dog runs"), ("3", "two cats")]
-  assert found.notes == ("1 line(s) of train.txt have no word and are left out",)
+  assert found.notes == ("left out 1 line of train.txt without a word",)
 
 
 def test_missing_images_are_listed_and_too_many_are_an_error(coco):

@@ -41,7 +41,7 @@ def test_what_is_left_out_is_said(tmp_path):
   classes, left, few = datasets.read("folder", str(tmp_path), "val").notes
   assert few == "a fifth of the videos of each class is for validation, of a single one none"
   assert "1 of 2 classes without a video (c)" in classes
-  for words in ("left out 4 file(s)", "2 .txt", "1 text that ends like a video", "1 .m4x", "a/app.ts"):
+  for words in ("left out 4 files beside", "2 .txt", "1 text that ends like a video", "1 .m4x", "a/app.ts"):
     assert words in left or words == "1 .m4x" and ".m4x" in left
   assert ids(tmp_path) == ["a/1.mp4"]
 
@@ -102,7 +102,7 @@ def test_what_is_easily_taken_for_a_class_or_lost_is_told(tmp_path):
   os.symlink(tmp_path / "gone", tmp_path / "c")
   touch(tmp_path, "b/clips.csv")
   astray, inner, rest = notes("train")
-  assert astray == f"{tmp_path}: left out 1 link(s) that lead nowhere (c)"
+  assert astray == f"{tmp_path}: left out 1 link to nowhere (c)"
   assert inner == (f"{tmp_path}: b/clips.csv is taken for a file of a class; if that folder is the data set, name it as"
                    " the root")
   assert "1 .csv (b/clips.csv)" in rest

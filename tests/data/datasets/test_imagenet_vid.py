@@ -176,7 +176,7 @@ def test_an_xml_without_its_image_and_a_snippet_without_its_folder_are_told(root
 def test_boxes_outside_and_without_area_are_cut_or_left_out_and_counted(root):
   spoil(root, lambda t: re.sub(r"<xmax>[\d.]+</xmax><xmin>[\d.]+", "<xmax>60</xmax><xmin>50", t, count=1))
   d = datasets.load("imagenet_vid", str(root), "val")
-  assert d.notes == ("split 'val': 1 boxes without area, or outside of their frame, were left out",)
+  assert d.notes == ("split 'val': left out 1 box without area, or outside of the frame",)
   spoil(root, lambda t: t.replace("<xmin>50", "<xmin>40"))
   d = datasets.load("imagenet_vid", str(root), "val")
   assert d.notes == () and max(r.extra["frame_boxes"].box.max() for r in d.records) <= 1

@@ -113,7 +113,7 @@ def test_ssv1_numbers_classes_by_the_alphabet(tmp_path):
 
 
 @pytest.mark.parametrize("line, message", [
-    ("8", "line 1: 1 columns"), ("8;a;b", "line 1: 3 columns"),
+    ("8", "line 1: 1 column"), ("8;a;b", "line 1: 3 columns"),
     ("8;Holding somethin", r"line 1: label 'Holding somethin' .*nearest: 'Holding something'"),
 ])
 def test_ssv1_names_the_broken_line(tmp_path, line, message):

@@ -130,7 +130,7 @@ def test_hmdb51_leaves_the_unused_out_and_names_broken_lines(tmp_path):
   with pytest.raises(errors.DataError, match="wave_test_split1.txt, line 2: '3' is none of 0"):
     datasets.load("hmdb51", str(tmp_path), "train")
   write(tmp_path, "wave_test_split1.txt", "a.avi")
-  with pytest.raises(errors.DataError, match="line 1: 1 columns"):
+  with pytest.raises(errors.DataError, match="line 1: 1 column"):
     datasets.load("hmdb51", str(tmp_path), "train")
 
 
@@ -174,7 +174,7 @@ def test_csv_of_one_file_with_splits_or_none(tmp_path):
 @pytest.mark.parametrize("lines, message", [
     (["path,lable", "a.mp4,run"], r"line 1: no column 'label' \(nearest: 'lable'\)"),
     (["path,label", "a.mp4,run,1"], r"line 2: 3 columns, but the header has 2"),
-    (["path,label", "a.mp4,run", "b.mp4"], r"line 3: 1 columns"),
+    (["path,label", "a.mp4,run", "b.mp4"], r"line 3: 1 column"),
     (["path,label", "a.mp4,wawe"], r"line 2: label 'wawe' is not one of the 2 classes .*\(nearest: 'wave'\)"),
     (["path,label", "a.mp4,7"], r"line 2: label '7' is not one of the 2 classes"),
     (["path,label", "a.mp4,run", "a.mp4,run"], r"line 3: 'a.mp4' stands already in line 2"),

@@ -256,7 +256,7 @@ def test_arrays_that_contradict_each_other_are_named(tmp_path):
   with pytest.raises(errors.DataError, match="lengths/P16_b.npy: its segments are not those of"):
     datasets.load("mucon", str(tmp_path), "train")
   save(tmp_path / "labels/P16_b.npy", np.array([0, 7]))
-  with pytest.raises(errors.DataError, match="labels/P16_b.npy: class id 7, but there are 3 classes"):
+  with pytest.raises(errors.DataError, match="labels/P16_b.npy: class id 7 is none of the 3 classes"):
     datasets.load("mucon", str(tmp_path), "train")
 
 

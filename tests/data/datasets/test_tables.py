@@ -248,7 +248,7 @@ def test_columns_that_are_not_used_are_named(tmp_path):
   write(tmp_path, "clips.csv", "path,label,split,begin,who", "a.mp4,x,train,1,me")
   found = read(tmp_path)
   note, = found.notes
-  assert "not used: column(s) begin, who" in note and found.records[0].extra == {"begin": "1", "who": "me"}
+  assert "columns not used: begin, who" in note and found.records[0].extra == {"begin": "1", "who": "me"}
 
 
 # ---------------------------------------------------------------- the inputs that once failed
@@ -320,7 +320,7 @@ def test_a_table_of_another_name_is_named(tmp_path, name):
 
 def test_a_root_that_is_one_level_too_low_is_told(tmp_path):
   touch(tmp_path, "run/a.mp4", "run/b.mp4")
-  with pytest.raises(errors.DataError, match="but 2 video.s. such as a.mp4: name the folder above it"):
+  with pytest.raises(errors.DataError, match="but 2 videos such as a.mp4: name the folder above it"):
     read(tmp_path / "run")
   write(tmp_path, "clips.csv", "path,label", "run/a.mp4,x")
   with pytest.raises(errors.DataError, match=f"clips.csv is a file: name the folder in which it lies, {tmp_path}.$"):

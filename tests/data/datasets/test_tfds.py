@@ -144,7 +144,7 @@ def test_a_label_of_no_class_is_told(root):
   features = json.loads((root / "features.json").read_text())
   features["featuresDict"]["features"]["label"]["classLabel"]["numClasses"] = 1
   (root / "features.json").write_text(json.dumps(features))
-  with pytest.raises(errors.DataError, match="label 1, which is none of the 1 classes"):
+  with pytest.raises(errors.DataError, match="label 1, which is none of the 1 class"):
     load(root)
 
 

@@ -91,7 +91,7 @@ def test_other_classes_are_other_objects(folder, parsed):
   assert swapped[2].label.tolist() == [1, 0]
   assert [len(o.label) for o in read(folder, ids={"dog": 0}, others=True)[:3]] == [0, 0, 1]
   parsed.clear()
-  with pytest.raises(errors.DataError, match="class 'cat' is not one of the 1 classes"):
+  with pytest.raises(errors.DataError, match="class 'cat' is not one of the 1 class"):
     read(folder, ids={"dog": 0})
   assert parsed and len(kept()) == 3
 

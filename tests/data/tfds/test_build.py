@@ -73,7 +73,7 @@ def test_what_was_built_is_told_in_sentences():
           "train": {"videos": 1200, "bytes": 3 << 20, "shards": 2, "missing": 1, "skipped": 1},
           "val": {"videos": 3, "bytes": 0, "shards": 1, "missing": 0, "skipped": 0}}})
   assert said == [
-      "train: 1,200 videos, 3.0 MiB in 2 file(s), 1 missing, 1 skipped", "val: 3 videos, 0.0 MiB in 1 file(s)",
+      "train: 1,200 videos, 3.0 MiB in 2 files, 1 missing, 1 skipped", "val: 3 videos, 0.0 MiB in 1 file",
       "passed over: split 'test' of /r is empty.", "missing: gone.mp4", "skipped: a.mp4: cut off.",
       "written to /o; train on it with --config.data.dataset.name=array_record --config.data.root=/o"]
 

@@ -7,6 +7,7 @@ from vidx import errors
 from vidx.data import experts as experts_lib, media_files
 from vidx.data.datasets import places
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 MEDIA = ("experts", "video")
 
@@ -51,8 +52,8 @@ def dataset(name: str, root: str, split: str, found: Iterable[tuple[str, tuple[s
       missing.append(video)
     else:
       records.append(Record(video, at, span=span, extra=extra))
-  left = f", and so are {len(bare)} videos that have no others ({media_files.listed(bare)})" if bare else ""
-  notes = (f"split '{split}': {empty} captions without a word are left out{left}",) if empty else ()
+  left = f", and {counted(len(bare), 'video')} without others ({media_files.listed(bare)})" if bare else ""
+  notes = (f"split '{split}': left out {counted(empty, 'caption')} without a word{left}",) if empty else ()
   return Dataset(name, split, tuple(records), missing=tuple(missing), notes=notes)
 
 

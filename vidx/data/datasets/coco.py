@@ -22,6 +22,7 @@ from vidx import errors
 from vidx.data import coco_masks, media_files, trees
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 MEDIA = ("image", "text")
 ASKED = ("present", "all", "captions")
@@ -115,10 +116,10 @@ def _said(root: str, split: str, year: str) -> tuple[dict[int, dict[str, Any]], 
       raise errors.DataError(f"{path}, caption {i} (id {number}): there is no image {image}.")
     rows.append((image, number, text, brackets.get(number, "")))
   if brackets and (bare := sum(not tree for *_, tree in rows)):
-    notes.append(f"{bare} of the {len(rows)} captions of '{split}' have no tree: they are cut by rules")
+    notes.append(f"{bare} of the {counted(len(rows), 'caption')} of '{split}' have no tree: they are cut by rules")
   kept = [row for row in rows if trees.plain(row[2])]
   if empty := len(rows) - len(kept):
-    notes.append(f"{empty} caption(s) of '{split}' have no word and are left out")
+    notes.append(f"left out {counted(empty, 'caption')} of '{split}' without a word")
   return known, kept, tuple(notes)
 
 

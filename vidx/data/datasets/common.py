@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from vidx import errors, reading
+from vidx.terminal import counted
 
 MOST_CLASSES = 1_000_000  # without names: a slip of a digit shall not make a list of a hundred million
 
@@ -82,7 +83,7 @@ def read_columns(path: str, needed: Sequence[str], text: str | None = None
     found = list(filter(None, found))
   if set(map(len, found)) - {len(header)}:
     line, row = next((line, row) for line, row in zip(lines, found) if len(row) != len(header))
-    raise errors.DataError(f"{path}, line {line}: {len(row)} columns, but the header has {len(header)}.")
+    raise errors.DataError(f"{path}, line {line}: {counted(len(row), 'column')}, but the header has {len(header)}.")
   columns = {name: list(map(str.strip, map(operator.itemgetter(i), found))) for i, name in enumerate(header)}
   bare = [(lines[columns[name].index("")], i, name) for i, name in enumerate(needed) if "" in columns[name]]
   if bare:
@@ -150,14 +151,14 @@ def class_id(label: str, ids: dict[str, int], path: str, line: int, source: str)
     return ids[label]
   if label.isdecimal() and int(label) < len(ids):
     return int(label)
-  raise errors.DataError(f"{path}, line {line}: label '{label}' is not one of the {len(ids)} classes of"
+  raise errors.DataError(f"{path}, line {line}: label '{label}' is not one of the {counted(len(ids), 'class')} of"
                          f" {source}{errors.hint(label, ids)}.")
 
 
 def check_id(number: int, where: str) -> None:
   """Raises DataError for the id of a class, which nothing names, from which on there would be far too many classes."""
   if number >= MOST_CLASSES:
-    raise errors.DataError(f"{where}: label {number} would be one of {number + 1:,} classes, and at most"
+    raise errors.DataError(f"{where}: label {number} would be one of {counted(number + 1, 'class')}, and at most"
                            f" {MOST_CLASSES:,} go without a file that names them.")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from vidx import errors
 from vidx.data.datasets import common, egocentric, places
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 _FOLDERS = ("", "action_annotation", "annotations")
 MARKS = places.marks(_FOLDERS, "train_split*.txt")
@@ -74,7 +75,7 @@ def _rows(path: str) -> list[dict[str, Any]]:
     if not parts:
       continue
     if len(parts) < 4:
-      raise errors.DataError(f"{path}, line {line}: {len(parts)} columns, expected `clip action verb noun`.")
+      raise errors.DataError(f"{path}, line {line}: {counted(len(parts), 'column')}, expected `clip action verb noun`.")
     name = _CLIP.fullmatch(parts[0])
     if not name:
       raise errors.DataError(f"{path}, line {line}: clip '{parts[0]}' is not named <video>-<start>-<end>-F..-F...")

@@ -18,6 +18,7 @@ from vidx import errors
 from vidx.data import media_files
 from vidx.data.datasets import common, tables
 from vidx.data.records import SOUNDS, Dataset, Record, media_of
+from vidx.terminal import counted
 
 _TABLES = ("clips.csv", "train.csv")  # which a data set of its own has
 
@@ -99,7 +100,8 @@ def _beside(root: str) -> str:
     return f", but {there[0]}: a table of paths and labels, or a list, {tables.how(there[0])}, or as clips.csv"
   videos = [n for n in names if media_files.is_video(n)]
   if videos:
-    return f", but {len(videos)} video(s) such as {videos[0]}: name the folder above it, with a folder per class"
+    return (f", but {counted(len(videos), 'video')} such as {videos[0]}: name the folder above it, with a folder per"
+            " class")
   return ""
 
 
@@ -108,22 +110,24 @@ def _notes(base: str, by_class: dict[str, list[str]], others: Sequence[str], med
   notes = []
   bare = [name for name, files in by_class.items() if not files]
   if bare:
-    notes.append(f"{base}: {len(bare)} of {len(by_class)} classes without a video ({media_files.listed(bare)})")
+    notes.append(f"{base}: {len(bare)} of {counted(len(by_class), 'class')} without a video"
+                 f" ({media_files.listed(bare)})")
   twice = sorted(set(others) & set(media))
   astray = [n for n in media_files.names(base) if not os.path.exists(os.path.join(base, n))]
   if astray:
-    notes.append(f"{base}: left out {len(astray)} link(s) that lead nowhere ({media_files.listed(astray)})")
+    notes.append(f"{base}: left out {counted(len(astray), 'link')} to nowhere ({media_files.listed(astray)})")
   inner = [p for p in others if os.path.basename(p) in _TABLES and os.path.dirname(p) != base]
   if inner:
     notes.append(f"{base}: {media_files.listed(inner, base)} is taken for a file of a class; if that folder is the data"
                  " set, name it as the root")
   rest = sorted(p for p in others if p not in twice and os.path.dirname(p) != base)
   if twice:
-    notes.append(f"{base}: left out {len(twice)} file(s) of no class, folders of frames that are a class, or second"
-                 f" names of a file ({media_files.listed(twice, base)})")
+    notes.append(f"{base}: left out {counted(len(twice), 'name')}: files of no class, folders of frames that are a"
+                 f" class, or second names of a file ({media_files.listed(twice, base)})")
   if rest:
     kinds = Counter("text that ends like a video" if media_files.is_text(p) else
                     os.path.splitext(p)[1].lower() or "without ending" for p in rest)
     kinds = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common(3)) + (", ..." if len(kinds) > 3 else "")
-    notes.append(f"{base}: left out {len(rest)} file(s) that are no videos: {kinds} ({media_files.listed(rest, base)})")
+    notes.append(f"{base}: left out {counted(len(rest), 'file')} beside the videos: {kinds}"
+                 f" ({media_files.listed(rest, base)})")
   return notes

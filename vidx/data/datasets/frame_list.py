@@ -13,6 +13,7 @@ import os
 from vidx import errors
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 
 def read(root: str, split: str, file: str = "", pattern: str = "image_{:05d}.jpg", frames: str = "frames",
@@ -44,7 +45,7 @@ def read(root: str, split: str, file: str = "", pattern: str = "image_{:05d}.jpg
     strange = next((i for i in labels if i >= len(names)), None)
     if strange is not None or not labels:
       raise errors.DataError(f"{path}, line {line}: label {ids[0] if strange is None else strange} is none of the"
-                             f" {len(names)} classes of {classes}.")
+                             f" {counted(len(names), 'class')} of {classes}.")
     common.not_twice(name, seen, path, line)
     folder = os.path.join(common.inside(root, frames), name)
     if os.path.isdir(folder):

@@ -13,6 +13,7 @@ import os
 from vidx import errors
 from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 _LISTS = ("testTrainMulti_7030_splits", "", "splits", "annotations")
 MARKS = places.marks(_LISTS, "*_test_split*.txt")
@@ -44,7 +45,7 @@ def read(root: str, split: str, fold: int = 1) -> Dataset:
         continue
       parts = text.split()
       if len(parts) != 2:
-        raise errors.DataError(f"{path}, line {line}: {len(parts)} columns, expected `name.avi 0|1|2`.")
+        raise errors.DataError(f"{path}, line {line}: {counted(len(parts), 'column')}, expected `name.avi 0|1|2`.")
       if parts[1] not in ("0", "1", "2"):
         raise errors.DataError(f"{path}, line {line}: '{parts[1]}' is none of 0 (unused), 1 (training), 2 (test).")
       name = f"{action}/{parts[0]}"

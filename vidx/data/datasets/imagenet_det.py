@@ -16,6 +16,7 @@ from vidx.data import media_files
 from vidx.data.datasets import common, voc_xml, xml_cache
 from vidx.data.frame_boxes import TRUTH, frame_boxes
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 MARKS = ("Data/DET",)
 
@@ -57,7 +58,7 @@ def read(root: str, split: str, most: int = 2000, classes_from: str = "", propos
     dropped += boxes.dropped
     records.append(Record(f"{split}/{name}", Media(file, "still"), extra={"size": found.size, TRUTH: boxes},
                           companions=voc_xml.beside(root, proposals, name)))
-  notes = (f"DET {split}: {dropped} boxes without area, or outside of their image, were left out",) if dropped else ()
+  notes = (f"DET {split}: left out {counted(dropped, 'box')} without area, or outside of the image",) if dropped else ()
   return Dataset("imagenet_det", split, tuple(records), names, missing=tuple(missing), notes=notes)
 
 

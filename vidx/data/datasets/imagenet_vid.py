@@ -26,6 +26,7 @@ from vidx.data import media_files, plans
 from vidx.data.datasets import common, imagenet_det, voc_xml, xml_cache
 from vidx.data.frame_boxes import TRUTH, FrameBoxes, frame_boxes
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 DRAWS = ("tracks", "snippets")
 MARKS = ("Data/VID",)
@@ -68,7 +69,7 @@ def read(root: str, split: str, draws: str = "tracks", least_frames: int = 1, pr
     records.append(Record(f"{split}/{name}", Media(folder, "frames"), extra=extra,
                           companions=voc_xml.beside(root, proposals, name)))
   if dropped:
-    notes.append(f"split '{split}': {dropped} boxes without area, or outside of their frame, were left out")
+    notes.append(f"split '{split}': left out {counted(dropped, 'box')} without area, or outside of the frame")
   plan = None
   if split == "train" and records and all(TRUTH in r.extra for r in records):
     entries, cell = tracks(records, least_frames)

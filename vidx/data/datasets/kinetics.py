@@ -13,6 +13,7 @@ import os
 from vidx import errors
 from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 _FOLDERS = ("", "annotations", "labels")
 _WORDS = {"train": ("train", "training"), "val": ("val", "validate", "validation"), "test": ("test", "testing")}
@@ -131,7 +132,8 @@ def _frames(root, split, path, given, names, others, pattern) -> Dataset:
   for line, name, frames, label in rows:
     common.not_twice(name, seen, path, line)
     if not 0 <= label < len(given):
-      raise errors.DataError(f"{path}, line {line}: label {label} is not one of the {len(given)} classes of {names}.")
+      raise errors.DataError(f"{path}, line {line}: label {label} is not one of the {counted(len(given), 'class')} of"
+                             f" {names}.")
     found = disk.find(name)
     if not found:
       missing.append(name)
@@ -150,7 +152,7 @@ def _rows(path: str) -> list[tuple[int, str, int, int]]:
       continue
     parts = text.strip().rsplit(None, 2)
     if len(parts) != 3:
-      raise errors.DataError(f"{path}, line {line}: {len(parts)} columns, expected `path num_frames label`.")
+      raise errors.DataError(f"{path}, line {line}: {counted(len(parts), 'column')}, expected `path num_frames label`.")
     rows.append((line, parts[0], common.as_int(parts[1], "num_frames", path, line),
                  common.as_int(parts[2], "label", path, line)))
   return rows

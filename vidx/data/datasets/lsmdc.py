@@ -17,6 +17,7 @@ from vidx import errors
 from vidx.data.datasets import captions as captions_lib
 from vidx.data.datasets import common, places
 from vidx.data.records import Dataset
+from vidx.terminal import counted
 
 _FOLDERS = ("", "annotations", "task1")
 MARKS = places.marks(_FOLDERS, "LSMDC16_*.csv")
@@ -43,13 +44,13 @@ def read(root: str, split: str, file: str = "", media: str = "experts", experts:
       continue
     columns = text.split("\t")
     if len(columns) <= _SENTENCE:
-      raise errors.DataError(f"{path}, line {line}: {len(columns)} columns between tabs; expected the clip, four times"
-                             " and a sentence.")
+      raise errors.DataError(f"{path}, line {line}: {counted(len(columns), 'column')} between tabs; expected the clip,"
+                             " four times and a sentence.")
     common.not_twice(columns[0].strip(), seen, path, line)
     sentence = captions_lib.cleaned(columns[_SENTENCE])
     if sentence:
       found.append((columns[0].strip(), (sentence,), {}))
     silent += not sentence
   made = captions_lib.dataset("lsmdc", root, split, found, media, experts)
-  notes = (f"split '{split}': {silent} clips have no sentence and are left out",) if silent else ()
+  notes = (f"split '{split}': left out {counted(silent, 'clip')} without a sentence",) if silent else ()
   return dataclasses.replace(made, notes=notes)

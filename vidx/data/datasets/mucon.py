@@ -15,6 +15,7 @@ import os
 from vidx import errors
 from vidx.data.datasets import sequences
 from vidx.data.records import Dataset
+from vidx.terminal import counted
 
 MARKS = ("transcripts",)
 
@@ -44,7 +45,8 @@ def read(root: str, split: str, fold: int = 1, features: str = "features") -> Da
       return of_frames._replace(transcript=transcript)
     frames = sequences.whole_numbers(lengths).tolist()
     if len(frames) != len(transcript):
-      raise errors.DataError(f"{lengths}: {len(frames)} lengths for the {len(transcript)} segments of {order}.")
+      raise errors.DataError(f"{lengths}: {counted(len(frames), 'length')} for the"
+                             f" {counted(len(transcript), 'segment')} of {order}.")
     runs = tuple(zip(transcript, frames))
     if of_frames.runs and runs != of_frames.runs:
       raise errors.DataError(f"{lengths}: its segments are not those of {labels}.")

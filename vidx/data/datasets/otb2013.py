@@ -17,6 +17,7 @@ from vidx import errors
 from vidx.data import media_files
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 ATTRIBUTES = ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR")
 FIRST = {"David": 300}  # number of the frame of the first line where it is not 1
@@ -64,9 +65,10 @@ def _boxes(path: str, count: int, first: int) -> np.ndarray:
     numbers = [common.as_number(n, "number", path, line) if n.lower() != "nan" else np.nan
                for n in re.split(r"[,\s]+", text.strip())]
     if len(numbers) != 4:
-      raise errors.DataError(f"{path}, line {line}: {len(numbers)} numbers, expected x, y, width and height.")
+      raise errors.DataError(f"{path}, line {line}: {counted(len(numbers), 'number')}, expected x, y, width and"
+                             " height.")
     if first + line > count:
-      raise errors.DataError(f"{path}, line {line}: frame {first + line} of a sequence of {count} images.")
+      raise errors.DataError(f"{path}, line {line}: frame {first + line} of a sequence of {counted(count, 'image')}.")
     x, y, w, h = numbers
     if w > 0 and h > 0:
       out[first + line - 1] = x - 1, y - 1, x - 1 + w, y - 1 + h

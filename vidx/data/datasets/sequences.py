@@ -23,6 +23,7 @@ from vidx.data import feature_files
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
 from vidx.metrics import segments
+from vidx.terminal import counted
 
 SIZES = (64, 2048)  # of the published features: reduced Fisher vectors, two-stream I3D
 
@@ -102,7 +103,7 @@ def read_mapping(path: str) -> tuple[str, ...]:
       continue
     parts = text.split()
     if len(parts) != 2:
-      raise errors.DataError(f"{path}, line {line}: {len(parts)} columns, expected `id name`.")
+      raise errors.DataError(f"{path}, line {line}: {counted(len(parts), 'column')}, expected `id name`.")
     number = common.as_int(parts[0], "class id", path, line)
     if number in found or parts[1] in found.values():
       raise errors.DataError(f"{path}, line {line}: '{text.strip()}' names a class or an id that stands already above.")
@@ -159,7 +160,7 @@ def labels_of_array(path: str, classes: int) -> np.ndarray:
   """Class ids of a .npy file of whole numbers: (T,)."""
   found = whole_numbers(path)
   if found.size and found.max() >= classes:
-    raise errors.DataError(f"{path}: class id {found.max()}, but there are {classes} classes.")
+    raise errors.DataError(f"{path}: class id {found.max()} is none of the {counted(classes, 'class')}.")
   return found
 
 

@@ -12,6 +12,7 @@ Evaluating Visual Common Sense", 2017.
 from vidx import errors
 from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 _FOLDERS = ("", "annotations", "labels")
 MARKS = places.marks(_FOLDERS, "something-something-v1-*")
@@ -39,7 +40,7 @@ def read(root: str, split: str, pattern: str = "{:05d}.jpg") -> Dataset:
       continue
     name, *label = (part.strip() for part in text.split(";"))
     if len(label) > 1 or not (label or split == "test"):
-      raise errors.DataError(f"{path}, line {line}: {1 + len(label)} columns, expected `id;label`.")
+      raise errors.DataError(f"{path}, line {line}: {counted(1 + len(label), 'column')}, expected `id;label`.")
     common.not_twice(name, seen, path, line)
     label = common.class_id(label[0], ids, path, line, source) if label else -1
     found = disk.find(name)

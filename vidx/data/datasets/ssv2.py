@@ -15,6 +15,7 @@ from typing import Any
 from vidx import errors
 from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 _FOLDERS = ("", "annotations", "labels")
 MARKS = places.marks(_FOLDERS, "something-something-v2-*")
@@ -61,7 +62,7 @@ def _classes(path: str) -> tuple[str, ...]:
     raise errors.DataError(f"{path}: expected {{\"label\": \"id\"}} for every class.")
   order = sorted(found, key=lambda c: int(found[c]))
   if [int(found[c]) for c in order] != list(range(len(order))):
-    raise errors.DataError(f"{path}: the ids of the {len(order)} classes are not 0 to {len(order) - 1}.")
+    raise errors.DataError(f"{path}: the ids of the {counted(len(order), 'class')} are not 0 to {len(order) - 1}.")
   return tuple(order)
 
 

@@ -28,6 +28,7 @@ from vidx import errors
 from vidx.data import media_files, packed_records, record_table
 from vidx.data.datasets import common
 from vidx.data.records import Dataset
+from vidx.terminal import counted
 
 VAL_SHARE = 0.2
 COLUMNS = ("path", "label", "split", "fold", "group", "start", "end")
@@ -111,7 +112,7 @@ def read(name: str, table: str, root: str, split: str, given: tuple[str, ...], n
   ids = {c: i for i, c in enumerate(order)}
   notes = _check_ids([*own, *others], ids, table, source, first_id) if given else []
   if unknown := sorted(columns.keys() - {*COLUMNS, group}):
-    notes.append(f"{table}: not used: column(s) {', '.join(unknown)}; {', '.join(COLUMNS)} are")
+    notes.append(f"{table}: columns not used: {', '.join(unknown)}; {', '.join(COLUMNS)} are")
 
   def class_id(label: str, line: int) -> int:
     if given and label not in ids and label.isdecimal():
@@ -215,8 +216,8 @@ def _check_ids(found: Sequence[str], ids: Mapping[str, int], table: str, source:
     return []
   low, high = (f(map(int, found)) for f in (min, max))
   if first_id == 0 and low == 1 and high == len(ids):
-    raise errors.DataError(f"{table}: its ids count from 1 to {high}, those of the {len(ids)} classes of {source}"
-                           " from 0; add --config.data.dataset.first_id=1 (first_id=1 for vidx data check).")
+    raise errors.DataError(f"{table}: its ids count from 1 to {high}, those of the {counted(len(ids), 'class')} of"
+                           f" {source} from 0; add --config.data.dataset.first_id=1 (first_id=1 for vidx data check).")
   if first_id == 1 and low == 0:
     raise errors.DataError(f"{table}: a label is 0, but with first_id=1 ids count from 1.")
   if first_id == 0 and low == 1:

@@ -5,6 +5,7 @@ import os
 from vidx.data import trees
 from vidx.data.datasets import common
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 
 def read(root: str, split: str) -> Dataset:
@@ -19,4 +20,4 @@ def read(root: str, split: str) -> Dataset:
   media = Media(path, "text")
   empty = sum(not text for _, text in lines)
   return Dataset("texts", split, tuple(Record(str(i), media, extra={"captions": (text,)}) for i, text in lines if text),
-                 notes=(f"{empty} line(s) of {split}.txt have no word and are left out",) if empty else ())
+                 notes=(f"left out {counted(empty, 'line')} of {split}.txt without a word",) if empty else ())

@@ -28,6 +28,7 @@ from vidx import errors, places, reading, writing
 from vidx.data.datasets import array_record, common
 from vidx.data.records import Dataset, Media, Record
 from vidx.data.tfds import features as features_lib
+from vidx.terminal import counted
 
 _INFO = "dataset_info.json"
 _FORMAT = "array_record"
@@ -61,7 +62,7 @@ def read(root: str, split: str, label: str = "label") -> Dataset:
   labels, names = _kept(folder, split, label, shards)
   if labels.size and labels.max() >= len(classes):
     raise errors.DataError(f"split '{split}' of {folder}: an image has label {labels.max()}, which is none of the"
-                           f" {len(classes)} classes.")
+                           f" {counted(len(classes), 'class')}.")
   told = [name for name in names if name]
   unique = len(set(told)) == len(told)
   media = [Media(path, "array_record", i) for path, count in shards for i in range(count)]
@@ -121,13 +122,13 @@ def _classes(folder: str, path: str, content: dict[str, Any], label: str) -> tup
                               f"its features are {', '.join(features)}."))
   count = int(one.get("numClasses", 0))
   if not 0 < count <= common.MOST_CLASSES:
-    raise errors.DataError(f"{path}: '{label}' has {count} classes.")
+    raise errors.DataError(f"{path}: '{label}' has {counted(count, 'class')}.")
   listed = os.path.join(folder, f"{label}.labels.txt")
   if not os.path.isfile(listed):
     return tuple(map(str, range(count)))
   names = tuple(common.read_lines(listed))
   if len(names) != count:
-    raise errors.DataError(f"{listed} names {len(names)} classes, but {os.path.basename(path)} says {count}.")
+    raise errors.DataError(f"{listed} names {counted(len(names), 'class')}, but {os.path.basename(path)} says {count}.")
   return names
 
 
@@ -146,7 +147,8 @@ def _kept(folder: str, split: str, label: str, shards: Sequence[tuple[str, int]]
   if count > _FEW and (found := _load(file, stamps, count)):
     return found
   if count > _MANY:
-    print(f"{folder}: the labels of {count:,} images of split '{split}' are read, once", file=sys.stderr, flush=True)
+    print(f"{folder}: the labels of {counted(count, 'image')} of split '{split}' are read, once", file=sys.stderr,
+          flush=True)
   with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
     parts = list(pool.map(lambda shard: _labels(*shard, label), shards))
   labels = np.array([value for part in parts for value, _ in part], np.int64)
@@ -182,8 +184,8 @@ def _labels(path: str, count: int, label: str) -> list[tuple[int, str]]:
   """(label, file name) of the records of a shard."""
   with reading.boundary(f"shard {path} is damaged"), contextlib.closing(array_record.shard(path)) as reader:
     if reader.num_records() != count:
-      raise errors.DataError(f"shard {path} holds {reader.num_records()} records, but {_INFO} says {count}: it is"
-                             " damaged, or not whole.")
+      raise errors.DataError(f"shard {path} holds {counted(reader.num_records(), 'record')}, but {_INFO} says {count}:"
+                             " it is damaged, or not whole.")
     return [_label(reader, i, label) for i in range(count)]
 
 

@@ -10,6 +10,7 @@ The Wild", 2012.
 from vidx import errors
 from vidx.data.datasets import common, places
 from vidx.data.records import Dataset, Media, Record
+from vidx.terminal import counted
 
 _LISTS = ("ucfTrainTestlist", "", "annotations", "splits")
 MARKS = places.marks(_LISTS, "classInd.txt")
@@ -63,7 +64,7 @@ def _classes(path: str) -> tuple[str, ...]:
       continue
     parts = text.split()
     if len(parts) != 2:
-      raise errors.DataError(f"{path}, line {line}: {len(parts)} columns, expected `number Class`.")
+      raise errors.DataError(f"{path}, line {line}: {counted(len(parts), 'column')}, expected `number Class`.")
     if common.as_int(parts[0], "class number", path, line) != len(classes) + 1:
       raise errors.DataError(f"{path}, line {line}: class number {parts[0]}, expected {len(classes) + 1}.")
     classes.append(parts[1])

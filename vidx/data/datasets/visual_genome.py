@@ -17,6 +17,7 @@ from vidx import errors
 from vidx.data import trees
 from vidx.data.datasets import coco, common
 from vidx.data.records import Dataset, Record
+from vidx.terminal import counted
 
 _LISTS = ("instances_{}.json", "captions_{}.json")
 MARKS = ("region_descriptions.json", "annotations")
@@ -63,7 +64,7 @@ def read(root: str, split: str, year: str = "2014") -> Dataset:
       records.append(Record(str(image), media, extra={
           "size": known[number]["size"], "phrases": tuple(text for text, _ in boxes),
           "boxes": tuple(box for _, box in boxes)}))
-  notes = (f"{dropped} region(s) of '{split}' have no word or no area and are left out",) if dropped else ()
+  notes = (f"left out {counted(dropped, 'region')} of '{split}' without a word or an area",) if dropped else ()
   return Dataset("visual_genome", split, tuple(records), missing=tuple(missing), notes=notes)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from vidx import errors
 from vidx.data.datasets import common
 from vidx.data.records import Media
+from vidx.terminal import counted
 
 CLASSES = {
     "n02691156": "airplane", "n02419796": "antelope", "n02131653": "bear", "n02834778": "bicycle", "n01503061": "bird",
@@ -87,7 +88,8 @@ def read(path: str, ids: Mapping[str, int], others: bool = False) -> Objects:
     if name not in ids:
       if others:
         continue
-      raise errors.DataError(f"{path}: class '{name}' is not one of the {len(ids)} classes{errors.hint(name, ids)}.")
+      raise errors.DataError(f"{path}: class '{name}' is not one of the {counted(len(ids), 'class')}"
+                             f"{errors.hint(name, ids)}.")
     boxes.append([_number(thing, f"bndbox/{corner}", path) for corner in ("xmin", "ymin", "xmax", "ymax")])
     labels.append(ids[name])
     tracks.append(int(_number(thing, "trackid", path)) if thing.find("trackid") is not None else -1)

@@ -17,6 +17,7 @@ from vidx.data import batch as batch_lib
 from vidx.data import detections, geometry
 from vidx.data.frame_boxes import PROPOSED, TRUTH, FrameBoxes
 from vidx.data.records import Dataset, Record
+from vidx.terminal import counted
 
 FRAMES = ("all", "middle")
 TRAIN_ROIS = ("file", "truth")
@@ -61,8 +62,8 @@ class Boxes:
     count, name = max(found, default=(1, ""))
     most = self._data.boxes.most
     if most and count > most:
-      raise errors.DataError(f"{name}: a frame has {count} boxes, more than the {most} of data.boxes.most; make it"
-                             f" {count}, or 0 for the most that the split has.")
+      raise errors.DataError(f"{name}: a frame has {counted(count, 'box')}, more than the {most} of data.boxes.most;"
+                             f" make it {count}, or 0 for the most that the split has.")
     return most or max(1, count)
 
   def make(self, index: int, cut: Any, rng: np.random.Generator | None, room: int) -> tuple[batch_lib.Batch, None]:

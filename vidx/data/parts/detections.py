@@ -11,6 +11,7 @@ from vidx.data import batch as batch_lib
 from vidx.data import clips as clips_lib
 from vidx.data import detections, geometry
 from vidx.data.records import Dataset
+from vidx.terminal import counted
 
 
 class Detections:
@@ -43,7 +44,7 @@ class Detections:
     path = self._dataset.records[index].companions["detections"].path
     store = detections.open_store(path)
     if store.feats.shape[-1] != d.size:
-      raise errors.DecodeError(f"{path}: {store.feats.shape[-1]} features per object, not {d.size} as"
+      raise errors.DecodeError(f"{path}: {counted(store.feats.shape[-1], 'feature')} per object, not {d.size} as"
                                " data.detections.size says.")
     views = []
     for seconds in cut.seconds:

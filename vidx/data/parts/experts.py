@@ -11,6 +11,7 @@ from vidx.data import batch as batch_lib
 from vidx.data import experts
 from vidx.data import parts as parts_lib
 from vidx.data.records import Dataset
+from vidx.terminal import counted
 
 TOKENS = ("first", "random", "even")
 
@@ -52,8 +53,8 @@ class Experts(parts_lib.OneShape):
         continue
       tokens = found[name]
       if tokens.shape[1] != width:
-        raise errors.DecodeError(f"{media.path}: expert '{name}' has {tokens.shape[1]} features, not {width} as"
-                                 " data.experts says.")
+        raise errors.DecodeError(f"{media.path}: expert '{name}' has {counted(tokens.shape[1], 'feature')}, not {width}"
+                                 " as data.experts says.")
       tokens = tokens[self._kept(len(tokens), count, rng)]
       if not np.isfinite(tokens).all():
         raise errors.DecodeError(f"{media.path}: expert '{name}' holds what is no number.")

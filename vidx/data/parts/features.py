@@ -16,6 +16,7 @@ from vidx import errors
 from vidx.data import batch as batch_lib
 from vidx.data import feature_files
 from vidx.data.records import Dataset
+from vidx.terminal import counted
 
 _TRANSCRIPT_MULTIPLE = 8  # transcripts of the parts of a data set then differ in few shapes
 _FIRST_FRAMES = 64  # of the sequence that initialises a model; more than the stride of any trunk
@@ -130,5 +131,5 @@ def feature_size(dataset: Dataset) -> int:
   """
   found = next((size for r in dataset.records if (size := feature_files.size_of(r))), None)
   if found is None:
-    raise errors.DataError(f"split '{dataset.split}': none of its {len(dataset)} feature files can be read.")
+    raise errors.DataError(f"split '{dataset.split}': none of its {counted(len(dataset), 'feature file')} can be read.")
   return found

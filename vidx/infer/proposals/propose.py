@@ -21,6 +21,7 @@ from vidx.infer.proposals import regions as regions_lib
 from vidx.infer.proposals import settings
 from vidx.infer.proposals import stages as stages_lib
 from vidx.infer.proposals import tubes as tubes_lib
+from vidx.terminal import counted
 
 Say = Callable[[str], None]
 
@@ -131,7 +132,7 @@ def _masked(video, segmenter, tubes, n, key, config, stages, say):
   took = stages.seconds.pop(f"masks_{n:03d}")
   stages.seconds["masks"] = stages.seconds.get("masks", 0.0) + took
   if took:
-    say(f"{video.name}: masks: {n + 1} of {_wanted(tubes, config)} tubes, {stages.seconds['masks']:.0f} s")
+    say(f"{video.name}: masks: {n + 1} of {counted(_wanted(tubes, config), 'tube')}, {stages.seconds['masks']:.0f} s")
   return found
 
 
@@ -203,8 +204,8 @@ def to_table(done: Sequence[dict[str, Any]]) -> str:
       lines.append(f"{entry['path']}: {entry['error'].removeprefix(entry['path'] + ': ')}")
       continue
     took = sum(found.seconds.values()) / len(found.frames)
-    lines.append(f"{entry['path']}: {len(found.score)} tubes, {len(found.masks)} with masks, "
-                 f"{len(found.frames)} frames,"
+    lines.append(f"{entry['path']}: {counted(len(found.score), 'tube')}, {len(found.masks)} with masks, "
+                 f"{counted(len(found.frames), 'frame')},"
                  f" {took:.2f} s per frame -> {entry['file']}")
     lines += [f"  {note}" for note in found.notes]
   return "\n".join(lines)

@@ -18,6 +18,7 @@ import numpy as np
 
 from vidx import errors, writing
 from vidx.data import media_files
+from vidx.terminal import counted
 
 BLOCK = 32  # frames of a file
 _KEY = "key"
@@ -125,7 +126,7 @@ class Stages:
         stop = min(start + BLOCK, count)
         writing.write_arrays(path, {**make(start, stop), _KEY: np.array(key)})
         self._took(name, begin)
-        self._say(f"{name}: {stop} of {count} frames, {self.seconds[name]:.0f} s")
+        self._say(f"{name}: {stop} of {counted(count, 'frame')}, {self.seconds[name]:.0f} s")
     self.seconds.setdefault(name, 0.0)
     return Blocks(paths, key, count)
 
