@@ -42,7 +42,7 @@ def test_classes_without_names_are_numbered_and_other_files_are_errors(tmp_path)
   score_files.convert(str(tmp_path), str(tmp_path / "out"))
   assert (tmp_path / "out/mapping.txt").read_text() == "0 background\n1 class_1\n2 class_2\n3 class_3\n"
   (tmp_path / "names.txt").write_text("cut\n")
-  with pytest.raises(errors.DataError, match="names.txt: 1 names for 3 classes"):
+  with pytest.raises(errors.DataError, match="names.txt: 1 name for 3 classes"):
     score_files.convert(str(tmp_path), str(tmp_path / "out"), str(tmp_path / "names.txt"))
   (tmp_path / "1.mat").write_bytes(b"nothing")
   with pytest.raises(errors.DataError, match="1.mat is no .mat file with the cells S and Y"):

@@ -129,7 +129,8 @@ VERBS: dict[str, Verb] = {
              _string("trunk", "", "run whose features of videos a run of long videos takes; not needed for .npy files"),
              _string("out", "",
                      "file to write: .json, of classes, segments, boxes, people and sentences with a .csv beside it, or"
-                     " such a .csv alone; with --show the folder of pictures, WORKDIR/maps, and of --text the page, .html"),
+                     " such a .csv alone; with --show the folder of pictures, WORKDIR/maps, and of --text the page,"
+                     " .html"),
              _string("show", "", f"pictures, one kind or several with commas, {kinds.listed()}"),
              _string("boxes", "",
                      "csv of people in the videos, for a run that tells what each does; --show=people draws them"),

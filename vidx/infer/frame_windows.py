@@ -96,8 +96,8 @@ class FrameWindows:
     self.size, self.step, self.mode, self.sizes = size, step, mode, tuple(sizes)
     used = self.sizes if mode == "multi_window" else (size,)
     if step < 1 or not used or min(used) < 1:
-      raise errors.ConfigError(f"windows of the sizes {', '.join(map(str, used)) or '(none)'} with step={step}: all"
-                               " must be 1 or more.")
+      raise errors.ConfigError(f"windows of {', '.join(map(str, used)) or 'no size'} with step={step} are none: sizes"
+                               " and step must be 1 or more.")
     kind = "center_overlap" if mode == "multi_window" else mode
     self._sequences = [[_Sequence(number, n, kind) for n in used] for number in range(step)]
     self._count = 0
