@@ -296,7 +296,7 @@ class _Loop:
     shown = "  ".join(f"{k} {writing.figure(k, writing.number(v))}" for k, v in self.metrics.items()
                       if k in ("loss", best, *run.task.headlines))
     self.console.say(f"step {step}, epoch {step / run.steps_per_epoch:.1f}: {config.data.val_split} {shown}"
-                     f" ({result.evaluated} {run.videos})")
+                     f" ({counted(result.evaluated, run.videos[:-1])})")
     return self.metrics
 
 
