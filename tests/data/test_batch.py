@@ -84,7 +84,7 @@ def test_every_key_says_what_it_is():
     ({"vido": np.zeros(1)}, "vido"),
     ({"video": np.zeros((1, 4, 8, 8, 3), np.float32)}, "float32"),
     ({"video": np.zeros((1, 4, 8, 3), np.uint8)}, "shape"),
-    ({"weight": np.zeros(2, np.float32)}, "examples"),
+    ({"weight": np.zeros(2, np.float32)}, "example"),
 ])
 def test_a_batch_outside_the_vocabulary_is_refused(change, message):
   with pytest.raises(ValueError, match=message):
