@@ -107,8 +107,9 @@ def check_ranges(section: Mapping[str, Any], ranges: Mapping[str, Range], prefix
     value: Any = section
     for name in key.split("."):
       value = value.get(name) if value is not None else None
-    if value is not None and not allowed.holds(value):
-      raise ConfigError(f"{prefix}{key}={value:g}: write a number {allowed}.")
+    number = isinstance(value, numbers.Real)
+    if value is not None and not (number and allowed.holds(value)):
+      raise ConfigError(f"{prefix}{key}={f'{value:g}' if number else repr(value)}: write a number {allowed}.")
 
 
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], whose: str, prefix: str = "",

@@ -186,3 +186,9 @@ def test_networks_of_images_take_images():
 def test_a_number_of_classes_is_one(classes):
   with pytest.raises(errors.ConfigError, match="tsm: num_classes=.* is no whole number, and none for each head"):
     systems.create_model("tsm", num_classes=classes)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, 3, "half"])
+def test_a_share_to_drop_is_one(share):
+  with pytest.raises(errors.ConfigError, match=r"tsm: dropout=.*: write a number from 0 on, below 1\."):
+    systems.create_model("tsm", dropout=share)

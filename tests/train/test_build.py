@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vidx import errors
 from vidx.data import examples, plans
 from vidx.data.records import Dataset, Media, Record
 from vidx.train import build, config, loop
@@ -65,3 +66,17 @@ def test_a_batch_that_holds_examples_more_than_once_is_told_in_a_line(batch_size
 ])
 def test_where_no_step_is_left_the_line_says_how_many_are_done_and_why_no_more_are(start, most, said):
   assert loop._nothing_left("runs/a", start, 440, most) == f"{said}Next: vidx eval --workdir=runs/a"
+
+
+@pytest.mark.parametrize("fields", [{"groups": 7}, {"width": 0}, {"max_segments": 0}, {"dtype": "float17"}])
+def test_fields_of_which_no_network_can_be_made_end_in_a_line(fields):
+  records = [Record(str(i), Media(str(i), "features"), (0,), extra={"runs": ((0, 9),), "transcript": (0,)})
+             for i in range(4)]
+  c = config.base()
+  c.system = dict(name="mucon", width=16, hidden=16, groups=4, backbone=(1, 2), pools=(1,), max_segments=4)
+  c.system.update(fields)
+  c.task = dict(name="segmentation")
+  c.data.update(dataset=dict(name="mucon"), feature_size=8)
+  c.train.batch_size = 2
+  with pytest.raises(errors.ConfigError, match="system 'mucon' cannot be made with the fields that `system` gives it"):
+    build.build(c, Dataset("some", "train", tuple(records), ("a", "b"), multilabel=True))

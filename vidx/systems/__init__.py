@@ -29,6 +29,7 @@ _TRIPLET = ((1, 3, 128, 128, 3), (1, 2))
 _PHRASES = ((1, 1, 224, 224, 3), (1, 24, 22), (1, 24, 22), (1, 24))
 _CLIP_64 = (1, 64, 224, 224, 3)
 _DEEP = dict(stages=(3, 4, 6, 3), block="bottleneck")
+_SHARES = {"dropout": errors.Range(0, 1, below=True), "drop_path": errors.Range(0, 1, below=True)}  # that are dropped
 
 
 def _atfr(trunk: str) -> Row:
@@ -206,7 +207,8 @@ def create_model(name: str, **fields: Any):
     A linen module, called as model.apply(variables, video, train=...).
 
   Raises:
-    ConfigError: an unknown name or field, a number of classes that is none, or sites that the trunk has not.
+    ConfigError: an unknown name or field, a number of classes or a share to drop that is none, or sites that the trunk
+      has not.
   """
   if name not in rows():
     raise errors.ConfigError(
@@ -223,6 +225,7 @@ def create_model(name: str, **fields: Any):
   classes = fields.get("num_classes", 0)
   if not all(isinstance(n, numbers.Integral) and n >= 0 for n in getattr(classes, "values", lambda: [classes])()):
     raise errors.ConfigError(f"{name}: num_classes={classes!r} is no whole number, and none for each head.")
+  errors.check_ranges(fields, _SHARES, f"{name}: ")
   from vidx.nn import sites
   try:
     model = _load(row.factory)(**fields)

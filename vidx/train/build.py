@@ -6,6 +6,7 @@ import math
 import os
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -18,6 +19,9 @@ from vidx.tasks import base
 from vidx.terminal import counted
 from vidx.train import config as config_lib, optim, schedule as schedules
 from vidx.train import sharding, state as state_lib, step as step_lib
+
+# What networks and the libraries below them raise for numbers that they cannot have.
+_OF_FIELDS = (ArithmeticError, IndexError, TypeError, ValueError, flax.errors.FlaxError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +191,12 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
     state = state_lib.begin(model, ones(), seed)
     return state.replace(params=task.initial(state.params, dataset))
 
-  first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
+  try:
+    first = jax.eval_shape(begin)  # the one time that the model is traced here, which takes seconds
+  except _OF_FIELDS as e:
+    raise errors.ConfigError(f"system '{config.system.name}' cannot be made with the fields that `system` gives it for"
+                             f" the shapes that `data` gives: {' '.join(str(e).split()).rstrip('.')}"
+                             f" ({type(e).__name__}; --debug shows where).") from e
   tx = optim.make_optimizer(config.optimizer, schedule, first.params, model)
   complete = lambda state: state_lib.complete(state, tx, bool(config.optimizer.ema))
   create, abstract = lambda: complete(begin()), jax.eval_shape(complete, first)
