@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vidx.nn import shapes
+
 RATE = 16000  # samples per second
 WINDOW, HOP = 512, 256  # samples: 32 ms and 16 ms
 MELS = 80
@@ -69,8 +71,13 @@ def log_mel(waveform: jax.Array, mels: int = MELS, rate: int = RATE, window: int
     fp32 (..., rows, mels), see `rows_of`.
 
   Raises:
-    ValueError: fewer samples than a window.
+    ValueError: fewer samples than a window, samples that are whole numbers, which are not in -1..1, or counts below 1.
   """
+  shapes.check("log_mel", waveform=(waveform, "... S"))
+  shapes.check_floats("log_mel", waveform=waveform)
+  shapes.check_numbers("log_mel", mels=mels, rate=rate, window=window, hop=hop)
+  if not std or floor < 0:
+    raise ValueError(f"log_mel: std = {std} and floor = {floor}: divide by a number above 0, and add none below 0")
   rows = rows_of(waveform.shape[-1], window, hop)
   if not rows:
     raise ValueError(f"log_mel: {waveform.shape[-1]} samples are less than a window of {window}")

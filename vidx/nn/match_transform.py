@@ -13,7 +13,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from vidx.nn import choices
+from vidx.nn import choices, shapes
 
 AFFINITIES = ("cosine", "dot")
 SCOPE = "match_trans"  # of all its operations, in the text of programs
@@ -41,7 +41,12 @@ def match_weights(now: jax.Array, before: jax.Array, mask: jax.Array | None = No
   Returns:
     fp32 (..., N, P, 3 P), for `take_over`: of P places, which are a block of rows, the shares of those in the block
     above, of its own and of those in the block below. They sum to 1.
+
+  Raises:
+    ValueError: features and mask that do not fit, or a reach that is none.
   """
+  shapes.check("match_transform", now=(now, "... h w C"), before=(before, "... h w C"), mask=(mask, "... h w"))
+  shapes.check_numbers("match_transform", 0, reach=reach)
   choices.check("affinity", affinity, AFFINITIES)
   with jax.named_scope(SCOPE):
     if mask is not None:
@@ -154,6 +159,11 @@ def match_transform(memory: jax.Array, now: jax.Array, before: jax.Array, mask: 
 
   Returns:
     (..., h, w, D), dtype of `memory`; sums are fp32.
+
+  Raises:
+    ValueError: arrays that do not fit, a memory of whole numbers, or a reach that is none.
   """
+  shapes.check("match_transform", memory=(memory, "... h w D"), now=(now, "... h w C"))
+  shapes.check_floats("match_transform", memory=memory)
   shares = match_weights(now, before, mask, reach=reach, affinity=affinity, stop_grad=stop_grad)
   return take_over(memory, shares).astype(memory.dtype)

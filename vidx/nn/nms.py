@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import boxes as boxes_lib
+from vidx.nn import boxes as boxes_lib, shapes
 
 
 class Kept(NamedTuple):
@@ -30,8 +30,16 @@ def nms(boxes: jax.Array, scores: jax.Array, iou: float, size: int) -> Kept:
     scores: (..., P); -inf or nan for what is no box.
     iou: overlap above which the worse box is dropped; 1 drops none.
     size: boxes to keep at most; may be above P.
+
+  Raises:
+    ValueError: boxes and scores that do not fit, an overlap outside of 0 to 1, or a size that is none.
   """
+  shapes.check("nms", scores=(scores, "... P"), boxes=(boxes, "... P 4"))
+  shapes.check_numbers("nms", 0, size=size)
+  shapes.check_share("nms", iou=iou)
   lead = scores.shape[:-1]
+  if not scores.shape[-1]:
+    return Kept(jnp.zeros((*lead, size), jnp.int32), jnp.zeros((*lead, size), bool))
   flat = boxes.reshape(-1, *boxes.shape[-2:]), scores.reshape(-1, scores.shape[-1])
   kept = jax.vmap(lambda b, s: _nms(b, s, iou, size))(*flat)
   return Kept(*(x.reshape(*lead, size) for x in kept))

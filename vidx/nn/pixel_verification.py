@@ -7,7 +7,7 @@ window: every pixel may come from anywhere.
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import choices, pool
+from vidx.nn import choices, pool, shapes
 from vidx.nn.attention import attend
 
 NORMS = ("cosine", "none")
@@ -32,7 +32,17 @@ def pixel_verification(of: jax.Array, others: jax.Array, image: jax.Array, *, no
 
   Returns:
     fp32 (B, H / stride, W / stride, C).
+
+  Raises:
+    ValueError: arrays that do not fit, a stride that does not divide H and W, or a temperature that is none.
   """
+  sizes = shapes.check("pixel_verification", of=(of, "B H W D"), others=(others, "B H W D"), image=(image, "B H W C"))
+  shapes.check_numbers("pixel_verification", stride=stride)
+  shapes.check_numbers("pixel_verification", 0, chunk=chunk)
+  if sizes["H"] % stride or sizes["W"] % stride:
+    raise ValueError(f"pixel_verification: stride = {stride} does not divide images of {sizes['H']} x {sizes['W']}")
+  if norm == "cosine" and not tau > 0:
+    raise ValueError(f"pixel_verification: tau = {tau} is not above 0")
   choices.check("pixel_verification: norm", norm, NORMS)
   of, others, image = (shrunk(x.astype(jnp.float32), stride) for x in (of, others, image))
   if norm == "cosine":

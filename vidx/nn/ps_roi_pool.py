@@ -7,6 +7,8 @@ Sums over rectangles are four entries of the integral image, whatever the box's 
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import shapes
+
 
 def bin_edges(boxes: jax.Array, bins: int, scale: float, height: int, width: int
               ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -51,7 +53,13 @@ def ps_roi_pool(features: jax.Array, boxes: jax.Array, bins: int = 7, *, scale: 
 
   Returns:
     (B, N, bins, bins, C), dtype of `features`; sums are fp32.
+
+  Raises:
+    ValueError: features and boxes that do not fit, features that are whole numbers, or channels that are no multiple.
   """
+  shapes.check("ps_roi_pool", features=(features, "B H W D"), boxes=(boxes, "B N 4"))
+  shapes.check_floats("ps_roi_pool", features=features)
+  shapes.check_numbers("ps_roi_pool", bins=bins)
   batch, height, width, channels = features.shape
   count = boxes.shape[1]
   if channels % bins**2:

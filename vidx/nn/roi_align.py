@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import shapes
+
 
 def axis_weights(start: jax.Array, stop: jax.Array, length: int, bins: int, samples: int) -> jax.Array:
   """Shares of `length` entries of an axis in each bin between `start` and `stop`.
@@ -51,7 +53,12 @@ def roi_align(features: jax.Array, boxes: jax.Array, size: int | Sequence[int] =
 
   Returns:
     (B, N, bins, bins, C), dtype of `features`; sums are fp32.
+
+  Raises:
+    ValueError: features and boxes that do not fit, or features that are whole numbers.
   """
+  shapes.check("roi_align", features=(features, "B H W C"), boxes=(boxes, "B N 4"))
+  shapes.check_floats("roi_align", features=features)
   rows, columns = (size, size) if isinstance(size, int) else size
   down, across = (scale, scale) if isinstance(scale, (int, float)) else scale
   x0, y0, x1, y1 = jnp.moveaxis(boxes.astype(jnp.float32), -1, 0)
