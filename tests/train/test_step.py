@@ -153,6 +153,13 @@ def test_a_batch_without_labels_has_no_loss_and_trains_nothing():
   assert writers._line(figures).startswith("loss not defined")
 
 
+def test_what_is_not_defined_is_left_out_of_the_board(tmp_path, caplog):
+  log = writers.Writers(str(tmp_path), True)
+  log.write(1, "val", {"mof": float("nan"), "loss": 2.0})
+  log.close()
+  assert not caplog.records
+
+
 @pytest.mark.parametrize("name", ["classification", "multilabel"])
 def test_mixed_clips_count_by_the_share_that_is_labelled(name):
   task, label = tasks.get(name), np.eye(CLASSES, dtype=np.float32)

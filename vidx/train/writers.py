@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 import contextlib
 import json
+import math
 import os
 import sys
 from typing import Any
@@ -35,7 +36,7 @@ class Writers:
     self._file.flush()
     if self._board is not None and board:
       for name, value in figures.items():
-        if isinstance(value, (int, float)):
+        if isinstance(value, (int, float)) and math.isfinite(value):  # the board has no place for what is not defined
           self._board.add_scalar(f"{split}/{name}", value, step)
 
   def close(self) -> None:
