@@ -217,6 +217,16 @@ def test_a_broken_file_is_named(tmp_path, damage, said):
     datasets.load("ms_tcn", str(tmp_path), "train")
 
 
+def test_an_empty_transcript_is_told_from_labels_that_are_missing(tmp_path):
+  nn_viterbi(tmp_path)
+  write(tmp_path / f"transcripts/{TRAIN[0]}.txt")
+  with pytest.raises(errors.DataError, match=f"'{TRAIN[0]}': its transcript names no action, though it has labels"):
+    datasets.load("nn_viterbi", str(tmp_path), "train")
+  (tmp_path / f"groundTruth/{TRAIN[0]}.txt").unlink()
+  with pytest.raises(errors.DataError, match=f"'{TRAIN[0]}': it has no labels and no transcript"):
+    datasets.load("nn_viterbi", str(tmp_path), "train")
+
+
 def test_a_file_that_is_no_array_is_named_when_it_is_read(tmp_path):
   ms_tcn(tmp_path)
   no_array(tmp_path)

@@ -81,7 +81,8 @@ def collect(name: str, split: str, videos: Sequence[str], classes: tuple[str, ..
       continue
     runs, transcript = annotate(video)
     if not transcript:
-      raise errors.DataError(f"video '{video}': it has no labels and no transcript.")
+      raise errors.DataError(f"video '{video}': " + (
+          "its transcript names no action, though it has labels." if runs else "it has no labels and no transcript."))
     axis, frames = 0, sum(n for _, n in runs)
     shape = feature_files.array_shape(path) if path.endswith(".npy") else None
     if shape:
