@@ -104,8 +104,10 @@ def test_training_draws_its_triplets_anew_in_each_epoch_and_goes_on_exactly(root
 def test_tables_of_which_nothing_can_be_drawn_are_refused(tmp_path):
   write_clips(tmp_path, clips=3, frames=1)
   crops = triplets.read_crops(str(tmp_path), "train")
-  with pytest.raises(errors.DataError, match="train_crops.csv does not exist"):
+  with pytest.raises(errors.DataError, match="train_crops.csv does not exist: make it by vidx data triplets --root="):
     drawn(tmp_path)
+  with pytest.raises(errors.DataError, match="val.csv does not exist: make it by vidx data triplets .* --split=val"):
+    datasets.load("triplets", str(tmp_path), "val")
   triplets.write_crops(str(tmp_path), "train", crops, np.zeros(3, int), np.asarray([1, 2, 0]))
   with pytest.raises(errors.DataError, match="two images at least"):
     drawn(tmp_path)

@@ -31,9 +31,13 @@ def read(root: str, split: str, draws: int = 0) -> Dataset:
   Raises:
     DataError: a broken table, or one of which no triplet can be drawn.
   """
-  if draws and split == "train":
+  drawn = draws and split == "train"
+  path = triplets.crops_path(root, split) if drawn else os.path.join(root, triplets.TABLE, f"{split}.csv")
+  if not os.path.isfile(path):
+    raise errors.AbsentError(f"annotation file {path} does not exist: make it by vidx data triplets --root={root}"
+                             f" --split={split}.")
+  if drawn:
     return _drawn(root, split, draws)
-  path = os.path.join(root, triplets.TABLE, f"{split}.csv")
   records, missing, known = [], {}, {}
   for line, row in common.read_table(path, triplets.COLUMNS):
     places = [common.inside(root, row[key]) for key in ("identity", "pose", "target")]
