@@ -62,7 +62,8 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
   look = lambda m: own[m.kind](m) if m.kind in own else probe(m, 0 if full else frames)
   with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
     probed = dict(zip(media, pool.map(look, media)))
-  notes = [*notices.about(found), *_copies(found, probed), *(line for d in found for line in _cut(d, probed))]
+  other = datasets.of_others(name, root)
+  notes = [*([f"the {other}"] if other else []), *notices.about(found), *_copies(found, probed), *(line for d in found for line in _cut(d, probed))]
   result = {"dataset": name, "root": root, "classes": list(found[0].classes), "multilabel": found[0].multilabel,
             "absent": absent, "notes": notes, "bad": [], "splits": {}}
   for d in found:

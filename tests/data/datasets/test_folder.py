@@ -119,3 +119,18 @@ def test_inputs_that_once_failed(case):
   assert ids(case(5) / "mac") == ["a/testsrc_0.mp4", "b/testsrc2_0.mp4"]
   assert ids(case(6) / "tshalf") == [*(f"a/testsrc_{i}.mp4" for i in range(4)), "b/1.ts", "b/2.ts"]
   assert ids(case(13) / "ff2") == ["a/testsrc0", "b/testsrc20"]
+
+
+@pytest.mark.parametrize("inside, said", [
+    ("Data/VID/train/a/0.mp4", "Data/VID, as of 'imagenet_vid'"), ("triplets/a.mp4", "triplets, as of 'triplets'"),
+    ("annotations/ava_train_v2.2.csv", "annotations/ava_train_v2.2.csv, as of 'ava'"),
+    ("transcripts/a.txt", "transcripts, as of 'nn_viterbi' and 'mucon'")])
+def test_a_root_that_looks_like_that_of_another_reader_is_told(tmp_path, inside, said):
+  touch(tmp_path, inside)
+  assert said in datasets.of_others("folder", str(tmp_path)) and not datasets.of_others("mucon", str(tmp_path))
+  (tmp_path / "classes.txt").write_text("dog\ncat\n")
+  touch(tmp_path, "cow/1.mp4")
+  with pytest.raises(errors.DataError, match=f"is not one of the classes of .* The root has .*{said}"):
+    datasets.read("folder", str(tmp_path), "train")
+  touch(tmp_path, "clips.csv")
+  assert not datasets.of_others("folder", str(tmp_path))

@@ -115,15 +115,35 @@ def read(name: str, root: str, split: str, **options: Any) -> Dataset:
       found = reader(root, split, **options)
     if not found.records:
       _check_place(name, root)
-  except errors.DataError:
+  except errors.DataError as e:
     _check_place(name, root)
+    if not isinstance(e, errors.AbsentError) and (other := of_others(name, root)):
+      raise errors.DataError(f"{e} The {other}.") from None
     raise
   return found
 
 
+def of_others(name: str, root: str) -> str:
+  """Which readers' data sets a root looks like that is read as folders of classes, and how to name one; '' for none."""
+  if name != "folder" or os.path.exists(os.path.join(root, "clips.csv")):
+    return ""
+  found: dict[str, list[str]] = {}
+  for other in READERS:
+    there = sorted(at for mark in _marks(other) for at in glob.glob(os.path.join(glob.escape(root), mark)))
+    if there:
+      found.setdefault(os.path.relpath(there[0], root), []).append(f"'{other}'")
+  said = "; ".join(f"{at}, as of {' and '.join(readers)}" for at, readers in found.items())
+  return said and (f"root has {said}: if its data set is one that is read so, and no classes in folders, name the"
+                   " reader by --dataset or data.dataset.name")
+
+
+def _marks(name: str) -> tuple[str, ...]:
+  return getattr(importlib.import_module(READERS[name]), "MARKS", ())
+
+
 def _check_place(name: str, root: str) -> None:
   """Raises DataError where a reader's MARKS, globs of what is in its root, are not there but below it or above."""
-  marks = getattr(importlib.import_module(READERS[name]), "MARKS", ())
+  marks = _marks(name)
   holds = lambda folder: any(glob.glob(os.path.join(glob.escape(folder), mark)) for mark in marks)
   near = [os.path.join(root, n) for n in media_files.folders(root)] + [os.path.dirname(os.path.abspath(root))]
   place = "" if holds(root) else next(filter(holds, near), "")
