@@ -9,7 +9,7 @@ import pytest
 
 from tests.infer import standins as s
 from vidx import cli, errors, tasks
-from vidx.infer import load, predict
+from vidx.infer import load, predict, predict_people
 from vidx.show import told
 from vidx.train import config as config_lib
 
@@ -175,6 +175,21 @@ def test_what_cannot_be_read_has_a_line_each_and_is_the_status(errors_of, status
   assert len(rows) == lines and all(row.startswith("cannot be read: a") for row in rows)
   assert "a0.mp4: a0.mp4" not in said.err and ("wave" in said.out) == (status < 2)
   assert not as_json or json.loads(said.out) == found
+
+
+def test_people_that_are_too_unsure_are_told_from_people_of_other_videos(tmp_path):
+  loaded = types.SimpleNamespace(config=config_lib.base())
+  boxes = tmp_path / "boxes.csv"
+  boxes.write_text("a,0001,0,0,1,1,,0.3\nb,0001,0,0,1,1,,0.9\n")
+  for file, said in (("a.mp4", "the people of a all have scores below 0.8"), ("c.mp4", "no person of c; it names 1 key")):
+    with pytest.raises(errors.DataError, match=said):
+      predict_people.predict(loaded, [file], boxes=str(boxes))
+
+
+def test_what_cannot_be_read_of_a_video_is_told_and_counts(capsys):
+  found = [{"path": "b.mp4", "error": None, "frames": [], "problems": ["8 s: cut off", "99 s: after the end"]}]
+  assert told.tell(found, json=True) == 1
+  assert "cannot be read: b.mp4: 8 s: cut off; 99 s: after the end\n" == capsys.readouterr().err
 
 
 def test_a_video_that_is_not_ranked_is_told_and_counts(capsys):

@@ -46,13 +46,17 @@ def predict(loaded: load.Loaded, files: Sequence[str], *, boxes: str = "", top: 
     raise errors.ConfigError(f"system '{config.system.name}' tells what people in boxes do: add --boxes=FILE, a csv of"
                              " video, second, x0, y0, x1, y1, score.")
   begins = max(float(config.data.dataset.get("begins", 0.0)), 0.0)
-  found = ava.read_proposals(boxes, config.data.dataset.get("score", _SCORE))
+  least = config.data.dataset.get("score", _SCORE)
+  found = ava.read_proposals(boxes, least)
   of = {os.path.splitext(os.path.basename(os.path.normpath(file)))[0]: file for file in files}
   keys = sorted(key for key in found if key[0] in of)
   if not keys:
-    raise errors.DataError(f"{boxes}: no person of {', '.join(list(of)[:3])}; it names"
-                           f" {counted(len(found), 'key frame')} of"
-                           f" {counted(len({video for video, _ in found}), 'other video')}.")
+    unsure = {video for video, _ in ava.read_proposals(boxes)} & set(of)
+    raise errors.DataError(
+        f"{boxes}: the people of {', '.join(sorted(unsure)[:3])} all have scores below {least:g}, from which on one"
+        " counts: set --config.data.dataset.score." if unsure else
+        f"{boxes}: no person of {', '.join(list(of)[:3])}; it names {counted(len(found), 'key frame')} of"
+        f" {counted(len({video for video, _ in found}), 'other video')}.")
   early = next((key for key in keys if key[1] < begins), None)
   if early is not None:
     raise errors.DataError(f"{boxes}: '{early[0]}' at {early[1]} s lies before its file begins, at {begins:g} s.")

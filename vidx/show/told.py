@@ -37,5 +37,6 @@ def tell(found: Sequence[Mapping[str, Any]], *, json: bool, out: str = "", draw:
 
 def unread(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
   """{path: why it cannot be read} of predictions."""
-  of = lambda entry: {entry["path"]: entry["error"]} if entry["error"] else entry.get("failures", {})
+  some = lambda entry: {entry["path"]: "; ".join(entry["problems"])} if entry.get("problems") else {}
+  of = lambda entry: {entry["path"]: entry["error"]} if entry["error"] else {**entry.get("failures", {}), **some(entry)}
   return {path: reason for entry in found for path, reason in of(entry).items()}
