@@ -173,6 +173,11 @@ def test_a_flag_that_nothing_would_read_is_refused(capsys, tmp_path, args, words
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("flag", ["--root=data", "--split=test"])
+def test_a_flag_of_data_sets_is_refused_where_videos_are_named(capsys, tmp_path, flag):
+  assert "belongs to --dataset" in refused(capsys, "propose", ROOT / "README.md", flag, f"--out={tmp_path}")
+
+
 @pytest.mark.parametrize("verb, flags, words", [
     ("eval", ["--split=tset"], "--split 'tset' is not one of train, val, test (nearest: 'test')"),
     ("eval", ["--views=0x1"], "at least 1 clip"),
@@ -198,6 +203,10 @@ def test_a_flag_that_nothing_would_read_is_refused(capsys, tmp_path, args, words
     ("predict", ["--top=0", "{video}"], "--top=0: 0 is not a positive integer"),
     ("predict", ["--top=-3", "{video}"], "--top=-3: -3 is not a positive integer"),
     ("predict", ["--threshold=-1", "{video}"], "--threshold=-1"),
+    ("predict", ["--threshold=3", "{video}"], "--threshold=3"),
+    ("predict", ["--show=boxes", "--out=p.json", "{video}"], "--out=p.json: with --show and --phrase it is the folder"),
+    ("predict", ["--phrase=a dog", "--out=p.csv", "{video}"], "--out=p.csv: with --show and --phrase it is the folder"),
+    ("predict", ["--windows=long,suppress=7", "{video}"], "suppress=7 is an overlap: write a number from 0 to 1"),
     ("predict", ["--window=0", "{video}"], "--window=0: 0 is not a positive integer"),
     ("predict", ["--stride=0", "{video}"], "--stride=0: 0 is not a positive integer"),
     ("predict", ["--views=1x2", "{video}"], "1, 3 or 5 crops"),
@@ -210,6 +219,8 @@ def test_a_flag_that_nothing_would_read_is_refused(capsys, tmp_path, args, words
     ("generate", ["--out={run}/config.json", "--identities={run}", "--poses={run}"], "is no folder"),
     ("generate", ["--out={run}/made", "--identities=gone", "--poses={run}"], "gone: no images there"),
     ("generate", ["--step=first", "--out={run}/made"], "--step=first"),
+    ("generate", ["--out={run}/made", "--poses={run}"], "no identities: add --identities=FOLDER"),
+    ("generate", ["--out={run}/made", "--identities={run}"], "no poses or boxes: add --poses=FOLDER or --boxes=FILE"),
     ("export", [], "takes one folder to write"),
     ("export", ["{run}/config.json"], "is no folder"),
     ("export", ["--step=first", "{run}/made"], "--step=first"),

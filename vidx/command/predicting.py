@@ -36,6 +36,9 @@ def _check(fv, args):
   folder = bool(fv.phrase or fv.show and not fv.text)
   if folder and os.path.isfile(fv.out):
     raise errors.ConfigError(f"--out={fv.out} is a file; with --show and --phrase it is the folder of the pictures.")
+  if folder and os.path.splitext(fv.out)[1].lower() in (".json", ".csv", ".html"):
+    raise errors.ConfigError(f"--out={fv.out}: with --show and --phrase it is the folder of the pictures; call predict"
+                             " without them to write a file.")
   flag_text.together(fv, _PREDICT_NEEDS, _PREDICT_APART)
   for path in filter(None, (fv.out, fv.index)):
     writing.check_place(path, folder and path == fv.out)
@@ -143,7 +146,8 @@ VERBS: dict[str, Verb] = {
              _string("site", "",
                      "where gradcam looks; empty: the last site with a grid of features, of frames where it has one"),
              _number("threshold", 0.0,
-                     "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3", 0),
+                     "score from which a class is a tag, 0: as the run's task says; or a box is told, 0: 0.3", 0,
+                     1),
              _integer("top", 5, "classes per video, or videos per text", 1)), _predict, CONFIG),
     "generate": Verb(
         "make images of the identities of some in the poses of others",

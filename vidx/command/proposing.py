@@ -13,6 +13,7 @@ def _propose(fv, args, overrides):
     raise errors.ConfigError("no out: add --out=FOLDER.")
   if not (fv.dataset or args):
     raise errors.ConfigError("no videos: name files or folders of frames, or a data set by --dataset and --root.")
+  flag_text.together(fv, {"root": "dataset", "split": "dataset"})
   config = settings.load(fv.config, overrides)
   process.start_jax()
   from vidx.infer.proposals import compare, propose

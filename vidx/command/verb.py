@@ -37,9 +37,9 @@ def integer(name: str, default: int, text: str, least: int | None = None):
   return lambda fv: flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=fv)
 
 
-def number(name: str, default: float, text: str, least: float | None = None):
-  """Declares a flag of a number, of `least` or more."""
-  return lambda fv: flags.DEFINE_float(name, default, text, lower_bound=least, flag_values=fv)
+def number(name: str, default: float, text: str, least: float | None = None, most: float | None = None):
+  """Declares a flag of a number, of `least` or more and at most `most`."""
+  return lambda fv: flags.DEFINE_float(name, default, text, lower_bound=least, upper_bound=most, flag_values=fv)
 
 
 def switch(name: str, text: str):

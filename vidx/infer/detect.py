@@ -80,6 +80,8 @@ class How:
     if self.passes not in (1, 2) or self.size < 1 or self.step < 0:
       raise errors.ConfigError(f"windows: passes={self.passes} is 1 or 2, size={self.size} 1 or more, step={self.step}"
                                " 0 or more.")
+    if not 0 <= self.suppress <= 1:
+      raise errors.ConfigError(f"windows: suppress={self.suppress:g} is an overlap: write a number from 0 to 1.")
 
   @property
   def name(self) -> str:

@@ -72,7 +72,7 @@ def images_of(path: str) -> list[str]:
   else:
     found = [path] if os.path.isfile(path) and media_files.is_image(path) else []
   if not found:
-    raise errors.DataError(f"{path or 'no folder'}: no images there.")
+    raise errors.DataError(f"{path}: no images there.")
   return found
 
 
@@ -99,10 +99,14 @@ def generate(workdir: str, identities: str, poses: str, out: str, step: int | st
     {'identities', 'poses', 'images', 'matrix', 'compositions'}, of which there may be fewer.
 
   Raises:
+    ConfigError: no identities, neither poses nor boxes, or nowhere to write.
     DataError: images or boxes that are not there or cannot be used.
   """
   if not out:
     raise errors.ConfigError("no folder to write: add --out=FOLDER.")
+  if not identities or not (poses or boxes):
+    asked = "poses or boxes: add --poses=FOLDER or --boxes=FILE" if identities else "identities: add --identities=FOLDER"
+    raise errors.ConfigError(f"no {asked}.")
   writing.check_place(out, folder=True)
   files = images_of(identities), images_of(poses) if poses or not boxes else []
   places = read_boxes(boxes) if boxes else []
