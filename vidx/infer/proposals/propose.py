@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-  """The objects of a video, the best first. Boxes and masks are in pixels of the video.
+  """The objects of a video, the best first. Boxes are in pixels of the video, and masks of the size that they say.
 
   Attributes:
     path: of the video.
@@ -38,7 +38,8 @@ class Found:
     score: fp32 (K,) of the tubes.
     boxes: fp32 (K, N, 4) as x0, y0, x1, y1, refined by the masks where there are some and this is asked for.
     first_boxes: (K, N, 4), before.
-    masks: of each of the first tubes its masks as runs, one a frame; fewer than K.
+    masks: of each of the first tubes its masks as runs, one a frame, {'size': [H, W], 'counts'} as COCO has them;
+      fewer than K.
     notes: what is remarkable of the video.
     seconds: of each stage, 0 where it was there.
     fps: frames per second of those looked at.
