@@ -91,7 +91,9 @@ def test_names_that_occur_twice_stay_apart(write):
       for action in ("nan", "inf", "-1e999")),
     ("v1,0902,0.1,0.1,0.5,0.5,12,nan", "line 2: the score is not a number"),
     ("v1,0902,0.5,0.1,0.1,0.5,12,0.5", "line 2: the corners of the box are swapped"),
-    ("v1,soon,0.1,0.1,0.5,0.5,12,0.5", "line 2: second 'soon' is not a number"),
+    ("v1,soon,0.1,0.1,0.5,0.5,12,0.5", "line 2: second 'soon' is not a whole number"),
+    ("v1,902.5,0.1,0.1,0.5,0.5,12,0.5", "line 2: second '902.5' is not a whole number"),
+    ("v1,inf,0.1,0.1,0.5,0.5,12,0.5", "line 2: second 'inf' is not a whole number"),
 ])
 def test_a_row_of_another_form_is_named_in_one_line(write, row, message):
   with pytest.raises(errors.DataError) as e:

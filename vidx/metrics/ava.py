@@ -187,8 +187,10 @@ def numbers_of(texts: Sequence[str], where: str) -> list[float]:
 
 
 def second_of(text: str, where: str) -> int:
-  """A whole second; DataError where it is no number."""
+  """A whole second; DataError where it is none."""
   try:
-    return int(float(text))
+    if (second := float(text)) == int(second):
+      return int(second)
   except (ValueError, OverflowError):
-    raise errors.DataError(f"{where}: second '{text}' is not a number.") from None
+    pass
+  raise errors.DataError(f"{where}: second '{text}' is not a whole number.")
