@@ -173,6 +173,14 @@ def test_an_xml_without_its_image_and_a_snippet_without_its_folder_are_told(root
     datasets.load("imagenet_vid", str(root), "val")
 
 
+def test_frames_without_an_xml_are_counted(root):
+  for number in (2, 4):
+    (root / f"Annotations/VID/val/ILSVRC2015_val_00000000/{number:06d}.xml").unlink()
+  d = datasets.load("imagenet_vid", str(root), "val")
+  assert d.notes == ("split 'val': 2 frames of annotated snippets have no .xml, and count as frames without an object",)
+  assert not len(d.records[0].extra["frame_boxes"].rows(2)) and len(d.records[0].extra["frame_boxes"].rows(3))
+
+
 def test_boxes_outside_and_without_area_are_cut_or_left_out_and_counted(root):
   spoil(root, lambda t: re.sub(r"<xmax>[\d.]+</xmax><xmin>[\d.]+", "<xmax>60</xmax><xmin>50", t, count=1))
   d = datasets.load("imagenet_vid", str(root), "val")

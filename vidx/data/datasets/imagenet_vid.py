@@ -55,7 +55,7 @@ def read(root: str, split: str, draws: str = "tracks", least_frames: int = 1, pr
   errors.check_choice("data.dataset.draws", draws, DRAWS)
   ids, names = voc_xml.classes_of(root)
   records, missing, notes = [], [], []
-  dropped = 0
+  dropped = bare = 0
   for name in _snippets(root, split):
     folder = os.path.join(root, "Data", "VID", split, name)
     if not os.path.isdir(folder):
@@ -65,11 +65,14 @@ def read(root: str, split: str, draws: str = "tracks", least_frames: int = 1, pr
     extra = {}
     if known is not None:
       extra = {"size": known[0], TRUTH: known[1]}
-      dropped += known[1].dropped
+      dropped, bare = dropped + known[1].dropped, bare + known[2]
     records.append(Record(f"{split}/{name}", Media(folder, "frames"), extra=extra,
                           companions=voc_xml.beside(root, proposals, name)))
   if dropped:
     notes.append(f"split '{split}': left out {counted(dropped, 'box')} without area, or outside of the frame")
+  if bare:
+    notes.append(f"split '{split}': {counted(bare, 'frame')} of annotated snippets without an .xml, which is taken for a"
+                 " frame without an object")
   plan = None
   if split == "train" and records and all(TRUTH in r.extra for r in records):
     entries, cell = tracks(records, least_frames)
@@ -122,8 +125,9 @@ def _lines(path: str) -> list[str]:
   return [line.split()[0] for line in common.read_lines(path) if line.strip()] if os.path.isfile(path) else []
 
 
-def _annotated(root: str, split: str, name: str, ids: Mapping[str, int]) -> tuple[tuple[int, int], FrameBoxes] | None:
-  """(height, width) and boxes of a snippet; None where it has no annotations."""
+def _annotated(root: str, split: str, name: str, ids: Mapping[str, int]
+               ) -> tuple[tuple[int, int], FrameBoxes, int] | None:
+  """(height, width), boxes of a snippet and how many of its frames have no file; None where it has no annotations."""
   folder = os.path.join(root, "Annotations", "VID", split, name)
   files = [f for f in media_files.names(folder) if f.endswith(".xml")]
   if not files:
@@ -141,5 +145,6 @@ def _annotated(root: str, split: str, name: str, ids: Mapping[str, int]) -> tupl
                            " one size.")
   frame = np.repeat([number[os.path.splitext(f)[0]] for f in files], [len(o.box) for o in found])
   source = [path for path, o in zip(paths, found) for _ in o.box]
-  return found[0].size, frame_boxes(np.concatenate([o.box for o in found]), np.concatenate([o.label for o in found]),
-                                    frame, np.concatenate([o.track for o in found]), source=source)
+  boxes = frame_boxes(np.concatenate([o.box for o in found]), np.concatenate([o.label for o in found]), frame,
+                      np.concatenate([o.track for o in found]), source=source)
+  return found[0].size, boxes, len(images) - len(files)
