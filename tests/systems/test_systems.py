@@ -128,11 +128,12 @@ def test_a_clip_without_its_batch_is_not_taken_for_images(name, fields):
       jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, "float32"))
 
 
-def takes(name, *shapes):
-  """Traces a model on arrays of zeros of these shapes."""
+def takes(name, *shapes, dtype="float32"):
+  """Traces a model on arrays of zeros of these shapes, the first of which has the dtype."""
   model = vidx.create_model(name)
   draw = lambda *x: model.init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, *x, train=False)
-  jax.eval_shape(draw, *(jax.ShapeDtypeStruct(tuple(shape), jnp.float32) for shape in shapes))
+  dtypes = [dtype, *["float32"] * (len(shapes) - 1)]
+  jax.eval_shape(draw, *map(jax.ShapeDtypeStruct, map(tuple, shapes), dtypes))
 
 
 @pytest.mark.parametrize("name", [name for name, row in systems.rows().items()
@@ -143,6 +144,21 @@ def test_no_model_takes_pixels_whose_channels_stand_before_height_and_width(name
     turned = [*pixels[:axis], channels, *pixels[axis:]]
     with pytest.raises(ValueError, match=r"its channels in axis (\d), .*: give it jnp.moveaxis\(video, \1, -1\)"):
       takes(name, turned, *others)
+  with pytest.raises(ValueError, match="pixels of the dtype uint8, where this network takes floats"):
+    takes(name, *systems.rows()[name].inputs, dtype="uint8")
+
+
+@pytest.mark.parametrize("name, shapes, said", [
+    ("stmn", [(1, 2, 64, 64, 3)], "takes rois .B, T, R, 4. beside the video"),
+    ("slowfast_ava", [(1, 32, 64, 64, 3)], "1 arrays, where this network takes video, rois"),
+    ("t2vlad_lsmdc", [(1, 30), (1, 30)], "2 arrays, where this network takes text, "),
+    ("mucon", [(100, 64)], r"features has the shape \(100, 64\), not \(B, T, D\)"),
+    ("sct", [(2, 8, 16, 16, 3)], r"features has the shape \(2, 8, 16, 16, 3\), not \(B, T, D\)"),
+    ("ms_tcn", [(100, 64)], r"features has the shape \(100, 64\), not \(B, T, D\)"),
+])
+def test_inputs_that_are_missing_or_of_another_kind_are_named(name, shapes, said):
+  with pytest.raises(ValueError, match=said):
+    takes(name, *shapes)
 
 
 def test_channels_that_are_no_colours_are_taken():

@@ -208,7 +208,7 @@ def _fit(x, mask, size):
 
 def as_clip(video: jax.Array, stills: bool = True) -> jax.Array:
   """Clips as they are, and (B, H, W, 3) as clips of one frame, where `stills` allows; a ValueError for others."""
-  axes.check_channels(video)
+  axes.check_pixels(video)
   if video.ndim == 4 and stills:
     return video[:, None]
   if video.ndim != 5:

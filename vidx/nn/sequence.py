@@ -6,7 +6,7 @@ Lengths are (B,), live entries in front.
 import jax
 import jax.numpy as jnp
 
-from vidx.nn import choices, compaction
+from vidx.nn import choices, compaction, shapes
 from vidx.nn.pool import mean_over_live
 
 STRETCHES = ("nearest", "linear")
@@ -18,7 +18,11 @@ def cut(features: jax.Array, length: jax.Array | None = None) -> tuple[jax.Array
   Args:
     features: (B, T, D).
     length: (B,) live entries; None: all.
+
+  Raises:
+    ValueError: other features.
   """
+  shapes.check("a network of long videos", features=(features, "B T D"), length=(length, "B"))
   batch, frames = features.shape[:2]
   length = jnp.full((batch,), frames) if length is None else jnp.clip(length, 1, frames)
   mask = jnp.arange(frames) < length[:, None]

@@ -109,7 +109,9 @@ class AVSlowFast(nn.Module):
       'distance_neg' and 'losses' {'avs': (B,)}; with rotation 'turn' (B, 4) and 'turned' (B,), the quarter turns that
       were made.
     """
-    given = dict(zip(self.inputs, arrays, strict=True))
+    if len(arrays) != len(self.inputs):
+      raise ValueError(f"{len(arrays)} arrays, where this network takes {', '.join(self.inputs)}")
+    given = dict(zip(self.inputs, arrays))
     video, out = given["video"], {}
     if self.rotation:
       turned = (jax.random.randint(self.make_rng("dropout"), (len(video),), 0, ROTATIONS) if train

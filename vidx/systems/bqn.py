@@ -87,7 +87,7 @@ class BusyQuiet(nn.Module):
 
   def pathways(self, video: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What the pathways see: Busy (B, N, H, W, C), and Quiet, smaller (eq. 5.4)."""
-    axes.check_channels(video)
+    axes.check_pixels(video)
     frames = segments(video, 3)
     busy = self.band_pass(frames)
     if self.quiet_input == "first_frame":

@@ -39,7 +39,7 @@ class DynamicAppearanceNet(nn.Module):
       The trunk's outputs and, as `losses`, {'enopr': (B,)}: the energy that the
       projection leaves (eq. 3.13).
     """
-    axes.check_channels(video)
+    axes.check_pixels(video)
     appearance, losses = self.projection.with_losses(video, train)
     return {**self.trunk(appearance, train=train), "losses": losses}
 

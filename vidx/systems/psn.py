@@ -139,7 +139,7 @@ class ParallelSampling(nn.Module):
       where frames are weighted; in evaluation 'frames', int32 (B, keep), the candidates
       chosen, the best first, and 'weights' of them (B, keep).
     """
-    axes.check_channels(video)
+    axes.check_pixels(video)
     clips = segments(video, self.consecutive)
     if self.keep > clips.shape[1]:
       raise errors.ConfigError(f"psn keeps {counted(self.keep, 'frame')} of {counted(clips.shape[1], 'candidate')}:"

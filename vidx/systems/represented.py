@@ -44,7 +44,7 @@ class Represented(nn.Module):
 
   def __call__(self, video: jax.Array, train: bool = False) -> dict[str, jax.Array]:
     """(B, N, d, H, W, 3) or (B, N d, H, W, 3), normalised -> {'logits': (B, num_classes), 'features': (B, C)}."""
-    axes.check_channels(video)
+    axes.check_pixels(video)
     return self.trunk(self.image(segments(video, self.consecutive), train=train), train=train)
 
 

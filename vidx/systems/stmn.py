@@ -175,6 +175,8 @@ class Detector(nn.Module):
     if self.rpn is not None:
       whole = jnp.broadcast_to(jnp.asarray(video.shape[2:4], jnp.float32), (len(video), 2))
       (rois, roi_mask), out = self.propose(seen, whole if extent is None else extent)
+    elif named.get("rois") is None:
+      raise ValueError("without proposals='rpn' this network takes rois (B, T, R, 4) beside the video")
     else:
       rois, roi_mask = named["rois"], named.get("roi_mask")
       roi_mask = jnp.ones(rois.shape[:3], jnp.float32) if roi_mask is None else roi_mask

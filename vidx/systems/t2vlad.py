@@ -121,6 +121,8 @@ class T2VLAD(nn.Module):
 
   def __call__(self, *arrays: jax.Array, train: bool = False) -> dict[str, jax.Array]:
     """The arrays of `inputs` -> the embeddings of `encode_text` and `encode_video` as 'text/NAME' and 'video/NAME'."""
+    if len(arrays) != len(self.inputs):
+      raise ValueError(f"{len(arrays)} arrays, where this network takes {', '.join(self.inputs)}")
     text, mask, count = *arrays[:2], len(self.experts)
     said = self.encode_text(text, mask, train)
     seen = self.encode_video(dict(zip(self.experts, arrays[2:2 + count])),
