@@ -177,6 +177,14 @@ def test_what_cannot_be_read_has_a_line_each_and_is_the_status(errors_of, status
   assert not as_json or json.loads(said.out) == found
 
 
+@pytest.mark.parametrize("task", ["box_actions", "detection", "captioning"])
+def test_views_of_what_is_seen_whole_are_refused(task):
+  c = config_lib.base()
+  c.task.name, c.system.name = task, "some"
+  with pytest.raises(errors.ConfigError, match="clips=10 and crops=3 change nothing for system 'some': leave them out"):
+    predict.predict_loaded(types.SimpleNamespace(config=c), ["v.mp4"], clips=10, crops=3)
+
+
 def test_people_that_are_too_unsure_are_told_from_people_of_other_videos(tmp_path):
   loaded = types.SimpleNamespace(config=config_lib.base())
   boxes = tmp_path / "boxes.csv"

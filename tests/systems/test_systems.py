@@ -103,6 +103,7 @@ def test_every_listed_name_makes_a_model_with_sites():
 
 @pytest.mark.parametrize("call, words", [
     (dict(name="tsn2"), ["unknown model 'tsn2'", "nearest: 'tsn'"]),
+    (dict(name=None), ["unknown model 'None'"]),
     (dict(name="tsm", trunk="resnet50"), ["tsm: unknown trunk 'resnet50'", "nearest: 'resnet_50'"]),
     (dict(name="tsm", widht=16), ["no field 'widht'", "nearest: 'width'", "num_classes", "fraction", "stages"]),
     (dict(name="r3d_18", sites={"res9*": TemporalShift}), ["res9*", "the sites are stem, res2.0.in"]),

@@ -77,6 +77,10 @@ def predict_loaded(loaded: load.Loaded, paths: Any, *, clips: int = 1, crops: in
   """`predict` with a run that is loaded already."""
   if top < 1:
     raise errors.ConfigError(f"top={top}: at least 1 class per video.")
+  whole = any(part.applies(loaded) for part in (captions, predict_people, predict_boxes, predict_segments))
+  if whole and (clips, crops) != (1, 1):
+    raise errors.ConfigError(f"clips={clips} and crops={crops} change nothing for system '{loaded.config.system.name}':"
+                             " leave them out.")
   endings = media_files.FEATURES + media_files.VIDEOS if predict_segments.applies(loaded) else media_files.VIDEOS
   if "video" not in loaded.model.inputs and "audio" in loaded.model.inputs:
     endings = media_files.VIDEOS + SOUNDS

@@ -210,9 +210,9 @@ def create_model(name: str, **fields: Any):
     ConfigError: an unknown name or field, a number of classes or a share to drop that is none, or sites that the trunk
       has not.
   """
-  if name not in rows():
+  if str(name) not in rows():
     raise errors.ConfigError(
-        f"unknown model '{name}'{errors.hint(name, rows())}; `vidx models` lists all {len(rows())}.")
+        f"unknown model '{name}'{errors.hint(str(name), rows())}; `vidx models` lists all {len(rows())}.")
   row = rows()[name]
   fields = {**row.fields, **{k: _fixed(v) for k, v in fields.items()}}
   if "sites" in fields:
