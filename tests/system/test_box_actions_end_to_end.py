@@ -88,7 +88,8 @@ def test_people_of_new_videos_are_told_what_they_do_and_drawn(acts, run, tmp_pat
   assert rows[0][:2] == ["toyval00000", "0001"] and len(rows[0]) == 8
   assert len(rows) == sum(6 * len(f["people"]) for f in (*first["frames"], *second["frames"]))
   assert person["actions"][0]["label"] in said and f"cannot be read: {bad}: " in failed
-  assert cli.main(["predict", *words, "--show=people", f"--out={tmp_path / 'pictures'}", *films]) == 0
+  assert cli.main(["predict", *words, "--show=people", f"--out={tmp_path / 'pictures'}", *films]) == 1
+  assert f"cannot be read: {films[0]}: 9 s: " in capsys.readouterr().err
   assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
       "toyval00000.png", "toyval00000.mp4", "toyval00001.png", "toyval00001.mp4", "index.html"}
 

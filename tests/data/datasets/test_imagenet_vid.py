@@ -177,7 +177,8 @@ def test_frames_without_an_xml_are_counted(root):
   for number in (2, 4):
     (root / f"Annotations/VID/val/ILSVRC2015_val_00000000/{number:06d}.xml").unlink()
   d = datasets.load("imagenet_vid", str(root), "val")
-  assert d.notes == ("split 'val': 2 frames of annotated snippets have no .xml, and count as frames without an object",)
+  assert d.notes == ("split 'val': 2 frames of annotated snippets without an .xml, which is taken for a frame"
+                     " without an object",)
   assert not len(d.records[0].extra["frame_boxes"].rows(2)) and len(d.records[0].extra["frame_boxes"].rows(3))
 
 
