@@ -8,7 +8,7 @@ import vidx
 from vidx import errors
 from vidx.backbones.slowfast import join, slow_clip
 from vidx.measure import count
-from vidx.nn import conv, features
+from vidx.nn import conv, features, tracing
 
 SIZES = {  # name: (parameters, GMACs at 256^2)
     "slowfast_r18_8x8": (20_588_344, 40.41), "slowfast_r50_4x16": (34_480_216, 36.10),
@@ -173,7 +173,7 @@ def test_the_fast_pathway_is_the_same_network_with_its_frames_among_the_channels
 
   found = []
   for platform in ("", "tpu"):
-    with conv.using("auto"), conv.traced_for(platform):
+    with conv.using("auto"), tracing.traced_for(platform):
       program = jax.jit(lambda params, x: jax.value_and_grad(slopes, has_aux=True)(params, x))
       found.append(program(variables["params"], CLIP))
       text = jax.jit(lambda v, x: model.apply(v, x)["logits"]).lower(variables, CLIP).as_text()
@@ -188,7 +188,7 @@ def test_the_fast_pathway_is_the_same_network_with_its_frames_among_the_channels
 def test_what_is_plugged_into_the_fast_pathway_sees_frames_on_a_tpu_too():
   seen = []
   model = tiny(sites={"fast.res2.0.out": lambda x: seen.append(x.shape) or x})
-  with conv.using("auto"), conv.traced_for("tpu"):
+  with conv.using("auto"), tracing.traced_for("tpu"):
     jax.eval_shape(model.init, jax.random.PRNGKey(0), CLIP)
     text = str(jax.make_jaxpr(lambda v, x: tiny().apply(v, x, mask=jnp.ones((2, 8)))["logits"])(
         promises.some_variables(tiny(), CLIP), CLIP))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidx.nn import attention
+from vidx.nn import attention, tracing
 from vidx.nn.attention import Attention, attend
 
 
@@ -94,6 +94,30 @@ def test_many_scores_are_worked_on_in_chunks():
   shape = jax.ShapeDtypeStruct((4, 16384, 16, 8), jnp.float32)
   text = str(jax.make_jaxpr(attend)(shape, shape, shape))
   assert "scan" in text and "16384,16384" not in text
+
+
+SEQUENCES = [  # of 12 heads of 64 in bf16: examples, tokens, over how many devices, chunk on a TPU
+    (4, 1569, 1, 222), (16, 1569, 4, 222), (2, 1569, 1, 445), (16, 1569, 1, 891), (64, 197, 1, 0), (8, 577, 1, 0),
+    (1, 1100, 1, 0), (8, 2049, 8, 682)]
+
+
+@pytest.mark.parametrize("examples, tokens, devices, chunk", SEQUENCES)
+def test_on_a_tpu_scores_stay_beside_its_units_where_keys_and_values_do(examples, tokens, devices, chunk):
+  x = jax.ShapeDtypeStruct((examples, 12, tokens, 64), jnp.bfloat16)
+  with tracing.traced_for("tpu"), tracing.spread_over(devices):
+    assert attention._chunk(x, x, x) == chunk
+  with tracing.traced_for("cuda"), tracing.spread_over(devices):
+    assert attention._chunk(x, x, x) in (0, chunk and max(128, devices * 2**28 // (examples * 12 * tokens)))
+
+
+def test_chunks_of_a_tpu_give_the_whole(monkeypatch):
+  monkeypatch.setattr(attention, "_MANY", 100)
+  monkeypatch.setattr(attention, "_NEAR_SCORES", 2**12)
+  q, k, v = (jax.random.normal(jax.random.key(i), (1, 150, 2, 4)) for i in range(3))
+  whole = attend(q, k, v)
+  with tracing.traced_for("tpu"):
+    assert "scan" in str(jax.make_jaxpr(attend)(q, k, v))
+    np.testing.assert_allclose(attend(q, k, v), whole, atol=1e-6)
 
 
 def test_an_unknown_lowering_is_named():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vidx.nn import conv
+from vidx.nn import conv, tracing
 from vidx.nn.conv import Conv, convolve
 
 # kernel, strides, padding, dilation, groups, channels in, channels out
@@ -251,11 +251,11 @@ def test_a_layer_with_its_frames_among_the_channels_has_the_same_parameters_and_
 def test_frames_go_to_the_channels_on_a_tpu_alone_and_of_whole_clips():
   clip = jnp.zeros((1, 4, 2, 2, 3))
   assert not conv.narrow_form(clip, None) or jax.default_backend() == "tpu"
-  with conv.traced_for("tpu"):
+  with tracing.traced_for("tpu"):
     assert conv.narrow_form(clip, None)
     assert not conv.narrow_form(jnp.zeros((1, 128, 2, 2, 3)), None)
     assert not conv.narrow_form(clip[:, :1], None) and not conv.narrow_form(clip, jnp.ones((1, 4)))
     with conv.using("native"):
       assert not conv.narrow_form(clip, None)
-    with conv.traced_for(""):
+    with tracing.traced_for(""):
       assert not conv.narrow_form(clip, None)

@@ -1,7 +1,9 @@
 """What a run says of itself before its first step, and where there is none left."""
 
+import dataclasses
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from vidx import errors
 from vidx.data import examples, plans
 from vidx.data.records import Dataset, Media, Record
-from vidx.train import build, config, loop
+from vidx.nn import tracing
+from vidx.train import build, config, loop, sharding
 
 
 def dataset(kind, count=9, draws=0, companions=()):
@@ -80,3 +83,14 @@ def test_fields_of_which_no_network_can_be_made_end_in_a_line(fields):
   c.train.batch_size = 2
   with pytest.raises(errors.ConfigError, match="system 'mucon' cannot be made with the fields that `system` gives it"):
     build.build(c, Dataset("some", "train", tuple(records), ("a", "b"), multilabel=True))
+
+
+def test_the_step_is_traced_for_the_devices_that_a_batch_is_spread_over(monkeypatch):
+  seen = []
+  monkeypatch.setattr(build.step_lib, "make_train_step",
+                      lambda *a: lambda state, batch: (state, seen.append(tracing.spread()) or batch))
+  monkeypatch.setattr(build.sharding, "parts", lambda mesh: 3)
+  mesh = sharding.make_mesh(config.base().mesh, devices=jax.devices()[:1])
+  run = dataclasses.replace(run_of(dataset("video")), mesh=mesh, shardings=sharding.replicated(mesh))
+  run.step().eval_shape(jnp.zeros(2), jnp.zeros(2))
+  assert seen == [3] and tracing.spread() == 1

@@ -13,6 +13,7 @@ from tests.data import tiny
 from tests.infer import standins as s
 from vidx import tasks, writing
 from vidx.data import batch as batch_lib, datasets
+from vidx.nn import tracing
 from vidx.tasks import classification
 from vidx.train import config, evaluator as evaluator_lib
 
@@ -31,6 +32,23 @@ def test_scores_equal_the_loop_over_views_for_any_batch(batch_size, view_batch):
   np.testing.assert_array_equal(found["index"], np.arange(s.VIDEOS))
   np.testing.assert_array_equal(found["label"], [r.label for r in dataset.records])
   assert failures == {} and found["scores"].dtype == np.float32
+
+
+def test_the_forward_pass_is_traced_for_the_devices_that_a_batch_is_spread_over(monkeypatch):
+  monkeypatch.setattr(evaluator_lib.sharding, "parts", lambda mesh: 3)
+  seen = []
+
+  class Spy(s.Tiny):
+
+    def __call__(self, video, train=False):
+      seen.append(tracing.spread())
+      return {"logits": video.mean(axis=(1, 2, 3))}
+
+  forward = evaluator_lib.make_forward(Spy(), tasks.get("classification"), mesh=s.mesh(data=1), mean=s.MEAN, std=s.STD,
+                                       dtype=np.float32)
+  (batch,) = s.batches(s.split(), s.videos(), s.VIDEOS)[:1]
+  forward.eval_shape({}, {k: x for k, x in batch.items() if k != "id"})
+  assert seen == [3]
 
 
 def test_padding_and_repeated_videos_count_once():

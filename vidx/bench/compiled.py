@@ -26,7 +26,7 @@ from vidx.data import batch as batch_lib
 from vidx.measure import program_text, targets
 from vidx.measure.clock import program_bytes, versions
 from vidx.measure.count import count
-from vidx.nn import conv
+from vidx.nn import tracing
 from vidx.terminal import counted
 from vidx.train import build, config as config_lib, sharding
 
@@ -143,14 +143,16 @@ def _of_name(name: str, train: bool, devices: list[Any], batch: int) -> Program:
   macs = batch * count(systems.create_model(name), *ones).macs
 
   def forward(variables, *x):
-    return model.apply(variables, *x, train=False)
+    with tracing.spread_over(len(devices)):
+      return model.apply(variables, *x, train=False)
 
   def step(variables, key, *x):
     def loss(params):
       out, state = model.apply({**variables, "params": params}, *x, train=True, rngs={"dropout": key},
                                mutable=[k for k in variables if k != "params"] + ["losses", "figures"])
       return sum(_entropy(leaf) for leaf in jax.tree.leaves(out.get("logits", out))), state
-    (value, state), grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    with tracing.spread_over(len(devices)):
+      (value, state), grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
     return value, state, jax.tree.map(lambda p, g: p - 0.1 * g, variables["params"], grads)
 
   if not train:
@@ -191,7 +193,7 @@ def _placed(tree: Any, where: NamedSharding) -> Any:
 
 def _compiled(program: Program, target: str) -> jax.stages.Compiled:
   """Compiles; raises ConfigError where the compiler finds no room on the chip."""
-  with conv.traced_for("cuda" if target == "h100" else "tpu"):
+  with tracing.traced_for("cuda" if target == "h100" else "tpu"):
     lowered = program.fn.lower(*program.arguments)
   cached = jax.config.jax_enable_compilation_cache
   jax.config.update("jax_enable_compilation_cache", False)  # what is kept there is loaded onto a chip

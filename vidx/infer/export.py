@@ -18,7 +18,7 @@ import numpy as np
 from vidx import errors, writing
 from vidx.data import batch as batch_lib, clips as clips_lib, examples
 from vidx.infer import load
-from vidx.nn import augment, conv
+from vidx.nn import augment, tracing
 
 PROGRAM, FACTS, SCRIPT = "model.stablehlo", "export.json", "example.py"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -88,7 +88,7 @@ def export(workdir: str, out: str, step: int | str | None = None, overrides: Any
   args = [jax.ShapeDtypeStruct((batch, *shape[1:]), dtype) for shape, dtype in shapes.values()]
   program = functools.partial(_predictions, loaded, clip, names)
   try:
-    with conv.traced_for(""):  # one program for all platforms
+    with tracing.traced_for(""):  # one program for all platforms
       exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(*args)
   # What tracing raises where the number of clips has to be known, an operation has no program for it or for a platform,
   # or a task predicts from what no clip brings.

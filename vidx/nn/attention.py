@@ -12,10 +12,14 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from vidx.nn import tracing
 from vidx.nn.initialisers import param
 
 _FAR = -1e30  # score of a dead key: finite, so that a row without live keys stays finite
-_WHOLE = 2**28  # more scores than this (1 GiB in fp32) are never held at once
+_WHOLE = 2**28  # more scores than this (1 GiB in fp32) are never held at once on a device
+# A TPU's core has 128 MiB beside its units; scores that fit there need no way to its memory and back. So of many
+# queries as many are taken at a time as fit, unless the keys and values, which all of them read, are too many bytes.
+_MANY, _NEAR_SCORES, _NEAR_KEYS = 1024, 2**24, 48 << 20
 
 
 @struct.dataclass
@@ -62,11 +66,12 @@ def _softmax(q, k, v, mask):
 
 
 def _normalised_early(q, k, v, mask):
-  """Accelerators' compilers put the whole softmax into the two products."""
-  weights = jax.nn.softmax(_scores(q, k, mask), axis=-1)
-  if mask is not None:
-    weights = jnp.where(mask[..., None, None, :], weights, 0)  # also without live keys
-  return _product("...qk,...kd->...qd", weights, v)
+  """Accelerators' compilers put the whole softmax into the two products, and a mask if it is a term and a factor."""
+  scores = _scores(q, k, None)
+  if mask is None:
+    return _product("...qk,...kd->...qd", jax.nn.softmax(scores, axis=-1), v)
+  far, any_live = jnp.where(mask, 0, _FAR)[..., None, None, :], mask.any(-1)[..., None, None, None]
+  return _product("...qk,...kd->...qd", jax.nn.softmax(scores + far, axis=-1) * any_live, v)
 
 
 def _normalised_late(q, k, v, mask):
@@ -127,7 +132,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = No
       the mean of scores v, in O(N d e).
     chunk: queries worked on at a time, in the backward pass too, which recomputes
       their scores; 0 for all; default all unless more than 2**28 scores would be
-      held at once.
+      held at once, or on a TPU more than stay on its core.
     lowering: "matmul", or "cudnn" for the fused kernel of NVIDIA GPUs (fp16, bf16).
       On a CPU "matmul" took 0.4 of the time of `jax.nn.dot_product_attention`
       (8 x 197 tokens, 6 heads of 64).
@@ -148,12 +153,21 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = No
   if lowering != "matmul":
     raise ValueError(f"attend: lowering '{lowering}' is not known for {form}: 'matmul', or 'cudnn' for softmax")
   q, k, v = (jnp.swapaxes(x, -2, -3) for x in (q * scale, k, v))
-  if chunk is None:
-    held = q.size // q.shape[-1] * k.shape[-2]
-    chunk = 0 if _is_few(held) else max(128, q.shape[-2] * _WHOLE // held)
+  chunk = _chunk(q, k, v) if chunk is None else chunk
   rows = lambda q: FORMS[form](q, k, v, mask)
   whole = form == "linear" or not chunk or chunk >= q.shape[-2]
   return jnp.swapaxes(rows(q) if whole else _in_chunks(rows, q, chunk), -2, -3).astype(v.dtype)
+
+
+def _chunk(q, k, v):
+  """How many queries (..., H, N, d) are worked on at a time, 0 for all; batches may be spread over several devices."""
+  devices = tracing.spread()
+  of_one = q.size // (q.shape[-1] * q.shape[-2]) * k.shape[-2]  # scores of a query of each example
+  held, room, least = q.shape[-2] * of_one, devices * _WHOLE, 128
+  if (tracing.platform() == "tpu" and not _is_few(q.shape[-2], _MANY)
+      and _is_few((k.size + v.size) * k.dtype.itemsize, devices * _NEAR_KEYS)):
+    room, least = devices * _NEAR_SCORES, 64
+  return 0 if _is_few(held, room) else max(least, room // of_one)
 
 
 def attention_weights(q: jax.Array, k: jax.Array, mask: jax.Array | None = None, *, scale: float,
@@ -256,9 +270,9 @@ class Attention(nn.Module):
     return nn.Dense(width, self.out_bias, self.dtype, kernel_init=self.kernel_init, name="proj")(out), heads
 
 
-def _is_few(held) -> bool:
-  """Whether so many scores may be held at once; of a number that is left open in an export they are."""
+def _is_few(held, room) -> bool:
+  """Whether there is room for so much; a number that is left open in an export is taken for small."""
   try:
-    return bool(held <= _WHOLE)
+    return bool(held <= room)
   except jax.errors.InconclusiveDimensionOperation:
     return True

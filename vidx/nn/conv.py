@@ -22,18 +22,12 @@ from vidx.nn.initialisers import param
 from vidx.nn.lowerings import LOWERINGS, Triple, across_frames, applies
 
 _forced: contextvars.ContextVar[str] = contextvars.ContextVar("lowering", default="auto")
-_target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", default=None)
 _frames: contextvars.ContextVar[int] = contextvars.ContextVar("frames", default=1)
 
 
 def using(lowering: str) -> contextlib.AbstractContextManager[None]:
   """Within the block, convolutions that leave the choice open are traced with `lowering`."""
   return tracing.setting(_forced, lowering)
-
-
-def traced_for(platform: str) -> contextlib.AbstractContextManager[None]:
-  """Within the block, networks take the form for 'cpu', 'tpu', ..., in place of that for the machine they run on."""
-  return tracing.setting(_target, platform)
 
 
 # ---------------------------------------------------------------- frames among the channels
@@ -47,8 +41,7 @@ _LONGEST = 64  # frames; the products grow with their square
 
 def narrow_form(x: jax.Array, mask: jax.Array | None) -> bool:
   """Whether layers with few channels are to see clips x (B, T, H, W, C) with their frames among the channels."""
-  target = _target.get()
-  wanted = _forced.get() == "auto" and (jax.default_backend() if target is None else target) == "tpu"
+  wanted = _forced.get() == "auto" and tracing.platform() == "tpu"
   return wanted and mask is None and 1 < x.shape[1] <= _LONGEST
 
 

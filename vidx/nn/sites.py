@@ -20,7 +20,7 @@ from flax import linen as nn
 from flax import traverse_util
 import jax
 
-from vidx.nn import conv
+from vidx.nn import tracing
 
 Factory = Callable[..., Any]
 Sites = Mapping[str, Factory | Sequence[Factory]]
@@ -143,7 +143,7 @@ def taps(model: nn.Module, variables: Any, *inputs: jax.Array, sites: Sequence[s
       at[module.path] = module.site
     return found
 
-  with conv.traced_for(""):
+  with tracing.traced_for(""):
     outputs, state = model.apply(variables, *inputs, **kwargs, capture_intermediates=wanted, mutable=["intermediates"])
   left = traverse_util.flatten_dict(state["intermediates"])
   return outputs, {at[path[:-1]]: calls[0][0] for path, calls in left.items() if path[:-1] in at}
@@ -168,5 +168,5 @@ def leaving(change: Callable[[Site, jax.Array], jax.Array]) -> Iterator[None]:
       return change(context.module, y[0]), y[1]
     return y
 
-  with conv.traced_for(""), nn.intercept_methods(intercept):  # sites see clips as they are, in no platform's form
+  with tracing.traced_for(""), nn.intercept_methods(intercept):  # sites see clips as they are, in no platform's form
     yield

@@ -15,6 +15,7 @@ import numpy as np
 from vidx import errors, systems, tasks
 from vidx.data import batch as batch_lib, datasets, examples, notices, plans, tokens, triplets
 from vidx.data.records import LABEL, Dataset
+from vidx.nn import tracing
 from vidx.tasks import base
 from vidx.terminal import counted
 from vidx.train import config as config_lib, optim, schedule as schedules
@@ -98,9 +99,13 @@ class Run:
     """The compiled step; its state is donated."""
     step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
                                     self.num_classes, self.dtype, self.total_steps)
-    several = lambda states, batch: state_lib.over_seeds(lambda state: step(state, batch))(states)
-    return jax.jit(several if self.config.train.seeds > 1 else step, donate_argnums=0,
-                   out_shardings=(self.shardings, sharding.replicated(self.mesh)))
+
+    def run(state, batch):
+      with tracing.spread_over(sharding.parts(self.mesh)):
+        return state_lib.over_seeds(lambda s: step(s, batch))(state) if self.config.train.seeds > 1 else step(
+            state, batch)
+
+    return jax.jit(run, donate_argnums=0, out_shardings=(self.shardings, sharding.replicated(self.mesh)))
 
 
 def compute_dtype(precision: str) -> Any:
@@ -178,7 +183,7 @@ def build(config: ConfigDict, dataset: Dataset, devices: Sequence[Any] | None = 
                              " not know of it: choose another schedule.")
   batch_size = config.train.batch_size
   mesh = sharding.make_mesh(config.mesh, batch_size, devices)
-  if batch_size % (config.optimizer.accumulate * mesh.shape["data"] * mesh.shape["fsdp"]):
+  if batch_size % (config.optimizer.accumulate * sharding.parts(mesh)):
     raise errors.ConfigError(f"batch size {batch_size} does not divide into optimizer.accumulate ="
                              f" {counted(config.optimizer.accumulate, 'micro-batch')} over the mesh.")
   steps_per_epoch = dataset.epoch / batch_size

@@ -14,7 +14,7 @@ import numpy as np
 from vidx import errors
 from vidx.data import batch as batch_lib, triplets
 from vidx.data.records import Dataset
-from vidx.nn import augment
+from vidx.nn import augment, tracing
 from vidx.tasks import base
 from vidx.terminal import counted
 from vidx.train import sharding, state
@@ -99,7 +99,11 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
     found = (state.over_seeds(found_with) if seeds > 1 else found_with)(variables)
     return found, {k: v for k, v in batch.items() if batch_lib.is_kept(k) and k not in along or k == "view_weight"}
 
-  return jax.jit(forward, out_shardings=sharding.replicated(mesh))
+  def spread(variables, batch):
+    with tracing.spread_over(sharding.parts(mesh)):
+      return forward(variables, batch)
+
+  return jax.jit(spread, out_shardings=sharding.replicated(mesh))
 
 
 def _merge(task, key: str) -> str:
@@ -282,7 +286,7 @@ def check(run: Any, dataset: Dataset, tries: int = 8) -> None:
 
 def fitting(batch_size: int, mesh: jax.sharding.Mesh) -> int:
   """The next batch size that divides over the mesh; results do not depend on it."""
-  unit = mesh.shape["data"] * mesh.shape["fsdp"]
+  unit = sharding.parts(mesh)
   return -(-batch_size // unit) * unit
 
 

@@ -46,6 +46,11 @@ def make_mesh(mesh: ConfigDict, batch_size: int | None = None, devices: Sequence
   return made
 
 
+def parts(mesh: Mesh) -> int:
+  """Into how many parts, on as many devices, the examples of a batch are cut."""
+  return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
 def share(mesh: Mesh) -> tuple[int, int]:
   """(index, number) of the share of every batch that this process reads.
 
@@ -60,12 +65,12 @@ def share(mesh: Mesh) -> tuple[int, int]:
   for i, row in enumerate(shards):
     for device in row:
       held.setdefault(device.process_index, set()).add(i)
-  parts = sorted({tuple(sorted(rows)) for rows in held.values()})
-  if sum(map(len, parts)) != len(shards) or len({len(part) for part in parts}) > 1:
+  rows_held = sorted({tuple(sorted(rows)) for rows in held.values()})
+  if sum(map(len, rows_held)) != len(shards) or len({len(rows) for rows in rows_held}) > 1:
     raise errors.ConfigError(
         f"mesh {dict(zip(AXES, mesh.devices.shape))} cuts across the {len(held)} processes, whose parts of a batch"
         " would overlap: let mesh.tensor divide the devices of a process, or be a multiple of them.")
-  return parts.index(tuple(sorted(held.get(jax.process_index(), parts[0])))), len(parts)
+  return rows_held.index(tuple(sorted(held.get(jax.process_index(), rows_held[0])))), len(rows_held)
 
 
 def spec_of(path: str, shape: tuple[int, ...], mesh: Mesh, config: ConfigDict) -> P:
