@@ -94,14 +94,19 @@ def devices(target: str) -> list[Any]:
     raise errors.ConfigError(f"{target} cannot be described to its compiler: {reason[:300]}") from e
 
 
-def options(target: str) -> dict[str, str]:
-  """What the compiler is told besides: no timing on a chip, and where CUDA's assembler is."""
+def options(target: str) -> dict[str, str | bool]:
+  """What the compiler is told besides: no timing on a chip, and where CUDA's assembler is.
+
+  Its own kernels of products are chosen by timing them; without that it takes the first, which not all products fit, so
+  that they are left to cuBLAS.
+  """
   if target != "h100":
     return {}
   found = importlib.util.find_spec("nvidia")
   places = [os.path.join(p, "cuda_nvcc") for p in found.submodule_search_locations] if found else []
   where = next((p for p in places if os.path.isdir(p)), "")
-  return {"xla_gpu_autotune_level": "0", **({"xla_gpu_cuda_data_dir": where} if where else {})}
+  return {"xla_gpu_autotune_level": "0", "xla_gpu_enable_triton_gemm": False,
+          **({"xla_gpu_cuda_data_dir": where} if where else {})}
 
 
 @contextlib.contextmanager
