@@ -31,9 +31,9 @@ from vidx.nn.pixel_verification import verification_loss
 from vidx.systems.disentangle import Disentangle
 from vidx.systems.image_baselines import Pix2PixHD
 
-SIDE, TRAIN, NEW, BATCH, STEPS, RATE = 32, 40, 12, 8, 400, 2e-3
+SIDE, TRAIN, NEW, BATCH, STEPS, RATE = 32, 40, 12, 8, 3600, 2e-3
 AZIMUTHS, APART = turntable.AZIMUTHS, 4  # every fourth azimuth is kept for the test, another one for the next identity
-SMALL = dict(width=8, downs=2, blocks=2, critic_width=4, distance="l1")
+SMALL = dict(width=16, downs=2, blocks=2, critic_width=4, distance="l1")
 ARMS = {"full": Disentangle(**SMALL, scales=1, pvm_stride=4),
         "no norm, no reconstruction": Disentangle(**SMALL, scales=1, pose_norm=False, reconstruct=False, verify=False),
         "one encoder": Pix2PixHD(**SMALL, scales=1),

@@ -4,7 +4,9 @@ import importlib.util
 import json
 import math
 
+from flax import linen as nn
 import jax
+import jax.numpy as jnp
 import pytest
 
 from vidx import cli, errors
@@ -42,6 +44,26 @@ def test_a_model_is_compiled_and_summed_up(train, here, tmp_path):
   assert (tmp_path / "text").read_text().startswith("HloModule")
   json.dumps(r)
   assert ROW in compiled.to_text(r)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_module_of_ones_own_is_compiled(train, wrapped, here):
+  class Own(nn.Module):
+
+    @nn.compact
+    def __call__(self, x, train=False):
+      y = nn.Dense(5, name="head", dtype=jnp.bfloat16)(x.mean((1, 2)))
+      return {"logits": y} if wrapped else y
+
+  r = compiled.bench_compiled(model=Own(), shapes=[(1, 8, 8, 3)], train=train, batch=4)
+  assert (r["name"], r["batch"], r["train"]) == ("Own", 4, train) and r["memory"] > 0 and "head" in r["modules"]
+
+
+def test_one_thing_is_compiled():
+  for given in ({}, dict(name=ROW, config="f.py"), dict(name=ROW, model=nn.Dense(3))):
+    with pytest.raises(errors.ConfigError, match="not both"):
+      compiled.bench_compiled(**given)
 
 
 def test_a_configs_whole_train_step_is_compiled(here):

@@ -6,7 +6,7 @@ GPUs states none. Bytes are those of the operands and results of instructions; p
 on the chip. Memory is what the program needs at once on each chip.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 import json as json_lib
@@ -53,7 +53,8 @@ class Program:
   train: bool
 
 
-def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool = False, target: str = "v5e:2x2",
+def bench_compiled(name: str = "", *, config: str | ConfigDict = "", model: Any = None,
+                   shapes: Sequence[Sequence[int]] = (), train: bool = False, target: str = "v5e:2x2",
                    batch: int = 0, fit: bool = False, top: int = 0, hlo: str = "",
                    within: str = "") -> dict[str, Any]:
   """Compiles a model, or the train step of a config, and sums up the program.
@@ -64,7 +65,10 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
     config: in place of a name: a config, or its file. Its whole train step is compiled: objectives, optimiser,
       averages of parameters, figures, over its mesh. Where its `data.root` is no folder here, its data set is stood in
       for by one of 50 classes.
-    train: the train step of a name.
+    model: in place of both, any Flax module of your own or of another library, called as
+      model(*inputs, train=...) -> logits or {'logits': ...}, in the dtype that it has.
+    shapes: of its inputs, clips or images in bfloat16, each with an example: (1, T, H, W, 3).
+    train: the train step of a name or model.
     target: 'v5e:2x2', 'v5p:2x2x1', 'v6e:2x2', larger slices of them, or 'h100'.
     batch: examples per chip; 0: 8, of a config its own batch over all chips.
     fit: finds the largest batch per chip, a multiple of 8 from 8 on, whose program fits the chip; of a config whose own
@@ -83,7 +87,7 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
   Raises:
     ConfigError: no such name, config or target; its compiler is missing; nothing fits.
   """
-  if bool(name) == bool(config):
+  if bool(name) + bool(config) + (model is not None) != 1:
     raise errors.ConfigError("give a model's name or --config=FILE, and not both.")
   if batch < 0:
     raise errors.ConfigError(f"batch={batch}: at least 1, or 0 for the usual one.")
@@ -92,7 +96,12 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
   chip, devices = targets.chip(target), targets.devices(target)
   if config and not isinstance(config, ConfigDict):
     config = config_lib.load_file(config)
-  make = functools.partial(_of_config, config, devices) if config else functools.partial(_of_name, name, train, devices)
+  if config:
+    make = functools.partial(_of_config, config, devices)
+  elif name:
+    make = functools.partial(_of_name, name, train, devices)
+  else:
+    make = functools.partial(_of_module, model, shapes, [_CLIPS[0]] * len(shapes), 0, train, devices)
   tried: dict[int, int | None] = {}
   remat = config.train.remat if config else ""
   if fit and config:
@@ -111,7 +120,7 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
   cycles, memory = sum(i.cycles for i in found), program_bytes(compiled) or 0
   products = program.macs * (3 if program.train else 1)
   result = dict(
-      name=name or config.system.name, target=target, chips=len(devices), train=program.train, batch=batch,
+      name=name or (config.system.name if config else type(model).__name__), target=target, chips=len(devices), train=program.train, batch=batch,
       estimated_cycles=cycles, moved=sum(i.moved for i in found),
       share=products / chip.macs_per_cycle / cycles if cycles and products and chip.macs_per_cycle else None,
       memory=memory, memory_of_chip=chip.memory, fits=memory <= _SHARE * chip.memory,
@@ -130,17 +139,22 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", train: bool
 
 def _of_name(name: str, train: bool, devices: list[Any], batch: int) -> Program:
   """A model's forward pass, or a plain train step, over all chips."""
-  batch = batch or _USUAL
   model, shapes = systems.create_model(name, dtype=jnp.bfloat16), systems.rows()[name].inputs
+  macs = count(systems.create_model(name), *(jax.ShapeDtypeStruct(tuple(s), jnp.float32) for s in shapes)).macs
+  return _of_module(model, shapes, getattr(model, "inputs", ("video",)), macs, train, devices, batch)
+
+
+def _of_module(model: Any, shapes: Sequence[Sequence[int]], names: Sequence[str], macs: int, train: bool,
+               devices: list[Any], batch: int) -> Program:
+  """The same of any module; `macs` are those of an example."""
+  batch = batch or _USUAL
   mesh = Mesh(np.array(devices), ("data",))
   split, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
-  names = getattr(model, "inputs", ("video",))
   ones = [jax.ShapeDtypeStruct(tuple(s), jnp.float32) for s in shapes]
   variables = jax.eval_shape(lambda *x: model.init(jax.random.key(0), *x, train=False), *ones)
   placed = _placed(variables, whole)
   inputs = [jax.ShapeDtypeStruct((batch * len(devices), *s[1:]), jnp.bfloat16 if n in _CLIPS else jnp.float32,
                                  sharding=split) for n, s in zip(names, shapes)]
-  macs = batch * count(systems.create_model(name), *ones).macs
 
   def forward(variables, *x):
     with tracing.spread_over(len(devices)):
@@ -150,15 +164,16 @@ def _of_name(name: str, train: bool, devices: list[Any], batch: int) -> Program:
     def loss(params):
       out, state = model.apply({**variables, "params": params}, *x, train=True, rngs={"dropout": key},
                                mutable=[k for k in variables if k != "params"] + ["losses", "figures"])
-      return sum(_entropy(leaf) for leaf in jax.tree.leaves(out.get("logits", out))), state
+      found = out.get("logits", out) if isinstance(out, Mapping) else out
+      return sum(_entropy(leaf) for leaf in jax.tree.leaves(found)), state
     with tracing.spread_over(len(devices)):
       (value, state), grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
     return value, state, jax.tree.map(lambda p, g: p - 0.1 * g, variables["params"], grads)
 
   if not train:
-    return Program(jax.jit(forward), (placed, *inputs), macs, False)
+    return Program(jax.jit(forward), (placed, *inputs), batch * macs, False)
   key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype, sharding=whole)
-  return Program(jax.jit(step, donate_argnums=0), (placed, key, *inputs), macs, True)
+  return Program(jax.jit(step, donate_argnums=0), (placed, key, *inputs), batch * macs, True)
 
 
 def _entropy(x: jax.Array) -> jax.Array:

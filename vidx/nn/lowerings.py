@@ -124,8 +124,24 @@ def dense(x, w, strides, padding, dilation, groups):
   return native(x, jnp.tile(w, (1, 1, 1, groups, 1)) * seen.astype(w.dtype), strides, padding, dilation, 1)
 
 
+def banded(x, w, strides, padding, dilation, groups):
+  """Rows of pixels as the channels of convolutions along the height, one for each channel; for depth-wise kernels.
+
+  A kernel of a few channels fills no matrix unit; one from all pixels of a row to all does, though most of it is zeros.
+  """
+  clips = x[:, ::strides[0]]
+  x = _fold(clips)
+  after = _length(x.shape[2], w.shape[2], 1, padding[2], 1)
+  tap = np.arange(x.shape[2])[:, None] - np.arange(after) + padding[2]  # by which an output pixel sees an input pixel
+  seen = (tap == np.arange(w.shape[2])[:, None, None]).astype(w.dtype)  # (kw, W, W')
+  bands = jnp.einsum("jwv,ijo->oiwv", seen, w[0, :, :, 0], precision="highest")
+  rows = [lax.conv_general_dilated(x[..., i * groups // len(bands)], band, (1,), [(padding[1], padding[1])],
+                                   dimension_numbers=("NHC", "HIO", "NHC")) for i, band in enumerate(bands)]
+  return _unfold(jnp.stack(rows, -1), clips)
+
+
 LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan, dense=dense,
-                                      fan_ahead=fan_ahead, blocks=blocks, evened=evened, stacked=stacked)
+                                      fan_ahead=fan_ahead, blocks=blocks, evened=evened, stacked=stacked, banded=banded)
 
 
 def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Triple, dilation: Triple,
@@ -142,6 +158,8 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
       return kernel[0] > 1 and groups == 1
     case "dense":
       return groups > 1
+    case "banded":
+      return kernel[0] == 1 and 1 < groups == x_shape[-1] and max(*strides[1:], *dilation) == 1
     case "evened":
       return groups == 1 and x_shape[-1] % 2 == 1 and max(kernel[1:]) > 1
     case "blocks":

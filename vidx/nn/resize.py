@@ -1,5 +1,7 @@
 """Linear resizing of clips in time and space, without smoothing where they shrink."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,15 +21,38 @@ def resize(x: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
   Returns:
     (B, T', H', W', C), dtype of `x`.
   """
+  if x.shape[1:4] == tuple(shape):
+    return x
+  return jax.lax.platform_dependent(x, tpu=functools.partial(_by_products, shape=shape),
+                                    default=functools.partial(_by_taps, shape=shape))
+
+
+def _taps(size: int, length: int):
+  """For each of `length` pixels, the two of `size` that it lies between, and the share of the second; None: equal."""
+  if size == length:
+    return None
+  centre = np.clip((np.arange(length) + 0.5) * size / length - 0.5, 0, size - 1)
+  low = np.floor(centre).astype(np.int32)
+  return low, np.minimum(low + 1, size - 1), centre - low
+
+
+def _by_taps(x, shape):
+  for axis, length in enumerate(shape, start=1):
+    if found := _taps(x.shape[axis], length):
+      low, high, share = found
+      share = jnp.asarray(share, x.dtype).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+      x = jnp.take(x, low, axis) * (1 - share) + jnp.take(x, high, axis) * share
+  return x
+
+
+def _by_products(x, shape):
   for axis, length in enumerate(shape, start=1):
     size = x.shape[axis]
-    if size == length:
-      continue
-    centre = np.clip((np.arange(length) + 0.5) * size / length - 0.5, 0, size - 1)
-    low = np.floor(centre).astype(np.int32)
-    high = np.minimum(low + 1, size - 1)
-    share = jnp.asarray(centre - low, x.dtype).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-    x = jnp.take(x, low, axis) * (1 - share) + jnp.take(x, high, axis) * share
+    if found := _taps(size, length):
+      low, high, share = found
+      weights = np.eye(size)[low] * (1 - share[:, None]) + np.eye(size)[high] * share[:, None]
+      spec = ("bnhwc,on->bohwc", "btnwc,on->btowc", "bthnc,on->bthoc")[axis - 1]
+      x = jnp.einsum(spec, x, jnp.asarray(weights, x.dtype), precision="highest")
   return x
 
 
