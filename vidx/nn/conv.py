@@ -126,10 +126,9 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
 def _on_tpu(x_shape, w_shape, strides, groups, dilation) -> str:
   """XLA lays clips out well for its 2-D convolutions and products, and less well for kernels with reach in time."""
   kt, kh, kw, inner, _ = w_shape
-  if kt == 1:
-    if groups == 1 or inner * groups > 8:
-      return "native"  # otherwise whole registers would go to every one of few channels
-    return "banded" if applies("banded", x_shape, (kt, kh, kw), strides, dilation, groups) else "dense"
+  if kt == 1:  # whole registers would go to every one of few channels
+    few = inner * groups <= 8 and x_shape[3] <= 512
+    return "banded" if few and applies("banded", x_shape, (kt, kh, kw), strides, dilation, groups) else "native"
   if inner <= 4 and groups == 1:
     return "stacked"  # products over 3 channels leave the matrix units idle
   if min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])) <= 16:

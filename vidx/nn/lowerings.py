@@ -117,13 +117,6 @@ def stacked(x, w, strides, padding, dilation, groups):
   return native(x, w, (1, *strides[1:]), (0, *padding[1:]), dilation, 1)
 
 
-def dense(x, w, strides, padding, dilation, groups):
-  """A convolution without groups, whose kernel has zeros where an output channel does not see an input channel."""
-  inner, out = w.shape[3:]
-  seen = np.arange(inner * groups)[:, None] // inner == np.arange(out) // (out // groups)
-  return native(x, jnp.tile(w, (1, 1, 1, groups, 1)) * seen.astype(w.dtype), strides, padding, dilation, 1)
-
-
 def banded(x, w, strides, padding, dilation, groups):
   """Rows of pixels as the channels of convolutions along the height, one for each channel; for depth-wise kernels.
 
@@ -140,7 +133,7 @@ def banded(x, w, strides, padding, dilation, groups):
   return _unfold(jnp.stack(rows, -1), clips)
 
 
-LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan, dense=dense,
+LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan,
                                       fan_ahead=fan_ahead, blocks=blocks, evened=evened, stacked=stacked, banded=banded)
 
 
@@ -156,8 +149,6 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
       return groups == 1 and max(kernel) > 1
     case "stacked":
       return kernel[0] > 1 and groups == 1
-    case "dense":
-      return groups > 1
     case "banded":
       return kernel[0] == 1 and 1 < groups == x_shape[-1] and max(*strides[1:], *dilation) == 1
     case "evened":
