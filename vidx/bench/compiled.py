@@ -120,7 +120,8 @@ def bench_compiled(name: str = "", *, config: str | ConfigDict = "", model: Any 
   cycles, memory = sum(i.cycles for i in found), program_bytes(compiled) or 0
   products = program.macs * (3 if program.train else 1)
   result = dict(
-      name=name or (config.system.name if config else type(model).__name__), target=target, chips=len(devices), train=program.train, batch=batch,
+      name=name or (config.system.name if config else type(model).__name__),
+      target=target, chips=len(devices), train=program.train, batch=batch,
       estimated_cycles=cycles, moved=sum(i.moved for i in found),
       share=products / chip.macs_per_cycle / cycles if cycles and products and chip.macs_per_cycle else None,
       memory=memory, memory_of_chip=chip.memory, fits=memory <= _SHARE * chip.memory,
@@ -156,18 +157,18 @@ def _of_module(model: Any, shapes: Sequence[Sequence[int]], names: Sequence[str]
   inputs = [jax.ShapeDtypeStruct((batch * len(devices), *s[1:]), jnp.bfloat16 if n in _CLIPS else jnp.float32,
                                  sharding=split) for n, s in zip(names, shapes)]
 
+  @tracing.spread_over(len(devices))
   def forward(variables, *x):
-    with tracing.spread_over(len(devices)):
-      return model.apply(variables, *x, train=False)
+    return model.apply(variables, *x, train=False)
 
+  @tracing.spread_over(len(devices))
   def step(variables, key, *x):
     def loss(params):
       out, state = model.apply({**variables, "params": params}, *x, train=True, rngs={"dropout": key},
                                mutable=[k for k in variables if k != "params"] + ["losses", "figures"])
       found = out.get("logits", out) if isinstance(out, Mapping) else out
       return sum(_entropy(leaf) for leaf in jax.tree.leaves(found)), state
-    with tracing.spread_over(len(devices)):
-      (value, state), grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    (value, state), grads = jax.value_and_grad(loss, has_aux=True)(variables["params"])
     return value, state, jax.tree.map(lambda p, g: p - 0.1 * g, variables["params"], grads)
 
   if not train:

@@ -10,9 +10,10 @@ import jax
 _target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", default=None)
 _spread: contextvars.ContextVar[int] = contextvars.ContextVar("spread", default=1)
 
+
 @contextlib.contextmanager
 def setting(variable: contextvars.ContextVar[Any], value: Any) -> Iterator[None]:
-  """Within the block, a context variable has a value; behind it the one that it had before."""
+  """Within the block, a context variable has a value; behind it the one that it had before. Decorates, too."""
   token = variable.set(value)
   try:
     yield

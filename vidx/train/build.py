@@ -99,13 +99,10 @@ class Run:
     """The compiled step; its state is donated."""
     step = step_lib.make_train_step(self.model, self.task, self.tx, self.schedule, self.config,
                                     self.num_classes, self.dtype, self.total_steps)
-
-    def run(state, batch):
-      with tracing.spread_over(sharding.parts(self.mesh)):
-        return state_lib.over_seeds(lambda s: step(s, batch))(state) if self.config.train.seeds > 1 else step(
-            state, batch)
-
-    return jax.jit(run, donate_argnums=0, out_shardings=(self.shardings, sharding.replicated(self.mesh)))
+    several = lambda states, batch: state_lib.over_seeds(lambda state: step(state, batch))(states)
+    spread = tracing.spread_over(sharding.parts(self.mesh))
+    return jax.jit(spread(several if self.config.train.seeds > 1 else step), donate_argnums=0,
+                   out_shardings=(self.shardings, sharding.replicated(self.mesh)))
 
 
 def compute_dtype(precision: str) -> Any:

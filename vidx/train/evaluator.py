@@ -76,6 +76,7 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
 
   targets = tuple(key for key in getattr(model, "inputs", ()) if key in base.TARGETS) or base.TARGETS
 
+  @tracing.spread_over(sharding.parts(mesh))
   def forward(variables, batch):
     views = _views(batch)
 
@@ -99,11 +100,7 @@ def make_forward(model, task, *, mesh: jax.sharding.Mesh, mean: Sequence[float],
     found = (state.over_seeds(found_with) if seeds > 1 else found_with)(variables)
     return found, {k: v for k, v in batch.items() if batch_lib.is_kept(k) and k not in along or k == "view_weight"}
 
-  def spread(variables, batch):
-    with tracing.spread_over(sharding.parts(mesh)):
-      return forward(variables, batch)
-
-  return jax.jit(spread, out_shardings=sharding.replicated(mesh))
+  return jax.jit(forward, out_shardings=sharding.replicated(mesh))
 
 
 def _merge(task, key: str) -> str:
