@@ -21,39 +21,32 @@ def resize(x: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
   Returns:
     (B, T', H', W', C), dtype of `x`.
   """
-  if x.shape[1:4] == tuple(shape):
-    return x
-  return jax.lax.platform_dependent(x, tpu=functools.partial(_by_products, shape=shape),
-                                    default=functools.partial(_by_taps, shape=shape))
+  for axis, length in enumerate(shape, start=1):
+    if x.shape[axis] != length:
+      form = lambda along: functools.partial(along, axis=axis, length=length)
+      x = jax.lax.platform_dependent(x, tpu=form(_by_product), default=form(_by_taps))
+  return x
 
 
-def _taps(size: int, length: int):
-  """For each of `length` pixels, the two of `size` that it lies between, and the share of the second; None: equal."""
-  if size == length:
-    return None
+def _taps(size: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """For each of `length` pixels, the two of `size` that it lies between, and the share of the second."""
   centre = np.clip((np.arange(length) + 0.5) * size / length - 0.5, 0, size - 1)
   low = np.floor(centre).astype(np.int32)
   return low, np.minimum(low + 1, size - 1), centre - low
 
 
-def _by_taps(x, shape):
-  for axis, length in enumerate(shape, start=1):
-    if found := _taps(x.shape[axis], length):
-      low, high, share = found
-      share = jnp.asarray(share, x.dtype).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-      x = jnp.take(x, low, axis) * (1 - share) + jnp.take(x, high, axis) * share
-  return x
+def _by_taps(x, axis, length):
+  low, high, share = _taps(x.shape[axis], length)
+  share = jnp.asarray(share, x.dtype).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+  return jnp.take(x, low, axis) * (1 - share) + jnp.take(x, high, axis) * share
 
 
-def _by_products(x, shape):
-  for axis, length in enumerate(shape, start=1):
-    size = x.shape[axis]
-    if found := _taps(size, length):
-      low, high, share = found
-      weights = np.eye(size)[low] * (1 - share[:, None]) + np.eye(size)[high] * share[:, None]
-      spec = ("bnhwc,on->bohwc", "btnwc,on->btowc", "bthnc,on->bthoc")[axis - 1]
-      x = jnp.einsum(spec, x, jnp.asarray(weights, x.dtype), precision="highest")
-  return x
+def _by_product(x, axis, length):
+  low, high, share = _taps(x.shape[axis], length)
+  pixels = np.eye(x.shape[axis])
+  weights = pixels[low] * (1 - share[:, None]) + pixels[high] * share[:, None]
+  spec = ("bnhwc,on->bohwc", "btnwc,on->btowc", "bthnc,on->bthoc")[axis - 1]
+  return jnp.einsum(spec, x, jnp.asarray(weights, x.dtype), precision="highest")
 
 
 def resize_short(x: jax.Array, size: int) -> jax.Array:
