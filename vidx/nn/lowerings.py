@@ -124,9 +124,7 @@ def banded(x, w, strides, padding, dilation, groups):
   """
   clips = x[:, ::strides[0]]
   x = _fold(clips)
-  after = _length(x.shape[2], w.shape[2], 1, padding[2], 1)
-  tap = np.arange(x.shape[2])[:, None] - np.arange(after) + padding[2]  # by which an output pixel sees an input pixel
-  seen = (tap == np.arange(w.shape[2])[:, None, None]).astype(w.dtype)  # (kw, W, W')
+  seen = _seen(x.shape[2], w.shape[2], 1, padding[2], 1).astype(w.dtype)
   bands = jnp.einsum("jwv,ijo->oiwv", seen, w[0, :, :, 0], precision="highest")
   rows = [lax.conv_general_dilated(x[..., i * groups // len(bands)], band, (1,), [(padding[1], padding[1])],
                                    dimension_numbers=("NHC", "HIO", "NHC")) for i, band in enumerate(bands)]
@@ -173,14 +171,18 @@ def across_frames(w: jax.Array, frames: int, stride: int, padding: int, dilation
     (1, kh, kw, T C, T' O).
   """
   kt, kh, kw, inner, out = w.shape
-  after = _length(frames, kt, stride, padding, dilation)
-  at = np.arange(kt)[:, None] * dilation + np.arange(after) * stride - padding  # the frame that a tap sees
-  seen = (at[:, None] == np.arange(frames)[:, None]).astype(w.dtype)  # (kt, T, T')
-  return jnp.einsum("kto,kijcd->ijtcod", seen, w).reshape(1, kh, kw, frames * inner, after * out)
+  seen = _seen(frames, kt, stride, padding, dilation).astype(w.dtype)
+  return jnp.einsum("kto,kijcd->ijtcod", seen, w).reshape(1, kh, kw, frames * inner, seen.shape[-1] * out)
 
 
 def _length(n: int, k: int, s: int, p: int, d: int) -> int:
   return (n + 2 * p - d * (k - 1) - 1) // s + 1
+
+
+def _seen(n: int, k: int, s: int, p: int, d: int) -> np.ndarray:
+  """(k, N, N') bool: by which tap of a kernel each of the outputs along an axis sees each of the N inputs."""
+  at = np.arange(k)[:, None] * d + np.arange(_length(n, k, s, p, d)) * s - p
+  return at[:, None] == np.arange(n)[:, None]
 
 
 def _pad(x: jax.Array, padding: Sequence[int]) -> jax.Array:
