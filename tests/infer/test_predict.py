@@ -189,7 +189,8 @@ def test_people_that_are_too_unsure_are_told_from_people_of_other_videos(tmp_pat
   loaded = types.SimpleNamespace(config=config_lib.base())
   boxes = tmp_path / "boxes.csv"
   boxes.write_text("a,0001,0,0,1,1,,0.3\nb,0001,0,0,1,1,,0.9\n")
-  for file, said in (("a.mp4", "the people of a all have scores below 0.8"), ("c.mp4", "no person of c; it names 1 key")):
+  for file, said in (("a.mp4", "the people of a all have scores below 0.8"),
+                     ("c.mp4", "no person of c; it names 1 key")):
     with pytest.raises(errors.DataError, match=said):
       predict_people.predict(loaded, [file], boxes=str(boxes))
 

@@ -24,8 +24,8 @@ def command(config, workdir, workers=0):
 
 
 def start(words, devices=1, **extra):
-  return subprocess.Popen(words, env=environment(devices, **extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          start_new_session=True)
+  return subprocess.Popen(words, env=environment(devices, **extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, start_new_session=True)
 
 
 def wait_for_steps(process, workdir, count=5):

@@ -19,6 +19,7 @@ import sys
 
 from vidx import errors, systems, writing
 from vidx.measure import targets
+from vidx.terminal import counted
 from vidx.train import config
 
 HERE = pathlib.Path(__file__).parent
@@ -91,7 +92,7 @@ def page(every: Iterable[Row]) -> str:
   lines, every = [HEAD.rstrip()], sorted(every)
   for (target, kind), of_one in itertools.groupby(every, lambda r: (r.target, r.kind)):
     body = list(of_one)
-    lines += ["", f"## {target}, {body[0].chips} chip{'s' * (body[0].chips > 1)},"
+    lines += ["", f"## {target}, {counted(body[0].chips, 'chip')},"
               f" {'forward' if kind == 'forward' else 'train step'}", "",
               "| model | examples per chip | fsdp | Mcycles | share of the peak | GB moved | GiB of memory | fits |"
               " MB sent | compiler | day |", "|---|---:|---:|---:|---:|---:|---:|---|---:|---|---|"]

@@ -63,7 +63,8 @@ def check(name: str, root: str, split: str = "", full: bool = False, frames: int
   with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
     probed = dict(zip(media, pool.map(look, media)))
   other = datasets.of_others(name, root)
-  notes = [*([f"the {other}"] if other else []), *notices.about(found), *_copies(found, probed), *(line for d in found for line in _cut(d, probed))]
+  notes = [*([f"the {other}"] if other else []), *notices.about(found), *_copies(found, probed),
+           *(line for d in found for line in _cut(d, probed))]
   result = {"dataset": name, "root": root, "classes": list(found[0].classes), "multilabel": found[0].multilabel,
             "absent": absent, "notes": notes, "bad": [], "splits": {}}
   for d in found:

@@ -105,7 +105,8 @@ def generate(workdir: str, identities: str, poses: str, out: str, step: int | st
   if not out:
     raise errors.ConfigError("no folder to write: add --out=FOLDER.")
   if not identities or not (poses or boxes):
-    asked = "poses or boxes: add --poses=FOLDER or --boxes=FILE" if identities else "identities: add --identities=FOLDER"
+    asked = ("poses or boxes: add --poses=FOLDER or --boxes=FILE" if identities else
+             "identities: add --identities=FOLDER")
     raise errors.ConfigError(f"no {asked}.")
   writing.check_place(out, folder=True)
   files = images_of(identities), images_of(poses) if poses or not boxes else []

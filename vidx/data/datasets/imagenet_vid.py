@@ -71,8 +71,8 @@ def read(root: str, split: str, draws: str = "tracks", least_frames: int = 1, pr
   if dropped:
     notes.append(f"split '{split}': left out {counted(dropped, 'box')} without area, or outside of the frame")
   if bare:
-    notes.append(f"split '{split}': {counted(bare, 'frame')} of annotated snippets without an .xml, which is taken for a"
-                 " frame without an object")
+    notes.append(f"split '{split}': {counted(bare, 'frame')} of annotated snippets without an .xml, which is taken for"
+                 " a frame without an object")
   plan = None
   if split == "train" and records and all(TRUTH in r.extra for r in records):
     entries, cell = tracks(records, least_frames)
