@@ -227,6 +227,32 @@ def test_an_accelerator_gets_no_branch_for_what_is_stored(platform):
   assert "stablehlo.compare" not in found.mlir_module()
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_what_is_written_once_is_the_same_value_with_the_same_gradient(dtype):
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4, 4, 5)), dtype).at[0, 0, 0, 0, 0].set(jnp.nan)
+  for call in (jax.jit(conv.written), jax.vmap(conv.written)):
+    np.testing.assert_array_equal(call(x).astype(jnp.float32), x.astype(jnp.float32))
+  loss = lambda f: lambda x: (f(x) ** 3).sum()
+  np.testing.assert_array_equal(jax.grad(loss(conv.written))(x).astype(jnp.float32),
+                                jax.grad(loss(lambda x: x))(x).astype(jnp.float32))
+
+
+def exported(call, platform, *shapes):
+  structs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  return jax.export.export(jax.jit(call), platforms=[platform])(*structs).mlir_module()
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+@pytest.mark.parametrize("kernel, sliced", [((3, 1, 1), True), ((3, 3, 3), False)])
+def test_a_tpu_writes_once_what_a_kernel_along_time_slices_where_no_gradient_is_taken(platform, kernel, sliced):
+  x, w = (2, 4, 32, 32, 8), (*kernel, 8, 8)
+  along = lambda x, w: convolve(x, w, (1, 1, 1), tuple(k // 2 for k in kernel))
+  kept = "optimization_barrier"
+  assert (kept in exported(conv.written, platform, x)) == (platform == "tpu")
+  assert (kept in exported(along, platform, x, w)) == (platform == "tpu" and sliced)
+  assert kept not in exported(jax.grad(lambda x: (conv.written(x) ** 2).sum()), platform, x)
+
+
 @pytest.mark.parametrize("case", [case for case, how in CASES.items() if how[4] == 1])
 def test_frames_among_the_channels_change_no_sum(case):
   x, w, (strides, padding, dilation, _) = example(case)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vidx import measure
+from vidx.nn import pixel_projection
 from vidx.nn.pixel_projection import PixelwiseTemporalProjection, relations, start_of_basis
 
 
@@ -48,6 +49,13 @@ def test_a_basis_is_enlarged_by_two_taps_and_not_by_products():
   found = measure.count(PixelwiseTemporalProjection(8), jax.ShapeDtypeStruct((1, 8, 224, 224, 3), jnp.float32))
   solved = 224 * 224 * 8 * (3 + 3 + 1)  # coefficients, residuals and squares of the basis
   assert found.macs - counts(8)[1] < solved + 28 * 28 * 8 * 8 * 24
+
+
+def test_relations_are_the_same_in_the_form_that_a_tpu_takes():
+  x = some(2, 6, 3, 4, 5)
+  np.testing.assert_allclose(pixel_projection._in_planes(x), pixel_projection._in_products(x), atol=1e-6)
+  text = jax.export.export(jax.jit(relations), platforms=["tpu"])(x).mlir_module()
+  assert "dot_general" not in text
 
 
 def test_relations_are_the_products_of_pairs_in_order():

@@ -17,9 +17,11 @@ import jax.numpy as jnp
 
 from vidx.backbones.chain import Chain, abreast, as_clip
 from vidx.backbones.resnet import ResNet
-from vidx.nn import pool, sites as sites_lib
+from vidx.nn import conv, pool, sites as sites_lib
 from vidx.nn.non_local import NonLocal
 from vidx.nn.norm import ConvNormAct
+
+NARROW = 32  # channels; see ResNet.narrow
 
 
 def slow_clip(video: jax.Array, alpha: int, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:
@@ -102,9 +104,15 @@ class Lateral(nn.Module):
   @nn.compact
   def __call__(self, x, mask=None, train=False):
     k = self.kernel
-    mask = pool.stride_mask(mask, k, self.stride, k // 2, -(-x.shape[1] // self.stride))
-    x = ConvNormAct(self.ratio * x.shape[-1], (k, 1, 1), (self.stride, 1, 1), norm=self.norm, dtype=self.dtype,
-                    name="conv")(x, train, mask)
+    frames = -(-x.shape[1] // self.stride)
+    mask = pool.stride_mask(mask, k, self.stride, k // 2, frames)
+    layer = ConvNormAct(self.ratio * x.shape[-1], (k, 1, 1), (self.stride, 1, 1), norm=self.norm, dtype=self.dtype,
+                        name="conv")
+    if x.shape[-1] < 4 * NARROW and conv.narrow_form(x, mask):  # as a stage of such bottlenecks left it
+      with conv.frames_among_channels(x.shape[1]):
+        x = conv.from_channels(layer(conv.to_channels(x), train), frames)
+    else:
+      x = layer(x, train, mask)
     return sites_lib.at(self.sites, self.site, "at_lateral")(x, mask, train)
 
 
@@ -170,7 +178,7 @@ class SlowFast(Chain):
     """The 'slow' or the 'fast' network."""
     slow = name == "slow"
     own = dict(width=self.width, stem="image", temporal=self.slow_temporal) if slow else dict(
-        width=self.width // self.beta, stem="video_pool", temporal=self.fast_temporal, narrow=32)
+        width=self.width // self.beta, stem="video_pool", temporal=self.fast_temporal, narrow=NARROW)
     shared = {f: getattr(self, f) for f in ("stages", "strides", "dilations", "zero_init", "eps", "momentum",
                                             "frozen_bn", "bn_groups", "dtype")}
     added = {}

@@ -176,6 +176,8 @@ def _by_platform(x, w, ways, strides, padding, dilation, groups):
   call = lambda name: lambda a, b: LOWERINGS[name](a, b, strides, padding, dilation, groups)
   if not ways:
     return call("native")(x, w)
+  if w.shape[0] > 1 and "tpu" in dict(ways):
+    x = written(x)  # which is sliced
   lean = {platform: jax.checkpoint(call(way)) for platform, way in ways}  # keeps x and w for gradients, no slices
   return lax.platform_dependent(x, w, **lean, default=call("native"))
 
@@ -191,6 +193,21 @@ def stored(x: jax.Array) -> jax.Array:
     first = x[(0,) * x.ndim]
     return lax.cond(first == first, lambda x: x, lambda x: jnp.where(x == x, x, jnp.nan), x)
   return lax.platform_dependent(x, cpu=here, default=lambda x: x)
+
+
+@jax.custom_jvp
+def written(x: jax.Array) -> jax.Array:
+  """x (B, T, ..., C), which a TPU writes once, however many read it, where no gradient is taken.
+
+  For readers that slice or shift x, XLA keeps there what the convolution before gives,
+  in fp32, and normalises that once more for each of them. Frames are written as images,
+  which is how convolutions lay them out.
+  """
+  here = lambda x: lax.optimization_barrier(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
+  return lax.platform_dependent(x, tpu=here, default=lambda x: x)
+
+
+written.defjvp(lambda given, moved: (*given, *moved))
 
 
 # ---------------------------------------------------------------- the module

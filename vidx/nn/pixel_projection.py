@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn import choices, projector
-from vidx.nn.conv import Conv
+from vidx.nn.conv import Conv, written
 from vidx.nn.norm import BatchNorm, UnitDeviation
 from vidx.nn.represent import segments
 from vidx.nn.resize import resize
@@ -104,7 +104,7 @@ class PixelwiseTemporalProjection(nn.Module):
     """Dynamic appearance and {'enopr': (B,)}, the residual's energy (eq. 3.13 and eq. 3.14)."""
     batch, image = x.shape[0], x.shape[-3:]
     x = segments(x, self.consecutive or x.shape[-4])
-    clips = x.reshape(-1, *x.shape[2:]).astype(jnp.float32)
+    clips = _planes(x.reshape(-1, *x.shape[2:])).astype(jnp.float32)
     if clips.shape[1] < 2:
       raise ValueError("a projection over time needs segments of at least 2 frames")
     basis = self.bases(clips, train)
@@ -132,6 +132,11 @@ class PixelwiseTemporalProjection(nn.Module):
     return resize(basis, (frames, height, width))
 
 
+def _planes(x: jax.Array) -> jax.Array:
+  """x (N, T, H, W, C), which a TPU writes once as planes of pixels, as its few channels would leave registers idle."""
+  return jnp.moveaxis(written(jnp.moveaxis(x, -1, -3)), -3, -1)
+
+
 def relations(x: jax.Array) -> jax.Array:
   """Products of all pairs of frames t1 < t2 per position, over the channels (eq. 3.9).
 
@@ -141,6 +146,16 @@ def relations(x: jax.Array) -> jax.Array:
   Returns:
     (N, H, W, T (T - 1) / 2), pairs in the order (0, 1), (0, 2), ..., (1, 2), ...; fp32.
   """
-  x = x.astype(jnp.float32)
-  products = jnp.einsum("nthwc,nvhwc->nhwtv", x, x, precision="highest") / x.shape[-1]
+  products = jax.lax.platform_dependent(x.astype(jnp.float32), tpu=_in_planes, default=_in_products)
   return products[(..., *jnp.triu_indices(x.shape[1], 1))]
+
+
+def _in_products(x):
+  return jnp.einsum("nthwc,nvhwc->nhwtv", x, x, precision="highest") / x.shape[-1]
+
+
+def _in_planes(x):
+  """With the positions along a TPU's registers; products of so few frames leave its matrix units idle."""
+  n, frames, height, width, channels = x.shape
+  x = x.reshape(n, frames, -1, channels).swapaxes(2, 3)
+  return jnp.moveaxis(jnp.mean(x[:, :, None] * x[:, None], 3), 3, 1).reshape(n, height, width, frames, frames)

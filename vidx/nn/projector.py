@@ -91,9 +91,8 @@ def pixel_residual(x: jax.Array, basis: jax.Array, ridge: float = RIDGE) -> tupl
   solved = inverse(ridged)
   along = lambda b: jnp.sum(solved * b[..., None, :], -1)  # (A^T A)^-1 b
   ones = along(jnp.sum(a, 1))
-  weights = (1 - jnp.sum(a * ones[:, None], -1)) / frames
-  mean = jnp.sum(weights[..., None] * x, 1)
   onto = jnp.sum(a[..., :, None] * x[..., None, :], 1)  # A^T x: (B, H, W, D, C)
+  mean = (jnp.sum(x, 1) - jnp.sum(ones[..., None] * onto, -2)) / frames
   y = jnp.sum(solved[..., None] * onto[..., None, :, :], -2)
   weighed = 2 * onto - jnp.sum(products[..., None] * y[..., None, :, :], -2)
   return mean, jnp.maximum(jnp.sum(x * x, 1) - jnp.sum(y * weighed, -2), 0)

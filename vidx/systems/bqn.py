@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from vidx import systems
 from vidx.backbones.chain import lockstep
+from vidx.nn.conv import written
 from vidx.nn import axes, choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.band_pass import PHIS, BandPassLateral, MotionBandPass
@@ -106,6 +107,7 @@ class BusyQuiet(nn.Module):
   def _exchange(self, name, ways, train):
     """Sums of eq. 5.5; where both directions have a place, both see what was there before."""
     (busy, busy_mask), (quiet, quiet_mask) = ways
+    busy, quiet = written(busy), written(quiet)
     sums = {TO_BUSY: (busy, quiet), TO_QUIET: (quiet, busy)}
     for way, (x, other) in tuple(sums.items()):
       if f"{way}_{name}" in self.exchanges:
