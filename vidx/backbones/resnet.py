@@ -161,10 +161,11 @@ class Block(nn.Module):
     site = sites_lib.within(s.name, self.sites)
     x, mask = site("in")(x, mask, train)
     width = x.shape[-1] // conv.frames_inside()
-    layers = self._layers(width)
-    if s.split or not any(min(kernel[:2]) > 1 for _, kernel, _, _ in layers):
-      x = conv.written(x)  # kernels along time slice it, and what is plugged in may shift it
-    y, inside = site("branch")(x, mask, train)
+    branch, layers = site("branch"), self._layers(width)
+    along, across, _ = layers[0][1]
+    if branch.blocks or along > across:
+      x = conv.written(x)  # what is plugged in may shift it, and a kernel along time slices it
+    y, inside = branch(x, mask, train)
     for i, (features, kernel, strides, groups) in enumerate(layers):
       last = i == len(layers) - 1
       norm = (*self.norm, ("scale_init", 0.0)) if last and s.zero_init else self.norm

@@ -197,7 +197,7 @@ def stored(x: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def written(x: jax.Array) -> jax.Array:
-  """x (B, T, ..., C), which a TPU writes once, however many read it, where no gradient is taken.
+  """x (B, T, ..., C), which a TPU writes once, however many read it; gradients pass as they are.
 
   For readers that slice or shift x, XLA keeps there what the convolution before gives,
   in fp32, and normalises that once more for each of them. Frames are written as images,
@@ -207,7 +207,7 @@ def written(x: jax.Array) -> jax.Array:
   return lax.platform_dependent(x, tpu=here, default=lambda x: x)
 
 
-written.defjvp(lambda given, moved: (*given, *moved))
+written.defjvp(lambda given, moved: (written(*given), *moved))
 
 
 # ---------------------------------------------------------------- the module
