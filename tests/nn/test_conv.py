@@ -191,6 +191,11 @@ def test_the_choice_follows_platform_and_shape(platform, x, w, groups, lowering)
   assert conv.choose(platform, x, w, (1, 1, 1), groups) == lowering
 
 
+@pytest.mark.parametrize("size", [56, 14])
+def test_a_tpu_takes_frames_behind_depth_wise_kernels_that_stride_in_space(size):
+  assert conv.choose("tpu", (1, 8, size, size, 64), (3, 3, 3, 1, 64), (1, 2, 2), 64) == "late"
+
+
 @pytest.mark.parametrize("size, dilation, lowering", [(160, 1, "blocks"), (161, 1, "evened"), (160, 2, "evened")])
 def test_a_stem_works_on_blocks_where_its_stride_divides_the_image(size, dilation, lowering):
   assert conv.choose("cpu", (1, 8, size, size, 3), (1, 3, 3, 3, 24), (1, 2, 2), 1, (1, dilation, dilation)) == lowering

@@ -131,6 +131,8 @@ def _on_tpu(x_shape, w_shape, strides, groups, dilation) -> str:
     return "banded" if few and applies("banded", x_shape, (kt, kh, kw), strides, dilation, groups) else "native"
   if inner <= 4 and groups == 1:
     return "stacked"  # products over 3 channels leave the matrix units idle
+  if inner == 1 < groups and max(strides[1:]) > 1:
+    return "late"
   if min(-(-n // s) for n, s in zip(x_shape[2:4], strides[1:])) <= 16:
     return "native"  # on small frames slices cost more than they spare
   if kh == kw == 1:

@@ -35,6 +35,16 @@ def taps(x, w, strides, padding, dilation, groups):
   return total
 
 
+def late(x, w, strides, padding, dilation, groups):
+  """`taps` whose frames are taken behind the convolutions, of all frames: of kernels that leave smaller images."""
+  frames = _length(x.shape[1], w.shape[0], strides[0], padding[0], dilation[0])
+  total = 0.0
+  for k in range(w.shape[0]):
+    y = _pad(_unfold(_conv2d(_fold(x), w[k], strides, padding, dilation, groups), x), (padding[0], 0, 0))
+    total += _slice(y, 1, k * dilation[0], strides[0], frames)
+  return total
+
+
 def shifts(x, w, strides, padding, dilation, groups):
   """A sum over the kernel's taps of products with shifted inputs: matrix products, or by channel where depth-wise."""
   out = [_length(n, k, s, p, d) for n, k, s, p, d in zip(x.shape[1:4], w.shape, strides, padding, dilation)]
@@ -131,7 +141,7 @@ def banded(x, w, strides, padding, dilation, groups):
   return _unfold(jnp.stack(rows, -1), clips)
 
 
-LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, shifts=shifts, patches=patches, fan=fan,
+LOWERINGS: dict[str, Callable] = dict(native=native, taps=taps, late=late, shifts=shifts, patches=patches, fan=fan,
                                       fan_ahead=fan_ahead, blocks=blocks, evened=evened, stacked=stacked, banded=banded)
 
 
@@ -139,7 +149,7 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
             groups: int) -> bool:
   """Whether a lowering can compute such a convolution, and is another program than XLA's."""
   match lowering:
-    case "taps":
+    case "taps" | "late":
       return kernel[0] > 1
     case "fan" | "fan_ahead":  # gradients of the former are slow where the kernel has reach in space
       return kernel[0] > 1 and groups == 1 and (max(kernel[1:]) > 1) == (lowering == "fan_ahead")
