@@ -24,7 +24,7 @@ def test_every_lowering_that_applies_is_timed_and_the_choice_is_among_them(train
   rows = {r["layer"]: r for r in conv_speed.bench_conv(train=train, seconds=0)}
   assert {name: set(r["times"]) for name, r in rows.items()} == {
       "full": {"native", "taps", "shifts", "patches", "fan_ahead", "stacked"}, "pointwise": {"native", "shifts"},
-      "depth-wise": {"native", "taps", "shifts"}}
+      "depth-wise": {"native", "taps", "late", "shifts"}}
   for r in rows.values():
     assert r["best"] in r["times"] and r["loss"] == r["times"][r["chosen"]] / min(r["times"].values())
 

@@ -149,8 +149,10 @@ def applies(lowering: str, x_shape: Sequence[int], kernel: Triple, strides: Trip
             groups: int) -> bool:
   """Whether a lowering can compute such a convolution, and is another program than XLA's."""
   match lowering:
-    case "taps" | "late":
+    case "taps":
       return kernel[0] > 1
+    case "late":
+      return kernel[0] > 1 and max(strides[1:]) > 1
     case "fan" | "fan_ahead":  # gradients of the former are slow where the kernel has reach in space
       return kernel[0] > 1 and groups == 1 and (max(kernel[1:]) > 1) == (lowering == "fan_ahead")
     case "patches":

@@ -38,26 +38,16 @@ def _joined(x: jax.Array, fold: int) -> jax.Array:
   return jnp.concatenate([ahead, behind, x[..., 2 * fold:]], axis=-1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _selected(x: jax.Array, fold: int) -> jax.Array:
   """Takes each channel from the frame before, behind or at its own: of slices of one padded clip.
 
-  XLA's compiler for TPUs puts this into the convolution that follows; slices that are padded it writes out, and so it
-  would the sums of padded slices that it makes of the gradient, which is a shift the other way.
+  XLA's compiler for TPUs puts this into the convolution that follows; slices that are padded it writes out.
   """
-  return _taken(x, fold, ahead=0)
-
-
-def _taken(x, fold, ahead):
-  """The part of the channels that comes from the frame behind is number `ahead`, 0 or 1; the other is from before."""
   frames = x.shape[1]
   padded = jnp.pad(x, [(0, 0), (1, 1)] + [(0, 0)] * 3)
-  sides = padded[:, 2:], padded[:, :frames]
   channel = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
-  return jnp.where(channel < fold, sides[ahead], jnp.where(channel < 2 * fold, sides[1 - ahead], x))
-
-
-_selected.defvjp(lambda x, fold: (_taken(x, fold, 0), None), lambda fold, _, slope: (_taken(slope, fold, 1),))
+  behind = jnp.where(channel < 2 * fold, padded[:, :frames], x)
+  return jnp.where(channel < fold, padded[:, 2:], behind)
 
 
 class TemporalShift(nn.Module):
