@@ -240,6 +240,8 @@ def test_what_is_written_once_is_the_same_value_with_the_same_gradient(dtype):
   loss = lambda f: lambda x: (f(x) ** 3).sum()
   np.testing.assert_array_equal(jax.grad(loss(conv.written))(x).astype(jnp.float32),
                                 jax.grad(loss(lambda x: x))(x).astype(jnp.float32))
+  ahead = jax.jvp(conv.written, (x,), (2 * x,))[1]
+  np.testing.assert_array_equal(ahead.astype(jnp.float32), 2 * x.astype(jnp.float32))
 
 
 def exported(call, platform, *shapes):

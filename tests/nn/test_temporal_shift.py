@@ -49,3 +49,8 @@ def test_the_form_of_accelerators_is_that_of_cpus(frames, channels, fold):
   forms = (module._joined, module._selected)
   np.testing.assert_array_equal(*(form(x, fold) for form in forms))
   np.testing.assert_array_equal(*(jax.grad(lambda x, f=form: (f(x, fold) ** 2).sum())(x) for form in forms))
+
+
+def test_it_is_differentiated_forwards_too():
+  x, moved = jax.random.normal(jax.random.key(0), (2, 1, 4, 2, 2, 8))
+  np.testing.assert_array_equal(jax.jvp(temporal_shift, (x,), (moved,))[1], temporal_shift(moved))
