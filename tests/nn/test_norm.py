@@ -124,3 +124,17 @@ def test_frames_among_the_channels_share_their_statistics(groups):
       z, moved = norm.apply(variables, conv.to_channels(x), train, mutable=["batch_stats"])
     np.testing.assert_allclose(conv.from_channels(z, 5), y, atol=2e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state, moved)
+
+
+@pytest.mark.parametrize("kernel, strides", [
+    ((3, 1, 1), (2, 1, 1)), ((3, 3, 3), 2), ((1, 3, 3), (1, 2, 2)), ((3, 3), 2)])
+def test_a_layer_that_strides_in_time_normalises_the_frames_that_are_left_among_the_channels(kernel, strides):
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 6, 3)), jnp.float32)
+  layer = ConvNormAct(4, kernel, strides)
+  variables = layer.init(jax.random.PRNGKey(0), x)
+  for train in (False, True):
+    y, state = layer.apply(variables, x, train, mutable=["batch_stats"])
+    with conv.frames_among_channels(5):
+      z, moved = layer.apply(variables, conv.to_channels(x), train, mutable=["batch_stats"])
+    np.testing.assert_allclose(conv.from_channels(z, y.shape[1]), y, atol=2e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), state, moved)

@@ -46,7 +46,7 @@ def flags(config: str, workdir: os.PathLike, epochs: int, decoders: int = 0) -> 
 
 def command(options: Sequence[str], processes: int = 1) -> list[str]:
   """The words of a training in so many processes."""
-  alone = [sys.executable, *TRAIN, *options]
+  alone = [sys.executable, "-c", TRAIN, "train", *options]
   return together(alone) if processes > 1 else alone
 
 

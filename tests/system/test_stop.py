@@ -14,13 +14,14 @@ from tests.system.conftest import ROOT, environment, losses
 from vidx.train import stop
 
 # Background jobs of a shell ignore SIGINT, unless they say otherwise.
-TRAIN = ["-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-         "from vidx import __main__; __main__.run()", "train"]
+TRAIN = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+         "from vidx import __main__; __main__.run()")
 
 
-def command(config, workdir, workers=0):
-  return [sys.executable, *TRAIN, f"--config={config}", f"--workdir={workdir}", "--config.schedule.epochs=400.0",
-          "--config.system.stages=1,", f"--config.data.workers={workers}", "--config.schedule.name=constant"]
+def command(config, workdir, workers=0, before=""):
+  return [sys.executable, "-c", before + TRAIN, "train", f"--config={config}", f"--workdir={workdir}",
+          "--config.schedule.epochs=400.0", "--config.system.stages=1,", f"--config.data.workers={workers}",
+          "--config.schedule.name=constant"]
 
 
 def start(words, devices=1, **extra):
@@ -119,7 +120,7 @@ def test_processes_that_go_on_hear_what_is_asked_before_their_first_step(tiny, t
     out, err = process.communicate(timeout=120)
     assert process.returncode == stop.STATUS, out + err
     before = saved(workdir)
-    process = start(together([sys.executable, "-c", HELD + TRAIN[1], *command(tiny, workdir)[3:]]))
+    process = start(together(command(tiny, workdir, before=HELD)))
     until = time.monotonic() + 60
     while len(of_it := of_the_run(process.pid)) < 2:
       assert time.monotonic() < until

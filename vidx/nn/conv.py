@@ -55,6 +55,11 @@ def frames_inside() -> int:
   return _frames.get()
 
 
+def frames_behind(kernel: Sequence[int], strides: int | Sequence[int]) -> int:
+  """How many frames stand among the channels behind a convolution that keeps the size at stride 1; see `Conv`."""
+  return -(-frames_inside() // _spread(strides, len(kernel))[0]) if len(kernel) == 3 else frames_inside()
+
+
 def to_channels(x: jax.Array) -> jax.Array:
   """(B, T, H, W, C) -> (B, 1, H, W, T C)."""
   return x.transpose(0, 2, 3, 1, 4).reshape(x.shape[0], 1, *x.shape[2:4], -1)
@@ -179,7 +184,7 @@ def _by_platform(x, w, ways, strides, padding, dilation, groups):
   if not ways:
     return call("native")(x, w)
   if w.shape[0] > 1 and "tpu" in dict(ways):
-    x = written(x)  # which is sliced
+    x = written(x)  # which is sliced, or read once per tap
   lean = {platform: jax.checkpoint(call(way)) for platform, way in ways}  # keeps x and w for gradients, no slices
   return lax.platform_dependent(x, w, **lean, default=call("native"))
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn import pool, tracing
-from vidx.nn.conv import Conv, frames_among_channels, frames_inside
+from vidx.nn.conv import Conv, frames_among_channels, frames_behind, frames_inside
 from vidx.nn.initialisers import param
 
 
@@ -209,8 +209,7 @@ class ConvNormAct(nn.Module):
     """Args: x (B, T, H, W, C); mask (B, T') of the frames after the convolution."""
     x = Conv(self.features, self.kernel, self.strides, self.padding, groups=self.groups, dilation=self.dilation,
              use_bias=self.use_bias, dtype=self.dtype, name="conv")(x)
-    along = len(self.kernel) == 3 and not isinstance(self.strides, int)
-    with frames_among_channels(max(1, frames_inside() // (self.strides[0] if along else 1))):
+    with frames_among_channels(frames_behind(self.kernel, self.strides)):
       x = BatchNorm(**dict(self.norm), dtype=self.dtype, name="norm")(x, train, mask)
     if self.act is not None:
       x = self.act(x)

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 
 from vidx import systems
 from vidx.backbones.chain import lockstep
-from vidx.nn.conv import written
 from vidx.nn import axes, choices
 from vidx.nn import sites as sites_lib
 from vidx.nn.band_pass import PHIS, BandPassLateral, MotionBandPass
+from vidx.nn.conv import written
 from vidx.nn.head import Head
 from vidx.nn.represent import segments
 from vidx.nn.resize import resize, resize_short
