@@ -32,7 +32,7 @@ from vidx.nn.pixel_verification import verification_loss
 from vidx.systems.disentangle import Disentangle
 from vidx.systems.image_baselines import Pix2PixHD
 
-SIDE, TRAIN, NEW, BATCH, STEPS, RATE = 32, 40, 12, 8, 2000, 2e-3
+SIDE, TRAIN, NEW, BATCH, STEPS, RATE = 32, 40, 12, 8, 16000, 2e-3
 AZIMUTHS, APART = turntable.AZIMUTHS, 4  # every fourth azimuth is kept for the test, another one for the next identity
 SMALL = dict(width=16, downs=2, blocks=2, critic_width=4, distance="l1")
 ARMS = {"full": Disentangle(**SMALL, scales=1, pvm_stride=4),
