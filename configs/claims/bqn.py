@@ -9,8 +9,9 @@ its upper half, which no sum of what the scene says and what the motion says tel
 noise of each pixel kernels differ that are equal without it. The quiet pathway sees the mean of three
 frames: their complement is dominated by the band-pass, whose gain is several hundred.
 
-`training` takes a kernel of unit gain: the published one has entries of several hundred, which a step of AdamW
-hardly moves, and stays where it starts. `sweep` does not hold: FIGURES
+`training` takes a kernel of unit gain, of which training leaves nothing as it was; the published one, with entries of
+several hundred, changes by 0.6 % of its norm. In `soft` edges are as wide as a lens makes them: of sharp ones nearly a
+point is the better kernel (72.5 against 69.4 in `noisy`), of ones that are blurred by a whole pixel the widest.
 """
 
 import functools

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import itertools
+import math
 from typing import Any
 
 from flax import core
@@ -10,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vidx.nn import axes, choices, compaction, pool
+from vidx.nn import axes, choices, compaction, conv, pool
 from vidx.nn import sites as sites_lib
 from vidx.nn.category_heads import CONVS, CategoryHeads
 from vidx.nn.head import Head
@@ -112,6 +114,24 @@ class Trunk(nn.Module):
   def is_bottleneck(self) -> bool:
     """Whether residual blocks are bottlenecks."""
     return getattr(self, "block", "") == "bottleneck"
+
+  @nn.nowrap
+  def is_plugged(self, step: str) -> bool:
+    """Whether something is plugged in at a site of a step."""
+    return any(sites_lib.plugged(self.sites, site) for site in self.site_names()
+               if f"{site}.".startswith(f"{self.prefix}{step}."))
+
+  def folded(self, width: int, inner: Callable[[nn.Module], int]) -> list[tuple[str, Callable[..., Any]]]:
+    """The steps, of which the first ones, bare and with few channels, see clips side by side; see vidx.nn.conv.folded.
+
+    Args:
+      width: channels of the first stage.
+      inner: the most channels inside of a step.
+    """
+    few = lambda step: not self.is_plugged(step[0]) and inner(step[1]) < conv.LANES
+    first = list(itertools.takewhile(few, self._steps))
+    most = 1 << max(0, int(math.log2(conv.LANES / width)))
+    return [*conv.folded(first, most, self.bn_groups), *self._steps[len(first):]]
 
   @nn.nowrap
   def norms(self) -> tuple[tuple, tuple]:
@@ -235,6 +255,24 @@ class Chain(Trunk):
   def __post_init__(self):
     choices.check("frozen_bn", self.frozen_bn, FROZEN)
     super().__post_init__()
+
+  @nn.nowrap
+  def is_plugged(self, step: str) -> bool:
+    """Whether something is plugged in at a site of a step."""
+    return any(sites_lib.plugged(self.sites, site) for site in self.site_names()
+               if f"{site}.".startswith(f"{self.prefix}{step}."))
+
+  def folded(self, width: int, inner: Callable[[nn.Module], int]) -> list[tuple[str, Callable[..., Any]]]:
+    """The steps, of which the first ones, bare and with few channels, see clips side by side; see vidx.nn.conv.folded.
+
+    Args:
+      width: channels of the first stage.
+      inner: the most channels inside of a step.
+    """
+    few = lambda step: not self.is_plugged(step[0]) and inner(step[1]) < conv.LANES
+    first = list(itertools.takewhile(few, self._steps))
+    most = 1 << max(0, int(math.log2(conv.LANES / width)))
+    return [*conv.folded(first, most, self.bn_groups), *self._steps[len(first):]]
 
   @nn.nowrap
   def norms(self) -> tuple[tuple, tuple]:

@@ -160,7 +160,7 @@ class Block(nn.Module):
     s = self.shape
     site = sites_lib.within(s.name, self.sites)
     x, mask = site("in")(x, mask, train)
-    width = x.shape[-1] // conv.frames_inside()
+    width = x.shape[-1] // conv.copies_inside()
     branch, layers = site("branch"), self._layers(width)
     along, across, _ = layers[0][1]
     if branch.blocks or along > across:
@@ -173,7 +173,7 @@ class Block(nn.Module):
       before = inside
       inside = pool.stride_mask(inside, kernel[0], strides[0], kernel[0] // 2, -(-y.shape[1] // strides[0]))
       if s.split and kernel[0] > 1 and kernel[1] > 1:
-        y = SplitConv(features, kernel, strides, self._middle(y.shape[-1], width, features), act,
+        y = SplitConv(features, kernel, strides, self._middle(y.shape[-1] // conv.copies_inside(), width, features), act,
                       self.norm, norm, self.dtype, s.split == "reversed", name=f"conv{i + 1}")(
                           y, train, inside, before)
       else:
@@ -220,7 +220,7 @@ class Block(nn.Module):
   def _shortcut(self, x, train, mask, before):
     s = self.shape
     strides = (s.time_stride, s.stride, s.stride)
-    if x.shape[-1] == s.out * conv.frames_inside() and max(strides) == 1:
+    if x.shape[-1] == s.out * conv.copies_inside() and max(strides) == 1:
       return x
     if s.shortcut == "A":
       x = x[:, ::strides[0], ::strides[1], ::strides[2]]
@@ -372,14 +372,15 @@ class ResNet(Chain):
 
   def steps(self):
     """See Trunk.steps."""
-    return [(name, functools.partial(conv.narrow, step) if self._is_narrow(name, step) else step)
+    if self.split and self.shortcut == "B":
+      return self.folded(self.width, self._inner)
+    is_narrow = lambda name, step: 0 < self._inner(step) < self.narrow and not self.is_plugged(name)
+    return [(name, functools.partial(conv.narrow, step) if is_narrow(name, step) else step)
             for name, step in self._steps]
 
-  def _is_narrow(self, name: str, step: nn.Module) -> bool:
-    """Whether a step has few channels, and nothing is plugged in there that has to see single frames."""
-    inner = step.features if isinstance(step, Stem) else step.shape.inner if isinstance(step, Block) else self.narrow
-    return inner < self.narrow and not any(sites_lib.plugged(self.sites, site) for site in self.site_names()
-                                         if f"{site}.".startswith(f"{self.prefix}{name}."))
+  def _inner(self, step: nn.Module) -> int:
+    """Channels inside of a step; 0 where it has no layers."""
+    return step.features if isinstance(step, Stem) else step.shape.inner if isinstance(step, Block) else 0
 
   def _shape(self, stage: int, block: int) -> Shape:
     first = block == 0

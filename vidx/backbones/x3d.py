@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from vidx.backbones.chain import Chain
 from vidx.backbones.resnet import StageEnd, residual_sites
 from vidx.nn import pool, sites as sites_lib
-from vidx.nn.conv import Conv, stored
+from vidx.nn.conv import Conv, clips_inside, stored
 from vidx.nn.norm import ConvNormAct
 
 
@@ -33,10 +33,11 @@ class SqueezeExcite(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """Args: x (B, T, H, W, C), dead frames zero; mask (B, T)."""
-    y = pool.mean_pool(x, mask)
+    clips = clips_inside()
+    y = pool.mean_pool(x, mask).reshape(x.shape[0] * clips, -1)
     y = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(y))
-    y = nn.sigmoid(nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(y))
-    return x * y[:, None, None, None].astype(x.dtype)
+    y = nn.sigmoid(nn.Dense(x.shape[-1] // clips, dtype=self.dtype, name="fc2")(y))
+    return x * y.reshape(x.shape[0], 1, 1, 1, -1).astype(x.dtype)
 
 
 class Stem(nn.Module):
@@ -95,7 +96,7 @@ class Block(nn.Module):
     y = ConvNormAct(self.out, (1, 1, 1), act=None, norm=last, dtype=self.dtype, name="conv3")(
         nn.silu(y), train, inside)
     y, inside = site("residual")(y, inside, train)
-    if x.shape[-1] != self.out:
+    if x.shape[-1] != self.out * clips_inside():
       x = ConvNormAct(self.out, (1, 1, 1), strides, act=None, norm=self.norm, dtype=self.dtype, name="shortcut")(
           x, train, inside)
     elif self.stride > 1:  # as published, without normalisation
@@ -173,6 +174,10 @@ class X3D(Chain):
     self._steps = steps
     self.hidden = nn.Dense(self.features, use_bias=False)
     self.head = self.pooled_head()
+
+  def steps(self):
+    """See Trunk.steps."""
+    return self.folded(self.widths[0], lambda step: getattr(step, "inner", getattr(step, "features", 0)))
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""

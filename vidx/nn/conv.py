@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import contextlib
 import contextvars
 import functools
+import math
 from typing import Any
 
 from flax import linen as nn
@@ -19,10 +20,11 @@ import jax.numpy as jnp
 
 from vidx.nn import tracing
 from vidx.nn.initialisers import param
-from vidx.nn.lowerings import LOWERINGS, Triple, across_frames, applies
+from vidx.nn.lowerings import LOWERINGS, Triple, across_clips, across_frames, applies
 
 _forced: contextvars.ContextVar[str] = contextvars.ContextVar("lowering", default="auto")
 _frames: contextvars.ContextVar[int] = contextvars.ContextVar("frames", default=1)
+_clips: contextvars.ContextVar[int] = contextvars.ContextVar("clips", default=1)
 
 
 def using(lowering: str) -> contextlib.AbstractContextManager[None]:
@@ -90,6 +92,84 @@ def narrow(step: Callable[..., Any], x: jax.Array, mask: jax.Array | None = None
     x, _ = step(to_channels(x), None, train)
   x = lax.optimization_barrier(x)  # it stays so for the next step, and is transposed for others alone
   return from_channels(x, frames), None
+
+
+# ---------------------------------------------------------------- clips among the channels
+# Where kernels are depth-wise, or split in space and time, a pathway of few channels fills the registers of a TPU with
+# several clips side by side instead: kernels go along time as before, and no clip sees another.
+
+
+LANES = 128  # channels that a TPU lays out at a time
+
+
+def clips_among_channels(clips: int) -> contextlib.AbstractContextManager[None]:
+  """Within the block, `Conv` and `BatchNorm` take and give so many clips side by side, as (B / clips, ..., clips C)."""
+  return tracing.setting(_clips, clips)
+
+
+def clips_inside() -> int:
+  """How many clips stand among the channels here; 1 outside of `clips_among_channels`."""
+  return _clips.get()
+
+
+def copies_inside() -> int:
+  """How many times a layer's own channels stand side by side here: once per frame, or per clip."""
+  return frames_inside() * clips_inside()
+
+
+def clips_to_channels(x: jax.Array, clips: int, parts: int = 1) -> jax.Array:
+  """(B, T, H, W, C) -> (B / clips, T, H, W, clips C): those of each of so many parts of the batch side by side."""
+  x = x.reshape(parts, clips, -1, *x.shape[1:]).transpose(0, 2, 3, 4, 5, 1, 6)
+  return x.reshape(-1, *x.shape[2:5], clips * x.shape[-1])
+
+
+def clips_from_channels(x: jax.Array, clips: int, parts: int = 1, to_stay: bool = False) -> jax.Array:
+  """The inverse of `clips_to_channels`, in a form that XLA drops in front of that, or a quicker one where it stays."""
+  x = x.reshape(parts, -1, *x.shape[1:])
+  if to_stay:
+    each = jnp.stack(jnp.split(x, clips, -1), 1)
+  else:
+    each = x.reshape(*x.shape[:5], clips, -1).transpose(0, 5, 1, 2, 3, 4, 6)
+  return each.reshape(-1, *each.shape[3:])
+
+
+def clips_side_by_side(x: jax.Array, mask: jax.Array | None, most: int, groups: int = 1) -> tuple[int, int]:
+  """How many clips layers with few channels are to see side by side, 1 where not on a TPU; and of how many parts.
+
+  Args:
+    x: (B, T, H, W, C).
+    mask: (B, T), with which clips stay apart.
+    most: a power of two, how many fill the registers.
+    groups: BatchNorm.groups, which stay apart, too, like what lies on other devices.
+  """
+  parts = math.lcm(tracing.spread(), groups)
+  wanted = _forced.get() == "auto" and tracing.platform() == "tpu"
+  if not wanted or mask is not None or not isinstance(x.shape[0], int) or x.shape[0] % parts:
+    return 1, parts  # a program for any batch knows none
+  return math.gcd(x.shape[0] // parts, most), parts
+
+
+def folded(steps: Sequence[tuple[str, Callable[..., Any]]], most: int, groups: int = 1
+           ) -> list[tuple[str, Callable[..., Any]]]:
+  """Steps of a trunk, one behind another, that see clips side by side where `clips_side_by_side` says so.
+
+  An entry of one clip that is not finite makes those beside it so, too: what a kernel has for
+  them is zero, and zero times infinity is not.
+
+  Args:
+    steps: (name, step) pairs; a step is called as (x, mask, train) -> (x, mask).
+    most: see `clips_side_by_side`.
+    groups: see there.
+  """
+  def call(step, last, x, mask=None, train=False):
+    clips, parts = clips_side_by_side(x, mask, most, groups)
+    if clips == 1:
+      return step(x, mask, train)
+    with clips_among_channels(clips):
+      x, _ = step(clips_to_channels(x, clips, parts), None, train)
+    return clips_from_channels(x, clips, parts, last), None
+
+  return [(name, functools.partial(call, step, i == len(steps) - 1)) for i, (name, step) in enumerate(steps)]
 
 
 # ---------------------------------------------------------------- which lowering
@@ -260,8 +340,8 @@ class Conv(nn.Module):
     if padding is None:
       padding = tuple(d * (k - 1) // 2 for k, d in zip(self.kernel, dilation))
     padding = _spread(padding, rank)
-    frames = frames_inside()
-    shape = (*self.kernel, x.shape[-1] // frames // self.groups, self.features)
+    frames, clips, groups = frames_inside(), clips_inside(), self.groups
+    shape = (*self.kernel, x.shape[-1] // copies_inside() // groups, self.features)
     w = param(self, "kernel", self.kernel_init, shape, jnp.float32).astype(dtype)
     x = x.astype(dtype)
     if rank == 2:
@@ -271,10 +351,12 @@ class Conv(nn.Module):
       w = across_frames(w, frames, strides[0], padding[0], dilation[0])
       strides, padding = (1, *strides[1:]), (0, *padding[1:])
       lowering = "shifts" if max(w.shape[1:3]) == 1 else lowering  # gradients of a product are products
-    y = convolve(x[:, None] if image else x, w, strides, padding, dilation, self.groups, lowering)
+    if clips > 1:
+      w, groups = across_clips(w, clips, groups), groups if groups == 1 else groups * clips
+    y = convolve(x[:, None] if image else x, w, strides, padding, dilation, groups, lowering)
     if self.use_bias:
       bias = param(self, "bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
-      y = y + (jnp.tile(bias, y.shape[-1] // self.features) if frames > 1 else bias)
+      y = y + jnp.tile(bias, y.shape[-1] // self.features)
     return y[:, 0] if image else y
 
 

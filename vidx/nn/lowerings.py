@@ -187,6 +187,24 @@ def across_frames(w: jax.Array, frames: int, stride: int, padding: int, dilation
   return jnp.einsum("kto,kijcd->ijtcod", seen, w).reshape(1, kh, kw, frames * inner, seen.shape[-1] * out)
 
 
+def across_clips(w: jax.Array, clips: int, groups: int) -> jax.Array:
+  """The kernel for clips side by side in the channels, of which none sees another.
+
+  Args:
+    w: (kt, kh, kw, C / groups, O).
+    clips: how many.
+    groups: of the channels of one clip.
+
+  Returns:
+    (kt, kh, kw, clips C, clips O), zeros off the diagonal; (kt, kh, kw, C / groups, clips O) for several groups.
+  """
+  if groups > 1:
+    return jnp.tile(w, clips)
+  kt, kh, kw, inner, out = w.shape
+  wide = jnp.einsum("ab,tijcd->tijacbd", jnp.eye(clips, dtype=w.dtype), w)
+  return wide.reshape(kt, kh, kw, clips * inner, clips * out)
+
+
 def _length(n: int, k: int, s: int, p: int, d: int) -> int:
   return (n + 2 * p - d * (k - 1) - 1) // s + 1
 

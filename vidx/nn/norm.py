@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vidx.nn import pool, tracing
-from vidx.nn.conv import Conv, frames_among_channels, frames_behind, frames_inside
+from vidx.nn.conv import Conv, copies_inside, frames_among_channels, frames_behind
 from vidx.nn.initialisers import param
 
 
@@ -55,8 +55,8 @@ class BatchNorm(nn.Module):
     Entries that are not live take no part in the statistics, nor does what is `beside`: it is
     normalised by those of x alone, and comes as the second of two results.
     """
-    frames = frames_inside()
-    channels = (x.shape[-1] // frames,)
+    copies = copies_inside()
+    channels = (x.shape[-1] // copies,)
     mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
     var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
     scale = param(self, "scale", nn.initializers.constant(self.scale_init), channels, jnp.float32)
@@ -65,7 +65,7 @@ class BatchNorm(nn.Module):
       scale, bias = jax.lax.stop_gradient((scale, bias))
 
     def normalised(mean, var):  # (C,), or those of each group (G, C)
-      each = [jnp.tile(s, frames) for s in (mean, var, scale, bias)] if frames > 1 else (mean, var, scale, bias)
+      each = [jnp.tile(s, copies) for s in (mean, var, scale, bias)] if copies > 1 else (mean, var, scale, bias)
 
       def by(y):
         if mean.ndim == 1:
@@ -84,8 +84,8 @@ class BatchNorm(nn.Module):
     parts = x.reshape(groups, x.shape[0] // groups, *x.shape[1:])
     live = None if mask is None else mask.reshape(groups, -1, *mask.shape[1:])
     m, v = batch_statistics(parts, live)
-    if frames > 1:
-      m, v = _over_frames(m, v, frames)
+    if copies > 1:
+      m, v = _over_copies(m, v, copies)
     if not self.is_initializing():
       keep = 0.0 if _exact.get() else self.momentum
       mean.value = keep * mean.value + (1 - keep) * m.mean(0)
@@ -127,10 +127,9 @@ def batch_statistics(x: jax.Array, mask: jax.Array | None = None) -> tuple[jax.A
   return mean, jnp.maximum((x * x * weight).sum(axes) / count - mean * mean, 0)
 
 
-def _over_frames(mean, var, frames):
-  """Those of each frame's channels (G, T C), together: (G, C)."""
-  by_frame = lambda s: s.reshape(len(s), frames, -1)
-  m, v = by_frame(mean), by_frame(var)
+def _over_copies(mean, var, copies):
+  """Those of the channels of each frame or clip (G, copies C), together: (G, C)."""
+  m, v = (s.reshape(len(s), copies, -1) for s in (mean, var))
   whole = m.mean(1)
   return whole, (v + (m - whole[:, None])**2).mean(1)
 
