@@ -295,3 +295,47 @@ def test_frames_go_to_the_channels_on_a_tpu_alone_and_of_whole_clips():
       assert not conv.narrow_form(clip, None)
     with tracing.traced_for(""):
       assert not conv.narrow_form(clip, None)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("to_stay", [False, True])
+def test_clips_come_back_from_the_channels_in_their_order(parts, to_stay):
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(12, 2, 3, 4, 5)), jnp.float32)
+  inside = conv.clips_to_channels(x, 2, parts)
+  assert inside.shape == (6, 2, 3, 4, 10)
+  half = 6 // parts  # of a part
+  np.testing.assert_array_equal(inside[-1], jnp.concatenate([x[-1 - half], x[-1]], -1))
+  np.testing.assert_array_equal(conv.clips_from_channels(inside, 2, parts, to_stay), x)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_layer_of_clips_side_by_side_has_the_same_parameters_and_results(case):
+  kernel, strides, padding, dilation, groups, inner, out = CASES[case]
+  size = 4 if "larger" in case else 8 if "blocks" in case else 9
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5, size, size, inner)), jnp.float32)
+  layer = Conv(out, kernel, strides, padding, groups, dilation, use_bias=True, lowering="native")
+  variables = jax.tree.map(lambda leaf: leaf + 0.1, layer.init(jax.random.PRNGKey(0), x))
+  with conv.clips_among_channels(4):
+    inside = jax.jit(lambda v: conv.clips_from_channels(layer.apply(v, conv.clips_to_channels(x, 4)), 4))
+    shapes = jax.eval_shape(layer.init, jax.random.PRNGKey(0), conv.clips_to_channels(x, 4))
+    y, slopes = inside(variables), jax.grad(lambda v: (inside(v)**2).sum())(variables)
+  assert conv.clips_inside() == conv.copies_inside() == 1
+  assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, variables)
+  np.testing.assert_allclose(y, layer.apply(variables, x), rtol=1e-5, atol=5e-5)
+  expected = jax.grad(lambda v: (layer.apply(v, x)**2).sum())(variables)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-2), slopes, expected)
+
+
+def test_as_many_clips_stand_side_by_side_as_a_device_and_a_group_of_norms_have():
+  clips, beside = lambda b: jnp.zeros((b, 2, 2, 2, 3)), conv.clips_side_by_side
+  assert beside(clips(8), None, 4) == (1, 1) or jax.default_backend() == "tpu"
+  with tracing.traced_for("tpu"):
+    assert [beside(clips(b), None, 4)[0] for b in (1, 2, 3, 4, 6, 8)] == [1, 2, 1, 4, 2, 4]
+    assert beside(clips(8), None, 4, groups=4) == (2, 4) and beside(clips(8), None, 4, groups=8) == (1, 8)
+    assert beside(clips(8), jnp.ones((8, 2)), 4) == (1, 1)
+    with tracing.spread_over(2):
+      assert beside(clips(8), None, 4) == (4, 2) and beside(clips(9), None, 4)[0] == 1
+      assert beside(clips(12), None, 4, groups=3) == (2, 6)
+    with conv.using("native"):
+      assert beside(clips(8), None, 4)[0] == 1
+  assert [conv.clips_that_fit(width) for width in (24, 32, 64, 128, 200)] == [4, 4, 2, 1, 1]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import itertools
-import math
 from typing import Any
 
 from flax import core
@@ -114,24 +113,6 @@ class Trunk(nn.Module):
   def is_bottleneck(self) -> bool:
     """Whether residual blocks are bottlenecks."""
     return getattr(self, "block", "") == "bottleneck"
-
-  @nn.nowrap
-  def is_plugged(self, step: str) -> bool:
-    """Whether something is plugged in at a site of a step."""
-    return any(sites_lib.plugged(self.sites, site) for site in self.site_names()
-               if f"{site}.".startswith(f"{self.prefix}{step}."))
-
-  def folded(self, width: int, inner: Callable[[nn.Module], int]) -> list[tuple[str, Callable[..., Any]]]:
-    """The steps, of which the first ones, bare and with few channels, see clips side by side; see vidx.nn.conv.folded.
-
-    Args:
-      width: channels of the first stage.
-      inner: the most channels inside of a step.
-    """
-    few = lambda step: not self.is_plugged(step[0]) and inner(step[1]) < conv.LANES
-    first = list(itertools.takewhile(few, self._steps))
-    most = 1 << max(0, int(math.log2(conv.LANES / width)))
-    return [*conv.folded(first, most, self.bn_groups), *self._steps[len(first):]]
 
   @nn.nowrap
   def norms(self) -> tuple[tuple, tuple]:
@@ -262,17 +243,15 @@ class Chain(Trunk):
     return any(sites_lib.plugged(self.sites, site) for site in self.site_names()
                if f"{site}.".startswith(f"{self.prefix}{step}."))
 
-  def folded(self, width: int, inner: Callable[[nn.Module], int]) -> list[tuple[str, Callable[..., Any]]]:
-    """The steps, of which the first ones, bare and with few channels, see clips side by side; see vidx.nn.conv.folded.
+  def folded(self, clips: int, few: Callable[[nn.Module], bool]) -> list[tuple[str, Callable[..., Any]]]:
+    """The steps, of which the first ones that are bare see so many clips side by side; see vidx.nn.conv.folded.
 
     Args:
-      width: channels of the first stage.
-      inner: the most channels inside of a step.
+      clips: at most; a power of two.
+      few: whether a step has so few channels.
     """
-    few = lambda step: not self.is_plugged(step[0]) and inner(step[1]) < conv.LANES
-    first = list(itertools.takewhile(few, self._steps))
-    most = 1 << max(0, int(math.log2(conv.LANES / width)))
-    return [*conv.folded(first, most, self.bn_groups), *self._steps[len(first):]]
+    first = list(itertools.takewhile(lambda step: few(step[1]) and not self.is_plugged(step[0]), self._steps))
+    return [*conv.folded(first, clips, self.bn_groups), *self._steps[len(first):]]
 
   @nn.nowrap
   def norms(self) -> tuple[tuple, tuple]:

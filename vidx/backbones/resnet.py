@@ -68,6 +68,9 @@ CHOICES = {
 }
 
 
+_SMALL = 32  # pixels along a side, from which on it costs more to write a clip than to slice it
+
+
 class SplitConv(nn.Module):
   """(2+1)D: a spatial ConvNormAct to `mid` channels, then a temporal one; or the temporal one first."""
 
@@ -163,7 +166,7 @@ class Block(nn.Module):
     width = x.shape[-1] // conv.copies_inside()
     branch, layers = site("branch"), self._layers(width)
     along, across, _ = layers[0][1]
-    if branch.blocks or along > across:
+    if branch.blocks or (along > across and min(x.shape[2:4]) > _SMALL):
       x = conv.written(x)  # what is plugged in may shift it, and a kernel along time slices it
     y, inside = branch(x, mask, train)
     for i, (features, kernel, strides, groups) in enumerate(layers):
@@ -372,8 +375,11 @@ class ResNet(Chain):
 
   def steps(self):
     """See Trunk.steps."""
-    if self.split and self.shortcut == "B":
-      return self.folded(self.width, self._inner)
+    if self.dims == 3 and self.shortcut == "B" and not self.narrow:
+      if self.block == "basic":
+        return self.folded(conv.clips_that_fit(self.width), lambda step: self._inner(step) < conv.LANES)
+      if STEMS[self.stem].kernel[0] > 1:  # four clips' frames and channels fill the lanes; bottlenecks do by themselves
+        return self.folded(4, lambda step: isinstance(step, Stem))
     is_narrow = lambda name, step: 0 < self._inner(step) < self.narrow and not self.is_plugged(name)
     return [(name, functools.partial(conv.narrow, step) if is_narrow(name, step) else step)
             for name, step in self._steps]

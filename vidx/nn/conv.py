@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from vidx.nn import tracing
 from vidx.nn.initialisers import param
-from vidx.nn.lowerings import LOWERINGS, Triple, across_clips, across_frames, applies
+from vidx.nn.lowerings import LOWERINGS, Triple, across_clips, across_frames, applies, stack_frames
 
 _forced: contextvars.ContextVar[str] = contextvars.ContextVar("lowering", default="auto")
 _frames: contextvars.ContextVar[int] = contextvars.ContextVar("frames", default=1)
@@ -100,6 +100,11 @@ def narrow(step: Callable[..., Any], x: jax.Array, mask: jax.Array | None = None
 
 
 LANES = 128  # channels that a TPU lays out at a time
+
+
+def clips_that_fit(width: int) -> int:
+  """The power of two of clips of so many channels that fill the lanes; at least 1."""
+  return 1 << max(0, (LANES // width).bit_length() - 1)
 
 
 def clips_among_channels(clips: int) -> contextlib.AbstractContextManager[None]:
@@ -208,13 +213,16 @@ def choose(platform: str, x_shape: Sequence[int], w_shape: Sequence[int], stride
   return "taps" if kt > 1 else "native"
 
 
+_FEW = 4  # channels that leave the matrix units of a TPU idle
+
+
 def _on_tpu(x_shape, w_shape, strides, groups, dilation) -> str:
   """XLA lays clips out well for its 2-D convolutions and products, and less well for kernels with reach in time."""
   kt, kh, kw, inner, _ = w_shape
   if kt == 1:  # whole registers would go to every one of few channels
     few = inner * groups <= 8 and x_shape[3] <= 512
     return "banded" if few and applies("banded", x_shape, (kt, kh, kw), strides, dilation, groups) else "native"
-  if inner <= 4 and groups == 1:
+  if inner <= _FEW and groups == 1:
     return "stacked"  # products over 3 channels leave the matrix units idle
   if inner == 1 < groups and max(strides[1:]) > 1:
     return "late"
@@ -352,6 +360,9 @@ class Conv(nn.Module):
       strides, padding = (1, *strides[1:]), (0, *padding[1:])
       lowering = "shifts" if max(w.shape[1:3]) == 1 else lowering  # gradients of a product are products
     if clips > 1:
+      if w.shape[0] > 1 and w.shape[3] <= _FEW and groups == 1:  # ahead of the others: as `stacked` for one
+        x, w = stack_frames(x, w, strides[0], padding[0], dilation[0], clips)
+        strides, padding = (1, *strides[1:]), (0, *padding[1:])
       w, groups = across_clips(w, clips, groups), groups if groups == 1 else groups * clips
     y = convolve(x[:, None] if image else x, w, strides, padding, dilation, groups, lowering)
     if self.use_bias:

@@ -119,11 +119,7 @@ def evened(x, w, strides, padding, dilation, groups):
 
 def stacked(x, w, strides, padding, dilation, groups):
   """A 2-D convolution of the frames that the kernel reaches, one behind another in the channels (no groups)."""
-  kt, kh, kw, inner, out = w.shape
-  frames = _length(x.shape[1], kt, strides[0], padding[0], dilation[0])
-  x = _pad(x, (padding[0], 0, 0))
-  x = jnp.concatenate([_slice(x, 1, k * dilation[0], strides[0], frames) for k in range(kt)], -1)
-  w = w.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, kt * inner, out)
+  x, w = stack_frames(x, w, strides[0], padding[0], dilation[0])
   return native(x, w, (1, *strides[1:]), (0, *padding[1:]), dilation, 1)
 
 
@@ -185,6 +181,30 @@ def across_frames(w: jax.Array, frames: int, stride: int, padding: int, dilation
   kt, kh, kw, inner, out = w.shape
   seen = _seen(frames, kt, stride, padding, dilation).astype(w.dtype)
   return jnp.einsum("kto,kijcd->ijtcod", seen, w).reshape(1, kh, kw, frames * inner, seen.shape[-1] * out)
+
+
+def stack_frames(x: jax.Array, w: jax.Array, stride: int, padding: int, dilation: int, clips: int = 1
+                 ) -> tuple[jax.Array, jax.Array]:
+  """The frames that a kernel reaches one behind another in the channels, and the kernel without time that they need.
+
+  Args:
+    x: (B, T, H, W, clips C).
+    w: (kt, kh, kw, C, O).
+    stride: in time.
+    padding: in time.
+    dilation: in time.
+    clips: that stand side by side in the channels, and still do.
+
+  Returns:
+    (B, T', H, W, clips kt C), (1, kh, kw, kt C, O).
+  """
+  kt, kh, kw, inner, out = w.shape
+  frames = _length(x.shape[1], kt, stride, padding, dilation)
+  if clips > 1:
+    x = x.reshape(*x.shape[:-1], clips, inner)
+  x = jnp.pad(x, [(0, 0), (padding, padding), *[(0, 0)] * (x.ndim - 2)])
+  x = jnp.concatenate([_slice(x, 1, k * dilation, stride, frames) for k in range(kt)], -1)
+  return x.reshape(*x.shape[:4], -1), w.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, kt * inner, out)
 
 
 def across_clips(w: jax.Array, clips: int, groups: int) -> jax.Array:
