@@ -284,6 +284,21 @@ def test_a_layer_with_its_frames_among_the_channels_has_the_same_parameters_and_
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3), slopes, expected)
 
 
+@pytest.mark.parametrize("out, runs", [(64, 6), (32, 3), (8, 1)])
+def test_a_stem_with_its_frames_among_the_channels_goes_over_runs_of_them(out, runs):
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 12, 6, 6, 3)), jnp.float32)
+  layer = Conv(out, (5, 3, 3), (1, 2, 2), use_bias=True)
+  variables = jax.tree.map(lambda leaf: leaf + 0.1, layer.init(jax.random.PRNGKey(0), x))
+  with conv.frames_among_channels(12):
+    inside = lambda v: conv.from_channels(layer.apply(v, conv.to_channels(x)), 12)
+    y, slopes = inside(variables), jax.grad(lambda v: (inside(v)**2).sum())(variables)
+    text = str(jax.make_jaxpr(inside)(variables))
+  assert (f"f32[{2 * runs},1,6,6,{3 * (12 // runs + 4)}]" in text) == (runs > 1)
+  np.testing.assert_allclose(y, layer.apply(variables, x), atol=2e-5)
+  expected = jax.grad(lambda v: (layer.apply(v, x)**2).sum())(variables)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-3), slopes, expected)
+
+
 def test_frames_go_to_the_channels_on_a_tpu_alone_and_of_whole_clips():
   clip = jnp.zeros((1, 4, 2, 2, 3))
   assert not conv.narrow_form(clip, None) or jax.default_backend() == "tpu"
@@ -338,4 +353,4 @@ def test_as_many_clips_stand_side_by_side_as_a_device_and_a_group_of_norms_have(
       assert beside(clips(12), None, 4, groups=3) == (2, 6)
     with conv.using("native"):
       assert beside(clips(8), None, 4)[0] == 1
-  assert [conv.clips_that_fit(width) for width in (24, 32, 64, 128, 200)] == [4, 4, 2, 1, 1]
+  assert [conv.copies_that_fit(width) for width in (24, 32, 64, 128, 200)] == [4, 4, 2, 1, 1]

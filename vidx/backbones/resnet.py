@@ -377,7 +377,7 @@ class ResNet(Chain):
     """See Trunk.steps."""
     if self.dims == 3 and self.shortcut == "B" and not self.narrow:
       if self.block == "basic":
-        return self.folded(conv.clips_that_fit(self.width), lambda step: self._inner(step) < conv.LANES)
+        return self.folded(conv.copies_that_fit(self.width), lambda step: self._inner(step) < conv.LANES)
       if STEMS[self.stem].kernel[0] > 1:  # four clips' frames and channels fill the lanes; bottlenecks do by themselves
         return self.folded(4, lambda step: isinstance(step, Stem))
     is_narrow = lambda name, step: 0 < self._inner(step) < self.narrow and not self.is_plugged(name)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from vidx.backbones.chain import Chain
 from vidx.backbones.resnet import StageEnd, residual_sites
 from vidx.nn import pool, sites as sites_lib
-from vidx.nn.conv import LANES, Conv, clips_inside, clips_that_fit, stored
+from vidx.nn.conv import LANES, Conv, clips_inside, copies_that_fit, stored
 from vidx.nn.norm import ConvNormAct
 
 
@@ -178,7 +178,7 @@ class X3D(Chain):
   def steps(self):
     """See Trunk.steps."""
     few = lambda step: getattr(step, "inner", getattr(step, "features", 0)) < LANES
-    return self.folded(clips_that_fit(self.widths[0]), few)
+    return self.folded(copies_that_fit(self.widths[0]), few)
 
   def scores(self, x, mask=None, train=False):
     """See Trunk.scores."""

@@ -38,6 +38,14 @@ def using(lowering: str) -> contextlib.AbstractContextManager[None]:
 # product over frames and channels, most of whose kernel is zeros, and still costs less than what lay idle.
 
 
+LANES = 128  # channels that a TPU lays out at a time
+
+
+def copies_that_fit(width: int) -> int:
+  """How many times so many channels fit into the lanes, as a power of two; at least 1."""
+  return 1 << max(0, (LANES // width).bit_length() - 1)
+
+
 _LONGEST = 64  # frames; the products grow with their square
 
 
@@ -72,6 +80,19 @@ def from_channels(x: jax.Array, frames: int) -> jax.Array:
   return x.reshape(x.shape[0], *x.shape[2:4], frames, -1).transpose(0, 3, 1, 2, 4)
 
 
+def runs_to_batch(x: jax.Array, frames: int, run: int, reach: int) -> jax.Array:
+  """(B, 1, H, W, T C) -> (B T / run, 1, H, W, (run + 2 reach) C): runs of frames, with those in front and behind."""
+  x = from_channels(x, frames)
+  x = jnp.pad(x, ((0, 0), (reach, reach), *[(0, 0)] * 3))
+  x = jnp.stack([x[:, start:start + run + 2 * reach] for start in range(0, frames, run)], 1)
+  return to_channels(x.reshape(-1, *x.shape[2:]))
+
+
+def runs_from_batch(x: jax.Array, runs: int) -> jax.Array:
+  """(B runs, 1, H, W, run C) -> (B, 1, H, W, T C)."""
+  return to_channels(x.reshape(-1, runs, *x.shape[2:])) if runs > 1 else x
+
+
 def narrow(step: Callable[..., Any], x: jax.Array, mask: jax.Array | None = None, train: bool = False
            ) -> tuple[jax.Array, jax.Array | None]:
   """What a step of a trunk gives, with the frames among the channels of its layers where `narrow_form` says so.
@@ -97,14 +118,6 @@ def narrow(step: Callable[..., Any], x: jax.Array, mask: jax.Array | None = None
 # ---------------------------------------------------------------- clips among the channels
 # Where kernels are depth-wise, or split in space and time, a pathway of few channels fills the registers of a TPU with
 # several clips side by side instead: kernels go along time as before, and no clip sees another.
-
-
-LANES = 128  # channels that a TPU lays out at a time
-
-
-def clips_that_fit(width: int) -> int:
-  """The power of two of clips of so many channels that fill the lanes; at least 1."""
-  return 1 << max(0, (LANES // width).bit_length() - 1)
 
 
 def clips_among_channels(clips: int) -> contextlib.AbstractContextManager[None]:
@@ -355,8 +368,9 @@ class Conv(nn.Module):
     if rank == 2:
       w, strides, padding, dilation = w[None], (1, *strides), (0, *padding), (1, *dilation)
     image, lowering = x.ndim == 4, self.lowering
+    runs = 1
     if frames > 1:
-      w = across_frames(w, frames, strides[0], padding[0], dilation[0])
+      x, w, runs = _with_frames(x, w, frames, strides[0], padding[0], dilation[0])
       strides, padding = (1, *strides[1:]), (0, *padding[1:])
       lowering = "shifts" if max(w.shape[1:3]) == 1 else lowering  # gradients of a product are products
     if clips > 1:
@@ -365,10 +379,22 @@ class Conv(nn.Module):
         strides, padding = (1, *strides[1:]), (0, *padding[1:])
       w, groups = across_clips(w, clips, groups), groups if groups == 1 else groups * clips
     y = convolve(x[:, None] if image else x, w, strides, padding, dilation, groups, lowering)
+    y = runs_from_batch(y, runs)
     if self.use_bias:
       bias = param(self, "bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(dtype)
       y = y + jnp.tile(bias, y.shape[-1] // self.features)
     return y[:, 0] if image else y
+
+
+def _with_frames(x, w, frames, stride, padding, dilation):
+  """What a kernel over frames and channels takes, that kernel, and over how many runs of frames it goes."""
+  kt, *_, inner, out = w.shape
+  run = math.gcd(frames, copies_that_fit(out))
+  keeps_frames = kt == 2 * padding + 1 and stride == dilation == 1
+  if kt == 1 or inner > _FEW or run == frames or not keeps_frames:
+    return x, across_frames(w, frames, stride, padding, dilation), 1
+  # A kernel on pixels: shorter runs, which fill the lanes behind it, have fewer zeros, and few frames in common.
+  return runs_to_batch(x, frames, run, padding), across_frames(w, run + kt - 1, 1, 0, 1), frames // run
 
 
 def _spread(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
