@@ -48,7 +48,7 @@ def x3d():
 
 @pytest.fixture
 def on_a_tpu():
-  with conv.using("auto"), tracing.traced_for("tpu"):
+  with conv.using("auto"), tracing.traced_for("tpu"), tracing.spread_over(1):
     yield
 
 
@@ -56,7 +56,7 @@ def test_scores_statistics_and_gradients_are_those_of_clips_apart(kind):
   make, variables = kind
   found = []
   for platform in ("", "tpu"):
-    with conv.using("auto"), tracing.traced_for(platform):
+    with conv.using("auto"), tracing.traced_for(platform), tracing.spread_over(1):
       scores = jax.jit(lambda v, x: make().apply(v, x)["logits"])(variables, CLIPS)
       found.append((scores, taught(make(bn_groups=2), variables, CLIPS)))
       assert ("x16x16x12x" in program(make(), variables, CLIPS)) == (platform == "tpu")  # four clips of three colours

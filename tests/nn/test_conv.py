@@ -341,16 +341,19 @@ def test_a_layer_of_clips_side_by_side_has_the_same_parameters_and_results(case)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-2), slopes, expected)
 
 
-def test_as_many_clips_stand_side_by_side_as_a_device_and_a_group_of_norms_have():
+def test_as_many_clips_stand_side_by_side_as_a_device_and_a_group_of_norms_have(monkeypatch):
   clips, beside = lambda b: jnp.zeros((b, 2, 2, 2, 3)), conv.clips_side_by_side
   assert beside(clips(8), None, 4) == (1, 1) or jax.default_backend() == "tpu"
   with tracing.traced_for("tpu"):
-    assert [beside(clips(b), None, 4)[0] for b in (1, 2, 3, 4, 6, 8)] == [1, 2, 1, 4, 2, 4]
-    assert beside(clips(8), None, 4, groups=4) == (2, 4) and beside(clips(8), None, 4, groups=8) == (1, 8)
-    assert beside(clips(8), jnp.ones((8, 2)), 4) == (1, 1)
+    with tracing.spread_over(1):
+      assert [beside(clips(b), None, 4)[0] for b in (1, 2, 3, 4, 6, 8)] == [1, 2, 1, 4, 2, 4]
+      assert beside(clips(8), None, 4, groups=4) == (2, 4) and beside(clips(8), None, 4, groups=8) == (1, 8)
+      assert beside(clips(8), jnp.ones((8, 2)), 4) == (1, 1)
+      with conv.using("native"):
+        assert beside(clips(8), None, 4)[0] == 1
     with tracing.spread_over(2):
       assert beside(clips(8), None, 4) == (4, 2) and beside(clips(9), None, 4)[0] == 1
       assert beside(clips(12), None, 4, groups=3) == (2, 6)
-    with conv.using("native"):
-      assert beside(clips(8), None, 4)[0] == 1
+    monkeypatch.setattr(jax, "device_count", lambda: 4)  # over which they may be spread, where nobody says
+    assert tracing.spread() == 1 and beside(clips(8), None, 4) == (2, 4) and beside(clips(4), None, 4)[0] == 1
   assert [conv.copies_that_fit(width) for width in (24, 32, 64, 128, 200)] == [4, 4, 2, 1, 1]

@@ -158,13 +158,13 @@ def clips_side_by_side(x: jax.Array, mask: jax.Array | None, most: int, groups: 
     x: (B, T, H, W, C).
     mask: (B, T), with which clips stay apart.
     most: a power of two, how many fill the registers.
-    groups: BatchNorm.groups, which stay apart, too, like what lies on other devices.
+    groups: BatchNorm.groups, which stay apart, too, like what may lie on other devices.
   """
-  parts = math.lcm(tracing.spread(), groups)
   wanted = _forced.get() == "auto" and tracing.platform() == "tpu"
-  if not wanted or mask is not None or not isinstance(x.shape[0], int) or x.shape[0] % parts:
-    return 1, parts  # a program for any batch knows none
-  return math.gcd(x.shape[0] // parts, most), parts
+  if not wanted or mask is not None or not isinstance(x.shape[0], int):  # a program for any batch knows none
+    return 1, 1
+  parts = math.lcm(tracing.spread_at_most(), groups)
+  return (1, 1) if x.shape[0] % parts else (math.gcd(x.shape[0] // parts, most), parts)
 
 
 def folded(steps: Sequence[tuple[str, Callable[..., Any]]], most: int, groups: int = 1

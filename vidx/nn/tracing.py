@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 _target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", default=None)
-_spread: contextvars.ContextVar[int] = contextvars.ContextVar("spread", default=1)
+_spread: contextvars.ContextVar[int] = contextvars.ContextVar("spread", default=0)
 
 
 @contextlib.contextmanager
@@ -39,4 +39,9 @@ def spread_over(devices: int) -> contextlib.AbstractContextManager[None]:
 
 def spread() -> int:
   """Over how many devices the examples of a batch are known to be spread: 1 where nothing is known."""
-  return _spread.get()
+  return max(1, _spread.get())
+
+
+def spread_at_most() -> int:
+  """Over how many devices the examples of a batch may be spread: over all where nothing is known."""
+  return _spread.get() or jax.device_count()
