@@ -2,6 +2,11 @@
 
 vidx propose --config=configs/proposals/small.py --show --out=runs/objects VIDEO...
 vidx propose --config=configs/proposals/small.py --dataset=davis --root=... --out=runs/davis
+
+Measured on twelve sequences of DAVIS 2016 for validation, every second frame of 240 lines: J of the first tube 46.0, of
+the best of five 52.2 (boxes 50.4 and 59.0), where the middle of the frame has 20.2 and what differs from the median of
+the clip 12.4 (of all twenty); 1.4 to 3.3 s a frame on two busy cores. Below 35 of the best of five are bmx-trees,
+drift-chicane and libby: what is thin, far away or behind smoke or plants is in few of the boxes.
 """
 
 from vidx.infer.proposals import settings
