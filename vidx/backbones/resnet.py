@@ -378,8 +378,9 @@ class ResNet(Chain):
     if self.dims == 3 and self.shortcut == "B" and not self.narrow:
       if self.block == "basic":
         return self.folded(conv.copies_that_fit(self.width), lambda step: self._inner(step) < conv.LANES)
-      if 1 < STEMS[self.stem].kernel[0] <= 5:  # with more frames, what is gained in the layers is lost in the layout
-        return self.folded(4, lambda step: isinstance(step, Stem))  # bottlenecks fill the lanes by themselves
+      # Bottlenecks fill the lanes by themselves; with stems over more frames, more is lost in the layout than gained.
+      if 1 < STEMS[self.stem].kernel[0] <= 5:
+        return self.folded(4, lambda step: isinstance(step, Stem))
     is_narrow = lambda name, step: 0 < self._inner(step) < self.narrow and not self.is_plugged(name)
     return [(name, functools.partial(conv.narrow, step) if is_narrow(name, step) else step)
             for name, step in self._steps]
