@@ -370,7 +370,7 @@ class Conv(nn.Module):
     image, lowering = x.ndim == 4, self.lowering
     runs = 1
     if frames > 1:
-      x, w, runs = _with_frames(x, w, frames, strides[0], padding[0], dilation[0])
+      x, w, runs, groups = _with_frames(x, w, frames, strides[0], padding[0], dilation[0])
       strides, padding = (1, *strides[1:]), (0, *padding[1:])
       lowering = "shifts" if max(w.shape[1:3]) == 1 else lowering  # gradients of a product are products
     if clips > 1:
@@ -387,14 +387,16 @@ class Conv(nn.Module):
 
 
 def _with_frames(x, w, frames, stride, padding, dilation):
-  """What a kernel over frames and channels takes, that kernel, and over how many runs of frames it goes."""
-  kt, *_, inner, out = w.shape
+  """What a kernel over frames and channels takes, that kernel, over how many runs of frames it goes, and its groups."""
+  kt, kh, kw, inner, out = w.shape
   run = math.gcd(frames, copies_that_fit(out))
+  if run < frames and kt == stride == 1 < min(run, max(kh, kw)):  # no frame sees another: as few zeros as fill the lanes
+    return x, jnp.tile(across_frames(w, run, 1, 0, 1), frames // run), 1, frames // run
   keeps_frames = kt == 2 * padding + 1 and stride == dilation == 1
   if kt == 1 or inner > _FEW or run == frames or not keeps_frames:
-    return x, across_frames(w, frames, stride, padding, dilation), 1
+    return x, across_frames(w, frames, stride, padding, dilation), 1, 1
   # A kernel on pixels: shorter runs, which fill the lanes behind it, have fewer zeros, and few frames in common.
-  return runs_to_batch(x, frames, run, padding), across_frames(w, run + kt - 1, 1, 0, 1), frames // run
+  return runs_to_batch(x, frames, run, padding), across_frames(w, run + kt - 1, 1, 0, 1), frames // run, 1
 
 
 def _spread(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
